@@ -1,0 +1,1 @@
+"""pyshimctl: everything a person runs. Cold; libraries are welcome."""

@@ -1,0 +1,1 @@
+"""JSON Schema files of the CDI specification, one per version that differs."""

@@ -1,0 +1,46 @@
+"""The few kinds of failure pyshim reports; the kernel speaks OSError.
+
+Messages are lower case, without a full stop: what failed, on which value, where, why.
+`hint` is the next step for the operator, printed after the message.
+"""
+
+from __future__ import annotations
+
+
+class PyshimError(Exception):
+    """A failure with a message for people; `main()` reports it and exits 1.
+
+    Raised through its subclasses only. `hint` may be empty.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(PyshimError):
+    """The command line cannot be understood."""
+
+
+class ConfigError(PyshimError):
+    """A setting is unknown, has the wrong type, or cannot be honoured."""
+
+
+class DocumentError(PyshimError):
+    """A file (config.json, a CDI spec, a state) is not what its format demands."""
+
+
+class UnresolvedDeviceError(PyshimError):
+    """A requested CDI device cannot be resolved or injected."""
+
+
+class UnsafePathError(PyshimError):
+    """A path from an image or spec leaves its root, or is not what it must be."""
+
+
+class HookError(PyshimError):
+    """A hook failed, timed out or cannot be run."""

@@ -1,0 +1,1 @@
+"""The kernel, thinly wrapped: the only place that uses ctypes."""

@@ -1,0 +1,1 @@
+"""The OCI runtime-spec: bundle, spec and state. Does not know CDI."""
