@@ -1,0 +1,60 @@
+# Every target does the set-up it needs. `make help` lists them.
+SHELL := /bin/sh
+VENV := .venv
+PYTHON_VENV := $(VENV)/bin/python
+PYTEST := $(PYTHON_VENV) -m pytest
+# Written down so that a set-up that is done is not done again.
+BASE := $(VENV)/.base-stamp
+DEV := $(VENV)/.dev-stamp
+
+.PHONY: help venv demo test unit check bench matrix clean packages dev
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+packages:
+	@tools/packages.sh venv
+
+$(BASE): pyproject.toml tools/venv.sh | packages
+	@tools/venv.sh $(VENV)
+	@touch $@
+
+$(DEV): $(BASE)
+	@tools/venv.sh $(VENV) test,check
+	@touch $@
+
+venv: packages $(BASE)  ## .venv with pyshim, pyshim-hook and pyshimctl
+	@$(PYTHON_VENV) -m compileall -q ocishim hooks
+	@$(PYTHON_VENV) -m ocishim.admin.launchers $(VENV)/bin
+
+dev: venv $(DEV)
+
+demo:  ## a CDI device reaches a container, step by step (root)
+	@tools/packages.sh venv demo
+	@$(MAKE) --no-print-directory venv
+	@$(PYTHON_VENV) -m tools.demo
+
+test: dev  ## every test: unit, integration, engines
+	@tools/packages.sh demo test || echo "setup: tests that need what is missing will say so" >&2
+	@$(PYTEST) tests --ignore=tests/integration -q -n 2
+	@$(PYTEST) tests/integration -q -n 2 --dist loadgroup
+
+unit: dev  ## the tests that need no root
+	@$(PYTEST) tests -q -n 2 --ignore=tests/integration $(ARGS)
+
+check: dev  ## ruff, mypy --strict, shellcheck
+	@tools/packages.sh check
+	@$(PYTHON_VENV) -m ruff check .
+	@$(PYTHON_VENV) -m mypy --strict
+	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+
+bench: dev  ## added milliseconds of state and create, in bench/out (root)
+	@tools/packages.sh demo test || true
+	@$(PYTHON_VENV) -m bench $(ARGS)
+
+matrix: dev  ## the unit tests on every Python at hand
+	@$(PYTHON_VENV) -m nox --no-error-on-missing-interpreters
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build bench/out .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find ocishim hooks tests tools bench conformance -name __pycache__ -prune -exec rm -rf {} +

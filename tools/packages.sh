@@ -1,0 +1,99 @@
+#!/bin/sh
+# Installs the Debian or Ubuntu packages of tools/packages that are missing, for the groups named.
+#
+#   tools/packages.sh venv demo
+#
+# As root it installs them; otherwise it says which are missing and the command that gets them.
+# Exit status 1: something is still missing, and a line on stderr says what.
+# No service is started or enabled: the tests start their own daemons and stop them.
+# SETUP=no leaves packages alone: for machines that have the programs by other means.
+set -eu
+
+list=$(dirname "$0")/packages
+policy=/usr/sbin/policy-rc.d
+
+say() { echo "setup: $*" >&2; }
+
+wanted() {
+    for group in "$@"; do
+        awk -v group="$group" '
+            /^#/ { next }
+            { sub(/#.*/, ""); for (i = 2; i <= NF; i++) if ($i == group) print $1 }' "$list"
+    done | sort -u
+}
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing() {
+    for package in $(wanted "$@"); do
+        installed "$package" || echo "$package"
+    done
+}
+
+available() {
+    apt-cache policy "$1" | grep -q 'Candidate: [0-9]'
+}
+
+forbid_services() {
+    [ -e "$policy" ] && return
+    # invoke-rc.d(8): exit status 101 keeps a maintainer script from starting its service.
+    trap 'rm -f "$policy"' EXIT INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+disable_services() {
+    [ -d /run/systemd/system ] || return 0
+    for package in "$@"; do
+        dpkg-query -L "$package" | sed -n 's,^\(/usr\)\{0,1\}/lib/systemd/system/,,p' |
+            while read -r unit; do
+                systemctl --quiet disable "$unit" 2>/dev/null || true
+            done
+    done
+}
+
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq || say "apt-get update failed; going on with the package lists at hand"
+    to_get=
+    for package in "$@"; do
+        if available "$package"; then
+            to_get="$to_get $package"
+        else
+            say "$package is not in this machine's package sources (/etc/apt/sources.list*)"
+        fi
+    done
+    [ -n "$to_get" ] || return 0
+    say "installing$to_get"
+    forbid_services
+    # shellcheck disable=SC2086  # a list of words
+    apt-get install -qq -y --no-install-recommends $to_get >/dev/null
+    # shellcheck disable=SC2086
+    disable_services $to_get
+}
+
+main() {
+    if [ "${SETUP:-}" = no ]; then
+        return 0
+    elif ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+        say "this is neither Debian nor Ubuntu; install what these packages hold," \
+            "then run make again with SETUP=no:" "$(wanted "$@" | tr '\n' ' ')"
+        return 1
+    fi
+    lacking=$(missing "$@")
+    [ -n "$lacking" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        # shellcheck disable=SC2086
+        say "missing packages:" $lacking
+        # shellcheck disable=SC2086
+        say "to get them: sudo apt-get update && sudo apt-get install --no-install-recommends" $lacking
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    install_packages $lacking
+    [ -z "$(missing "$@")" ]
+}
+
+main "$@"

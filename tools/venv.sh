@@ -1,0 +1,40 @@
+#!/bin/sh
+# Makes the virtual environment DIR with the project in it, editable.
+#
+#   tools/venv.sh DIR [EXTRA,...]
+#
+# The interpreter is a real one, never a version manager's shim: pyshim's launchers name it, and a
+# shim costs 50 ms at every start. PYTHON=/path/to/python3 chooses another one.
+set -eu
+
+directory=$1
+extras=${2:+[$2]}
+
+# Prints the real interpreter behind $1, if it is there and new enough.
+real() {
+    "$1" -c '
+import sys
+if sys.version_info >= (3, 10):
+    print(getattr(sys, "_base_executable", sys.executable))' 2>/dev/null
+}
+
+choose() {
+    for candidate in ${PYTHON:-/usr/bin/python3 python3 python3.13 python3.12 python3.11 python3.10}; do
+        found=$(real "$candidate") || continue
+        if [ -n "$found" ]; then
+            echo "$found"
+            return
+        fi
+    done
+    echo "setup: no Python 3.10 or newer (tried ${PYTHON:-/usr/bin/python3, python3.10 to python3.13});" \
+        "sudo apt-get install python3, or name one: PYTHON=/path/to/python3 make venv" >&2
+    return 1
+}
+
+python=$(choose)
+if [ "$("$directory/bin/python" -c 'import sys; print(sys._base_executable)' 2>/dev/null)" != "$python" ]; then
+    rm -rf "$directory"
+    # PEP 668: nothing is ever installed outside the virtual environment.
+    "$python" -m venv "$directory"
+fi
+"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --editable ".$extras"
