@@ -1,0 +1,145 @@
+"""Read a low-level runtime's command line the way runc, crun, youki and runsc read it.
+
+Pure. Finds the command, the bundle and the log; everything else is the runtime's business and
+travels through untouched. Sources: runc main.go and create.go, crun(1), youki's liboci-cli,
+runsc's flag package; the calls engines make are in tests/data/engines/*.calls.
+"""
+
+from __future__ import annotations
+
+from ocishim.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EDITED = ("create", "run", "restore")
+"""Commands that read a bundle's config.json; all others pass through."""
+
+COMMANDS = frozenset(
+    (
+        *EDITED,
+        *("start", "state", "kill", "delete", "exec", "ps", "list", "events", "pause", "resume"),
+        *("update", "checkpoint", "spec", "features", "init", "help", "version", "do", "wait"),
+        *("debug", "boot", "gofer", "flags", "info", "mounts", "port-forward", "read-control"),
+        *("umount", "usage", "write-control", "trace", "symbolize", "portforward", "export"),
+        *("statefile", "syscalls", "verity-prepare", "nvproxy", "cpu-load", "install", "uninstall"),
+        *("completion", "tar", "fscheckpoint", "metric-server", "metric-export", "metric-metadata"),
+    )
+)
+
+# Global flags whose value is the next argument. A flag that is neither here nor in _SWITCHES
+# takes the next argument as its value unless that is a command: runsc has a hundred flags.
+_VALUED = frozenset(
+    ("log", "log-format", "log-level", "root", "criu", "cgroup-manager", "l", "r", "platform")
+)
+_SWITCHES = frozenset(
+    ("debug", "systemd-cgroup", "systemd-log", "version", "v", "V", "help", "h", "s", "usage")
+)
+_COMMAND_VALUED = frozenset(
+    (
+        *("console-socket", "c", "pid-file", "p", "pidfd-socket", "preserve-fds", "config", "f"),
+        *("user-log", "image-path", "work-path", "parent-path", "manage-cgroups-mode"),
+        *("empty-ns", "lsm-profile", "lsm-mount-context", "fs-restore-image-path", "shell-job-fd"),
+    )
+)
+
+
+class Invocation:
+    """What pyshim needs to know of one command line.
+
+    command: the command, or "" when there is none. bundle: directory as written, None for the
+    working directory. container_id: the last positional argument, "" when missing.
+    log, log_format: values of the global flags, "" when absent. asks_help: only help or the
+    version is wanted, so nothing will be created.
+    """
+
+    __slots__ = ("asks_help", "bundle", "command", "container_id", "log", "log_format")
+
+    def __init__(self) -> None:
+        self.command = ""
+        self.bundle: str | None = None
+        self.container_id = ""
+        self.log = ""
+        self.log_format = ""
+        self.asks_help = False
+
+    @property
+    def edits(self) -> bool:
+        """True when the command's config.json is pyshim's business."""
+        return self.command in EDITED and not self.asks_help
+
+
+def parse(args: Sequence[str]) -> Invocation:
+    """Parse the arguments after argv[0].
+
+    Raises UsageError when the bundle's or the log's value is missing on an edited command; every
+    other oddity is left for the low-level runtime to judge.
+    """
+    found = Invocation()
+    index = _parse_globals(args, found)
+    if index < len(args):
+        found.command = args[index]
+        if found.command in EDITED:
+            _parse_command(args, index + 1, found)
+    return found
+
+
+def _parse_globals(args: Sequence[str], found: Invocation) -> int:
+    """Return the index of the command, or len(args)."""
+    index = 0
+    while index < len(args):
+        arg = args[index]
+        if not arg.startswith("-") or arg == "-":
+            return index
+        if arg == "--":
+            return index + 1
+        name, has_value, value = arg.lstrip("-").partition("=")
+        index += 1
+        if not has_value and name not in _SWITCHES and index < len(args):
+            following = args[index]
+            if name in _VALUED or (following not in COMMANDS and not following.startswith("-")):
+                value = following
+                index += 1
+        _note_global(name, value, found)
+    return index
+
+
+def _note_global(name: str, value: str, found: Invocation) -> None:
+    if name in ("log", "l"):
+        found.log = value
+    elif name == "log-format":
+        found.log_format = value
+    elif name in ("version", "v", "V", "help", "h", "usage"):
+        found.asks_help = True
+
+
+def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
+    """Read the flags of create, run and restore; the last bundle wins, as in all runtimes."""
+    while index < len(args):
+        arg = args[index]
+        index += 1
+        if arg == "--":
+            found.container_id = args[-1] if index < len(args) else found.container_id
+            return
+        if not arg.startswith("-") or arg == "-":
+            found.container_id = arg
+            continue
+        name, has_value, value = arg.lstrip("-").partition("=")
+        if name in ("bundle", "b"):
+            if not has_value:
+                value = _value_of(args, index, arg)
+                index += 1
+            found.bundle = value
+        elif arg.startswith("-b") and not has_value:
+            found.bundle = arg[2:]
+        elif name in ("help", "h"):
+            found.asks_help = True
+        elif name in _COMMAND_VALUED and not has_value:
+            index += 1
+
+
+def _value_of(args: Sequence[str], index: int, flag: str) -> str:
+    if index >= len(args):
+        raise UsageError(f"flag needs an argument: {flag}", hint="name the bundle's directory")
+    return args[index]

@@ -1,0 +1,109 @@
+"""The settings `pyshim` runs with, and where they come from.
+
+The hot path reads them compiled (cache.py); the TOML file is parsed by configfile.py only when
+it changed. A setting nobody wrote has its default. Only this module and admin/ read the
+environment: PYSHIM_CONFIG names another file, PYSHIM_CACHE_DIR another cache directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim.cache import Cache, identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DEFAULT_PATH = "/etc/pyshim/config.toml"
+
+DEFAULTS: dict[str, Any] = {
+    "runtimes": ["runc", "crun"],
+    "cdi.spec_dirs": ["/etc/cdi", "/var/run/cdi"],
+    "cdi.annotation_prefixes": ["cdi.k8s.io/"],
+    "cdi.stale": "warn",
+    "hooks.executor": "auto",
+    "hooks.native": True,
+    "hooks.readonly_rootfs": "skip",
+    "hooks.timeout": 10,
+    "requests.env": [],
+    "requests.volume_mounts": False,
+    "log.file": "",
+    "log.level": "info",
+}
+"""Every setting by its dotted key, with the value it has when nobody wrote it."""
+
+
+class Config:
+    """The settings, one attribute each; `path` is the file, whether or not it exists.
+
+    timeout is in seconds. env_requests are tables with name, kind and unprivileged.
+    """
+
+    __slots__ = (
+        *("annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_level"),
+        *("native", "path", "readonly_rootfs", "runtimes", "spec_dirs", "stale", "timeout"),
+        "volume_mounts",
+    )
+
+    def __init__(self, values: dict[str, Any], path: str, cache: Cache) -> None:
+        self.path = path
+        self.cache = cache
+        self.runtimes: list[str] = values["runtimes"]
+        self.spec_dirs: list[str] = values["cdi.spec_dirs"]
+        self.annotation_prefixes: list[str] = values["cdi.annotation_prefixes"]
+        self.stale: str = values["cdi.stale"]
+        self.executor: str = values["hooks.executor"]
+        self.native: bool = values["hooks.native"]
+        self.readonly_rootfs: str = values["hooks.readonly_rootfs"]
+        self.timeout: int = values["hooks.timeout"]
+        self.env_requests: list[dict[str, Any]] = values["requests.env"]
+        self.volume_mounts: bool = values["requests.volume_mounts"]
+        self.log_file: str = values["log.file"]
+        self.log_level: str = values["log.level"]
+
+
+def path() -> str:
+    """Return the configuration file's path, from PYSHIM_CONFIG or the default."""
+    return os.environ.get("PYSHIM_CONFIG") or DEFAULT_PATH
+
+
+def search_path() -> str:
+    """Return PATH as the low-level runtime's look-up wants it, "" when unset."""
+    return os.environ.get("PATH", "")
+
+
+def cache_dir() -> str:
+    """Return the compiled cache's directory: under /run, or the user's own when rootless."""
+    chosen = os.environ.get("PYSHIM_CACHE_DIR")
+    if chosen:
+        return chosen
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() != 0 and runtime_dir:
+        return runtime_dir + "/pyshim"
+    return "/run/pyshim"
+
+
+def load() -> Config:
+    """Return the settings in force.
+
+    Raises ConfigError naming file, key and line when the file is there and wrong.
+    """
+    file = path()
+    cache = Cache(cache_dir())
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return Config(DEFAULTS, file, cache)
+    except OSError as err:
+        from ocishim.errors import ConfigError  # noqa: PLC0415 - failure only
+
+        raise ConfigError(f"{file}: cannot be read: {err.strerror}") from None
+    key = (file, identity(found))
+    values = cache.get("config", key)
+    if values is None:
+        from ocishim import configfile  # noqa: PLC0415 - TOML costs 11 ms, cold only
+
+        values = configfile.read(file)
+        cache.put("config", key, values)
+    return Config(values, file, cache)  # type: ignore[arg-type]

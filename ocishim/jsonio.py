@@ -1,0 +1,188 @@
+"""JSON in and out without loss: config.json, states and engines' documents.
+
+Numbers keep their text, keys their order, empty values their place. The `json` package costs
+6.6 ms at import (it pulls in re and enum), the C scanner and encoder behind it 0.3 ms, so those
+are used directly where CPython has them; tests/unit/test_jsonio.py holds both ways together.
+Reading files and limiting their size is the caller's work.
+"""
+
+from __future__ import annotations
+
+from ocishim.errors import DocumentError
+
+try:
+    from _json import encode_basestring, make_encoder, make_scanner
+except ImportError:  # not CPython
+    make_scanner = None
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_SPACE = " \t\n\r"
+
+
+class Number:
+    """A number that is not an integer, kept as the text it came in (`1.0`, `1E3`)."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _FoundNumberError(Exception):
+    """The C encoder met a Number, which it cannot write."""
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+def _refuse_default(value: object) -> Any:
+    if isinstance(value, Number):
+        raise _FoundNumberError
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+class _Context:
+    """What the C scanner asks its owner for."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = Number
+    parse_int = int
+    parse_constant = staticmethod(_refuse_constant)
+    memo: dict[str, str] = {}  # noqa: RUF012 - the pure scanner's, unused by the C one
+
+
+def loads(data: bytes, source: str) -> Any:
+    """Parse one JSON document.
+
+    `source` names the document in messages, usually its path. Invalid UTF-8 travels through as
+    surrogate escapes. Raises DocumentError with line and column (1-based) of the fault.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        value, end = _scan(text)
+    except StopIteration as stop:
+        raise DocumentError(f"{source}: not valid JSON: {_stop_reason(text, stop.value)}") from None
+    except RecursionError:
+        raise DocumentError(f"{source}: not valid JSON: nested too deeply") from None
+    except ValueError as err:  # JSONDecodeError, NaN, an integer of thousands of digits
+        raise DocumentError(f"{source}: not valid JSON: {_lower(str(err))}") from None
+    if text[end:].strip(_SPACE):
+        raise DocumentError(f"{source}: not valid JSON: text after the document, {_at(text, end)}")
+    return value
+
+
+def _scan(text: str) -> tuple[Any, int]:
+    start = len(text) - len(text.lstrip(_SPACE))
+    if make_scanner is not None:
+        result: tuple[Any, int] = make_scanner(_Context)(text, start)
+        return result
+    import json  # noqa: PLC0415 - only where there is no C scanner
+
+    decoder = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant)
+    return decoder.raw_decode(text, start)
+
+
+def _stop_reason(text: str, index: int) -> str:
+    if not text[index:].strip(_SPACE):
+        return "the document ends too early" if text.strip(_SPACE) else "the document is empty"
+    return f"expected a value, {_at(text, index)}"
+
+
+def _at(text: str, index: int) -> str:
+    line = text.count("\n", 0, index) + 1
+    return f"line {line} column {index - text.rfind(chr(10), 0, index)}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def dumps(value: object) -> bytes:
+    """Write `value` as compact JSON in UTF-8; the inverse of loads()."""
+    if make_scanner is not None:
+        try:
+            encode = make_encoder(
+                None, _refuse_default, encode_basestring, None, ":", ",", False, False, False
+            )
+            return _to_bytes("".join(encode(value, 0)))
+        except _FoundNumberError:
+            pass
+    out: list[str] = []
+    _write(value, out.append, _quote())
+    return _to_bytes("".join(out))
+
+
+def _to_bytes(text: str) -> bytes:
+    """Encode; a lone surrogate is a raw byte that came in, or an escape such as `\\ud800`."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        escaped = [c if not _is_escape(c) else f"\\u{ord(c):04x}" for c in text]
+        return "".join(escaped).encode("utf-8", "surrogateescape")
+
+
+def _is_escape(char: str) -> bool:
+    return "\ud800" <= char <= "\udc7f" or "\udd00" <= char <= "\udfff"
+
+
+def _quote() -> Callable[[str], str]:
+    if make_scanner is not None:
+        quote: Callable[[str], str] = encode_basestring
+        return quote
+    import json  # noqa: PLC0415 - only where there is no C encoder
+
+    return lambda text: json.dumps(text, ensure_ascii=False)
+
+
+def _write(value: object, out: Callable[[str], object], quote: Callable[[str], str]) -> None:
+    if isinstance(value, str):
+        out(quote(value))
+    elif value is None or isinstance(value, bool):
+        out({None: "null", True: "true", False: "false"}[value])
+    elif isinstance(value, (int, Number)):
+        out(repr(value))
+    elif isinstance(value, dict):
+        _write_members(value, out, quote)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            out("," if index else "[")
+            _write(item, out, quote)
+        out("]" if value else "[]")
+    else:
+        _refuse_default(value)
+
+
+def _write_members(
+    members: dict[str, object], out: Callable[[str], object], quote: Callable[[str], str]
+) -> None:
+    for index, (key, item) in enumerate(members.items()):
+        out("," if index else "{")
+        out(quote(key))
+        out(":")
+        _write(item, out, quote)
+    out("}" if members else "{}")
+
+
+def copy(value: Any) -> Any:
+    """Return a deep copy of a parsed document (`copy.deepcopy` costs 4 ms at import)."""
+    if isinstance(value, dict):
+        return {key: copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy(item) for item in value]
+    return value

@@ -1,0 +1,168 @@
+"""The CDI hooks pyshim knows: recognise them, harden the others, fuse neighbours into one process.
+
+Pure. A known hook is a name and flags, whatever program carries it; what the flags mean is the
+hooks' package's business. Sources: CDI hooks as nvidia-container-toolkit v1.20 writes them;
+CVE-2025-23266 for the environment.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Hook = dict[str, Any]
+
+MINIMAL_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+"""The environment of a hook that names none."""
+
+WRITES_ROOTFS = {
+    "create-symlinks": True,
+    "update-ldcache": True,
+    "enable-cuda-compat": True,
+    "chmod": True,
+    "disable-device-node-modification": False,
+    "update-application-profile": True,
+    "create-soname-symlinks": True,
+}
+"""Every hook pyshim knows, and whether it writes to the rootfs (else it only mounts)."""
+
+CHAIN = "chain"
+NEXT = "--next"
+_SWITCHES = ("--debug", "-d", "--quiet", "-q")
+
+
+class Part:
+    """One known hook: its name and its flags as written."""
+
+    __slots__ = ("args", "name")
+
+    def __init__(self, name: str, args: list[str]) -> None:
+        self.name = name
+        self.args = args
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Part) and (self.name, self.args) == (other.name, other.args)
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self.args))
+
+    @property
+    def writes(self) -> bool:
+        """True when the hook writes to the rootfs."""
+        return WRITES_ROOTFS[self.name]
+
+    def describe(self) -> str:
+        """Return the hook as a person would type it."""
+        return " ".join((self.name, *self.args))
+
+
+def parse(hook: Hook) -> list[Part]:
+    """Return the known hooks that `hook` stands for; none when pyshim does not know it.
+
+    `nvidia-cdi-hook NAME`, `nvidia-ctk hook NAME`, `pyshim-hook NAME` at whatever path, and
+    pyshim's own chain of several.
+    """
+    program = str(hook.get("path", "")).rpartition("/")[2]
+    args = hook.get("args")
+    if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
+        return []
+    words = args[1:]
+    if program == "nvidia-ctk":
+        words = _skip_switches(words)
+        if words[:1] != ["hook"]:
+            return []
+        words = words[1:]
+    elif program not in ("nvidia-cdi-hook", "pyshim-hook"):
+        return []
+    words = _skip_switches(words)
+    if program == "pyshim-hook" and words[:1] == [CHAIN]:
+        return _split_chain(words[1:])
+    return _part(words)
+
+
+def _skip_switches(words: list[str]) -> list[str]:
+    while words and words[0] in _SWITCHES:
+        words = words[1:]
+    return words
+
+
+def _part(words: list[str]) -> list[Part]:
+    if not words or words[0] not in WRITES_ROOTFS or NEXT in words:
+        return []
+    return [Part(words[0], words[1:])]
+
+
+def _split_chain(words: list[str]) -> list[Part]:
+    """Split `[--option value]... NAME ARG... --next NAME ARG...`."""
+    while words and words[0].startswith("-"):
+        words = words[2:]
+    parts: list[Part] = []
+    while words:
+        end = words.index(NEXT) if NEXT in words else len(words)
+        parts += _part(words[:end])
+        words = words[end + 1 :]
+    return parts
+
+
+def harden(hook: Hook) -> bool:
+    """Give a hook without an environment the minimal one; True when that changed it.
+
+    runc before 1.3 starts a createContainer hook that names none with the image's environment,
+    as root of the host (CVE-2025-23266).
+    """
+    if hook.get("env"):
+        return False
+    hook["env"] = list(MINIMAL_ENV)
+    return True
+
+
+def fuse(
+    hooks: Iterable[Hook], make: Callable[[list[Part], int], Hook], timeout: int
+) -> list[Hook]:
+    """Return `hooks` with neighbouring known ones made one by `make(parts, timeout)`.
+
+    Duplicates of known hooks go: the first of them stays, of update-ldcache the last of its
+    neighbours, since it must see what the others made. `timeout` (seconds) stands in for a hook
+    that sets none; the chain gets the longest of its parts.
+    """
+    result: list[Hook] = []
+    run: list[Part] = []
+    seen: set[Part] = set()
+    longest = 0
+    for hook in hooks:
+        parts = parse(hook)
+        if parts:
+            longest = max(longest, _timeout_of(hook, timeout))
+            run += parts
+            continue
+        _flush(run, seen, result, make, longest)
+        run, longest = [], 0
+        result.append(hook)
+    _flush(run, seen, result, make, longest)
+    return result
+
+
+def _flush(
+    run: list[Part],
+    seen: set[Part],
+    result: list[Hook],
+    make: Callable[[list[Part], int], Hook],
+    timeout: int,
+) -> None:
+    kept: list[Part] = []
+    for part in run:
+        if part.name == "update-ldcache":
+            kept = [other for other in kept if other != part]
+        elif part in seen:
+            continue
+        seen.add(part)
+        kept.append(part)
+    if kept:
+        result.append(make(kept, timeout))
+
+
+def _timeout_of(hook: Hook, default: int) -> int:
+    value = hook.get("timeout")
+    return value if isinstance(value, int) and value > 0 else default

@@ -1,0 +1,115 @@
+"""What pyshim says: the one error record engines read, and its own log.
+
+Engines: containerd takes the last record with level "error" of the JSON log file, conmon the
+runtime's stderr, Podman parses the whole log file as exactly one object. So a failure writes one
+record to --log and the same text to stderr, and success writes nothing to either.
+Warnings and debug lines go to pyshim's own log: a file, or the system log socket.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.argv import Invocation
+
+LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Level name to syslog severity (RFC 5424, section 6.2.1)."""
+
+_DAEMON_FACILITY = 3 << 3
+_SOCKET = "/dev/log"
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def fail(invocation: Invocation, message: str) -> None:
+    """Report a failed command to the engine: one record in --log, one line on stderr.
+
+    `message` becomes one line. Never raises: a log that cannot be written must not hide the text
+    on stderr.
+    """
+    text = "pyshim: " + " ".join(message.split("\n"))
+    if invocation.log:
+        try:
+            _append(invocation.log, _record(text, invocation.log_format))
+        except OSError as err:
+            text += f" (and --log {invocation.log}: {err.strerror})"
+    _write_all(2, _bytes(text + "\n"))
+
+
+def _record(text: str, log_format: str) -> bytes:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if log_format == "json":
+        from ocishim import jsonio  # noqa: PLC0415 - failure only
+
+        line = jsonio.dumps({"level": "error", "msg": text, "time": now}) + b"\n"
+        return line.decode("utf-8", "replace").encode()  # one bad byte loses the record
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return _bytes(f'time="{now}" level=error msg="{quoted}"\n')
+
+
+def _append(path: str, data: bytes) -> None:
+    descriptor = os.open(path, _APPEND, 0o644)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except BlockingIOError:
+        pass  # a full pipe nobody reads: waiting for ever would be worse
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+class OwnLog:
+    """pyshim's own log: `file` when set, else /dev/log when there, else nowhere.
+
+    level: the least severe level that is written. subject: what each line is about, usually the
+    container's id. Writing never raises: a log is no reason to stop a container.
+    """
+
+    __slots__ = ("file", "limit", "subject")
+
+    def __init__(self, file: str, level: str, subject: str) -> None:
+        self.file = file
+        self.limit = LEVELS[level]
+        self.subject = subject
+
+    @property
+    def debugs(self) -> bool:
+        """True when debug lines are written: ask before making many of them."""
+        return self.limit >= LEVELS["debug"]
+
+    def write(self, level: str, message: str) -> None:
+        """Write one line at `level`, one of LEVELS."""
+        if LEVELS[level] > self.limit:
+            return
+        line = " ".join(message.split("\n"))
+        if self.subject:
+            line = f"container {self.subject}: {line}"
+        try:
+            if self.file:
+                now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                _append(self.file, _bytes(f"{now} {level} {line}\n"))
+            else:
+                _send(LEVELS[level], line)
+        except OSError:
+            pass
+
+
+def _send(severity: int, line: str) -> None:
+    """Send one datagram to the system log (RFC 3164 form, as syslog(3) writes it)."""
+    import _socket  # noqa: PLC0415 - the socket module costs 5 ms, this C half nothing
+
+    with _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC) as sender:
+        sender.setblocking(False)
+        priority = _DAEMON_FACILITY | severity
+        sender.sendto(_bytes(f"<{priority}>pyshim[{os.getpid()}]: {line}"), _SOCKET)

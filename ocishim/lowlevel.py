@@ -1,0 +1,164 @@
+"""The low-level runtime: find it, know its version, become it.
+
+The launcher makes the same look-up in shell for commands that pass through; the two are held
+together by tests/unit/test_launcher.py.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ocishim.cache import identity
+from ocishim.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocishim.cache import Cache
+
+USUAL_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_VERSION_TIMEOUT = 5  # seconds; runc --version takes 3 ms
+
+
+def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: str) -> str:
+    """Return the path of the first entry of `runtimes` that can be executed.
+
+    An entry with a slash is a path; a name is looked up in `search_path` (colon-separated), then
+    in the usual directories. own_path is pyshim's launcher, which is never the answer.
+    Raises ConfigError when there is none, or when the one found is pyshim itself.
+    """
+    unusable: list[str] = []
+    for entry in runtimes:
+        for candidate in _candidates(entry, search_path):
+            status = _judge(candidate, own_path)
+            if status == "":
+                return candidate
+            if status == "itself":
+                raise ConfigError(
+                    f"the low-level runtime {candidate} is pyshim itself",
+                    hint=f"name runc, crun or another runtime in 'runtimes' of {config_path}",
+                )
+            if status != "missing":
+                unusable.append(f"{candidate} {status}")
+    names = ", ".join(f"'{entry}'" for entry in runtimes)
+    detail = f" ({'; '.join(unusable)})" if unusable else ""
+    raise ConfigError(
+        f"no low-level runtime found: looked for {names}{detail}",
+        hint=f"install one or name its path in 'runtimes' of {config_path}",
+    )
+
+
+def _candidates(entry: str, search_path: str) -> list[str]:
+    if "/" in entry:
+        return [entry]
+    dirs = [directory for directory in search_path.split(":") if directory.startswith("/")]
+    return [f"{directory}/{entry}" for directory in (*dirs, *USUAL_DIRS)]
+
+
+def _judge(candidate: str, own_path: str) -> str:
+    """Return "" for a usable program, else why not."""
+    try:
+        found = os.stat(candidate)
+    except OSError:
+        return "missing"
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a file"
+    if not os.access(candidate, os.X_OK):
+        return "is not executable"
+    try:
+        own = os.stat(own_path)
+    except OSError:
+        return ""
+    same = (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+    return "itself" if same else ""
+
+
+def become(path: str, args: Sequence[str]) -> None:
+    """Replace this process by the low-level runtime; returns only by raising ConfigError."""
+    _restore_signals()
+    try:
+        os.execv(path, [path, *args])
+    except OSError as err:
+        raise ConfigError(
+            f"the low-level runtime {path} cannot be executed: {err.strerror}",
+            hint="check that it is a program for this machine",
+        ) from None
+
+
+def _restore_signals() -> None:
+    """Undo what CPython's start-up ignored (SIGPIPE, SIGXFSZ); the container inherits them."""
+    from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # noqa: PLC0415 - signal pulls in enum
+
+    signal(SIGPIPE, SIG_DFL)
+    signal(SIGXFSZ, SIG_DFL)
+
+
+class Version:
+    """Which runtime it is: kind ("runc", "crun", "youki", "runsc" or "") and its version.
+
+    number is a tuple to compare with: (1, 8, 1) for crun 1.8.1, (20240729,) for a dated runsc.
+    """
+
+    __slots__ = ("kind", "number", "text")
+
+    def __init__(self, kind: str, number: tuple[int, ...], text: str) -> None:
+        self.kind = kind
+        self.number = number
+        self.text = text
+
+
+def version(path: str, cache: Cache) -> Version:
+    """Return the runtime's kind and version from its `--version`, remembered per binary.
+
+    A runtime that does not answer, or answers in words of its own, has kind "" and no number.
+    """
+    key = (path, identity(os.stat(path)))
+    known = cache.get("lowlevel-version", key)
+    if not isinstance(known, str):
+        known = _ask_version(path)
+        cache.put("lowlevel-version", key, known)
+    return parse_version(known)
+
+
+def _ask_version(path: str) -> str:
+    import subprocess  # noqa: PLC0415 - once per binary
+
+    try:
+        asked = subprocess.run(
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_VERSION_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout[:4096].decode("utf-8", "replace")
+
+
+def parse_version(text: str) -> Version:
+    """Read the answer to `--version`.
+
+    `runc version 1.1.5+ds1`, `crun version 1.8.1`, `youki version 0.5.3`,
+    `runsc version release-20260520.0` and Debian's `runsc version 0.0~20240729.0`.
+    """
+    words = text.split()
+    if len(words) < 3 or words[1] != "version":
+        return Version("", (), text)
+    kind, _, number = words[0], words[1], words[2]
+    digits = number.removeprefix("release-").removeprefix("0.0~")
+    return Version(kind, _numbers(digits), number)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for part in text.split("."):
+        leading = part[: len(part) - len(part.lstrip("0123456789"))]
+        if leading:
+            numbers.append(int(leading))
+        if leading != part:
+            break
+    return tuple(numbers)

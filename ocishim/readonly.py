@@ -1,0 +1,47 @@
+"""Can the rootfs be written, and may it be: the facts behind `hooks.readonly_rootfs`.
+
+Asks the kernel (statvfs); what follows from the answer is decided in hookplan.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim.errors import DocumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
+    """Return root.path as an absolute path (runtime-spec: relative to the bundle).
+
+    Raises DocumentError when config.json names none.
+    """
+    root = spec.get("root")
+    path = root.get("path") if isinstance(root, dict) else None
+    if not isinstance(path, str) or not path:
+        raise DocumentError("config.json: expected a path in 'root.path'")
+    return os.path.normpath(os.path.join(os.path.abspath(bundle), path))
+
+
+def asked_readonly(spec: dict[str, Any]) -> bool:
+    """Return True when config.json wants the container's root read-only."""
+    root = spec.get("root")
+    return isinstance(root, dict) and root.get("readonly") is True
+
+
+def unwritable(rootfs: str) -> str:
+    """Return why the file system under `rootfs` cannot be written, "" when it can.
+
+    Covers EROFS and squashfs images, read-only bind mounts and overlays without an upper folder:
+    statvfs reports the mount's and the file system's flag alike. Raises DocumentError when the
+    directory is not there.
+    """
+    try:
+        flags = os.statvfs(rootfs).f_flag
+    except OSError as err:
+        reason = "does not exist" if isinstance(err, FileNotFoundError) else err.strerror
+        raise DocumentError(f"config.json: root.path {rootfs}: {reason}") from None
+    return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""

@@ -1,0 +1,112 @@
+"""Who asks for a CDI device: the annotations of config.json, judged by who could write them.
+
+Pure. Sources: containerd and CRI-O as measured (containers' annotations come from device
+plugins, pods' from whoever may create a pod); the CDI reference for an annotation's grammar.
+"""
+
+from __future__ import annotations
+
+from ocishim import jsonio
+from ocishim.cdi import annotations as cdi_annotations
+from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.config import Config
+
+STANDARD_PREFIX = "cdi.k8s.io/"
+
+_SANDBOX_MARKS = ("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType")
+_CRIO_ANNOTATIONS = "io.kubernetes.cri-o.Annotations"
+
+
+class Requests:
+    """names: qualified device names in the order asked for. sources: one sentence a request.
+
+    ignored: one sentence for each request that was not honoured, with the reason.
+    """
+
+    __slots__ = ("ignored", "names", "sources")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sources: list[str] = []
+        self.ignored: list[str] = []
+
+
+def gather(spec: dict[str, Any], config: Config) -> Requests:
+    """Return the devices config.json asks for.
+
+    Raises DocumentError when the annotations are not strings, UnresolvedDeviceError naming the
+    annotation when its value is not a list of qualified device names.
+    """
+    requests = Requests()
+    marks = _annotations(spec)
+    asked = {
+        key: value for key, value in marks.items() if key.startswith(_prefixes(config))
+    }
+    if not asked:
+        return requests
+    if any(marks.get(mark) == "sandbox" for mark in _SANDBOX_MARKS):
+        requests.ignored.append("a sandbox (pause) container never gets devices")
+        return requests
+    if marks.get("io.container.manager") == "cri-o":
+        asked = _trusted_under_crio(asked, marks, requests)
+    for key, name in _parsed(asked, config):
+        requests.names.append(name)
+        requests.sources.append(f"annotation '{key}' asks for {name}")
+    return requests
+
+
+def _prefixes(config: Config) -> tuple[str, ...]:
+    return tuple(config.annotation_prefixes)
+
+
+def _annotations(spec: dict[str, Any]) -> dict[str, str]:
+    marks = spec.get("annotations")
+    if marks is None:
+        return {}
+    if not isinstance(marks, dict):
+        raise DocumentError("config.json: expected object in 'annotations'")
+    for key, value in marks.items():
+        if not isinstance(value, str):
+            raise DocumentError(f"config.json: expected string in 'annotations[{key}]'")
+    return marks
+
+
+def _parsed(asked: dict[str, str], config: Config) -> list[tuple[str, str]]:
+    try:
+        return cdi_annotations.parse(asked, _prefixes(config))
+    except PyshimError as err:
+        keys = ", ".join(f"'{key}'" for key in sorted(asked))
+        raise UnresolvedDeviceError(
+            f"failed to parse CDI device annotations: {err.message} in {keys}",
+            hint="write qualified names, vendor.com/class=name, separated by ',' without blanks",
+        ) from None
+
+
+def _trusted_under_crio(
+    asked: dict[str, str], marks: dict[str, str], requests: Requests
+) -> dict[str, str]:
+    """Keep what a pod's author could not have written.
+
+    CRI-O copies every annotation of the pod into config.json, and injects the containers' own
+    itself; its JSON of the container's annotations cannot be forged by a pod.
+    """
+    own: Any = {}
+    if marks.get("io.kubernetes.cri-o.ContainerType") == "container":
+        try:
+            own = jsonio.loads(marks.get(_CRIO_ANNOTATIONS, "{}").encode(), _CRIO_ANNOTATIONS)
+        except (DocumentError, UnicodeEncodeError):
+            own = {}
+    trusted: dict[str, str] = {}
+    for key, value in asked.items():
+        if key.startswith(STANDARD_PREFIX):
+            requests.ignored.append(f"annotation '{key}': CRI-O injects CDI devices itself")
+        elif not isinstance(own, dict) or own.get(key) != value:
+            requests.ignored.append(f"annotation '{key}': not the container's own under CRI-O")
+        else:
+            trusted[key] = value
+    return trusted
