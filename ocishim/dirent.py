@@ -1,0 +1,166 @@
+"""One name in an open directory: compare it, or replace it in one step.
+
+The directory is a descriptor that its caller resolved safely (rootfs.py); the name has no slash
+and is never followed. Whatever was there before stays whole until the step that replaces it.
+
+What has to be prepared beside the name has one fixed name, `.pyshim-NAME`: a killed run's
+leftover is found and removed by the next one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PREFIX = ".pyshim-"
+_TRIES = 16
+# What O_TMPFILE gives where the file system (or an overlay before 6.1) has no unnamed files.
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+
+
+def temporary(name: str) -> str:
+    """The name under which `name` is prepared."""
+    return os.fsdecode((_PREFIX.encode() + os.fsencode(name))[:255])
+
+
+def has_link(parent: int, name: str, target: str) -> bool:
+    """Whether `name` is a symbolic link with exactly this text."""
+    try:
+        return os.readlink(name, dir_fd=parent) == target
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return False
+        raise
+
+
+def put_link(parent: int, name: str, target: str) -> None:
+    """Make `name` a symbolic link to `target`, whatever but a directory is there."""
+    _put(parent, name, lambda where: os.symlink(target, where, dir_fd=parent))
+
+
+def has_content(parent: int, name: str, data: bytes, mode: int) -> bool:
+    """Whether `name` is a regular file with exactly this content and these permission bits."""
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+        return False
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent)
+    except OSError:
+        return False  # somebody swapped it meanwhile: replacing it is right in any case
+    try:
+        return stat.S_IMODE(os.fstat(fd).st_mode) == mode and _equals(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _equals(fd: int, data: bytes) -> bool:
+    view = memoryview(data)
+    while view:
+        chunk = os.read(fd, len(view))
+        if not chunk or view[: len(chunk)] != chunk:
+            return False
+        view = view[len(chunk) :]
+    return not os.read(fd, 1)
+
+
+def put_content(parent: int, name: str, data: bytes, mode: int) -> None:
+    """Make `name` a regular file with this content and these permission bits.
+
+    A file without a name is filled and then linked, so that a killed run leaves nothing; where
+    the file system cannot do that, `.pyshim-NAME` is filled.
+    """
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    try:
+        fd = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in _NO_TMPFILE:
+            raise
+        fd = _open_named(parent, temporary(name))
+        try:
+            _fill(fd, data, mode)
+            _rename(parent, name)
+        except BaseException:
+            _remove(parent, temporary(name))
+            raise
+        finally:
+            os.close(fd)
+        return
+    try:
+        _fill(fd, data, mode)
+        _put(parent, name, lambda where: _link(fd, parent, where))
+    finally:
+        os.close(fd)
+
+
+def _open_named(parent: int, name: str) -> int:
+    _remove(parent, name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=parent)
+
+
+def _fill(fd: int, data: bytes, mode: int) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.fchmod(fd, mode)
+
+
+def _link(fd: int, parent: int, name: str) -> None:
+    """Give the unnamed file `fd` a name; by /proc, as open(2) shows for O_TMPFILE."""
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+
+
+def _put(parent: int, name: str, create: Callable[[str], None]) -> None:
+    """Run `create(name)`; where something exists, create beside it and rename over it."""
+    for _ in range(_TRIES):
+        try:
+            create(name)
+        except FileExistsError:
+            pass
+        else:
+            return
+        refuse_directory(parent, name)
+        try:
+            create(temporary(name))
+        except FileExistsError:
+            _remove(parent, temporary(name))  # a killed run's
+            continue
+        try:
+            _rename(parent, name)
+        except FileNotFoundError:
+            continue  # a hook of another container on the same volume took it
+        except BaseException:
+            _remove(parent, temporary(name))
+            raise
+        return
+    raise OSError(errno.EBUSY, f"{name!r} changes faster than it can be replaced")
+
+
+def refuse_directory(parent: int, name: str) -> None:
+    """OSError(EISDIR) when `name` is a directory: `ln -f` does not replace those either."""
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, f"{name!r} is a directory")
+
+
+def _rename(parent: int, name: str) -> None:
+    os.rename(temporary(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _remove(parent: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,131 @@
+"""Private mount namespaces: entering one, changing its root, mounts by descriptor.
+
+Every mount here names its place by descriptor (move_mount(2), or the working directory), because
+a path inside an image can change between the look and the act. The callers decide what to mount;
+seccomp, capabilities and the other namespaces are theirs too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ocishim.linux import const, syscalls
+
+
+def private() -> None:
+    """Move this process into a mount namespace of its own that still receives the host's mounts.
+
+    MS_SLAVE, not MS_PRIVATE: unmounts on the host must reach us, or we keep its disks busy.
+    """
+    syscalls.unshare(const.CLONE_NEWNS)
+    syscalls.mount(None, "/", None, const.MS_SLAVE | const.MS_REC)
+
+
+def attach(mount_fd: int, target_fd: int) -> None:
+    """Put the detached mount `mount_fd` on the file or directory `target_fd` (O_PATH is enough)."""
+    syscalls.move_mount(
+        mount_fd, "", target_fd, "",
+        const.MOVE_MOUNT_F_EMPTY_PATH | const.MOVE_MOUNT_T_EMPTY_PATH,
+    )  # fmt: skip
+
+
+def bind(
+    source_fd: int, target_fd: int, *, recursive: bool = False, read_only: bool = False
+) -> int:
+    """Bind the file or directory `source_fd` on `target_fd`; return the new mount, caller closes.
+
+    `read_only` is complete before the mount can be seen, on Linux 5.12 and later; before, it
+    follows at once and does not reach the mounts below (`recursive`).
+    """
+    flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
+    mount_fd = syscalls.open_tree(source_fd, "", flags)
+    try:
+        late = read_only and not _set_read_only(mount_fd, recursive=recursive)
+        attach(mount_fd, target_fd)
+        if late:
+            flags = const.MS_REMOUNT | const.MS_BIND | const.MS_RDONLY
+            syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, flags)
+    except BaseException:
+        os.close(mount_fd)
+        raise
+    return mount_fd
+
+
+def _set_read_only(mount_fd: int, *, recursive: bool) -> bool:
+    """Make the mount behind `mount_fd` read-only; False when the kernel is too old to."""
+    try:
+        syscalls.mount_setattr(mount_fd, const.MOUNT_ATTR_RDONLY, 0, recursive=recursive)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return False
+    return True
+
+
+def tmpfs(*, size: int, mode: int = 0o755, attributes: int = 0) -> int:
+    """Return a tmpfs of `size` bytes that is mounted nowhere yet; the caller closes.
+
+    Files are made in it by descriptor (`os.open(name, flags, dir_fd=fd)`), and a clone of one
+    can be attached: nothing of it is ever visible at a path of the image.
+    """
+    context = syscalls.fsopen("tmpfs")
+    try:
+        syscalls.fsconfig(context, const.FSCONFIG_SET_STRING, "size", str(size))
+        syscalls.fsconfig(context, const.FSCONFIG_SET_STRING, "mode", f"{mode:o}")
+        syscalls.fsconfig(context, const.FSCONFIG_CMD_CREATE, None, None)
+        return syscalls.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def is_mountpoint(fd: int) -> bool:
+    """Whether `fd` (a file or directory, O_PATH is enough) is the root of a mount."""
+    attributes, known = syscalls.statx_attributes(fd)
+    if known & const.STATX_ATTR_MOUNT_ROOT:
+        return bool(attributes & const.STATX_ATTR_MOUNT_ROOT)
+    return _listed_mountpoint(fd)  # Linux 5.6 and 5.7
+
+
+def _listed_mountpoint(fd: int) -> bool:
+    """The same from /proc: a mount whose id is the file's and whose mount point is its path."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    mount_id = fields[b"mnt_id"].strip()
+    path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+    with open("/proc/self/mountinfo", "rb") as file:
+        rows = [line.split(b" ") for line in file]
+    return any(row[0] == mount_id and _unescape(row[4]) == path for row in rows)
+
+
+def _unescape(field: bytes) -> bytes:
+    r"""A path of mountinfo: space, tab, newline and backslash are \ooo there (proc(5))."""
+    for octal, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(octal, char)
+    return field
+
+
+def pivot_into(root_fd: int) -> None:
+    """Make the mount behind `root_fd` this process's root and drop everything else.
+
+    `root_fd` must be the root of a mount in a private namespace (see `bind`). When the kernel
+    refuses (EINVAL: the present root is an initramfs, or came from chroot), the mount is moved
+    over "/" and entered by chroot(2), as runc does with --no-pivot; then the old root stays in
+    the namespace, below the new one.
+    """
+    os.fchdir(root_fd)
+    try:
+        # "." twice: the old root lands on top of the new one, and no directory of the image is
+        # needed to keep it (pivot_root(2)).
+        syscalls.pivot_root(".", ".")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        syscalls.mount(".", "/", None, const.MS_MOVE)
+        os.chroot(".")
+    else:
+        # The working directory is the old root now. Slave first, so that the unmounts below do
+        # not travel back to the host.
+        syscalls.mount(None, ".", None, const.MS_SLAVE | const.MS_REC)
+        syscalls.umount2(".", const.MNT_DETACH)
+    os.chdir("/")
