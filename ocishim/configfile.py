@@ -50,6 +50,26 @@ def parse(data: bytes, path: str) -> dict[str, Any]:
     return _Reader(path, text).settings(document)
 
 
+def runtimes_of_broken(path: str) -> list[str]:
+    """Return `runtimes` from a file that need not be valid, else the default.
+
+    A command that passes through needs this one setting and no other: a broken configuration
+    never blocks a kill or a delete.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("["):
+                    break
+                if re.match(r"runtimes\s*=", line):
+                    names = re.findall(r"\"([^\"]+)\"|'([^']+)'", line)
+                    return [double or single for double, single in names] or DEFAULTS["runtimes"]
+    except OSError:
+        pass
+    runtimes: list[str] = DEFAULTS["runtimes"]
+    return runtimes
+
+
 class _Reader:
     """One file's settings, checked; knows the text to find line numbers for messages."""
 

@@ -1,0 +1,94 @@
+"""The program `pyshim`: decide, edit, become the low-level runtime.
+
+The launcher has sent every command here that might be create, run or restore; the parser says
+which it is. A failure before the low-level runtime is told once, in the words of log.py, and
+ends with exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ocishim import argv, lowlevel
+from ocishim.errors import PyshimError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.config import Config
+
+
+def main(launcher: str, arguments: list[str]) -> int:
+    """Run one command line; returns only on failure, with the exit status.
+
+    launcher: path of the program the engine called. arguments: what followed argv[0].
+    """
+    invocation = argv.Invocation()
+    try:
+        invocation = argv.parse(arguments)
+        lowlevel.become(_prepare(launcher, invocation), arguments)
+    except PyshimError as err:
+        _fail(invocation, str(err))
+    except OSError as err:
+        where = f" {err.filename}" if err.filename else ""
+        _fail(invocation, f"{invocation.command}:{where}: {err.strerror}")
+    except MemoryError:
+        _fail(invocation, f"{invocation.command}: out of memory")
+    except Exception as err:  # noqa: BLE001 - a traceback in the container's stderr helps nobody
+        _fail(invocation, f"{invocation.command}: internal error: {type(err).__name__}: {err}")
+    return 1
+
+
+def _prepare(launcher: str, invocation: argv.Invocation) -> str:
+    """Edit the bundle when the command wants one; return the low-level runtime's path."""
+    from ocishim import config as settings  # noqa: PLC0415 - after parsing, for its errors
+
+    if not invocation.edits:
+        return _lowlevel_regardless(launcher)
+    config = settings.load()
+    path = _find(config, launcher)
+    from ocishim import runtime  # noqa: PLC0415 - not for commands that pass through
+    from ocishim.log import OwnLog  # noqa: PLC0415
+
+    bundle = os.path.abspath(invocation.bundle) if invocation.bundle else os.getcwd()
+    log = OwnLog(config.log_file, config.log_level, invocation.container_id)
+    try:
+        runtime.create(bundle, config, path, hook_program(launcher), log)
+    except PyshimError as err:
+        log.write("error", str(err))
+        raise
+    return path
+
+
+def _lowlevel_regardless(launcher: str) -> str:
+    """Find the runtime for a command that passes through, broken configuration or not."""
+    from ocishim import config as settings  # noqa: PLC0415
+
+    try:
+        return _find(settings.load(), launcher)
+    except PyshimError:
+        from ocishim import configfile  # noqa: PLC0415 - rare: a broken file
+
+        runtimes = configfile.runtimes_of_broken(settings.path())
+        return lowlevel.find(runtimes, settings.search_path(), launcher, settings.path())
+
+
+def _find(config: Config, launcher: str) -> str:
+    from ocishim import config as settings  # noqa: PLC0415
+
+    return lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
+
+
+def hook_program(launcher: str) -> str:
+    """Return the path of `pyshim-hook`: it lies beside the launcher."""
+    return os.path.join(os.path.dirname(os.path.realpath(launcher)), "pyshim-hook")
+
+
+def _fail(invocation: argv.Invocation, message: str) -> None:
+    from ocishim import log  # noqa: PLC0415 - failure only
+
+    log.fail(invocation, message)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[0], sys.argv[1:]))

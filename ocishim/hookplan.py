@@ -1,0 +1,224 @@
+"""Decide what happens to the hooks of one container: hardened, skipped, fused, by whom run.
+
+Works on the edited copy of the OCI spec and returns what it decided as sentences; nothing is
+run here. knownhooks.py recognises, readonly.py and executor.py supply the facts.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim import executor, knownhooks, readonly
+from ocishim.errors import ConfigError, HookError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.config import Config
+    from ocishim.lowlevel import Version
+
+LISTS = (
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
+)  # fmt: skip
+_RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
+
+
+class HookPlan:
+    """executor: who runs createContainer hooks. sentences: what was decided, for people.
+
+    warnings: what the operator should know even when nothing fails.
+    """
+
+    __slots__ = ("executor", "sentences", "warnings")
+
+    def __init__(self) -> None:
+        self.executor = executor.RUNTIME
+        self.sentences: list[str] = []
+        self.warnings: list[str] = []
+
+
+def lists(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the non-empty hook lists of `spec` by name; entries of odd types are left out."""
+    hooks = spec.get("hooks")
+    if not isinstance(hooks, dict):
+        return {}
+    found = {}
+    for name in LISTS:
+        entries = hooks.get(name)
+        if isinstance(entries, list) and entries and all(isinstance(e, dict) for e in entries):
+            found[name] = entries
+    return found
+
+
+class Planner:
+    """The facts one decision needs; `decide` edits the spec it is given."""
+
+    __slots__ = ("bundle", "config", "hook_program", "version")
+
+    def __init__(self, config: Config, bundle: str, hook_program: str, version: Version) -> None:
+        self.config = config
+        self.bundle = bundle
+        self.hook_program = hook_program
+        self.version = version
+
+    def decide(self, spec: dict[str, Any], injected: list[str]) -> HookPlan:
+        """Edit the hooks of `spec`.
+
+        injected: programs of the hooks that were just injected; these must exist.
+        Raises HookError and ConfigError before anything has run.
+        """
+        plan = HookPlan()
+        for name, hooks in lists(spec).items():
+            for hook in hooks:
+                if knownhooks.harden(hook):
+                    plan.sentences.append(
+                        f"{name} hook {hook.get('path')} named no environment and gets a minimal one"
+                    )
+        hooks = lists(spec).get("createContainer", [])
+        if hooks:
+            kept = self._without_unwritable(spec, hooks, plan)
+            spec["hooks"]["createContainer"] = self._taken_over(spec, kept, plan)
+        self._check_programs(spec, injected)
+        return plan
+
+    def _without_unwritable(
+        self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
+    ) -> list[dict[str, Any]]:
+        reason = self._readonly_reason(spec)
+        writing = [hook for hook in hooks if _writes(hook)]
+        if not reason or not writing:
+            return hooks
+        kept: list[dict[str, Any]] = []
+        skipped: list[str] = []
+        for hook in hooks:
+            parts = knownhooks.parse(hook)
+            staying = [part for part in parts if not part.writes]
+            skipped += [part.name for part in parts if part.writes]
+            if not parts:
+                kept.append(hook)
+            elif len(staying) == len(parts):
+                kept.append(hook)
+            elif staying:
+                kept.append(self._chain(spec, staying, int(hook.get("timeout") or 0)))
+        names = ", ".join(dict.fromkeys(skipped))
+        plan.warnings.append(
+            f"CDI hooks skipped, links and library cache are missing: {names}: {reason}; "
+            f"{self._other_setting(spec)}"
+        )
+        return kept
+
+    def _readonly_reason(self, spec: dict[str, Any]) -> str:
+        """Return why hooks must not write, "" when they may."""
+        reason = readonly.unwritable(readonly.rootfs_path(spec, self.bundle))
+        if not reason and readonly.asked_readonly(spec):
+            if self.config.readonly_rootfs == "when-writable":
+                return ""
+            reason = "root.readonly is true in config.json"
+        if reason and self.config.readonly_rootfs == "overlay":
+            raise ConfigError(
+                f"hooks.readonly_rootfs = \"overlay\" is not supported yet, and {reason}",
+                hint=f"set it to \"skip\" or \"when-writable\" in {self.config.path}",
+            )
+        return reason
+
+    def _other_setting(self, spec: dict[str, Any]) -> str:
+        if readonly.unwritable(readonly.rootfs_path(spec, self.bundle)):
+            return 'no hook can write there; hooks.readonly_rootfs is "' + (
+                self.config.readonly_rootfs + '"'
+            )
+        return f'hooks.readonly_rootfs = "when-writable" in {self.config.path} runs them'
+
+    def _taken_over(
+        self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
+    ) -> list[dict[str, Any]]:
+        """Fuse the known hooks, give the others the configured timeout, choose the executor."""
+        for hook in hooks:
+            if not knownhooks.parse(hook):
+                hook.setdefault("timeout", self.config.timeout)
+        if self.config.native:
+            timeout = self.config.timeout
+            hooks = knownhooks.fuse(hooks, lambda *args: self._chain(spec, *args), timeout)
+        if hooks:
+            plan.executor, why = executor.choose(
+                self.config.executor, self.version, root_readonly=readonly.asked_readonly(spec)
+            )
+            plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")
+        for hook in hooks:
+            plan.sentences += [f"hook {part.describe()}" for part in knownhooks.parse(hook)] or [
+                f"hook {hook.get('path')} keeps its program"
+            ]
+        return hooks
+
+    def _chain(
+        self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int
+    ) -> dict[str, Any]:
+        """Return the one hook that runs `parts` natively."""
+        rootfs = readonly.rootfs_path(spec, self.bundle)
+        status = os.stat(rootfs)
+        args = ["pyshim-hook", knownhooks.CHAIN, "--rootfs", rootfs]
+        args += ["--rootfs-id", f"{status.st_dev}:{status.st_ino}"]
+        args += ["--timeout", str(timeout or self.config.timeout)]
+        if self.config.log_file:
+            args += ["--log", self.config.log_file]
+        args += ["--log-level", self.config.log_level]
+        for index, part in enumerate(parts):
+            args += [knownhooks.NEXT] if index else []
+            args += [part.name, *part.args]
+        return {
+            "path": self.hook_program,
+            "args": args,
+            "env": list(knownhooks.MINIMAL_ENV),
+            "timeout": timeout or self.config.timeout,
+        }
+
+    def _check_programs(self, spec: dict[str, Any], injected: list[str]) -> None:
+        """Refuse what is known to fail: a program that is not there or cannot be reached."""
+        for name, hooks in lists(spec).items():
+            if name not in _RUN_AT_CREATE:
+                continue
+            for hook in hooks:
+                path = hook.get("path")
+                ours = path == self.hook_program
+                if isinstance(path, str) and (ours or path in injected):
+                    _check_program(name, path)
+                    if ours and _has_user_namespace(spec):
+                        _check_reachable(path)
+
+
+def _writes(hook: dict[str, Any]) -> bool:
+    return any(part.writes for part in knownhooks.parse(hook))
+
+
+def _check_program(name: str, path: str) -> None:
+    if not os.path.isabs(path):
+        raise HookError(
+            f"{name} hook {path}: the path is not absolute", hint="correct the CDI spec"
+        )
+    if not os.access(path, os.X_OK) or os.path.isdir(path):
+        there = "is not an executable file" if os.path.exists(path) else "does not exist"
+        raise HookError(
+            f"{name} hook {path}: the program {there}",
+            hint="install it, or generate the CDI spec again",
+        )
+
+
+def _has_user_namespace(spec: dict[str, Any]) -> bool:
+    linux = spec.get("linux")
+    spaces = linux.get("namespaces") if isinstance(linux, dict) else None
+    if not isinstance(spaces, list):
+        return False
+    return any(isinstance(space, dict) and space.get("type") == "user" for space in spaces)
+
+
+def _check_reachable(path: str) -> None:
+    """The container's root is another user here: every folder above must let others through."""
+    folder = os.path.dirname(os.path.realpath(path))
+    while folder != "/":
+        if not os.stat(folder).st_mode & 0o001:
+            raise HookError(
+                f"the container has a user namespace, and {folder} keeps others out, so its root "
+                f"cannot run {path}",
+                hint="install pyshim in a folder everybody can enter",
+            )
+        folder = os.path.dirname(folder)

@@ -1,0 +1,128 @@
+"""One `create`: what config.json asks for, what the CDI specs answer, what the runtime gets.
+
+`plan` decides and touches nothing; `create` performs: one rename of config.json. The same plan
+is what `pyshimctl explain` tells.
+"""
+
+from __future__ import annotations
+
+from ocishim import hookplan, jsonio, knownhooks, lowlevel, requests
+from ocishim.oci import spec as oci_spec
+from ocishim.oci.bundle import Bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.cdi.registry import Found
+    from ocishim.config import Config
+    from ocishim.log import OwnLog
+    from ocishim.oci.spec import Change
+
+
+class Plan:
+    """What one create will do.
+
+    spec: the new config.json. requests: who asked. found: the devices, in order, with the spec
+    file each comes from. changes: the edits that change something. hooks: the hooks' fate.
+    warnings: everything the operator should know.
+    """
+
+    __slots__ = ("changes", "found", "hooks", "requests", "spec", "warnings")
+
+    def __init__(self, spec: dict[str, Any], asked: requests.Requests) -> None:
+        self.spec = spec
+        self.requests = asked
+        self.found: list[Found] = []
+        self.changes: list[Change] = []
+        self.hooks = hookplan.HookPlan()
+        self.warnings: list[str] = []
+
+    def sentences(self) -> list[str]:
+        """Return the story of this create in order, one sentence a step."""
+        return [
+            *self.requests.sources,
+            *self.requests.ignored,
+            *(f"device {found.name} is defined in {found.path}" for found in self.found),
+            *(change.describe() for change in self.changes),
+            *self.hooks.sentences,
+        ]
+
+
+def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
+    """Decide what `create` on `bundle` does. Raises a PyshimError when it cannot succeed."""
+    made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
+    injected = _inject(made, config) if made.requests.names else []
+    if hookplan.lists(made.spec):
+        version = lowlevel.version(lowlevel_path, config.cache)
+        planner = hookplan.Planner(config, bundle.path, hook_program, version)
+        made.hooks = planner.decide(made.spec, injected)
+        made.warnings += made.hooks.warnings
+    return made
+
+
+def _inject(made: Plan, config: Config) -> list[str]:
+    """Apply the devices' edits to the plan's spec; return the programs of injected hooks."""
+    from ocishim.cdi import edits, hostdev, registry  # noqa: PLC0415 - only where devices are
+
+    made.found = registry.load(config.spec_dirs, config.cache).resolve(made.requests.names)
+    merged = edits.merge(made.found)
+    _check_stale(made, config, merged)
+    present = _known_parts(made.spec)
+    changes = [
+        change
+        for change in edits.plan(made.spec, merged, hostdev.stat)
+        if not _is_present(change, present)
+    ]
+    for change in changes:
+        if isinstance(change, oci_spec.AddHook):
+            _normalise(change, config)
+    made.changes = oci_spec.apply(made.spec, changes, once=True)
+    hooks = [change for change in made.changes if isinstance(change, oci_spec.AddHook)]
+    return [str(change.hook.get("path")) for change in hooks]
+
+
+def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
+    created = hookplan.lists(spec).get("createContainer", [])
+    return {part for hook in created for part in knownhooks.parse(hook)}
+
+
+def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
+    """True for a known hook that the spec already has, alone or in a chain."""
+    if not isinstance(change, oci_spec.AddHook) or change.name != "createContainer":
+        return False
+    parts = knownhooks.parse(change.hook)
+    return bool(parts) and all(part in present for part in parts)
+
+
+def _normalise(change: oci_spec.AddHook, config: Config) -> None:
+    """Make an injected hook what it will be in the end, so that a second create finds it."""
+    knownhooks.harden(change.hook)
+    if change.name == "createContainer" and not knownhooks.parse(change.hook):
+        change.hook.setdefault("timeout", config.timeout)
+
+
+def _check_stale(made: Plan, config: Config, merged: dict[str, Any]) -> None:
+    if config.stale == "ignore":
+        return
+    from ocishim.cdi import stale  # noqa: PLC0415 - only where devices are
+
+    del merged
+    findings = stale.findings(made.found)
+    if findings and config.stale == "error":
+        raise stale.error(findings)
+    made.warnings += [finding.message for finding in findings]
+
+
+def create(
+    bundle_path: str, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
+) -> None:
+    """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError."""
+    bundle = Bundle(bundle_path)
+    made = plan(bundle, config, lowlevel_path, hook_program)
+    if log.debugs:
+        for sentence in made.sentences():
+            log.write("debug", sentence)
+    for warning in made.warnings:
+        log.write("warning", warning)
+    bundle.replace(made.spec)
