@@ -1,0 +1,62 @@
+"""What every test may need: programs that must be there, and the data files.
+
+`need` skips a test with a reason where a program is missing; with CI=true it fails instead,
+because there everything was installed on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CI = os.environ.get("CI") == "true"
+DATA = Path(__file__).parent / "data"
+
+
+def missing(reason: str) -> None:
+    """Skip the running test for `reason`; in CI, fail it."""
+    if CI:
+        pytest.fail(f"{reason}, and CI=true forbids to skip", pytrace=False)
+    pytest.skip(reason)
+
+
+def need(program: str) -> str:
+    """Return the path of `program`, or skip (in CI: fail) the running test."""
+    found = shutil.which(program)
+    if found is None:
+        missing(f"{program} is not installed; tools/packages.sh test gets it")
+    return str(found)
+
+
+@pytest.fixture(scope="session", name="need")
+def _need() -> Callable[[str], str]:
+    return need
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder tests/data."""
+    return DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `root` are skipped for others; in CI that is a failure."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(
+                pytest.mark.usefixtures("_needs_root") if CI else pytest.mark.skip("needs root"),
+            )
+
+
+@pytest.fixture
+def _needs_root() -> None:
+    missing("needs root")

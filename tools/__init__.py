@@ -1,0 +1,1 @@
+"""What builds, shows and measures pyshim; nothing here is installed."""

@@ -1,0 +1,91 @@
+"""What a test may leave behind on a node: mounts, processes, cgroups, loop devices, files.
+
+Each probe returns a set of names, so that the difference of two snapshots is the report.
+Leaves privacy to namespace.py: mounts and /run are this process's own, processes are those it
+adopted, cgroups are told by the lab's token and loop devices by their image's folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/opt", "/var", "/var/lib", "/var/cache", "/var/log")
+_RUN_DEPTH = 3
+
+
+def mounts() -> set[str]:
+    """Mount points with their file system, in this mount namespace."""
+    lines = Path("/proc/thread-self/mountinfo").read_text().splitlines()
+    return {f"mount {line.split()[4]} ({line.partition(' - ')[2].split()[0]})" for line in lines}
+
+
+def processes() -> set[str]:
+    """Descendants of this process that still run; finished orphans are reaped here."""
+    found: set[str] = set()
+    _walk(os.getpid(), found)
+    return found
+
+
+def _walk(pid: int, found: set[str]) -> None:
+    for child in _children(pid):
+        try:
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+            command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state != "Z":
+            found.add(f"process {child} {command.strip()}")
+            _walk(child, found)
+        elif pid == os.getpid():
+            os.waitpid(child, os.WNOHANG)
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children += [int(child) for child in task.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return children
+
+
+def cgroups(token: str) -> set[str]:
+    """Control groups with `token` in their path, in every hierarchy."""
+    return {
+        f"cgroup {folder}"
+        for folder, _, _ in os.walk("/sys/fs/cgroup")
+        if token in folder
+    }
+
+
+def loop_devices(images: str) -> set[str]:
+    """Loop devices whose image lies below the folder `images`."""
+    found: set[str] = set()
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            image = backing.read_text().strip()
+        except OSError:  # freed between the listing and the look
+            continue
+        if image.startswith(images):
+            found.add(f"loop device {backing.parts[3]} {image}")
+    return found
+
+
+def files() -> set[str]:
+    """Everything in the private /run, and the names in the folders that packages fill."""
+    found: set[str] = set()
+    for folder, folders, names in os.walk("/run"):
+        found.update(f"file {folder}/{name}" for name in (*folders, *names))
+        if folder.count("/") > _RUN_DEPTH:
+            folders.clear()
+    for folder in _SYSTEM_FOLDERS:
+        if os.path.isdir(folder):
+            found.update(f"file {folder}/{name}" for name in os.listdir(folder))
+    return found
+
+
+def snapshot(token: str, images: str) -> set[str]:
+    """Everything above in one set."""
+    return mounts() | processes() | cgroups(token) | loop_devices(images) | files()
