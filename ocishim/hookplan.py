@@ -72,9 +72,8 @@ class Planner:
         for name, hooks in lists(spec).items():
             for hook in hooks:
                 if knownhooks.harden(hook):
-                    plan.sentences.append(
-                        f"{name} hook {hook.get('path')} named no environment and gets a minimal one"
-                    )
+                    program = hook.get("path")
+                    plan.sentences.append(f"{name} hook {program} gets a minimal environment")
         hooks = lists(spec).get("createContainer", [])
         if hooks:
             kept = self._without_unwritable(spec, hooks, plan)
@@ -95,9 +94,7 @@ class Planner:
             parts = knownhooks.parse(hook)
             staying = [part for part in parts if not part.writes]
             skipped += [part.name for part in parts if part.writes]
-            if not parts:
-                kept.append(hook)
-            elif len(staying) == len(parts):
+            if len(staying) == len(parts):  # also of a hook nobody knows: none of none
                 kept.append(hook)
             elif staying:
                 kept.append(self._chain(spec, staying, int(hook.get("timeout") or 0)))
@@ -117,8 +114,8 @@ class Planner:
             reason = "root.readonly is true in config.json"
         if reason and self.config.readonly_rootfs == "overlay":
             raise ConfigError(
-                f"hooks.readonly_rootfs = \"overlay\" is not supported yet, and {reason}",
-                hint=f"set it to \"skip\" or \"when-writable\" in {self.config.path}",
+                f'hooks.readonly_rootfs = "overlay" is not supported yet, and {reason}',
+                hint=f'set it to "skip" or "when-writable" in {self.config.path}',
             )
         return reason
 

@@ -129,7 +129,7 @@ def dumps(value: object) -> bytes:
 
 
 def _to_bytes(text: str) -> bytes:
-    """Encode; a lone surrogate is a raw byte that came in, or an escape such as `\\ud800`."""
+    """Encode; a lone surrogate is a raw byte that came in, or an escape in the text."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
