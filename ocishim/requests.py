@@ -1,4 +1,7 @@
-"""Who asks for a CDI device: the annotations of config.json, judged by who could write them.
+"""Who asks for a CDI device, judged by who could have written the request.
+
+Annotations first; where they ask for nothing, volume mounts and then the environment, if the
+configuration switches those on (visible.py reads them).
 
 Pure. Sources: containerd and CRI-O as measured (containers' annotations come from device
 plugins, pods' from whoever may create a pod); the CDI reference for an annotation's grammar.
@@ -6,7 +9,7 @@ plugins, pods' from whoever may create a pod); the CDI reference for an annotati
 
 from __future__ import annotations
 
-from ocishim import jsonio
+from ocishim import jsonio, visible
 from ocishim.cdi import annotations as cdi_annotations
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
 
@@ -35,6 +38,11 @@ class Requests:
         self.sources: list[str] = []
         self.ignored: list[str] = []
 
+    def add(self, name: str, source: str) -> None:
+        """Note that `source` asks for the device `name`."""
+        self.names.append(name)
+        self.sources.append(f"{source} asks for {name}")
+
 
 def gather(spec: dict[str, Any], config: Config) -> Requests:
     """Return the devices config.json asks for.
@@ -44,20 +52,40 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
     """
     requests = Requests()
     marks = _annotations(spec)
-    asked = {
-        key: value for key, value in marks.items() if key.startswith(_prefixes(config))
-    }
-    if not asked:
-        return requests
+    asked = {key: value for key, value in marks.items() if key.startswith(_prefixes(config))}
     if any(marks.get(mark) == "sandbox" for mark in _SANDBOX_MARKS):
-        requests.ignored.append("a sandbox (pause) container never gets devices")
+        if asked:
+            requests.ignored.append("a sandbox (pause) container never gets devices")
         return requests
-    if marks.get("io.container.manager") == "cri-o":
+    if asked and marks.get("io.container.manager") == "cri-o":
         asked = _trusted_under_crio(asked, marks, requests)
-    for key, name in _parsed(asked, config):
-        requests.names.append(name)
-        requests.sources.append(f"annotation '{key}' asks for {name}")
+    for key, name in _parsed(asked, config) if asked else ():
+        requests.add(name, f"annotation '{key}'")
+    if not requests.names and config.volume_mounts:
+        _gather_mounts(spec, config, requests)
+    if not requests.names and config.env_requests:
+        _gather_env(spec, config, requests)
     return requests
+
+
+def _gather_mounts(spec: dict[str, Any], config: Config, requests: Requests) -> None:
+    kinds = {table["name"]: table["kind"] for table in config.env_requests}
+    kind = kinds.get("NVIDIA_VISIBLE_DEVICES", visible.DEFAULT_KIND)
+    for name in visible.mounted_names(spec, kind):
+        requests.add(name, f"a volume mount below {visible.MOUNTS_ROOT}")
+
+
+def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> None:
+    for table in config.env_requests:
+        value = visible.env_value(spec, table["name"])
+        names = visible.device_names(value, table["kind"]) if value else []
+        if names and not table["unprivileged"] and not visible.is_privileged(spec):
+            requests.ignored.append(
+                f"environment {table['name']}={value}: the container is not privileged"
+            )
+            continue
+        for name in names:
+            requests.add(name, f"environment {table['name']}")
 
 
 def _prefixes(config: Config) -> tuple[str, ...]:
