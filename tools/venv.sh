@@ -13,9 +13,9 @@ extras=${2:+[$2]}
 # Prints the real interpreter behind $1, if it is there and new enough.
 real() {
     "$1" -c '
-import sys
+import os, sys
 if sys.version_info >= (3, 10):
-    print(getattr(sys, "_base_executable", sys.executable))' 2>/dev/null
+    print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))' 2>/dev/null
 }
 
 choose() {
@@ -32,7 +32,7 @@ choose() {
 }
 
 python=$(choose)
-if [ "$("$directory/bin/python" -c 'import sys; print(sys._base_executable)' 2>/dev/null)" != "$python" ]; then
+if [ "$(real "$directory/bin/python")" != "$python" ]; then
     rm -rf "$directory"
     # PEP 668: nothing is ever installed outside the virtual environment.
     "$python" -m venv "$directory"

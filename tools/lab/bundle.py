@@ -7,6 +7,7 @@ cgroups. Leaves the rootfs to rootfs.py and running to shim.py.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,3 +87,9 @@ class Bundle:
     def write(self, spec: Spec) -> None:
         """Put `spec` there as engines do: one line, no indentation."""
         self.config.write_text(json.dumps(spec, separators=(",", ":")))
+
+    def give_to(self, owner: int) -> None:
+        """Make `owner` the owner of the whole bundle, as engines do for user namespaces."""
+        for folder, folders, files in os.walk(self.path):
+            for name in (".", *folders, *files):
+                os.chown(os.path.join(folder, name), owner, owner, follow_symlinks=False)

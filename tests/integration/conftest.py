@@ -1,0 +1,138 @@
+"""Real runtimes and engines, in a mount namespace of the test session's own.
+
+Every test is followed by a look for what it left on the node: mounts, processes, cgroups, loop
+devices, files. Leaves building to tools/lab.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import need
+from tools.lab import driver, leaks, namespace, rootfs
+from tools.lab.bundle import Bundle, make_spec
+from tools.lab.compiler import Compiler
+from tools.lab.runtime import Result, crun_without_cgroups
+from tools.lab.shim import PROGRAMS, Shim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = Path(__file__).parents[1] / "data"
+TOKEN = f"pyshim-test-{os.getpid()}"
+# A runtime's helpers may outlive its command by a moment: containerd's shims, zombies' parents.
+_SETTLE = 3.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_node() -> None:
+    if os.geteuid() == 0:
+        namespace.enter()
+        namespace.adopt_orphans()
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    images = str(tmp_path_factory.getbasetemp())
+    before = leaks.snapshot(TOKEN, images)
+    yield
+    deadline = time.monotonic() + _SETTLE
+    while (left := leaks.snapshot(TOKEN, images) - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, "left behind:\n" + "\n".join(sorted(left))
+
+
+@pytest.fixture(scope="session")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
+    """gcc with the session's finished files."""
+    need("gcc")
+    return Compiler(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A busybox root file system to copy; nobody writes to it."""
+    need("busybox")
+    return rootfs.make_busybox(tmp_path_factory.mktemp("busybox"))
+
+
+@pytest.fixture(scope="session")
+def glibc(tmp_path_factory: pytest.TempPathFactory, compiler: Compiler) -> Path:
+    """A busybox root file system with glibc and /bin/load, which loads libraries by name."""
+    need("busybox")
+    tree = rootfs.make_busybox(tmp_path_factory.mktemp("glibc"))
+    rootfs.add_program(tree, compiler.loader(), "/bin/load")
+    return tree
+
+
+@pytest.fixture(scope="session")
+def lowlevels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The low-level runtimes by name, as programs that run on this machine."""
+    found = {}
+    if shutil.which("runc"):
+        found["runc"] = Path(str(shutil.which("runc")))
+    if shutil.which("crun"):
+        found["crun"] = crun_without_cgroups(tmp_path_factory.mktemp("crun"))
+    return found
+
+
+@pytest.fixture(params=["runc", "crun"])
+def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path]) -> Path:
+    """Each low-level runtime in turn."""
+    need(request.param)
+    return lowlevels[request.param]
+
+
+@pytest.fixture
+def shim(tmp_path: Path, lowlevel: Path) -> Shim:
+    """pyshim, installed in the test's folder, in front of `lowlevel`."""
+    assert (PROGRAMS / "pyshim").exists(), "run make venv first"
+    return Shim(tmp_path / "pyshim", lowlevel)
+
+
+class Node:
+    """One test's node: its folder, pyshim on it, and bundles made in a line."""
+
+    def __init__(self, folder: Path, shim: Shim, compiler: Compiler) -> None:
+        self.folder = folder
+        self.shim = shim
+        self.compiler = compiler
+        self.driver_root = folder / "driver"
+        self.container = f"{TOKEN}-{folder.name[-40:]}"
+
+    def add_spec(self, template: str, name: str = "") -> driver.Document:
+        """Put tests/data/`template` into the spec dir, with a driver root to match."""
+        text = driver.text_of(DATA / template, self.driver_root)
+        self.shim.add_spec(name or template, text)
+        return driver.build(text, self.compiler)
+
+    def bundle(self, tree: Path | None, script: str, **options: object) -> Bundle:
+        """Make a bundle that runs the shell `script`; `tree` is copied to be its rootfs.
+
+        Without `tree` the caller names root. `options` go to make_spec.
+        """
+        bundle = Bundle(self.folder / "bundle")
+        if tree is not None:
+            shutil.copytree(tree, bundle.rootfs, symlinks=True)
+        spec = make_spec(["/bin/sh", "-c", script], **options)  # type: ignore[arg-type]
+        spec["linux"]["cgroupsPath"] = f"/{self.container}"
+        bundle.write(spec)
+        return bundle
+
+    def run(self, bundle: Bundle, *options: str) -> Result:
+        """`pyshim run` the bundle under the test's container id."""
+        return self.shim.run(bundle, self.container, *options)
+
+
+@pytest.fixture
+def node(tmp_path: Path, shim: Shim, compiler: Compiler) -> Iterator[Node]:
+    """The test's node; its container is gone afterwards even when the test failed."""
+    node = Node(tmp_path, shim, compiler)
+    yield node
+    shim.delete(node.container)
