@@ -109,7 +109,11 @@ def _send(severity: int, line: str) -> None:
     """Send one datagram to the system log (RFC 3164 form, as syslog(3) writes it)."""
     import _socket  # noqa: PLC0415 - the socket module costs 5 ms, this C half nothing
 
-    with _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC) as sender:
+    # No `with`: the C socket is not a context manager.
+    sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
         sender.setblocking(False)
         priority = _DAEMON_FACILITY | severity
         sender.sendto(_bytes(f"<{priority}>pyshim[{os.getpid()}]: {line}"), _SOCKET)
+    finally:
+        sender.close()

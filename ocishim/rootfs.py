@@ -76,6 +76,10 @@ class Rootfs:
             os.close(self.fd)
             self.fd = -1
 
+    def read_only(self) -> bool:
+        """Whether the root's own mount or file system cannot be written."""
+        return bool(os.fstatvfs(self.fd).f_flag & os.ST_RDONLY)
+
     def resolve(self, unsafe_path: str, flags: int = os.O_PATH, *, follow: bool = True) -> int:
         """Return a descriptor of `unsafe_path` in the root; the caller closes it.
 

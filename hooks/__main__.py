@@ -1,0 +1,7 @@
+"""`python3 -I -S -m hooks`: the hook program without its launcher."""
+
+import sys
+
+from hooks.program import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""chmod: permission bits of files and directories in the rootfs.
+
+Flags: --mode OCTAL, --path P, repeatable. A path that does not exist is skipped; one that ends in
+a symbolic link is refused, so that nothing outside of the rootfs can change. All paths are tried
+and every failure is told.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from hooks import flags, refusals
+from hooks.change import Change
+from ocishim.errors import HookError, UnsafePathError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.rootfs import Rootfs
+
+NAME = "chmod"
+
+_LARGEST = 0o7777
+
+
+class Request:
+    """`mode` with setuid, setgid and sticky bits; `paths` in the rootfs."""
+
+    __slots__ = ("mode", "paths")
+
+    def __init__(self, mode: int, paths: list[str]) -> None:
+        self.mode = mode
+        self.paths = paths
+
+
+def parse(args: list[str]) -> Request:
+    """Return the mode and the paths, each once; UsageError names the bad value."""
+    values = flags.parse(args, ("mode", "path"))
+    text = flags.last(values, "mode")
+    if not text:
+        raise UsageError("flag '--mode' is missing")
+    if text.strip("01234567") or int(text, 8) > _LARGEST:
+        raise UsageError(f"--mode {text!r} is not an octal number up to 7777")
+    for path in values["path"]:
+        if not path or "\0" in path:
+            raise UsageError(f"--path {path!r} is not a path")
+    return Request(int(text, 8), list(dict.fromkeys(values["path"])))
+
+
+def apply(rootfs: Rootfs, request: Request) -> list[Change]:
+    """Set the mode of every path that exists; HookError names all that failed."""
+    changes, failures = [], []
+    for path in request.paths:
+        try:
+            if rootfs.chmod(path, request.mode):
+                changes.append(Change(f"{path}: mode {request.mode:#o} set"))
+        except FileNotFoundError:
+            continue
+        except UnsafePathError as error:
+            failures.append(str(error))
+        except OSError as error:
+            # EPERM: a device of the host in a user namespace (toolbox mounts /dev whole).
+            if error.errno != errno.EPERM and not refusals.tolerable(rootfs, error):
+                failures.append(f"{path}: {error.strerror}")
+                continue
+            text = f"{path}: {error.strerror}: mode left as it is"
+            changes.append(Change(text, warning=True))
+    if failures:
+        raise HookError("; ".join(failures))
+    return changes

@@ -1,0 +1,71 @@
+"""create-symlinks: links in the rootfs, as `chroot ROOTFS ln -f -s TARGET LINK` would make them.
+
+Flags: --link TARGET::LINK, repeatable. TARGET is written as it is, dangling or not; LINK is below
+the rootfs whatever it says. Parents are made (0755), a file or other link at LINK is replaced, a
+directory there is an error.
+"""
+
+from __future__ import annotations
+
+from hooks import flags, refusals
+from hooks.change import Change
+from ocishim.errors import HookError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.rootfs import Rootfs
+
+NAME = "create-symlinks"
+
+
+class Link:
+    """One link to make: `target` is its text, `path` its place in the rootfs."""
+
+    __slots__ = ("path", "target")
+
+    def __init__(self, target: str, path: str) -> None:
+        self.target = target
+        self.path = path
+
+
+def parse(args: list[str]) -> list[Link]:
+    """Return the links of `--link` flags in order, each once; UsageError names the bad one."""
+    texts = flags.parse(args, ("link",))["link"]
+    return [_parse_link(text) for text in dict.fromkeys(texts)]
+
+
+def _parse_link(text: str) -> Link:
+    target, separator, path = text.partition("::")
+    if not separator or "::" in path:
+        raise UsageError(f"--link {text!r} is not TARGET::LINK")
+    if not target:
+        raise UsageError(f"--link {text!r} has no target")
+    if path.rstrip("/").rpartition("/")[2] in ("", ".", ".."):
+        raise UsageError(f"--link {text!r} names no link in the rootfs")
+    if "\0" in text:
+        raise UsageError(f"--link {text!r} holds a NUL byte")
+    return Link(target, path)
+
+
+def apply(rootfs: Rootfs, request: list[Link]) -> list[Change]:
+    """Make the links that are not there yet.
+
+    Where the place is read-only or a mount point, the other links are made and the change is a
+    warning; HookError and UnsafePathError otherwise. Links made before a failure stay.
+    """
+    changes = []
+    for link in request:
+        try:
+            if rootfs.put_symlink(link.target, link.path):
+                changes.append(Change(f"{link.path} -> {link.target}: linked"))
+        except OSError as error:
+            changes.append(_left_out(rootfs, link, error))
+    return changes
+
+
+def _left_out(rootfs: Rootfs, link: Link, error: OSError) -> Change:
+    """A warning, or HookError where the fault is not a read-only volume's or mounted file's."""
+    what = f"{link.path} -> {link.target}: {error.strerror}"
+    if not refusals.tolerable(rootfs, error):
+        raise HookError(what) from error
+    return Change(f"{what}: link left out", warning=True)

@@ -1,0 +1,193 @@
+"""pyshim-hook: the program low-level runtimes start with the container's state on stdin.
+
+    pyshim-hook [--debug] [--quiet] NAME [FLAGS]      as nvidia-cdi-hook and nvidia-ctk hook
+    pyshim-hook chain [OPTIONS] NAME [FLAGS] [--next NAME [FLAGS]]...    written by pyshim
+
+Exit status 0: done, or the hook is not known (a warning says so). 1: one line on stderr says
+what failed. Warnings go to stderr and to pyshim's own log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hooks import chain
+from ocishim.errors import PyshimError, UsageError
+from ocishim.log import LEVELS, OwnLog
+from ocishim.oci import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_USAGE = f"""\
+usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
+       pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--timeout SECONDS]
+                   [--log FILE] [--log-level LEVEL] NAME [FLAGS] [--next NAME [FLAGS]]...
+       pyshim-hook --version | --help
+
+Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by
+--container-spec FILE. Hooks:
+  {", ".join(sorted(chain.MODULES))}
+"""
+_CHAIN_OPTIONS = ("--rootfs", "--rootfs-id", "--timeout", "--log", "--log-level")
+# Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
+_DEADLINE = 0.9
+
+
+class Call:
+    """One command line: the hooks to run and where."""
+
+    __slots__ = ("debug", "options", "parts", "quiet", "spec_file")
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.quiet = False
+        self.spec_file = ""
+        self.options: dict[str, str] = {}
+        self.parts: list[list[str]] = []
+
+
+class Reporter:
+    """Where warnings and debug lines go: stderr, and pyshim's own log."""
+
+    __slots__ = ("_call", "_log")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        level = call.options.get("--log-level", "info")
+        self._log = OwnLog(call.options.get("--log", ""), level if level in LEVELS else "info", "")
+
+    def subject(self, container: str) -> None:
+        """Say what container the next lines are about."""
+        self._log.subject = container
+
+    def say(self, level: str, message: str) -> None:
+        """Report one sentence at a level of ocishim.log.LEVELS."""
+        self._log.write(level, message)
+        if level == "debug" and not self._call.debug:
+            return
+        if level == "warning" and self._call.quiet:
+            return
+        _write(f"pyshim-hook: {level}: {message}")
+
+
+def _write(line: str) -> None:
+    """One line on stderr; a hook whose stderr is closed still works."""
+    data = (" ".join(line.split("\n")) + "\n").encode("utf-8", "surrogateescape")
+    try:
+        os.write(2, data)
+    except OSError:
+        pass
+
+
+def parse(words: list[str]) -> Call:
+    """Read the command line up to the hooks' own flags; UsageError for an unknown option."""
+    call = Call()
+    words = _switches(call, words)
+    if words[:1] == ["hook"]:  # nvidia-ctk hook NAME
+        words = _switches(call, words[1:])
+    if words[:1] == ["chain"]:
+        words = words[1:]
+        while words and words[0] in _CHAIN_OPTIONS:
+            if len(words) == 1:
+                raise UsageError(f"option {words[0]} needs a value")
+            call.options[words[0]] = words[1]
+            words = words[2:]
+        call.parts = chain.split(words)
+    elif words:
+        call.parts = [_without_spec_file(call, words)]
+    return call
+
+
+def _switches(call: Call, words: list[str]) -> list[str]:
+    while words and words[0].startswith("-"):
+        if words[0] in ("--debug", "-debug", "-d"):
+            call.debug = True
+        elif words[0] in ("--quiet", "-quiet", "-q"):
+            call.quiet = True
+        else:
+            raise UsageError(f"unknown option {words[0]!r}")
+        words = words[1:]
+    return words
+
+
+def _without_spec_file(call: Call, words: list[str]) -> list[str]:
+    """Take `--container-spec FILE` out of a hook's flags: every hook has it."""
+    rest = []
+    remaining = iter(words)
+    for word in remaining:
+        name, separator, value = word.partition("=")
+        if name not in ("--container-spec", "-container-spec"):
+            rest.append(word)
+            continue
+        call.spec_file = value if separator else next(remaining, "")
+        if not call.spec_file:
+            raise UsageError("flag '--container-spec' needs a value")
+    return rest
+
+
+def run(call: Call, reporter: Reporter) -> None:
+    """Run the hooks of `call`; PyshimError or OSError of the first failure."""
+    if not call.parts:
+        reporter.say("warning", "no hook named, nothing done")
+        return
+    steps = chain.parse(call.parts, reporter.say)
+    if not steps:
+        return
+    if "--timeout" in call.options:
+        _set_deadline(call.options["--timeout"])
+    container = _read_state(call)
+    reporter.subject(container.id)
+    identity = call.options.get("--rootfs-id")
+    with state.open_rootfs(
+        container,
+        path=call.options.get("--rootfs", ""),
+        identity=state.parse_identity(identity) if identity else None,
+    ) as rootfs:
+        chain.apply(rootfs, steps, reporter.say)
+
+
+def _read_state(call: Call) -> state.State:
+    if not call.spec_file:
+        return state.read(0)
+    fd = os.open(call.spec_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return state.read(fd, call.spec_file)
+    finally:
+        os.close(fd)
+
+
+def _set_deadline(text: str) -> None:
+    """Fail by ourselves shortly before the runtime kills us; `text` is its timeout in seconds."""
+    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` costs 3 ms
+
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"option --timeout {text!r} is not a number of seconds")
+    seconds = int(text) * _DEADLINE
+
+    def expire(_number: int, _frame: FrameType | None) -> None:
+        raise PyshimError(f"not done after {seconds:g} seconds")
+
+    _signal.signal(_signal.SIGALRM, expire)
+    _signal.setitimer(_signal.ITIMER_REAL, seconds)
+
+
+def main(words: list[str]) -> int:
+    """Run the program with the arguments after its name; return the exit status."""
+    if words[:1] in (["--help"], ["-h"], ["-help"]) or {"--help", "-h"} & set(words[1:2]):
+        sys.stdout.write(_USAGE)
+        return 0
+    if words[:1] in (["--version"], ["-v"], ["-version"]):
+        from ocishim import __version__  # noqa: PLC0415 - people only
+
+        sys.stdout.write(f"pyshim-hook {__version__}\n")
+        return 0
+    try:
+        call = parse(words)
+        run(call, Reporter(call))
+    except (PyshimError, OSError) as error:
+        _write(f"pyshim-hook: {chain.reason(error)}")
+        return 1
+    return 0

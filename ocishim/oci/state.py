@@ -1,0 +1,141 @@
+"""The state a runtime writes to a hook's stdin, and the rootfs it leads to.
+
+Source: runtime-spec runtime.md#state. Runtimes differ: crun sends status `created` and pid 0 where
+the spec says `creating`, adds `root`, gVisor sends pid -1, youki none. Only what leads to the
+rootfs is looked at; anything else may be missing or odd.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim import jsonio
+from ocishim.errors import DocumentError, UnsafePathError
+from ocishim.oci.bundle import Bundle
+from ocishim.rootfs import Rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Identity = tuple[int, int]
+
+MAX_BYTES = 4 << 20
+"""The largest state read; the annotations of a Kubernetes object may have 256 KiB."""
+
+
+class State:
+    """One state. `root` is crun's extension, relative to the bundle; all may be empty."""
+
+    __slots__ = ("annotations", "bundle", "id", "pid", "root", "status")
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.id = _text(document, "id")
+        self.status = _text(document, "status")
+        self.bundle = _text(document, "bundle")
+        self.root = _text(document, "root")
+        pid = document.get("pid")
+        self.pid: int = pid if isinstance(pid, int) else 0
+        annotations = document.get("annotations")
+        self.annotations: dict[str, Any] = annotations if isinstance(annotations, dict) else {}
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def parse(data: bytes, source: str = "state") -> State:
+    """Parse the state; DocumentError names `source` and the fault."""
+    document = jsonio.loads(data, source)
+    if not isinstance(document, dict):
+        raise DocumentError(f"{source}: expected an object")
+    return State(document)
+
+
+def read(fd: int, source: str = "state on stdin") -> State:
+    """Read the state from `fd` to its end. DocumentError: more than MAX_BYTES, or not a state."""
+    chunks = []
+    size = 0
+    while chunk := os.read(fd, 1 << 16):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BYTES:
+            raise DocumentError(f"{source}: more than {MAX_BYTES} bytes")
+    return parse(b"".join(chunks), source)
+
+
+def parse_identity(text: str) -> Identity:
+    """`DEV:INO`, decimal, as st_dev and st_ino of the rootfs; DocumentError when it is not."""
+    device, _, inode = text.partition(":")
+    try:
+        return int(device), int(inode)
+    except ValueError:
+        raise DocumentError(f"rootfs identity {text!r} is not DEV:INO") from None
+
+
+def open_rootfs(state: State, *, path: str = "", identity: Identity | None = None) -> Rootfs:
+    """Open the container's root directory: the first of these that can be opened.
+
+    1. `path`, which pyshim wrote into the hook. 2. `state.root`. 3. root.path of the bundle's
+    config.json. 4. The working directory, if it is the directory `identity`: in a user namespace
+    the mapped root cannot enter the folders above, but runc starts the hook in the rootfs; crun,
+    which starts it in the bundle, leaves `rootfs` there.
+    Errors: UnsafePathError for "/", DocumentError that says what was tried.
+    """
+    tried: list[str] = []
+    for candidate in _candidates(state, path, tried):
+        try:
+            return _checked(Rootfs.open_dir(candidate))
+        except OSError as error:
+            tried.append(f"{candidate}: {error.strerror}")
+    if identity is not None:
+        for candidate in (".", state.root or "rootfs"):
+            rootfs = _identified(candidate, identity, tried)
+            if rootfs is not None:
+                return _checked(rootfs)
+    raise DocumentError("no rootfs found: " + "; ".join(tried))
+
+
+def _candidates(state: State, path: str, tried: list[str]) -> list[str]:
+    """Absolute paths to try; config.json is read only where nothing else names the rootfs."""
+    if path:
+        return [path]
+    if not state.bundle.startswith("/"):
+        tried.append(f"state.bundle {state.bundle!r} is not an absolute path")
+        return []
+    if state.root:
+        return [os.path.join(state.bundle, state.root)]
+    try:
+        root = Bundle(state.bundle).spec.get("root")
+    except DocumentError as error:
+        tried.append(error.message)
+        return []
+    root_path = root.get("path") if isinstance(root, dict) else None
+    if not isinstance(root_path, str) or not root_path:
+        tried.append(f"{state.bundle}/config.json: root.path is missing")
+        return []
+    return [os.path.join(state.bundle, root_path)]
+
+
+def _identified(candidate: str, identity: Identity, tried: list[str]) -> Rootfs | None:
+    """The directory `candidate` below the working directory, if it is the one recorded."""
+    try:
+        rootfs = Rootfs.open_dir(candidate)
+    except OSError as error:
+        tried.append(f"working directory: {candidate}: {error.strerror}")
+        return None
+    status = os.fstat(rootfs.fd)
+    if (status.st_dev, status.st_ino) == identity:
+        return rootfs
+    rootfs.close()
+    tried.append(f"working directory: {candidate} is another directory")
+    return None
+
+
+def _checked(rootfs: Rootfs) -> Rootfs:
+    """Refuse the host's own root, as which an empty or wrong path would come out."""
+    if os.path.samestat(os.fstat(rootfs.fd), os.stat("/")):
+        rootfs.close()
+        raise UnsafePathError(f"rootfs {rootfs.path!r} is the host's root directory")
+    return rootfs
