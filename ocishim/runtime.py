@@ -24,16 +24,17 @@ class Plan:
     """What one create will do.
 
     spec: the new config.json. requests: who asked. found: the devices, in order, with the spec
-    file each comes from. changes: the edits that change something. hooks: the hooks' fate.
-    warnings: everything the operator should know.
+    file each comes from. planned: every edit the devices ask for; changes: those that change
+    something. hooks: the hooks' fate. warnings: everything the operator should know.
     """
 
-    __slots__ = ("changes", "found", "hooks", "requests", "spec", "warnings")
+    __slots__ = ("changes", "found", "hooks", "planned", "requests", "spec", "warnings")
 
     def __init__(self, spec: dict[str, Any], asked: requests.Requests) -> None:
         self.spec = spec
         self.requests = asked
         self.found: list[Found] = []
+        self.planned: list[Change] = []
         self.changes: list[Change] = []
         self.hooks = hookplan.HookPlan()
         self.warnings: list[str] = []
@@ -44,9 +45,13 @@ class Plan:
             *self.requests.sources,
             *self.requests.ignored,
             *(f"device {found.name} is defined in {found.path}" for found in self.found),
-            *(change.describe() for change in self.changes),
+            *(self._told(change) for change in self.planned),
             *self.hooks.sentences,
         ]
+
+    def _told(self, change: Change) -> str:
+        there = "" if change in self.changes else ": already in config.json"
+        return change.describe() + there
 
 
 def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
@@ -69,11 +74,8 @@ def _inject(made: Plan, config: Config) -> list[str]:
     merged = edits.merge(made.found)
     _check_stale(made, config, merged)
     present = _known_parts(made.spec)
-    changes = [
-        change
-        for change in edits.plan(made.spec, merged, hostdev.stat)
-        if not _is_present(change, present)
-    ]
+    made.planned = edits.plan(made.spec, merged, hostdev.stat)
+    changes = [change for change in made.planned if not _is_present(change, present)]
     for change in changes:
         if isinstance(change, oci_spec.AddHook):
             _normalise(change, config)
