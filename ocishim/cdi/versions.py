@@ -1,0 +1,94 @@
+"""CDI spec versions: which exist, and which one the fields of a spec ask for.
+
+A table, newest first: a version and what makes it necessary. Adding a version is adding a
+row. A spec may declare a newer version than it needs, never an older one, and never one that
+is not in the table. `spec` is a parsed document with Go's field names (document.py).
+"""
+
+from __future__ import annotations
+
+from ocishim.cdi import names
+from ocishim.errors import DocumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# Older ones are known by name and always refused.
+_EARLIEST = "0.3.0"
+
+
+def _all_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    edits = [spec.get("containerEdits", {})]
+    edits += [device.get("containerEdits", {}) for device in spec.get("devices", [])]
+    return edits
+
+
+def _v110(spec: dict[str, Any]) -> bool:
+    for edits in _all_edits(spec):
+        rdt = edits.get("intelRdt", {})
+        # An empty list of schemata counts, as in the reference: it asks whether it is nil.
+        if "schemata" in rdt or rdt.get("enableMonitoring") or edits.get("netDevices"):
+            return True
+    return False
+
+
+def _v070(spec: dict[str, Any]) -> bool:
+    return any("intelRdt" in e or e.get("additionalGids") for e in _all_edits(spec))
+
+
+def _v060(spec: dict[str, Any]) -> bool:
+    if spec.get("annotations") or any(d.get("annotations") for d in spec.get("devices", [])):
+        return True
+    # Not parse_qualifier(): with an empty vendor this still counts.
+    return "." in spec.get("kind", "").partition("/")[2]
+
+
+def _v050(spec: dict[str, Any]) -> bool:
+    if any(d.get("name", "")[:1] in tuple("0123456789") for d in spec.get("devices", [])):
+        return True
+    return any(n.get("hostPath") for e in _all_edits(spec) for n in e.get("deviceNodes", []))
+
+
+def _v040(spec: dict[str, Any]) -> bool:
+    return any(m.get("type") for e in _all_edits(spec) for m in e.get("mounts", []))
+
+
+def _never(_spec: dict[str, Any]) -> bool:
+    return False
+
+
+TABLE: tuple[tuple[str, Callable[[dict[str, Any]], bool]], ...] = (
+    ("1.1.0", _v110),  # netDevices, intelRdt.schemata, intelRdt.enableMonitoring
+    ("1.0.0", _never),  # nothing in the format
+    ("0.8.0", _never),  # nothing in the format
+    ("0.7.0", _v070),  # intelRdt, additionalGids
+    ("0.6.0", _v060),  # annotations, "." in the class
+    ("0.5.0", _v050),  # deviceNodes[].hostPath, device names that begin with a digit
+    ("0.4.0", _v040),  # mounts[].type
+    (_EARLIEST, _never),
+    ("0.2.0", _never),
+    ("0.1.0", _never),
+)
+CURRENT = TABLE[0][0]
+_ORDER = tuple(version for version, _ in TABLE)
+
+
+def minimum(spec: dict[str, Any]) -> str:
+    """The oldest version that has every field `spec` uses."""
+    return next((version for version, needed in TABLE if needed(spec)), _EARLIEST)
+
+
+def validate(spec: dict[str, Any]) -> None:
+    """Raise DocumentError unless `cdiVersion` is known and new enough for the spec's fields.
+
+    One leading "v" is allowed, nothing else besides the version's own three numbers.
+    """
+    given = spec.get("cdiVersion", "")
+    version = given.removeprefix("v")
+    if version not in _ORDER:
+        raise DocumentError(f"invalid version {names.goquote(given)}")
+    least = minimum(spec)
+    if _ORDER.index(least) < _ORDER.index(version):
+        raise DocumentError(f"the spec version must be at least v{least}")
