@@ -34,7 +34,8 @@ class FieldError(Exception):
 def decode(value: Any) -> dict[str, Any]:
     """The CDI spec in `value`, with Go's field names and only the members that were given.
 
-    Numbers are ints in the range of their Go type; strings are strings. Raises FieldError.
+    Numbers are ints in the range of their Go type; strings are strings. Null in a list of
+    objects stays None, as Go's nil does. Raises FieldError.
     """
     spec: dict[str, Any] = _SPEC(value, "", {})
     return spec
@@ -97,18 +98,18 @@ def _integer(low: int, high: int) -> Decoder:
     return decode
 
 
-def _list(item: Decoder, *, nullable: bool = True) -> Decoder:
+def _list(item: Decoder, *, pointers: bool = False) -> Decoder:
     def decode(value: Any, field: str, old: Any) -> list[Any]:
         if not isinstance(value, list):
             raise _mismatch("array", value, field)
         left = old or []
         result = []
         for index, element in enumerate(value):
-            place = f"{field}[{index}]"
-            if element is None and not nullable:
-                # The reference dereferences nil here and crashes.
-                raise FieldError("null-entry", place, f"expected object, found null in '{place}'")
-            result.append(item(element, place, left[index] if index < len(left) else None))
+            if element is None and pointers:
+                result.append(None)
+            else:
+                rest = left[index] if index < len(left) else None
+                result.append(item(element, f"{field}[{index}]", rest))
         return result
 
     return decode
@@ -189,10 +190,10 @@ _NET_DEVICE = _struct(
 )
 _EDITS = _struct(
     ("env", _STRINGS, True),
-    ("deviceNodes", _list(_DEVICE_NODE, nullable=False), True),
-    ("netDevices", _list(_NET_DEVICE, nullable=False), True),
-    ("hooks", _list(_HOOK, nullable=False), True),
-    ("mounts", _list(_MOUNT, nullable=False), True),
+    ("deviceNodes", _list(_DEVICE_NODE, pointers=True), True),
+    ("netDevices", _list(_NET_DEVICE, pointers=True), True),
+    ("hooks", _list(_HOOK, pointers=True), True),
+    ("mounts", _list(_MOUNT, pointers=True), True),
     ("intelRdt", _INTEL_RDT, True),
     ("additionalGids", _list(_UINT32), True),
 )

@@ -38,6 +38,9 @@ class InvalidSpecError(Exception):
 
 def validate(spec: dict[str, Any]) -> None:
     """Raise InvalidSpecError for the first rule that `spec` (see coerce.decode) breaks."""
+    _check_nulls(spec.get("containerEdits", {}), "containerEdits")
+    for index, device in enumerate(spec.get("devices", ())):
+        _check_nulls(device.get("containerEdits", {}), f"devices[{index}].containerEdits")
     try:
         versions.validate(spec)
     except DocumentError as e:
@@ -61,6 +64,14 @@ def validate(spec: dict[str, Any]) -> None:
         seen.add(name)
     if not seen:
         raise InvalidSpecError("no-devices", "devices", "invalid spec, no devices")
+
+
+def _check_nulls(edits: dict[str, Any], field: str) -> None:
+    """Refuse null among objects, where the reference dereferences nil and crashes."""
+    for key in ("deviceNodes", "netDevices", "hooks", "mounts"):
+        if None in edits.get(key, ()):
+            place = f"{field}.{key}[{edits[key].index(None)}]"
+            raise InvalidSpecError("null-entry", place, f"expected object, found null in '{place}'")
 
 
 def _check_name(check: Any, name: str, kind: str, field: str) -> None:

@@ -25,6 +25,10 @@ def _all_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return edits
 
 
+def _any_has(spec: dict[str, Any], items: str, key: str) -> bool:
+    return any(item and item.get(key) for e in _all_edits(spec) for item in e.get(items, []))
+
+
 def _v110(spec: dict[str, Any]) -> bool:
     for edits in _all_edits(spec):
         rdt = edits.get("intelRdt", {})
@@ -48,11 +52,11 @@ def _v060(spec: dict[str, Any]) -> bool:
 def _v050(spec: dict[str, Any]) -> bool:
     if any(d.get("name", "")[:1] in tuple("0123456789") for d in spec.get("devices", [])):
         return True
-    return any(n.get("hostPath") for e in _all_edits(spec) for n in e.get("deviceNodes", []))
+    return _any_has(spec, "deviceNodes", "hostPath")
 
 
 def _v040(spec: dict[str, Any]) -> bool:
-    return any(m.get("type") for e in _all_edits(spec) for m in e.get("mounts", []))
+    return _any_has(spec, "mounts", "type")
 
 
 def _never(_spec: dict[str, Any]) -> bool:
