@@ -38,6 +38,11 @@ def identity(st: os.stat_result) -> tuple[int, int, int, int, int]:
     return (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
 
 
+def digest(data: bytes) -> str:
+    """Sixteen hexadecimal digits that tell contents apart; not a defence against a forger."""
+    return source_hash(_SEED, data).hex()
+
+
 class Cache:
     """Entries in `directory`, one file each; a file may hold several (see `put_all`)."""
 
@@ -151,9 +156,7 @@ class _Folder:
 
 def _only_ours(st: os.stat_result, kind: int, forbidden: int) -> bool:
     return (
-        stat.S_IFMT(st.st_mode) == kind
-        and st.st_uid == os.geteuid()
-        and not st.st_mode & forbidden
+        stat.S_IFMT(st.st_mode) == kind and st.st_uid == os.geteuid() and not st.st_mode & forbidden
     )
 
 
