@@ -14,12 +14,14 @@ import sys
 
 from hooks import chain
 from ocishim.errors import PyshimError, UsageError
-from ocishim.log import LEVELS, OwnLog
 from ocishim.oci import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+
+    from ocishim.log import OwnLog
+    from ocishim.rootfs import Rootfs
 
 _USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
@@ -50,27 +52,42 @@ class Call:
 
 
 class Reporter:
-    """Where warnings and debug lines go: stderr, and pyshim's own log."""
+    """Where warnings and debug lines go: stderr, and pyshim's own log.
 
-    __slots__ = ("_call", "_log")
+    `state` is the state's text once it is known; it names the container in the log.
+    """
+
+    __slots__ = ("_call", "_log", "state")
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        level = call.options.get("--log-level", "info")
-        self._log = OwnLog(call.options.get("--log", ""), level if level in LEVELS else "info", "")
-
-    def subject(self, container: str) -> None:
-        """Say what container the next lines are about."""
-        self._log.subject = container
+        self._log: OwnLog | None = None
+        self.state = b""
 
     def say(self, level: str, message: str) -> None:
-        """Report one sentence at a level of ocishim.log.LEVELS."""
-        self._log.write(level, message)
-        if level == "debug" and not self._call.debug:
+        """Report one sentence, a "warning" or "debug"."""
+        wanted = self._call.options.get("--log-level", "info")
+        if level == "debug" and wanted != "debug" and not self._call.debug:
             return
-        if level == "warning" and self._call.quiet:
-            return
-        _write(f"pyshim-hook: {level}: {message}")
+        self._own(wanted).write(level, message)
+        if not self._call.quiet and (level != "debug" or self._call.debug):
+            _write(f"pyshim-hook: {level}: {message}")
+
+    def _own(self, wanted: str) -> OwnLog:
+        if self._log is None:
+            from ocishim.log import LEVELS, OwnLog  # noqa: PLC0415 - most runs say nothing
+
+            level = wanted if wanted in LEVELS else "info"
+            self._log = OwnLog(self._call.options.get("--log", ""), level, "")
+        self._log.subject = self._container()
+        return self._log
+
+    def _container(self) -> str:
+        """The container's id, as far as it is known."""
+        try:
+            return state.parse(self.state).id
+        except PyshimError:
+            return ""
 
 
 def _write(line: str) -> None:
@@ -138,18 +155,12 @@ def run(call: Call, reporter: Reporter) -> None:
         return
     if "--timeout" in call.options:
         _set_deadline(call.options["--timeout"])
-    container = _read_state(call)
-    reporter.subject(container.id)
-    identity = call.options.get("--rootfs-id")
-    with state.open_rootfs(
-        container,
-        path=call.options.get("--rootfs", ""),
-        identity=state.parse_identity(identity) if identity else None,
-    ) as rootfs:
+    reporter.state = _read_state(call)
+    with _open_rootfs(call, reporter.state) as rootfs:
         chain.apply(rootfs, steps, reporter.say)
 
 
-def _read_state(call: Call) -> state.State:
+def _read_state(call: Call) -> bytes:
     if not call.spec_file:
         return state.read(0)
     fd = os.open(call.spec_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -157,6 +168,15 @@ def _read_state(call: Call) -> state.State:
         return state.read(fd, call.spec_file)
     finally:
         os.close(fd)
+
+
+def _open_rootfs(call: Call, data: bytes) -> Rootfs:
+    """The rootfs pyshim named, else the one the state leads to."""
+    path = call.options.get("--rootfs") or state.rootfs_path(
+        state.parse(data, call.spec_file or "state on stdin")
+    )
+    identity = call.options.get("--rootfs-id")
+    return state.open_rootfs(path, state.parse_identity(identity) if identity else None)
 
 
 def _set_deadline(text: str) -> None:

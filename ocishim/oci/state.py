@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ocishim import jsonio
 from ocishim.errors import DocumentError, UnsafePathError
-from ocishim.oci.bundle import Bundle
 from ocishim.rootfs import Rootfs
 
 TYPE_CHECKING = False
@@ -47,14 +45,16 @@ def _text(document: dict[str, Any], name: str) -> str:
 
 def parse(data: bytes, source: str = "state") -> State:
     """Parse the state; DocumentError names `source` and the fault."""
+    from ocishim import jsonio  # noqa: PLC0415 - 0.6 ms that a chain with --rootfs can do without
+
     document = jsonio.loads(data, source)
     if not isinstance(document, dict):
         raise DocumentError(f"{source}: expected an object")
     return State(document)
 
 
-def read(fd: int, source: str = "state on stdin") -> State:
-    """Read the state from `fd` to its end. DocumentError: more than MAX_BYTES, or not a state."""
+def read(fd: int, source: str = "state on stdin") -> bytes:
+    """Read the state's text from `fd` to its end; DocumentError: more than MAX_BYTES."""
     chunks = []
     size = 0
     while chunk := os.read(fd, 1 << 16):
@@ -62,7 +62,7 @@ def read(fd: int, source: str = "state on stdin") -> State:
         size += len(chunk)
         if size > MAX_BYTES:
             raise DocumentError(f"{source}: more than {MAX_BYTES} bytes")
-    return parse(b"".join(chunks), source)
+    return b"".join(chunks)
 
 
 def parse_identity(text: str) -> Identity:
@@ -74,51 +74,49 @@ def parse_identity(text: str) -> Identity:
         raise DocumentError(f"rootfs identity {text!r} is not DEV:INO") from None
 
 
-def open_rootfs(state: State, *, path: str = "", identity: Identity | None = None) -> Rootfs:
-    """Open the container's root directory: the first of these that can be opened.
+def open_rootfs(path: str, identity: Identity | None) -> Rootfs:
+    """Open the container's root directory `path`, or the working directory if it is that one.
 
-    1. `path`, which pyshim wrote into the hook. 2. `state.root`. 3. root.path of the bundle's
-    config.json. 4. The working directory, if it is the directory `identity`: in a user namespace
-    the mapped root cannot enter the folders above, but runc starts the hook in the rootfs; crun,
-    which starts it in the bundle, leaves `rootfs` there.
+    In a user namespace the mapped root may not enter the folders above `path`; but runc starts a
+    createContainer hook in the rootfs, and crun in the bundle, mostly with `rootfs` in it. Such a
+    directory counts when it has the `identity` (st_dev, st_ino) that was recorded outside.
     Errors: UnsafePathError for "/", DocumentError that says what was tried.
     """
-    tried: list[str] = []
-    for candidate in _candidates(state, path, tried):
-        try:
-            return _checked(Rootfs.open_dir(candidate))
-        except OSError as error:
-            tried.append(f"{candidate}: {error.strerror}")
-    if identity is not None:
-        for candidate in (".", state.root or "rootfs"):
-            rootfs = _identified(candidate, identity, tried)
-            if rootfs is not None:
-                return _checked(rootfs)
+    try:
+        return _checked(Rootfs.open_dir(path))
+    except OSError as error:
+        tried = [f"{path}: {error.strerror}"]
+    for candidate in (".", "rootfs") if identity else ():
+        rootfs = _identified(candidate, identity, tried)
+        if rootfs is not None:
+            return _checked(rootfs)
     raise DocumentError("no rootfs found: " + "; ".join(tried))
 
 
-def _candidates(state: State, path: str, tried: list[str]) -> list[str]:
-    """Absolute paths to try; config.json is read only where nothing else names the rootfs."""
-    if path:
-        return [path]
+def rootfs_path(state: State) -> str:
+    """Return the rootfs's path: crun's `root`, else root.path of config.json in the bundle.
+
+    DocumentError: no bundle, no config.json, no root.path; an empty one would mean the bundle
+    itself.
+    """
     if not state.bundle.startswith("/"):
-        tried.append(f"state.bundle {state.bundle!r} is not an absolute path")
-        return []
+        raise DocumentError(f"state: bundle {state.bundle!r} is not an absolute path")
     if state.root:
-        return [os.path.join(state.bundle, state.root)]
+        return os.path.join(state.bundle, state.root)
+    from ocishim.oci.bundle import Bundle  # noqa: PLC0415 - only where the state does not tell
+
     try:
-        root = Bundle(state.bundle).spec.get("root")
+        bundle = Bundle(state.bundle)
     except DocumentError as error:
-        tried.append(error.message)
-        return []
-    root_path = root.get("path") if isinstance(root, dict) else None
-    if not isinstance(root_path, str) or not root_path:
-        tried.append(f"{state.bundle}/config.json: root.path is missing")
-        return []
-    return [os.path.join(state.bundle, root_path)]
+        raise DocumentError(error.message) from error  # the hint is for the runtime's caller
+    root = bundle.spec.get("root")
+    path = root.get("path") if isinstance(root, dict) else None
+    if not isinstance(path, str) or not path:
+        raise DocumentError(f"{bundle.config_path}: root.path is missing")
+    return os.path.join(state.bundle, path)
 
 
-def _identified(candidate: str, identity: Identity, tried: list[str]) -> Rootfs | None:
+def _identified(candidate: str, identity: Identity | None, tried: list[str]) -> Rootfs | None:
     """The directory `candidate` below the working directory, if it is the one recorded."""
     try:
         rootfs = Rootfs.open_dir(candidate)
