@@ -2,6 +2,6 @@
 
 import sys
 
-from hooks.program import main
+from hooks.program import start
 
-sys.exit(main(sys.argv[1:]))
+start(sys.argv[1:])

@@ -30,8 +30,8 @@ _HOOK = """\
 import sys
 sys.path[:0] = [{library!r}]
 sys.path.append({site!r})
-from hooks.program import main
-sys.exit(main(sys.argv[1:]))
+from hooks.program import start
+start(sys.argv[1:])
 """
 
 
