@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 LISTS = (
     "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
 )  # fmt: skip
+TAKEN = "pyshimCreateContainer"
+"""The property of `hooks` that remembers, for another create, what pyshim took and ran itself."""
 _RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 
 
 class HookPlan:
-    """executor: who runs createContainer hooks. sentences: what was decided, for people.
+    """executor: who runs createContainer hooks. taken: those pyshim is to run itself, in order.
 
-    warnings: what the operator should know even when nothing fails.
+    sentences: what was decided, for people. warnings: what the operator should know even when
+    nothing fails.
     """
 
-    __slots__ = ("executor", "sentences", "warnings")
+    __slots__ = ("executor", "sentences", "taken", "warnings")
 
     def __init__(self) -> None:
         self.executor = executor.RUNTIME
+        self.taken: list[dict[str, Any]] = []
         self.sentences: list[str] = []
         self.warnings: list[str] = []
 
@@ -49,6 +53,16 @@ def lists(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         if isinstance(entries, list) and entries and all(isinstance(e, dict) for e in entries):
             found[name] = entries
     return found
+
+
+def restore(spec: dict[str, Any]) -> None:
+    """Give `spec` back the hooks an earlier create took, so that this one decides afresh."""
+    hooks = spec.get("hooks")
+    if not isinstance(hooks, dict) or not isinstance(hooks.get(TAKEN), list):
+        return
+    taken = hooks.pop(TAKEN)
+    later = [hook for hook in hooks.get("createContainer") or () if hook not in taken]
+    hooks["createContainer"] = taken + later
 
 
 class Planner:
@@ -79,6 +93,8 @@ class Planner:
             kept = self._without_unwritable(spec, hooks, plan)
             spec["hooks"]["createContainer"] = self._taken_over(spec, kept, plan)
         self._check_programs(spec, injected)
+        if plan.executor == executor.SHIM:
+            self._take(spec, plan)
         return plan
 
     def _without_unwritable(
@@ -146,6 +162,34 @@ class Planner:
                 f"hook {hook.get('path')} keeps its program"
             ]
         return hooks
+
+    def _take(self, spec: dict[str, Any], plan: HookPlan) -> None:
+        """Take from the low-level runtime the hooks that pyshim runs before it.
+
+        What a hook mounts would be gone before the container is there: such hooks stay with the
+        runtime, and with gVisor, which does not run them, there is nothing for them to mount on.
+        """
+        hooks = spec["hooks"]
+        mounting: list[dict[str, Any]] = []
+        for hook in hooks["createContainer"]:
+            parts = knownhooks.parse(hook)
+            staying = [part for part in parts if not part.writes]
+            if not staying:
+                plan.taken.append(hook)
+            elif len(staying) == len(parts):
+                mounting.append(hook)
+            else:
+                timeout = int(hook.get("timeout") or 0)
+                writing = [part for part in parts if part.writes]
+                plan.taken.append(self._chain(spec, writing, timeout))
+                mounting.append(self._chain(spec, staying, timeout))
+        hooks[TAKEN] = hooks.pop("createContainer")
+        if self.version.kind == "runsc":
+            for hook in mounting:
+                names = ", ".join(part.name for part in knownhooks.parse(hook))
+                plan.sentences.append(f"hook {names} is skipped: it only mounts, gVisor has it")
+        elif mounting:
+            hooks["createContainer"] = mounting
 
     def _chain(
         self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int

@@ -57,6 +57,7 @@ class Plan:
 def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
     """Decide what `create` on `bundle` does. Raises a PyshimError when it cannot succeed."""
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
+    hookplan.restore(made.spec)
     injected = _inject(made, config) if made.requests.names else []
     if hookplan.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
@@ -119,7 +120,10 @@ def _check_stale(made: Plan, config: Config, merged: dict[str, Any]) -> None:
 def create(
     bundle_path: str, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
 ) -> None:
-    """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError."""
+    """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError.
+
+    Hooks that are pyshim's to run are run here; log.subject is the container's id.
+    """
     bundle = Bundle(bundle_path)
     made = plan(bundle, config, lowlevel_path, hook_program)
     if log.debugs:
@@ -127,4 +131,10 @@ def create(
             log.write("debug", sentence)
     for warning in made.warnings:
         log.write("warning", warning)
+    if made.hooks.taken:
+        from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves hooks to us
+
+        hookspace.run(
+            hookspace.Job(bundle.path, made.spec, made.hooks.taken, log.subject, log)
+        )
     bundle.replace(made.spec)

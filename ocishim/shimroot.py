@@ -1,0 +1,202 @@
+"""The container's root as createContainer hooks expect it, put together in a mount namespace.
+
+The rootfs with config.json's bind mounts, empty tmpfs where the container will have its own, and
+device nodes. Works in the present mount namespace, which must be private (hookspace.py sees to
+that) and ends with the process. proc, sysfs, devpts and cgroup mounts are left out, as gVisor
+leaves them out: a hook that needs proc mounts one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.linux import const, mntns, syscalls
+from ocishim.oci.members import find_list
+from ocishim.rootfs import Rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_TMPFS_BYTES = 64 << 20
+_ATTRIBUTES = {
+    "ro": const.MOUNT_ATTR_RDONLY,
+    "rro": const.MOUNT_ATTR_RDONLY,
+    "nosuid": const.MOUNT_ATTR_NOSUID,
+    "nodev": const.MOUNT_ATTR_NODEV,
+    "noexec": const.MOUNT_ATTR_NOEXEC,
+}
+# Mount attributes and mount(2) flags have the same values for these four (linux/mount.h).
+_KEPT_FLAGS = const.MS_RDONLY | const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
+_DEVICE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK}
+
+
+class Builder:
+    """Builds one root. `note` is told in a sentence what hooks will not see."""
+
+    __slots__ = ("_bundle", "_note", "_path", "_private", "_unseen")
+
+    def __init__(self, path: str, bundle: str, note: Callable[[str], None]) -> None:
+        """path: the rootfs; bundle: what relative mount sources start from. Both absolute."""
+        self._path = path
+        self._bundle = bundle
+        self._note = note
+        self._private: list[str] = []  # where our own tmpfs are
+        self._unseen: list[str] = []  # where the container will have proc, sysfs...
+
+    def build(self, spec: dict[str, Any]) -> Rootfs:
+        """Mount everything; return the root, which the caller closes.
+
+        DocumentError for a mount that cannot be, UnsafePathError where the image is in the way.
+        """
+        root = self._open()
+        for index, mount in enumerate(find_list(spec, "mounts")):
+            if not isinstance(mount, dict):
+                raise DocumentError(f"config.json: expected an object in 'mounts[{index}]'")
+            self._add(root, mount, f"mounts[{index}]")
+        for device in find_list(spec, "linux", "devices"):
+            if isinstance(device, dict):
+                self._add_device(root, device)
+        return root
+
+    def _open(self) -> Rootfs:
+        """The rootfs as a mount of its own: what is mounted in it below goes with it."""
+        handle = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Rootfs.from_fd(mntns.bind(handle, handle, recursive=True), self._path)
+        finally:
+            os.close(handle)
+
+    def _add(self, root: Rootfs, mount: dict[str, Any], field: str) -> None:
+        destination = os.path.normpath("/" + str(mount.get("destination") or "").lstrip("/"))
+        options = [str(option) for option in mount.get("options") or ()]
+        kind = mount.get("type")
+        is_bind = kind == "bind" or "bind" in options or "rbind" in options
+        if destination == "/" or _within(destination, self._unseen):
+            self._note(f"hooks do not see the mount {destination}")
+        elif is_bind:
+            self._bind(root, mount, destination, options, field)
+        elif kind == "tmpfs":
+            self._tmpfs(root, destination, options)
+        else:
+            self._unseen.append(destination)
+
+    def _bind(
+        self, root: Rootfs, mount: dict[str, Any], destination: str, options: list[str], field: str
+    ) -> None:
+        source = os.path.join(self._bundle, str(mount.get("source") or ""))
+        try:
+            source_fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        except OSError as err:
+            raise DocumentError(f"config.json: '{field}.source' {source}: {err.strerror}") from None
+        try:
+            is_directory = stat.S_ISDIR(os.fstat(source_fd).st_mode)
+            target = self._mount_point(root, destination, is_directory=is_directory)
+            if target is not None:
+                recursive = "rbind" in options
+                flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH
+                flags |= const.AT_RECURSIVE if recursive else 0
+                self._attach(syscalls.open_tree(source_fd, "", flags), target, options)
+        finally:
+            os.close(source_fd)
+
+    def _tmpfs(self, root: Rootfs, destination: str, options: list[str]) -> None:
+        target = self._mount_point(root, destination, is_directory=True)
+        if target is not None:
+            self._attach(mntns.tmpfs(size=_TMPFS_BYTES), target, options)
+            self._private.append(destination)
+
+    def _mount_point(self, root: Rootfs, path: str, *, is_directory: bool) -> int | None:
+        """Open the place for a mount, made like its source; None where it cannot be made.
+
+        A read-only file system without the place is the low-level runtime's to complain about.
+        """
+        try:
+            if is_directory:
+                return root.mkdir_all(path)
+            try:
+                return root.resolve(path)
+            except FileNotFoundError:
+                return _make_file(root, path)
+        except OSError as err:
+            if err.errno != errno.EROFS:
+                raise HookError(f"mount point {path} for the hooks: {err.strerror}") from None
+            self._note(f"hooks do not see the mount {path}: no place for it, and no way to make it")
+            return None
+
+    def _attach(self, mount_fd: int, target: int, options: list[str]) -> None:
+        """Put a detached mount on `target` with the attributes of `options`; closes both."""
+        attributes = 0
+        for option in options:
+            attributes |= _ATTRIBUTES.get(option, 0)
+        try:
+            late = bool(attributes) and not _set_attributes(
+                mount_fd, attributes, recursive="rro" in options
+            )
+            mntns.attach(mount_fd, target)
+            if late:
+                _remount(mount_fd, attributes)
+        finally:
+            os.close(target)
+            os.close(mount_fd)
+
+    def _add_device(self, root: Rootfs, device: dict[str, Any]) -> None:
+        """Make a node on our tmpfs (never in the image) so that hooks that look at /dev see it."""
+        path = os.path.normpath(str(device.get("path") or "/"))
+        kind = _DEVICE_KINDS.get(str(device.get("type")))
+        if kind is None or not _within(path, self._private):
+            return
+        folder, _, name = path.rpartition("/")
+        number = os.makedev(int(device.get("major") or 0), int(device.get("minor") or 0))
+        parent = root.mkdir_all(folder)
+        try:
+            os.mknod(name, kind | int(device.get("fileMode") or 0o666), number, dir_fd=parent)
+        except FileExistsError:
+            pass
+        except PermissionError:  # in a user namespace nobody makes devices
+            self._note(f"hooks do not see the device {path}")
+        finally:
+            os.close(parent)
+
+
+def _within(path: str, folders: list[str]) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def _make_file(root: Rootfs, path: str) -> int:
+    """Make an empty file as a mount point, as runtimes do; return an O_PATH descriptor of it."""
+    folder, _, name = path.rpartition("/")
+    parent = root.mkdir_all(folder or "/")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            os.close(os.open(name, flags, 0o644, dir_fd=parent))
+        except FileExistsError:
+            raise UnsafePathError(
+                f"mount point {path!r} is a symbolic link that leads to nothing in the rootfs"
+            ) from None
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _set_attributes(mount_fd: int, attributes: int, *, recursive: bool) -> bool:
+    """Set the attributes of a detached mount; False on Linux before 5.12, which cannot."""
+    try:
+        syscalls.mount_setattr(mount_fd, attributes, 0, recursive=recursive)
+    except OSError as err:
+        if err.errno != errno.ENOSYS:
+            raise
+        return False
+    return True
+
+
+def _remount(mount_fd: int, attributes: int) -> None:
+    """The same by mount(2), beside the flags the mount has already."""
+    flags = os.fstatvfs(mount_fd).f_flag & _KEPT_FLAGS
+    flags |= attributes | const.MS_REMOUNT | const.MS_BIND
+    syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, flags)

@@ -1,0 +1,98 @@
+"""The container's user namespace, for hooks that pyshim runs itself.
+
+Files a hook makes must belong to the container's root, so the hooks' process enters a user
+namespace with the mappings of config.json, or the one it names. Sources: runtime-spec
+config-linux.md "User namespace mappings", user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim.errors import DocumentError
+from ocishim.linux import const, syscalls
+from ocishim.oci.members import find_list
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Mapping:
+    """A user namespace to make (`uids`, `gids`: texts for /proc) or, with `path`, to join."""
+
+    __slots__ = ("gids", "path", "uids")
+
+    def __init__(self, path: str, uids: str, gids: str) -> None:
+        self.path = path
+        self.uids = uids
+        self.gids = gids
+
+    @property
+    def needs_writing(self) -> bool:
+        """True when the parent has to write the mapping: only it has the right to."""
+        return not self.path
+
+    def enter(self) -> None:
+        """Move this process into the namespace, and into a mount namespace that belongs to it.
+
+        Hooks may mount there, as they may under the low-level runtimes.
+        """
+        os.setgroups([])
+        if self.path:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                syscalls.setns(fd, const.CLONE_NEWUSER)
+            finally:
+                os.close(fd)
+            syscalls.unshare(const.CLONE_NEWNS)
+        else:
+            syscalls.unshare(const.CLONE_NEWUSER | const.CLONE_NEWNS)
+
+    def write(self, pid: int) -> None:
+        """Give the namespace of process `pid` its mappings; called by the parent."""
+        _write(f"/proc/{pid}/uid_map", self.uids)
+        _write(f"/proc/{pid}/gid_map", self.gids)
+
+    def become_root(self) -> None:
+        """Be the namespace's root, once the mapping is there."""
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        # A change of ids switches the parent-death signal off (prctl(2)).
+        syscalls.prctl(const.PR_SET_PDEATHSIG, 9)
+
+
+def wanted(spec: dict[str, Any]) -> Mapping | None:
+    """The user namespace config.json asks for, or None."""
+    for space in find_list(spec, "linux", "namespaces"):
+        if isinstance(space, dict) and space.get("type") == "user":
+            path = str(space.get("path") or "")
+            return Mapping(path, _lines(spec, "uidMappings"), _lines(spec, "gidMappings"))
+    return None
+
+
+def own_root(uid: int, gid: int) -> None:
+    """In a new user namespace of the ordinary user `uid`: be root there, mapped to that user."""
+    _write("/proc/self/setgroups", "deny")  # gid_map demands it (user_namespaces(7))
+    _write("/proc/self/uid_map", f"0 {uid} 1\n")
+    _write("/proc/self/gid_map", f"0 {gid} 1\n")
+
+
+def _lines(spec: dict[str, Any], name: str) -> str:
+    text = ""
+    for entry in find_list(spec, "linux", name):
+        try:
+            text += f"{int(entry['containerID'])} {int(entry['hostID'])} {int(entry['size'])}\n"
+        except (TypeError, KeyError, ValueError):
+            raise DocumentError(
+                f"config.json: expected containerID, hostID and size in 'linux.{name}'"
+            ) from None
+    return text
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
