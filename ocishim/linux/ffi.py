@@ -75,3 +75,10 @@ def syscall(number: int, *args: Argument) -> int:
     """Return the kernel's answer (-1: look at `get_errno()`); a bytearray is written to."""
     plain = [_pointer(arg) if isinstance(arg, bytearray) else arg for arg in args]
     return _syscall(number, *plain, *(0,) * (6 - len(args)))
+
+
+def address(buffer: bytearray) -> int:
+    """Where `buffer` lies, for structs with pointers; valid while it lives and keeps its size."""
+    from _ctypes import addressof  # noqa: PLC0415 - one system call in a hundred needs it
+
+    return addressof(_pointer(buffer))  # type: ignore[arg-type]

@@ -1,0 +1,113 @@
+"""disable-device-node-modification: keep the driver's tools from making device nodes inside.
+
+No flags. A container that sees `ModifyDeviceFiles: 1` in /proc/driver/nvidia/params may create
+device nodes that were not given to it. Where the host says so, the container gets a copy that
+says 0, mounted over that file, read-only, from a tmpfs that is visible nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hooks import flags
+from hooks.change import Change
+from ocishim.errors import HookError
+from ocishim.linux import const, mntns, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.rootfs import Rootfs
+
+NAME = "disable-device-node-modification"
+
+PARAMS = "/proc/driver/nvidia/params"
+_LARGEST_FILE = 64 << 10  # bytes; the driver's has 1 KiB
+_ALLOWED, _FORBIDDEN = b"ModifyDeviceFiles: 1", b"ModifyDeviceFiles: 0"
+_ATTRIBUTES = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATTR_NOEXEC
+
+
+def parse(args: list[str]) -> None:
+    """Take no flag; UsageError for any."""
+    flags.parse(args, ())
+
+
+def modified(text: bytes) -> bytes | None:
+    """The parameters with device files forbidden; None when nothing has to change."""
+    lines = text.splitlines()
+    if _ALLOWED not in lines or _FORBIDDEN in lines:
+        return None
+    changed = [_FORBIDDEN if line == _ALLOWED else line for line in lines]
+    return b"\n".join((*changed, b""))
+
+
+def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - every hook's signature
+    """Mount the copy, once; a warning where the container has no such file to mount it on."""
+    try:
+        text = modified(_read(os.open(PARAMS, os.O_RDONLY | os.O_CLOEXEC)))
+    except FileNotFoundError:
+        return []  # no NVIDIA driver on the host
+    if text is None:
+        return []
+    try:
+        target = rootfs.open(PARAMS, follow=False)
+    except (FileNotFoundError, NotADirectoryError):
+        # Without /proc (gVisor mounts its own later, with the right value) there is nothing to
+        # hide; the peer fails here and the container with it.
+        return [Change(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
+    if modified(_read(os.dup(target))) is None:
+        os.close(target)
+        return []  # mounted already
+    try:
+        _mount_over(rootfs, target, text)
+    except OSError as error:
+        raise HookError(f"{PARAMS}: {error.strerror}") from error
+    finally:
+        os.close(target)
+    return [Change(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
+
+
+def _read(fd: int) -> bytes:
+    """Read at most _LARGEST_FILE bytes from `fd` and close it; files in /proc come in pieces."""
+    data = b""
+    try:
+        while len(data) < _LARGEST_FILE:
+            chunk = os.read(fd, _LARGEST_FILE)
+            if not chunk:
+                break
+            data += chunk
+    finally:
+        os.close(fd)
+    return data
+
+
+def _mount_over(rootfs: Rootfs, target: int, text: bytes) -> None:
+    """Mount a new file with `text`, read-only, on the file `target`."""
+    tree = mntns.tmpfs(size=max(len(text), 4096), attributes=_ATTRIBUTES)
+    try:
+        how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        file = os.open("params", how, 0o444, dir_fd=tree)
+        try:
+            os.write(file, text)
+            os.fchmod(file, 0o444)  # whatever the umask is
+            _bind(rootfs, tree, file, target)
+        finally:
+            os.close(file)
+    finally:
+        os.close(tree)
+
+
+def _bind(rootfs: Rootfs, tree: int, file: int, target: int) -> None:
+    """Bind `file` of the tmpfs `tree` on `target`.
+
+    Before Linux 6.15 a file can be bound only while its file system is mounted somewhere: for
+    that moment it lies on the folder of the parameters.
+    """
+    folder = rootfs.resolve(os.path.dirname(PARAMS), os.O_PATH | os.O_DIRECTORY)
+    try:
+        mntns.attach(tree, folder)
+        try:
+            os.close(mntns.bind(file, target, read_only=True))
+        finally:
+            syscalls.umount2(f"/proc/self/fd/{tree}", const.MNT_DETACH)
+    finally:
+        os.close(folder)

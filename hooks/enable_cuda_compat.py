@@ -1,0 +1,166 @@
+"""enable-cuda-compat: let the image's CUDA compatibility libraries come before the driver's.
+
+Flags: --host-driver-version V, --host-cuda-version V, --cuda-compat-container-root DIR. An image
+may bring a newer user-mode driver (libcuda.so.R.M.P) for hosts with an older kernel driver. When
+it fits, its folder is written to a file that sorts before all others in ld.so.conf.d;
+update-ldcache, which must run later, does the rest. Nothing of the image is mounted or moved
+(CVE-2024-0132, CVE-2025-23359).
+
+Which hosts a library is for stands in its ELF note .note.cuda.fwd_compatibility, JSON of the form
+{"CUDA Version": "12.9", "Driver": [535, 550, 570], ...}; see `fits`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from hooks import elf, flags, ldconf
+from hooks.change import Change
+from hooks.update_ldcache import CUDA_COMPAT_FILE
+from ocishim import jsonio
+from ocishim.errors import DocumentError, HookError, UnsafePathError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.rootfs import Rootfs
+
+    Version = tuple[int, ...]
+
+NAME = "enable-cuda-compat"
+
+DEFAULT_FOLDER = "/usr/local/cuda/compat"
+_LIBRARY = "libcuda.so."
+_SECTION = ".note.cuda.fwd_compatibility"
+_OWNER = "NVIDIA Corporation"
+
+
+class Request:
+    """What the host has (versions as written, "" for unknown) and where the image may have more."""
+
+    __slots__ = ("cuda", "driver", "folder")
+
+    def __init__(self, driver: str, cuda: str, folder: str) -> None:
+        self.driver = driver
+        self.cuda = cuda
+        self.folder = folder
+
+
+class Note:
+    """The library's note: the CUDA version it offers, the host drivers (major) it works with."""
+
+    __slots__ = ("cuda", "drivers")
+
+    def __init__(self, cuda: Version | None, drivers: list[int]) -> None:
+        self.cuda = cuda
+        self.drivers = drivers
+
+
+def parse(args: list[str]) -> Request:
+    """Return the request; without a version the hook does nothing."""
+    names = ("host-driver-version", "host-cuda-version", "cuda-compat-container-root")
+    values = flags.parse(args, names)
+    driver, cuda = (values[name][-1] if values[name] else "" for name in names[:2])
+    return Request(driver, cuda, flags.last(values, names[2], DEFAULT_FOLDER))
+
+
+def version(text: str) -> Version | None:
+    """`575.57.08` -> (575, 57, 8), shorter ones filled up; None for what is no version."""
+    parts = text.removeprefix("v").split(".")
+    if not all(part.isdecimal() and part.isascii() for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def fits(library: Version | None, note: Note | None, request: Request) -> bool:
+    """Whether the image's libraries serve better than the host's.
+
+    With a note: its drivers hold the host's major version and the library is newer; when one of
+    the two versions is not known, its CUDA version is higher than the host's. Without a note: the
+    library's major version is higher, unless a CUDA version was asked for.
+    """
+    driver, cuda = version(request.driver), version(request.cuda)
+    if note is None:
+        if request.cuda or driver is None or library is None:
+            return False
+        return library[0] > driver[0]
+    if driver is None or library is None:
+        return cuda is not None and note.cuda is not None and note.cuda > cuda
+    return driver[0] in note.drivers and library > driver
+
+
+def apply(rootfs: Rootfs, request: Request) -> list[Change]:
+    """Write the folder file when the libraries fit, empty the one of an earlier start when not."""
+    if not request.driver and not request.cuda:
+        return []
+    changes: list[Change] = []
+    folder = _folder_to_use(rootfs, request, changes)
+    if not folder and not rootfs.exists(CUDA_COMPAT_FILE):
+        return changes
+    try:
+        text = f"{folder}\n" if folder else ""
+        changed = rootfs.put_file(CUDA_COMPAT_FILE, os.fsencode(text), 0o644)
+    except OSError as error:
+        raise HookError(f"{CUDA_COMPAT_FILE}: {error.strerror}") from error
+    if changed:
+        changes.append(Change(f"{CUDA_COMPAT_FILE}: {folder or 'no folder'}"))
+    return changes
+
+
+def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> str:
+    """The resolved folder in the container, or "" when the driver's own libraries serve."""
+    libraries = _libraries(rootfs, request.folder)
+    if len(libraries) > 1:
+        text = f"{request.folder}: more than one library: {', '.join(libraries)}: none used"
+        changes.append(Change(text, warning=True))
+    if len(libraries) != 1:
+        return ""
+    path = f"{request.folder}/{libraries[0]}"
+    fd = rootfs.open(path, follow=False)
+    try:
+        folder = _folder_of(rootfs, fd)
+        try:
+            note = read_note(fd)
+        except DocumentError as error:
+            changes.append(Change(f"{path}: {error.message}: read as without note", warning=True))
+            note = None
+    finally:
+        os.close(fd)
+    return folder if fits(version(libraries[0][len(_LIBRARY) :]), note, request) else ""
+
+
+def _libraries(rootfs: Rootfs, folder: str) -> list[str]:
+    """The regular files libcuda.so.*.* in `folder`; none when there is no such folder."""
+    try:
+        names = rootfs.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [name for name in names if ldconf.matches(name, f"{_LIBRARY}*.*")]
+    return [n for n in found if stat.S_ISREG(rootfs.lstat(f"{folder}/{n}").st_mode)]
+
+
+def _folder_of(rootfs: Rootfs, fd: int) -> str:
+    """The folder of an open file as the container will see it, links resolved."""
+    root = os.readlink(f"/proc/self/fd/{rootfs.fd}").rstrip("/")
+    folder = os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
+    if not folder.startswith(f"{root}/") or not ldconf.is_plain(folder):
+        raise UnsafePathError(f"folder {folder!r} cannot stand in ld.so.conf")
+    return folder[len(root) :]
+
+
+def read_note(fd: int) -> Note | None:
+    """Return what the library says of itself, None if nothing; DocumentError if that is broken."""
+    data = elf.note(lambda size, offset: os.pread(fd, size, offset), _SECTION, _OWNER)
+    if data is None:
+        return None
+    document = jsonio.loads(data, _SECTION)
+    if not isinstance(document, dict):
+        raise DocumentError(f"{_SECTION}: expected object")
+    # Keys differ in case between releases; the peer's JSON reader takes any.
+    fields = {key.lower(): value for key, value in document.items()}
+    cuda, drivers = fields.get("cuda version"), fields.get("driver")
+    return Note(
+        version(cuda) if isinstance(cuda, str) else None,
+        [d for d in drivers if isinstance(d, int)] if isinstance(drivers, list) else [],
+    )

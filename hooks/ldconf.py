@@ -1,0 +1,206 @@
+"""/etc/ld.so.conf of an image, with its includes: which library folders it names, in what order.
+
+Grammar as ldconfig(8) of glibc reads it: one folder on a line; "#" ends a line, there is no
+quoting; `include PATTERN...`, patterns relative to the file they stand in, matches in byte order;
+`hwcap` lines mean nothing any more. The files are the image's: each is read through Rootfs, and
+their size, number and depth are bounded, so that an include bomb ends in an error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ocishim.errors import UnsafePathError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocishim.rootfs import Rootfs
+
+MAIN = "/etc/ld.so.conf"
+
+# Debian's largest image in use has 12 files and 30 folders.
+_MOST_FILES = 256
+_MOST_TEXT = 256 << 10  # bytes of all folders together; they end on a command line
+_DEEPEST = 8
+LARGEST_FILE = 64 << 10  # bytes
+_LONGEST_FOLDER = 4095  # PATH_MAX
+_MOST_NAMES = 10_000  # in a folder that a pattern looks through
+_MOST_CANDIDATES = 1024  # paths a pattern may lead to
+_BLANKS = " \t\n\v\f\r"
+_WILD = "*?["
+
+
+class Conf:
+    """What was read: `files` in the order of reading, `folders` in the order of the text."""
+
+    __slots__ = ("_size", "files", "folders")
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.folders: dict[str, None] = {}  # a set that keeps its order
+        self._size = 0
+
+    def add_folder(self, folder: str) -> None:
+        """Append a folder unless it is known; UnsafePathError when there are too many."""
+        if folder in self.folders:
+            return
+        self._size += len(folder)
+        if self._size > _MOST_TEXT:
+            raise UnsafePathError(f"{MAIN!r} names folders of more than {_MOST_TEXT} bytes")
+        self.folders[folder] = None
+
+
+def load(rootfs: Rootfs, *, without: tuple[str, ...] = ()) -> Conf:
+    """Read /etc/ld.so.conf and what it includes; a missing file counts as empty.
+
+    `without`: files that count as empty (`files` has them), ours of an earlier start.
+    UnsafePathError: a file that is no regular file, is too large, or has too many includes.
+    """
+    conf = Conf()
+    _load(rootfs, MAIN, conf, without, 0)
+    return conf
+
+
+def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth: int) -> None:
+    if path in conf.files:
+        return  # a cycle, or a file that two patterns match
+    if depth > _DEEPEST or len(conf.files) >= _MOST_FILES:
+        raise UnsafePathError(
+            f"{MAIN!r} includes more than {_MOST_FILES} files, or deeper than {_DEEPEST} levels"
+        )
+    conf.files.append(path)
+    if path in without:
+        return
+    for word, value in entries(_read(rootfs, path)):
+        if word == "include":
+            for match in expand(rootfs, value, os.path.dirname(path)):
+                _load(rootfs, match, conf, without, depth + 1)
+        else:
+            conf.add_folder(value)
+
+
+def _read(rootfs: Rootfs, path: str) -> bytes:
+    """The content; nothing where ldconfig would read nothing: a missing file, a folder."""
+    try:
+        return rootfs.read(path, LARGEST_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except UnsafePathError:
+        if _is_folder(rootfs, path):
+            return b""
+        raise
+
+
+def _is_folder(rootfs: Rootfs, path: str) -> bool:
+    try:
+        fd = rootfs.resolve(path)
+    except (OSError, UnsafePathError):
+        return False
+    try:
+        return stat.S_ISDIR(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+
+
+def entries(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yield ("folder", path) and ("include", pattern) in order; folders without slashes at the end.
+
+    What is no absolute path means nothing to a program in the container and is left out.
+    """
+    for raw in os.fsdecode(data).split("\n"):
+        line = raw.partition("#")[0].partition("\0")[0].strip(_BLANKS)
+        words = line.split()
+        if words[:1] == ["include"]:
+            for pattern in words[1:]:
+                yield "include", pattern
+        elif line.startswith("/"):
+            # "=" was followed by a library type once; ldconfig still cuts there.
+            folder = "/" + line.partition("=")[0].strip(_BLANKS).strip("/")
+            if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+                yield "folder", folder
+
+
+def is_plain(folder: str) -> bool:
+    """Whether `folder` can stand in the file: it has no quoting, "#" and "=" end a path."""
+    return folder == folder.strip(_BLANKS) and not any(c in folder for c in "\n\0#=")
+
+
+def expand(rootfs: Rootfs, pattern: str, base: str) -> list[str]:
+    """Return the paths in `rootfs` that match, as glob(3) would: sorted, none for no match."""
+    if not pattern.startswith("/"):
+        pattern = f"{base}/{pattern}"
+    found = [""]
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    for index, part in enumerate(parts):
+        if not any(character in part for character in _WILD):
+            found = [f"{path}/{part}" for path in found]
+            continue
+        last = index == len(parts) - 1
+        found = [f"{path}/{name}" for path in found for name in _names(rootfs, path, part)]
+        if len(found) > _MOST_CANDIDATES:
+            raise UnsafePathError(f"pattern {pattern!r} matches more than {_MOST_CANDIDATES} paths")
+        if not last:
+            found = [path for path in found if _is_folder(rootfs, path)]
+    return found
+
+
+def _names(rootfs: Rootfs, folder: str, pattern: str) -> list[str]:
+    if not _is_folder(rootfs, folder or "/"):
+        return []
+    names = rootfs.listdir(folder or "/", _MOST_NAMES)
+    hidden = pattern.startswith(".")
+    return [n for n in names if (hidden or not n.startswith(".")) and matches(n, pattern)]
+
+
+def matches(name: str, pattern: str) -> bool:
+    r"""Whether `name` matches a shell pattern of `*`, `?`, `[a-z]`, `[!a]` and `\`.
+
+    `fnmatch` would do, but imports `re` (5 ms). One star is remembered, so that no pattern takes
+    more than len(name) * len(pattern) steps.
+    """
+    at, place = 0, 0
+    star, star_at = -1, 0
+    while at < len(name):
+        step = _match_one(name[at], pattern, place)
+        if step:
+            at, place = at + 1, place + step
+        elif place < len(pattern) and pattern[place] == "*":
+            star, star_at = place, at
+            place += 1
+        elif star >= 0:
+            star_at += 1
+            at, place = star_at, star + 1
+        else:
+            return False
+    return not pattern[place:].strip("*")
+
+
+def _match_one(character: str, pattern: str, place: int) -> int:
+    """How many characters of `pattern` at `place` match `character`; 0: none do."""
+    if place >= len(pattern) or pattern[place] == "*":
+        return 0
+    if pattern[place] == "?":
+        return 1
+    if pattern[place] == "\\" and place + 1 < len(pattern):
+        return 2 if pattern[place + 1] == character else 0
+    end = pattern.find("]", place + 2 + (pattern[place + 1 : place + 2] in ("!", "^")))
+    if pattern[place] == "[" and end > 0:
+        return end + 1 - place if _in_set(character, pattern[place + 1 : end]) else 0
+    return 1 if pattern[place] == character else 0
+
+
+def _in_set(character: str, members: str) -> bool:
+    negated = members[:1] in ("!", "^")
+    members = members[negated:]
+    found = False
+    while members:
+        if len(members) > 2 and members[1] == "-":
+            found = found or members[0] <= character <= members[2]
+            members = members[3:]
+        else:
+            found = found or members[0] == character
+            members = members[1:]
+    return found != negated

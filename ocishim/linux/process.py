@@ -1,0 +1,96 @@
+"""System calls about processes: starting one in namespaces of its own, limits, seccomp.
+
+As in `syscalls`: the kernel's names, OSError with the call in its text. Who uses them together,
+and in which order, is the hooks' sandbox's business.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from ocishim.linux import const
+from ocishim.linux.ffi import address, get_errno, syscall
+
+# clone3, close_range: the same everywhere. prctl, prlimit64, seccomp: asm/unistd_64.h, asm-generic.
+_CLONE3, _CLOSE_RANGE = 435, 436
+_NUMBERS = {"x86_64": (157, 302, 317), "aarch64": (167, 261, 277)}
+_PRCTL, _PRLIMIT64, _SECCOMP = _NUMBERS[os.uname().machine]
+
+_SIGCHLD = 17
+_PR_GET_SECCOMP = 21
+_SECCOMP_SET_MODE_FILTER = 1
+_CLOSE_RANGE_CLOEXEC = 4  # Linux 5.11
+_LAST_FD = 0xFFFFFFFF
+
+RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE = 0, 1, 2, 3, 4
+RLIMIT_NOFILE, RLIMIT_AS = 7, 9
+RLIM_INFINITY = (1 << 64) - 1
+
+
+def _fail(call: str) -> OSError:
+    code = get_errno()
+    return OSError(code, f"{call}: {os.strerror(code)}")
+
+
+def clone3(flags: int) -> int:
+    """Start a child process in new namespaces: its pid in the parent, 0 in the child.
+
+    fork(2) with CLONE_NEW... in one call: a PID namespace by unshare(2) would take a second fork
+    (measured: 0.65 ms more). libc's and Python's fork handlers do not run, therefore only for a
+    process with a single thread, whose child soon becomes another program or ends by os._exit.
+    """
+    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, its size, tls
+    arguments = struct.pack("=8Q", flags, 0, 0, 0, _SIGCHLD, 0, 0, 0)
+    pid = syscall(_CLONE3, arguments, len(arguments))
+    if pid < 0:
+        raise _fail(f"clone3({const.names(flags, 'CLONE_')})")
+    return pid
+
+
+def close_on_exec(first: int) -> None:
+    """Let no descriptor from `first` on live through the next exec; close_range(2).
+
+    Before Linux 5.11 the descriptors are found in /proc, which must be the host's still.
+    """
+    if not syscall(_CLOSE_RANGE, first, _LAST_FD, _CLOSE_RANGE_CLOEXEC):
+        return
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) >= first:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            continue  # the listing's own descriptor
+
+
+def prlimit(resource: int, limit: int) -> None:
+    """Lower this process's soft and hard limit, or leave a hard one that is lower.
+
+    Both the same: the soft one's signals do not reach a namespace's first process, the kernel's
+    SIGKILL at the hard one does.
+    """
+    wanted = struct.pack("=QQ", limit, limit)
+    if not syscall(_PRLIMIT64, 0, resource, wanted, None):
+        return
+    old = bytearray(16)
+    if syscall(_PRLIMIT64, 0, resource, None, old):
+        raise _fail(f"prlimit64(0, {resource}, NULL)")
+    hard = struct.unpack("=QQ", old)[1]
+    if limit <= hard or syscall(_PRLIMIT64, 0, resource, struct.pack("=QQ", hard, hard), None):
+        raise _fail(f"prlimit64(0, {resource}, {limit})")
+
+
+def has_seccomp() -> bool:
+    """Whether the kernel can filter system calls; PR_GET_SECCOMP is EINVAL where it cannot."""
+    return syscall(_PRCTL, _PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
+
+
+def seccomp(program: bytes) -> None:
+    """Install `program` (struct sock_filter after another) as a filter of this thread.
+
+    Needs no_new_privs or CAP_SYS_ADMIN. OSError(EINVAL) where the kernel has no filters.
+    """
+    buffer = bytearray(program)
+    header = struct.pack("=HxxxxxxQ", len(program) // 8, address(buffer))  # struct sock_fprog
+    if syscall(_SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, header):
+        raise _fail("seccomp(SECCOMP_SET_MODE_FILTER)")
