@@ -1,0 +1,73 @@
+"""pyshimctl: the program for people. Its commands are modules of this package, imported on use.
+
+Exit status, for every command: 0 done, or nothing found; 1 it failed, or it found what it looks
+for; 2 the command line is wrong. A command says where it differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from ocishim import __version__
+from ocishim.errors import PyshimError, UsageError
+
+COMMANDS = {
+    "install": ("install:install", "Put pyshim in place on this machine or below --host-root."),
+    "uninstall": ("install:uninstall", "Remove what install put in place."),
+    "configure": ("configure:command", "Make a container engine use pyshim."),
+    "config": ("config_cmd:command", "Show, check or print pyshim's own configuration."),
+    "explain": ("explain:command", "Tell what a create does with a bundle or container."),
+    "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),
+    "completion": ("completion:command", "Print the completion script of a shell."),
+    "version": ("version:command", "Tell the versions of pyshim and what it works with."),
+}
+"""Each command's name, where it is (module of this package, attribute) and its one line of help."""
+
+
+class Program(click.Group):
+    """A group that imports a command when it is called, and words failures in one place."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of COMMANDS, which is the order of a node's life."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command `cmd_name`; None when there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"ocishim.admin.{module}"), attribute,
+        )
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a PyshimError becomes a line on stderr and the exit status."""
+        try:
+            return super().invoke(ctx)
+        except PyshimError as err:
+            click.secho(f"pyshimctl: {err.message}", err=True, fg="red")
+            if err.hint:
+                click.echo(f"hint: {err.hint}", err=True)
+            ctx.exit(2 if isinstance(err, UsageError) else 1)
+
+
+@click.command(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 done, 1 failed or a problem was found, 2 wrong command line.",
+)
+@click.version_option(__version__, prog_name="pyshimctl")
+def main() -> None:
+    """Install, configure and look into pyshim, the OCI runtime that applies CDI devices."""
