@@ -184,7 +184,7 @@ def _frame(key: object, value: object) -> bytes:
 def _unframe(data: bytes, key: object) -> object | None:
     if not data.startswith(MARK):
         return None
-    body = data[_START:]
+    body = memoryview(data)[_START:]  # a copy of 1 MB costs 250 page faults
     if source_hash(_SEED, body) != data[len(MARK) : _START]:
         return None
     try:

@@ -16,7 +16,7 @@ import time
 from ocishim.cdi import index, specfile
 from ocishim.cdi.record import Record
 from ocishim.cdi.registry import INDEX, dirs_name
-from ocishim.cdi.scan import files
+from ocishim.cdi.scan import stat_errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
     table: Any = (cache.get(name, None) if cache is not None else None) or {}
     known: Known = []
     fresh: dict[int, Parts] = {}
-    for number, (priority, path, what) in enumerate(files(found)):
+    for number, (priority, path, what) in enumerate(found.files()):
         data = table.get(path)
         if data is not None and data[0] == what:
             record = Record(*data)
-        elif isinstance(what, int):
+        elif stat_errno(what):
             record = specfile.stat_failed(path, what)
         else:
             record, parts = specfile.read(path, Record(*data) if data else None, now)
@@ -88,9 +88,9 @@ def _save(
         cache.put(dirs_name(TABLE, spec_dirs), None, records)
         _prune(len(records), cache)
     # An index must not outlive a change it cannot see, nor speak of a state nobody has read.
-    states = [what for _priority, _path, what in files(found)]
+    states = [what for _priority, _path, what in found.files()]
     if states == [record.identity for _priority, _path, record in compiled.known]:
-        cache.put(dirs_name(INDEX, spec_dirs), found, compiled.index)
+        cache.put(dirs_name(INDEX, spec_dirs), found.key, compiled.index)
 
 
 def _prune(used: int, cache: Cache) -> None:

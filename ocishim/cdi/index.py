@@ -9,8 +9,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ocishim.cdi.record import Record
     from ocishim.cdi.registry import Index
 
@@ -42,14 +40,17 @@ def resolve(known: Known) -> tuple[Devices, list[Conflict]]:
 def compile_index(known: Known) -> Index:
     """The index that answers for these files."""
     devices, _conflicts = resolve(known)
-    lines = [b""]
+    lines = []
     for name, (number, device) in devices.items():
         offset, length = known[number][2].places[device + 1]
-        lines.append(f"{name}\t{number}\t{offset}\t{length}".encode())
-    lines.append(b"")
-    return b"\n".join(lines), list(_entries(record for _priority, _path, record in known))
+        lines.append(f"{name}\t{number}\t{offset}\t{length}")
+    files = [
+        f"{number}\t{record.entry}\t{record.places[0][1]}"
+        for number, (_priority, _path, record) in enumerate(known)
+        if record.places
+    ]
+    return _table(lines), _table(files)
 
 
-def _entries(records: Iterable[Record]) -> Iterable[tuple[str, int]]:
-    for record in records:
-        yield (record.entry, record.places[0][1]) if record.places else ("", 0)
+def _table(lines: list[str]) -> bytes:
+    return "\n".join(["", *lines, ""]).encode()

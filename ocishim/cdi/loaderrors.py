@@ -1,4 +1,7 @@
-"""What is wrong with the spec files, by path and as the reference stores it per file."""
+"""What is wrong with the spec files, by path and in the reference's words.
+
+The reference's own list has `failed to load CDI Spec ` before all but the conflicts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def of(known: Known) -> dict[str, list[CDISpecError]]:
         if record.error is not None:
             message, kind, field, cdi_version = record.error
             error = CDISpecError(
-                "failed to load CDI Spec " + message,
+                message,
                 kind=kind,
                 path=path,
                 field=field,

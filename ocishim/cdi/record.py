@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.cache import Place
-    from ocishim.cdi.scan import Identity
 
     # message, kind, field and cdi_version of a CDISpecError
     Error = tuple[str, str, str, str]
@@ -25,7 +24,7 @@ class Record:
 
     def __init__(  # noqa: PLR0917 - in the order in which data() gives them
         self,
-        identity: Identity | None,
+        identity: bytes | None,
         entry: str = "",
         kind: str = "",
         names: list[str] | None = None,
@@ -43,6 +42,6 @@ class Record:
         """The record as the cache keeps it; `Record(*data)` is equal to this one."""
         return (self.identity, self.entry, self.kind, self.names, self.places, self.error)
 
-    def at(self, identity: Identity | None) -> Record:
+    def at(self, identity: bytes | None) -> Record:
         """The same content found in another state of the file."""
         return Record(identity, *self.data()[1:])

@@ -9,7 +9,7 @@ told by unresolved.py, and what the edits do to an OCI spec is edits.py's busine
 from __future__ import annotations
 
 from ocishim.cache import digest
-from ocishim.cdi import scan
+from ocishim.cdi.scan import scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from ocishim.cache import Cache, Place
     from ocishim.cdi.document import CDISpecError
     from ocishim.cdi.index import Known
+    from ocishim.cdi.scan import Scan
 
     Edits = dict[str, Any]
     # The first key is "" with (cdiVersion, the spec's own edits), then come the devices by name.
     Parts = dict[str, Any]
-    # Lines of name, file number, offset and length, each between newlines: bytes.find() over
-    # 10,000 names takes 0.2 ms, unmarshalling them 2. Then each file's entry in the cache with
-    # the length of its first part; ("", 0) for a file that gave none.
-    Index = tuple[bytes, list[tuple[str, int]]]
+    # Two tables of lines: device name, file number, offset, length; file number, entry in the
+    # cache, length of its first part. bytes.find() over 10,000 names takes 0.2 ms, unmarshalling
+    # them takes 2.
+    Index = tuple[bytes, bytes]
 
 INDEX = "cdi-index-"
 
@@ -46,20 +47,20 @@ class Found:
 class Registry:
     """The devices that the reference would know after reading the same spec dirs."""
 
-    __slots__ = ("_cache", "_files", "_fresh", "_known", "_names", "found", "spec_dirs")
+    __slots__ = ("_cache", "_devices", "_files", "_fresh", "_known", "found", "spec_dirs")
 
     def __init__(
-        self, spec_dirs: list[str], found: scan.Scan, index: Index, cache: Cache | None
+        self, spec_dirs: list[str], found: Scan, index: Index, cache: Cache | None
     ) -> None:
         self.spec_dirs = spec_dirs
         self.found = found
-        self._names, self._files = index
+        self._devices, self._files = index
         self._cache = cache
         self._fresh: dict[int, Parts] = {}
         self._known: Known | None = None
 
     @classmethod
-    def build(cls, spec_dirs: list[str], found: scan.Scan, cache: Cache | None) -> Registry:
+    def build(cls, spec_dirs: list[str], found: Scan, cache: Cache | None) -> Registry:
         """The registry when the index does not answer for what was found."""
         from ocishim.cdi import compiled  # noqa: PLC0415 - a spec file has changed
 
@@ -85,7 +86,8 @@ class Registry:
 
     def devices(self) -> list[str]:
         """All resolvable qualified names, sorted."""
-        return sorted(line.partition("\t")[0] for line in self._names.decode().split("\n") if line)
+        lines = self._devices.decode().split("\n")
+        return sorted(line.partition("\t")[0] for line in lines if line)
 
     def resolve(self, names: list[str]) -> list[Found]:
         """The devices of that name, in the order asked for, repeats kept.
@@ -93,56 +95,40 @@ class Registry:
         Raises UnresolvedDeviceError for all unknown names at once; it begins with the
         reference's sentence and goes on with the reasons.
         """
-        places = [self._find(name) for name in names]
-        if None in places:
+        places = {}
+        for name in names:
+            place = self._find(name)
+            if place is not None:
+                places[name] = place
+        missing = [name for name in names if name not in places]
+        if missing:
             from ocishim.cdi import unresolved  # noqa: PLC0415 - failure only
 
-            raise unresolved.error(
-                self, [name for name, place in zip(names, places, strict=True) if place is None]
-            )
-        parts: dict[tuple[int, str], Any] = {}
+            raise unresolved.error(self, missing)
+        commons: dict[int, tuple[str, Edits]] = {}
         try:
-            return [
-                self._load(name, number, place, parts)
-                for name, (number, place) in zip(names, places, strict=True)  # type: ignore[misc]
-            ]
+            return [self._load(name, places[name], commons) for name in names]
         except _ChangedError:
             return load(self.spec_dirs, None).resolve(names)
 
-    def _find(self, name: str) -> tuple[int, Place] | None:
-        """The file's number and the place of the device's edits in its cache entry."""
-        if "\n" in name or "\t" in name:
-            return None
-        wanted = b"\n" + name.encode(errors="surrogatepass") + b"\t"
-        start = self._names.find(wanted)
-        if start < 0:
-            return None
-        start += len(wanted)
-        line = self._names[start : self._names.index(b"\n", start)]
-        number, offset, length = map(int, line.split(b"\t"))
-        return number, (offset, length)
+    def _find(self, name: str) -> tuple[int, int, int] | None:
+        """The file's number, offset and length of the device's edits in its cache entry."""
+        line = _line(self._devices, name)
+        return (int(line[0]), int(line[1]), int(line[2])) if line else None
 
     def _load(
-        self, name: str, number: int, place: Place, parts: dict[tuple[int, str], Any]
+        self, name: str, at: tuple[int, int, int], commons: dict[int, tuple[str, Edits]]
     ) -> Found:
-        device = name.partition("=")[2]
-        common_place = (0, self._files[number][1])
-        cdi_version, common = self._part(number, "", common_place, parts)
-        edits = self._part(number, device, place, parts)
-        return Found(name, scan.path_of(self.found, number), cdi_version, common, edits)
+        number = at[0]
+        entry, common_length = _line(self._files, str(number)) or ["", ""]
+        if number not in commons:
+            commons[number] = self._part(number, entry, "", (0, int(common_length)))
+        cdi_version, common = commons[number]
+        edits = self._part(number, entry, name.partition("=")[2], at[1:])
+        return Found(name, self.found.path(number), cdi_version, common, edits)
 
-    def _part(
-        self, number: int, device: str, place: Place, parts: dict[tuple[int, str], Any]
-    ) -> Any:
-        """A spec's own edits ("") or one device's: read once, from the cache or the file."""
-        known = parts.get((number, device))
-        if known is None:
-            known = self._cached(number, device, place)
-            parts[number, device] = known
-        return known
-
-    def _cached(self, number: int, device: str, place: Place) -> Any:
-        entry = self._files[number][0]
+    def _part(self, number: int, entry: str, device: str, place: Place) -> Any:
+        """One device's edits, or a spec's own (""): from the cache, else from the file."""
         if number not in self._fresh:
             if self._cache is not None:
                 value = self._cache.get(entry, (entry, device), place)
@@ -155,11 +141,23 @@ class Registry:
         """The parts of a file whose cache entry is lost or damaged. Raises _ChangedError."""
         from ocishim.cdi import compiled, specfile  # noqa: PLC0415 - rare
 
-        parts = specfile.read_parts(scan.path_of(self.found, number), entry)
+        parts = specfile.read_parts(self.found.path(number), entry)
         if parts is None:
             raise _ChangedError
         compiled.put_parts(entry, parts, self._cache)
         return parts
+
+
+def _line(table: bytes, first: str) -> list[str] | None:
+    """What stands behind `first` in the table's line that begins with it."""
+    if "\n" in first or "\t" in first:
+        return None
+    wanted = b"\n" + first.encode(errors="surrogatepass") + b"\t"
+    start = table.find(wanted)
+    if start < 0:
+        return None
+    start += len(wanted)
+    return table[start : table.index(b"\n", start)].decode().split("\t")
 
 
 class _ChangedError(Exception):
@@ -171,9 +169,9 @@ def load(spec_dirs: list[str], cache: Cache | None) -> Registry:
 
     Without a `cache` every file is parsed. The Registry is a snapshot of this moment.
     """
-    found = scan.scan(spec_dirs)
+    found = scan(spec_dirs)
     if cache is not None:
-        index: Any = cache.get(dirs_name(INDEX, spec_dirs), found)
+        index: Any = cache.get(dirs_name(INDEX, spec_dirs), found.key)
         if index is not None:
             return Registry(spec_dirs, found, index, cache)
     return Registry.build(spec_dirs, found, cache)

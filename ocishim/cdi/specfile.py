@@ -10,7 +10,8 @@ import errno
 import os
 import stat
 
-from ocishim.cache import digest, identity
+from ocishim.cache import digest
+from ocishim.cdi import scan
 from ocishim.cdi.record import Record
 
 TYPE_CHECKING = False
@@ -40,17 +41,18 @@ def read(path: str, known: Record | None, now: int) -> tuple[Record, Parts | Non
         # EACCES and the like may be gone without a change of the file: no identity.
         return Record(None, error=_io_error(path, e)), None
     if data is None:
-        return Record(identity(st)), None
-    state = identity(st) if is_settled(st.st_ctime_ns, now) else None
+        return Record(scan.pack(st)), None
+    state = scan.pack(st) if is_settled(st.st_ctime_ns, now) else None
     entry = entry_name(data)
     if known is not None and known.entry == entry:
         return known.at(state), None
     return _parse(path, data, Record(state, entry))
 
 
-def stat_failed(path: str, number: int) -> Record:
+def stat_failed(path: str, state: bytes) -> Record:
     """The record of a directory entry that stat(2) could not follow."""
-    return Record(number, error=_io_error(path, OSError(number, os.strerror(number))))
+    number = scan.stat_errno(state)
+    return Record(state, error=_io_error(path, OSError(number, os.strerror(number))))
 
 
 def read_parts(path: str, entry: str) -> Parts | None:
