@@ -108,14 +108,14 @@ CAP_MKNOD = 27
 STATX_ATTR_MOUNT_ROOT = 0x2000
 
 
-def names(value: int, prefix: str) -> str:
+def names(value: int, prefix: str | tuple[str, ...]) -> str:
     """`names(0x1001, "MS_")` -> "MS_RDONLY|MS_BIND"; what has no name stays a number.
 
     For error texts only, so that looking through all constants does not matter.
     """
     source = vars(os) if prefix == "O_" else globals()
     found = []
-    # O_RDONLY is 0 and O_SYNC holds O_DSYNC's bit: wider values first, each bit named once.
+    # O_TMPFILE holds O_DIRECTORY's bit: wider values first, each bit named once.
     table = {name: bits for name, bits in source.items() if name.startswith(prefix)}
     for name, bits in sorted(table.items(), key=lambda item: (-item[1].bit_count(), item[0])):
         if isinstance(bits, int) and bits and value & bits == bits:

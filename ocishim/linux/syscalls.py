@@ -99,7 +99,7 @@ def mount(
 def umount2(target: PathLike, flags: int) -> None:
     """umount2, section 2 of the manual."""
     if syscall(_UMOUNT2, _encode(target), flags):
-        raise _fail(lambda: f"umount2({target!r}, {const.names(flags, 'MNT_')})")
+        raise _fail(lambda: f"umount2({target!r}, {const.names(flags, ('MNT_', 'UMOUNT_'))})")
 
 
 def pivot_root(new_root: PathLike, put_old: PathLike) -> None:
