@@ -7,8 +7,6 @@ runsc's flag package; the calls engines make are in tests/data/engines/*.calls.
 
 from __future__ import annotations
 
-from ocishim.errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +36,10 @@ _SWITCHES = frozenset(
 )
 _COMMAND_VALUED = frozenset(
     (
-        *("console-socket", "c", "pid-file", "p", "pidfd-socket", "preserve-fds", "config", "f"),
-        *("user-log", "image-path", "work-path", "parent-path", "manage-cgroups-mode"),
-        *("empty-ns", "lsm-profile", "lsm-mount-context", "fs-restore-image-path", "shell-job-fd"),
+        *("bundle", "b", "config", "f", "console-socket", "c", "pid-file", "p", "pidfd-socket"),
+        *("preserve-fds", "user-log", "image-path", "work-path", "parent-path"),
+        *("manage-cgroups-mode", "empty-ns", "lsm-profile", "lsm-mount-context"),
+        *("fs-restore-image-path", "shell-job-fd"),
     )
 )
 
@@ -48,21 +47,28 @@ _COMMAND_VALUED = frozenset(
 class Invocation:
     """What pyshim needs to know of one command line.
 
-    command: the command, or "" when there is none. bundle: directory as written, None for the
-    working directory. container_id: the last positional argument, "" when missing.
+    command: the command, or "" when there is none. bundle: directory as written, "" for the
+    working directory. config_file: crun's --config, the file it reads instead of the bundle's,
+    "" when absent. container_id: the last positional argument, "" when missing.
     log, log_format: values of the global flags, "" when absent. asks_help: only help or the
-    version is wanted, so nothing will be created.
+    version is wanted, so nothing will be created. fault: why an edited command cannot be
+    understood, "" when it can; kept here so that it can be reported in the log it names.
     """
 
-    __slots__ = ("asks_help", "bundle", "command", "container_id", "log", "log_format")
+    __slots__ = (
+        *("asks_help", "bundle", "command", "config_file", "container_id", "fault", "log"),
+        "log_format",
+    )
 
     def __init__(self) -> None:
         self.command = ""
-        self.bundle: str | None = None
+        self.bundle = ""
+        self.config_file = ""
         self.container_id = ""
         self.log = ""
         self.log_format = ""
         self.asks_help = False
+        self.fault = ""
 
     @property
     def edits(self) -> bool:
@@ -73,8 +79,8 @@ class Invocation:
 def parse(args: Sequence[str]) -> Invocation:
     """Parse the arguments after argv[0].
 
-    Raises UsageError when the bundle's or the log's value is missing on an edited command; every
-    other oddity is left for the low-level runtime to judge.
+    A bundle without its value is the one `fault`: editing whatever lies in the working directory
+    would be worse. Every other oddity is left for the low-level runtime to judge.
     """
     found = Invocation()
     index = _parse_globals(args, found)
@@ -126,20 +132,23 @@ def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
             found.container_id = arg
             continue
         name, has_value, value = arg.lstrip("-").partition("=")
-        if name in ("bundle", "b"):
-            if not has_value:
-                value = _value_of(args, index, arg)
-                index += 1
-            found.bundle = value
-        elif arg.startswith("-b") and not has_value:
-            found.bundle = arg[2:]
-        elif name in ("help", "h"):
-            found.asks_help = True
-        elif name in _COMMAND_VALUED and not has_value:
+        if arg.startswith("--b") and "bundle".startswith(name):
+            name = "bundle"  # crun takes --bu, --bun...; no runtime has another flag there
+        elif arg.startswith("-b") and name not in ("b", "bundle"):
+            name, has_value, value = "b", "=", arg[2:]
+        if not has_value and name in _COMMAND_VALUED:
+            if index == len(args):
+                found.fault = f"flag needs an argument: {arg}" if name[0] == "b" else ""
+                return
+            value = args[index]
             index += 1
+        _note_flag(name, value, found)
 
 
-def _value_of(args: Sequence[str], index: int, flag: str) -> str:
-    if index >= len(args):
-        raise UsageError(f"flag needs an argument: {flag}", hint="name the bundle's directory")
-    return args[index]
+def _note_flag(name: str, value: str, found: Invocation) -> None:
+    if name in ("b", "bundle"):
+        found.bundle = value
+    elif name in ("config", "f"):
+        found.config_file = value
+    elif name in ("help", "h"):
+        found.asks_help = True
