@@ -10,21 +10,25 @@ from __future__ import annotations
 
 from ocishim.errors import DocumentError
 
-try:
-    from _json import encode_basestring, make_encoder, make_scanner
-except ImportError:  # not CPython
-    make_scanner = None
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+try:
+    import _json
+except ImportError:  # not CPython
+    _c: Any = None
+else:
+    _c = _json
+
 _SPACE = " \t\n\r"
+MAX_DEPTH = 200
+"""The deepest nesting read; real documents have 12. Python's own limit is a version's whim."""
 
 
 class Number:
-    """A number that is not an integer, kept as the text it came in (`1.0`, `1E3`)."""
+    """A number kept as the text it came in: `1.0`, `1E3`, and integers that int would change."""
 
     __slots__ = ("text",)
 
@@ -46,13 +50,23 @@ class _FoundNumberError(Exception):
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON value")
+    raise ValueError(f"'{text}' is not a JSON value")
 
 
 def _refuse_default(value: object) -> Any:
     if isinstance(value, Number):
         raise _FoundNumberError
     raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _integer(text: str) -> int | Number:
+    """Return an integer; `-0` and what is longer than int() takes (4300 digits) as text."""
+    if text == "-0":
+        return Number(text)
+    try:
+        return int(text)
+    except ValueError:
+        return Number(text)
 
 
 class _Context:
@@ -62,7 +76,7 @@ class _Context:
     object_hook = None
     object_pairs_hook = None
     parse_float = Number
-    parse_int = int
+    parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_refuse_constant)
     memo: dict[str, str] = {}  # noqa: RUF012 - the pure scanner's, unused by the C one
 
@@ -84,17 +98,35 @@ def loads(data: bytes, source: str) -> Any:
         raise DocumentError(f"{source}: not valid JSON: {_lower(str(err))}") from None
     if text[end:].strip(_SPACE):
         raise DocumentError(f"{source}: not valid JSON: text after the document, {_at(text, end)}")
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(value):
+        raise DocumentError(f"{source}: not valid JSON: nested too deeply")
     return value
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            member
+            for item in level
+            for member in (item.values() if isinstance(item, dict) else item)  # type: ignore[attr-defined]
+            if isinstance(member, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _scan(text: str) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip(_SPACE))
-    if make_scanner is not None:
-        result: tuple[Any, int] = make_scanner(_Context)(text, start)
+    if _c is not None:
+        result: tuple[Any, int] = _c.make_scanner(_Context)(text, start)
         return result
     import json  # noqa: PLC0415 - only where there is no C scanner
 
-    decoder = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder(
+        parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant
+    )
     return decoder.raw_decode(text, start)
 
 
@@ -115,10 +147,10 @@ def _lower(message: str) -> str:
 
 def dumps(value: object) -> bytes:
     """Write `value` as compact JSON in UTF-8; the inverse of loads()."""
-    if make_scanner is not None:
+    if _c is not None:
         try:
-            encode = make_encoder(
-                None, _refuse_default, encode_basestring, None, ":", ",", False, False, False
+            encode = _c.make_encoder(
+                None, _refuse_default, _c.encode_basestring, None, ":", ",", False, False, False
             )
             return _to_bytes("".join(encode(value, 0)))
         except _FoundNumberError:
@@ -142,8 +174,8 @@ def _is_escape(char: str) -> bool:
 
 
 def _quote() -> Callable[[str], str]:
-    if make_scanner is not None:
-        quote: Callable[[str], str] = encode_basestring
+    if _c is not None:
+        quote: Callable[[str], str] = _c.encode_basestring
         return quote
     import json  # noqa: PLC0415 - only where there is no C encoder
 
