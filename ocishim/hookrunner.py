@@ -6,6 +6,7 @@ and the working directory (hookspace.py), and ends what a hook leaves running in
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _KEPT_OUTPUT = 8192  # bytes: the end of it, where the reason stands
 _SHOWN_LINE = 500  # characters
+_SEALS = const.F_SEAL_WRITE | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_SEAL
 _SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25  # the same on every architecture we have numbers for
 
 
@@ -36,10 +38,12 @@ class Runner:
         """stage: `createContainer`... for messages; state: the state JSON each hook reads."""
         self.stage = stage
         # A file, not a pipe: a hook that reads nothing cannot block us, however long the state.
-        self.state_fd = os.memfd_create("state", const.MFD_CLOEXEC)
+        flags = const.MFD_CLOEXEC | const.MFD_ALLOW_SEALING
+        self.state_fd = os.memfd_create("state", flags)
         view = memoryview(state)
         while view:
             view = view[os.write(self.state_fd, view) :]
+        fcntl.fcntl(self.state_fd, const.F_ADD_SEALS, _SEALS)  # no hook rewrites it for the next
 
     def __enter__(self) -> Self:
         return self
