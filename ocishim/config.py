@@ -96,9 +96,9 @@ def load() -> Config:
     except FileNotFoundError:
         return Config(DEFAULTS, file, cache)
     except OSError as err:
-        from ocishim.errors import ConfigError  # noqa: PLC0415 - failure only
+        from ocishim.errors import ConfigError, reason  # noqa: PLC0415 - failure only
 
-        raise ConfigError(f"{file}: cannot be read: {err.strerror}") from None
+        raise ConfigError(f"{file}: cannot be read: {reason(err)}") from None
     key = (file, identity(found))
     values = cache.get("config", key)
     if values is None:

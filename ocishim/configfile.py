@@ -7,10 +7,11 @@ that name the file, the line and the key.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 from ocishim.config import DEFAULTS
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, reason
 
 CHOICES = {
     "cdi.stale": ("error", "warn", "ignore"),
@@ -20,6 +21,11 @@ CHOICES = {
 }
 _REQUEST_KEYS: dict[str, type] = {"name": str, "kind": str, "unprivileged": bool}
 _TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "table"}
+# Engines start pyshim in working directories of their own, so a relative path means nothing.
+_PATHS = {
+    "runtimes": "a runtime is a name to look up in PATH, or an absolute path",
+    "cdi.spec_dirs": "a spec dir is an absolute path",
+}
 _MAX_BYTES = 1 << 20
 
 
@@ -29,24 +35,29 @@ def read(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as err:
-        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {reason(err)}") from None
     if len(data) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
+        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes", hint="is this the right file")
     return parse(data, path)
 
 
 def parse(data: bytes, path: str) -> dict[str, Any]:
     """Return the settings in the TOML text `data`; `path` is for messages. Raises ConfigError."""
-    try:
-        import tomllib  # noqa: PLC0415 - from Python 3.11 on
-    except ImportError:
-        import tomli as tomllib  # type: ignore[no-redef]  # noqa: PLC0415
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - only where there is a file
+    else:
+        import tomli as tomllib  # noqa: PLC0415
 
     try:
         text = data.decode("utf-8")
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as err:
-        raise ConfigError(f"{path}: not valid TOML: {err}") from None
+    except UnicodeDecodeError as err:
+        line = data.count(b"\n", 0, err.start) + 1
+        raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError as err:
+        raise ConfigError(f"{path}: not valid TOML: {_lower(str(err))}") from None
     return _Reader(path, text).settings(document)
 
 
@@ -111,6 +122,8 @@ class _Reader:
             return [self._request(index, item) for index, item in enumerate(value)]
         if isinstance(value, list):
             self._check_strings(key, value)
+        if key == "log.file" and (value[:1] not in ("", "/") or "\0" in value):
+            raise self._error(key, f"'{value}' is not an absolute path in '{key}'")
         return value
 
     def _check_strings(self, key: str, value: list[Any]) -> None:
@@ -118,8 +131,13 @@ class _Reader:
             if not isinstance(item, str):
                 found = _type_name(item)
                 raise self._error(key, f"expected string, found {found} in '{key}[{index}]'")
-            if not item:
-                raise self._error(key, f"empty string in '{key}[{index}]'")
+            if not item or "\0" in item:
+                raise self._error(key, f"empty string or NUL in '{key}[{index}]'")
+            relative = not item.startswith("/") and ("/" in item or key != "runtimes")
+            if relative and key in _PATHS:
+                raise self._error(
+                    key, f"'{item}' is not an absolute path in '{key}[{index}]'", _PATHS[key]
+                )
         if not value and key == "runtimes":
             raise self._error(key, "'runtimes' names no runtime")
 
@@ -130,11 +148,12 @@ class _Reader:
             raise self._error("requests.env", f"expected table, found {found} in '{field}'")
         for key, value in item.items():
             expected = _REQUEST_KEYS.get(key)
+            line_of = f"requests.env.{key}"
             if expected is None:
-                raise self._error(key, f"unknown setting '{field}.{key}'")
+                raise self._error(line_of, f"unknown setting '{field}.{key}'")
             if type(value) is not expected:
                 name, found = _TYPE_NAMES[expected], _type_name(value)
-                raise self._error(key, f"expected {name}, found {found} in '{field}.{key}'")
+                raise self._error(line_of, f"expected {name}, found {found} in '{field}.{key}'")
         for key in ("name", "kind"):
             if not item.get(key):
                 raise self._error("requests.env", f"'{field}.{key}' is missing")
@@ -147,10 +166,30 @@ class _Reader:
         return f"did you mean '{near[0]}'?" if near else ""
 
     def _error(self, key: str, message: str, hint: str = "") -> ConfigError:
-        pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(key.rpartition('.')[2])}\b")
-        line = next((n for n, text in enumerate(self.lines, 1) if pattern.match(text)), 0)
+        line = self._line(key)
         where = f"{self.path}:{line}" if line else self.path
         return ConfigError(f"{where}: {message}", hint=hint)
+
+
+    def _line(self, key: str) -> int:
+        """Return the number of the line that sets `key` or opens its table, 0 when not found."""
+        table = ""
+        for number, text in enumerate(self.lines, 1):
+            header = re.match(r"\s*\[+\s*([^\]#]*?)\s*\]", text)
+            setting = re.match(r"\s*([^=#]*?)\s*=", text)
+            found = table
+            if header:
+                found = table = header[1].replace('"', "").replace("'", "")
+            elif setting:
+                name = setting[1].replace('"', "").replace("'", "")
+                found = f"{table}.{name}" if table else name
+            if (header or setting) and (found == key or found.startswith(key + ".")):
+                return number
+        return 0
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _type_name(value: Any) -> str:

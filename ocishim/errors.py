@@ -22,6 +22,16 @@ class PyshimError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
+def reason(err: OSError) -> str:
+    """Return why the kernel refused, in lower case and in words of our own.
+
+    Podman sorts an error by its text: "permission denied", "operation not permitted" and "no such
+    file or directory" would blame the container's command, and these are about pyshim's files.
+    """
+    ours = {1: "not allowed", 2: "does not exist", 13: "access denied"}  # EPERM, ENOENT, EACCES
+    return ours.get(err.errno or 0) or (err.strerror or str(err)).lower()
+
+
 class UsageError(PyshimError):
     """The command line cannot be understood."""
 

@@ -11,12 +11,17 @@ from __future__ import annotations
 import os
 import time
 
+from ocishim.errors import reason
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.argv import Invocation
 
 LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 """Level name to syslog severity (RFC 5424, section 6.2.1)."""
+
+_MAX_MESSAGE = 4000
+"""Characters of one message: conmon reads 8 KiB of stderr, once."""
 
 _DAEMON_FACILITY = 3 << 3
 _SOCKET = "/dev/log"
@@ -27,15 +32,35 @@ def fail(invocation: Invocation, message: str) -> None:
     """Report a failed command to the engine: one record in --log, one line on stderr.
 
     `message` becomes one line. Never raises: a log that cannot be written must not hide the text
-    on stderr.
+    on stderr, and where stderr is gone the exit status is all that is left.
     """
-    text = "pyshim: " + " ".join(message.split("\n"))
+    text = _one_line("pyshim: " + message)
     if invocation.log:
         try:
             _append(invocation.log, _record(text, invocation.log_format))
         except OSError as err:
-            text += f" (and --log {invocation.log}: {err.strerror})"
-    _write_all(2, _bytes(text + "\n"))
+            text = _one_line(f"{text} (and --log {invocation.log}: {reason(err)})")
+    try:
+        _write_all(2, (text + "\n").encode())
+    except OSError:
+        pass
+
+
+def _one_line(message: str) -> str:
+    """Return `message` as one line of printable UTF-8 that a log can carry.
+
+    Names come from images, pods and spec files: their control characters must not reach a
+    terminal, nor a newline start a record of its own.
+    """
+    text = "".join(c if c.isprintable() else _escaped(c) for c in message.replace("\n", " "))
+    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"  # a byte that was not UTF-8
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _record(text: str, log_format: str) -> bytes:
@@ -43,10 +68,9 @@ def _record(text: str, log_format: str) -> bytes:
     if log_format == "json":
         from ocishim import jsonio  # noqa: PLC0415 - failure only
 
-        line = jsonio.dumps({"level": "error", "msg": text, "time": now}) + b"\n"
-        return line.decode("utf-8", "replace").encode()  # one bad byte loses the record
+        return jsonio.dumps({"level": "error", "msg": text, "time": now}) + b"\n"
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return _bytes(f'time="{now}" level=error msg="{quoted}"\n')
+    return f'time="{now}" level=error msg="{quoted}"\n'.encode()
 
 
 def _append(path: str, data: bytes) -> None:
@@ -63,10 +87,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
             data = data[os.write(descriptor, data) :]
     except BlockingIOError:
         pass  # a full pipe nobody reads: waiting for ever would be worse
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 class OwnLog:
@@ -92,13 +112,11 @@ class OwnLog:
         """Write one line at `level`, one of LEVELS."""
         if LEVELS[level] > self.limit:
             return
-        line = " ".join(message.split("\n"))
-        if self.subject:
-            line = f"container {self.subject}: {line}"
+        line = _one_line(f"container {self.subject}: {message}" if self.subject else message)
         try:
             if self.file:
                 now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                _append(self.file, _bytes(f"{now} {level} {line}\n"))
+                _append(self.file, f"{now} {level} {line}\n".encode())
             else:
                 _send(LEVELS[level], line)
         except OSError:
@@ -114,6 +132,6 @@ def _send(severity: int, line: str) -> None:
     try:
         sender.setblocking(False)
         priority = _DAEMON_FACILITY | severity
-        sender.sendto(_bytes(f"<{priority}>pyshim[{os.getpid()}]: {line}"), _SOCKET)
+        sender.sendto(f"<{priority}>pyshim[{os.getpid()}]: {line}".encode(), _SOCKET)
     finally:
         sender.close()

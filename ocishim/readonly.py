@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ocishim.errors import DocumentError
+from ocishim.errors import DocumentError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,15 +15,25 @@ if TYPE_CHECKING:
 
 
 def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
-    """Return root.path as an absolute path (runtime-spec: relative to the bundle).
+    """Return root.path as an absolute path without links (runtime-spec: relative to the bundle).
 
-    Raises DocumentError when config.json names none.
+    Resolved as the low-level runtime does, which enters the bundle first: text alone would take
+    `..` in a linked bundle for another folder. Raises DocumentError when config.json names none.
     """
     root = spec.get("root")
     path = root.get("path") if isinstance(root, dict) else None
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or not path or "\0" in path or not _is_text(path):
         raise DocumentError("config.json: expected a path in 'root.path'")
-    return os.path.normpath(os.path.join(os.path.abspath(bundle), path))
+    return os.path.realpath(os.path.join(os.path.realpath(bundle), path))
+
+
+def _is_text(path: str) -> bool:
+    """False for the halves of a UTF-16 pair, which JSON can spell and a path cannot hold."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def asked_readonly(spec: dict[str, Any]) -> bool:
@@ -42,6 +52,5 @@ def unwritable(rootfs: str) -> str:
     try:
         flags = os.statvfs(rootfs).f_flag
     except OSError as err:
-        reason = "does not exist" if isinstance(err, FileNotFoundError) else err.strerror
-        raise DocumentError(f"config.json: root.path {rootfs}: {reason}") from None
+        raise DocumentError(f"config.json: root.path {rootfs}: {reason(err)}") from None
     return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""
