@@ -9,7 +9,7 @@ import os
 import stat
 
 from ocishim import jsonio
-from ocishim.errors import DocumentError
+from ocishim.errors import DocumentError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 MAX_BYTES = 16 << 20
 """The largest config.json read; engines write 3 to 60 KiB."""
 
-_SCRATCH = ".config.json.pyshim"
+_SCRATCH = ".config.json.pyshim."
 
 
 class Bundle:
-    """One bundle; `spec` is the parsed config.json, not to be edited in place."""
+    """One bundle; `spec` is the parsed config.json, not to be edited in place.
+
+    config_path: the file, path/config.json unless the runtime was told to read another.
+    """
 
     __slots__ = ("_data", "_status", "config_path", "path", "spec")
 
-    def __init__(self, path: str) -> None:
-        """Read `path`/config.json. Raises DocumentError naming the file and the reason."""
+    def __init__(self, path: str, config_path: str = "") -> None:
+        """Read `path`/config.json, or `config_path`.
+
+        Raises DocumentError naming the file and the reason.
+        """
         self.path = path
-        self.config_path = f"{path.rstrip('/') or '/'}/config.json".replace("//", "/")
+        self.config_path = config_path or f"{path.rstrip('/')}/config.json"
         self._data, self._status = _read(self.config_path)
         self.spec: dict[str, Any] = jsonio.loads(self._data, self.config_path)
         if not isinstance(self.spec, dict):
@@ -46,30 +52,44 @@ class Bundle:
         if spec == self.spec:
             return False
         target = os.path.realpath(self.config_path)
-        scratch = os.path.dirname(target) + "/" + _SCRATCH
+        folder = os.path.dirname(target)
+        scratch = f"{folder}/{_SCRATCH}{os.getpid()}"
+        data = jsonio.dumps(spec)
         try:
-            self._write(scratch, jsonio.dumps(spec))
+            _remove_leftovers(folder)
+            self._write(scratch, data)
             os.rename(scratch, target)
         except OSError as err:
             _remove(scratch)
             raise DocumentError(
-                f"{self.config_path}: cannot be replaced: {err.strerror}",
-                hint="the bundle is as it was",
+                f"{self.config_path}: cannot be replaced: {reason(err)}",
+                hint="the bundle is as it was; its folder must be writable and not full",
             ) from None
         return True
 
     def _write(self, scratch: str, data: bytes) -> None:
-        _remove(scratch)  # a killed create may have left one
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(scratch, flags, 0o600)
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
-            if (self._status.st_uid, self._status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, self._status.st_uid, self._status.st_gid)
+            owner, made = (self._status.st_uid, self._status.st_gid), os.fstat(descriptor)
+            if (made.st_uid, made.st_gid) != owner:
+                os.fchown(descriptor, *owner)
             os.fchmod(descriptor, stat.S_IMODE(self._status.st_mode))
         finally:
             os.close(descriptor)
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove what a killed create left.
+
+    One that still runs fails then, and the old file is whole: each has a name of its own, or its
+    rename could publish half of ours.
+    """
+    for name in os.listdir(folder):
+        if name.startswith(_SCRATCH):
+            _remove(f"{folder}/{name}")
 
 
 def _remove(path: str) -> None:
@@ -83,21 +103,22 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as err:
-        reason = "does not exist" if isinstance(err, FileNotFoundError) else err.strerror
         raise DocumentError(
-            f"{path}: {reason}", hint="--bundle must name a directory with a config.json"
+            f"{path}: {reason(err)}", hint="--bundle must name a directory with a config.json"
         ) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise DocumentError(f"{path}: is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise DocumentError(f"{path}: {status.st_size} bytes, more than {MAX_BYTES}")
-        data = b""
-        while chunk := os.read(descriptor, max(status.st_size - len(data), 0) + 1):
+            raise DocumentError(f"{path}: not a regular file")
+        data, size = b"", status.st_size
+        while size <= MAX_BYTES and (chunk := os.read(descriptor, max(size - len(data), 0) + 1)):
             data += chunk
-            if len(data) > MAX_BYTES:
-                raise DocumentError(f"{path}: more than {MAX_BYTES} bytes")
+            size = max(size, len(data))  # it may grow meanwhile
+        if size > MAX_BYTES:
+            raise DocumentError(
+                f"{path}: {size} bytes, and at most {MAX_BYTES} are read",
+                hint="engines write 3 to 60 KiB; is this the right file",
+            )
         return data, status
     finally:
         os.close(descriptor)
