@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ocishim import executor, knownhooks, readonly
-from ocishim.errors import ConfigError, HookError
+from ocishim.errors import ConfigError, DocumentError, HookError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,16 +43,47 @@ class HookPlan:
 
 
 def lists(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return the non-empty hook lists of `spec` by name; entries of odd types are left out."""
+    """Return the non-empty hook lists of `spec` by name.
+
+    Raises DocumentError for a hook that is no object: a runtime would run those before it first.
+    """
     hooks = spec.get("hooks")
     if not isinstance(hooks, dict):
         return {}
     found = {}
     for name in LISTS:
         entries = hooks.get(name)
-        if isinstance(entries, list) and entries and all(isinstance(e, dict) for e in entries):
-            found[name] = entries
+        if not isinstance(entries, list) or not entries:
+            continue
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise DocumentError(f"config.json: expected object in 'hooks.{name}[{index}]'")
+        found[name] = entries
     return found
+
+
+def harden(spec: dict[str, Any], config: Config) -> list[str]:
+    """Give every hook of `spec` an environment and a timeout; return what was done, as sentences.
+
+    Before anything is injected: what is compared with a hook that is there must look like it.
+    """
+    return [
+        f"{name} hook {hook.get('path')} gets a minimal environment"
+        for name, hooks in lists(spec).items()
+        for hook in hooks
+        if complete(name, hook, config)
+    ]
+
+
+def complete(name: str, hook: dict[str, Any], config: Config) -> bool:
+    """Make one hook of the list `name` what it will be; True when its environment changed.
+
+    A timeout only for createContainer hooks that keep their program: a chain has its own.
+    """
+    native = config.native and knownhooks.parse(hook)
+    if name == "createContainer" and not native and hook.get("timeout") is None:
+        hook["timeout"] = config.timeout
+    return knownhooks.harden(hook)
 
 
 def restore(spec: dict[str, Any]) -> None:
@@ -77,17 +108,12 @@ class Planner:
         self.version = version
 
     def decide(self, spec: dict[str, Any], injected: list[str]) -> HookPlan:
-        """Edit the hooks of `spec`.
+        """Edit the hooks of `spec`, which are hardened already.
 
         injected: programs of the hooks that were just injected; these must exist.
         Raises HookError and ConfigError before anything has run.
         """
         plan = HookPlan()
-        for name, hooks in lists(spec).items():
-            for hook in hooks:
-                if knownhooks.harden(hook):
-                    program = hook.get("path")
-                    plan.sentences.append(f"{name} hook {program} gets a minimal environment")
         hooks = lists(spec).get("createContainer", [])
         if hooks:
             kept = self._without_unwritable(spec, hooks, plan)
@@ -145,10 +171,7 @@ class Planner:
     def _taken_over(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
     ) -> list[dict[str, Any]]:
-        """Fuse the known hooks, give the others the configured timeout, choose the executor."""
-        for hook in hooks:
-            if not knownhooks.parse(hook):
-                hook.setdefault("timeout", self.config.timeout)
+        """Fuse the known hooks and choose the executor."""
         if self.config.native:
             timeout = self.config.timeout
             hooks = knownhooks.fuse(hooks, lambda *args: self._chain(spec, *args), timeout)

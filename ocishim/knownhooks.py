@@ -95,13 +95,19 @@ def _part(words: list[str]) -> list[Part]:
 
 
 def _split_chain(words: list[str]) -> list[Part]:
-    """Split `[--option value]... NAME ARG... --next NAME ARG...`."""
+    """Split `[--option value]... NAME ARG... --next NAME ARG...`.
+
+    None of it when one part is unknown: a chain of a newer pyshim keeps its program.
+    """
     while words and words[0].startswith("-"):
         words = words[2:]
     parts: list[Part] = []
     while words:
         end = words.index(NEXT) if NEXT in words else len(words)
-        parts += _part(words[:end])
+        part = _part(words[:end])
+        if not part:
+            return []
+        parts += part
         words = words[end + 1 :]
     return parts
 
@@ -110,7 +116,8 @@ def harden(hook: Hook) -> bool:
     """Give a hook without an environment the minimal one; True when that changed it.
 
     runc before 1.3 starts a createContainer hook that names none with the image's environment,
-    as root of the host (CVE-2025-23266).
+    as root of the host (CVE-2025-23266). An empty list counts as none: Go programs, and there may
+    be one below us, leave an empty list out when they write config.json again.
     """
     if hook.get("env"):
         return False
