@@ -11,27 +11,27 @@ import os
 import sys
 
 from ocishim import argv, lowlevel
-from ocishim.errors import PyshimError
+from ocishim.errors import PyshimError, UsageError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.config import Config
 
 
-def main(launcher: str, arguments: list[str]) -> int:
+def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
+    ignored: mask of the signals that were ignored before Python started.
     """
-    invocation = argv.Invocation()
+    invocation = argv.parse(arguments)
     try:
-        invocation = argv.parse(arguments)
-        lowlevel.become(_prepare(launcher, invocation), arguments)
+        lowlevel.become(_prepare(launcher, invocation), arguments, ignored)
     except PyshimError as err:
         _fail(invocation, str(err))
     except OSError as err:
-        where = f" {err.filename}" if err.filename else ""
-        _fail(invocation, f"{invocation.command}:{where}: {err.strerror}")
+        where = f"{err.filename}: " if err.filename else ""
+        _fail(invocation, f"{invocation.command}: {where}{reason(err)}")
     except MemoryError:
         _fail(invocation, f"{invocation.command}: out of memory")
     except Exception as err:  # noqa: BLE001 - a traceback in the container's stderr helps nobody
@@ -45,19 +45,28 @@ def _prepare(launcher: str, invocation: argv.Invocation) -> str:
 
     if not invocation.edits:
         return _lowlevel_regardless(launcher)
+    if invocation.fault:
+        raise UsageError(invocation.fault, hint="name the bundle's directory")
     config = settings.load()
     path = _find(config, launcher)
     from ocishim import runtime  # noqa: PLC0415 - not for commands that pass through
     from ocishim.log import OwnLog  # noqa: PLC0415
+    from ocishim.oci.bundle import Bundle  # noqa: PLC0415
 
-    bundle = os.path.abspath(invocation.bundle) if invocation.bundle else os.getcwd()
     log = OwnLog(config.log_file, config.log_level, invocation.container_id)
     try:
+        folder = _absolute(invocation.bundle) or os.getcwd()
+        bundle = Bundle(folder, _absolute(invocation.config_file))
         runtime.create(bundle, config, path, hook_program(launcher), log)
     except PyshimError as err:
         log.write("error", str(err))
         raise
     return path
+
+
+def _absolute(path: str) -> str:
+    """Return `path` as an absolute path, its `..` and links left for the kernel; "" stays ""."""
+    return path if path[:1] in ("", "/") else f"{os.getcwd()}/{path}"
 
 
 def _lowlevel_regardless(launcher: str) -> str:

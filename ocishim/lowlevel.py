@@ -6,11 +6,12 @@ together by tests/unit/test_launcher.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from ocishim.cache import identity
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,24 +76,36 @@ def _judge(candidate: str, own_path: str) -> str:
     return "itself" if same else ""
 
 
-def become(path: str, args: Sequence[str]) -> None:
-    """Replace this process by the low-level runtime; returns only by raising ConfigError."""
-    _restore_signals()
+def become(path: str, args: Sequence[str], ignored: int = 0) -> None:
+    """Replace this process by the low-level runtime; returns only by raising ConfigError.
+
+    ignored: mask of the signals that were ignored before Python started (bit 0 is signal 1).
+    """
+    _restore_signals(ignored)
     try:
         os.execv(path, [path, *args])
     except OSError as err:
+        # It was there a moment ago, so what is missing is what its first line or ELF header names.
+        why = "its interpreter does not exist" if err.errno == errno.ENOENT else reason(err)
         raise ConfigError(
-            f"the low-level runtime {path} cannot be executed: {err.strerror}",
+            f"the low-level runtime {path} cannot be executed: {why}",
             hint="check that it is a program for this machine",
         ) from None
 
 
-def _restore_signals() -> None:
+def _restore_signals(ignored: int) -> None:
     """Undo what CPython's start-up ignored (SIGPIPE, SIGXFSZ); the container inherits them."""
-    from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # noqa: PLC0415 - signal pulls in enum
+    # The signal module pulls in enum.
+    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        SIG_DFL,
+        SIGPIPE,
+        SIGXFSZ,
+        signal,
+    )
 
-    signal(SIGPIPE, SIG_DFL)
-    signal(SIGXFSZ, SIG_DFL)
+    for number in (SIGPIPE, SIGXFSZ):
+        if not ignored >> (number - 1) & 1:
+            signal(number, SIG_DFL)
 
 
 class Version:

@@ -58,13 +58,26 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
     """Decide what `create` on `bundle` does. Raises a PyshimError when it cannot succeed."""
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     hookplan.restore(made.spec)
+    hardened = hookplan.harden(made.spec, config)
     injected = _inject(made, config) if made.requests.names else []
     if hookplan.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
         made.hooks = planner.decide(made.spec, injected)
+        made.hooks.sentences[:0] = hardened
         made.warnings += made.hooks.warnings
+    _without_empty(made.spec, bundle.spec)
     return made
+
+
+def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> None:
+    """Take out of `spec` an empty list of hooks that was not there before: nothing to do there."""
+    hooks, old = spec.get("hooks"), before.get("hooks")
+    if isinstance(hooks, dict):
+        if hooks.get("createContainer") == [] and "createContainer" not in (old or {}):
+            del hooks["createContainer"]
+        if not hooks and old is None and "hooks" not in before:
+            del spec["hooks"]
 
 
 def _inject(made: Plan, config: Config) -> list[str]:
@@ -79,7 +92,7 @@ def _inject(made: Plan, config: Config) -> list[str]:
     changes = [change for change in made.planned if not _is_present(change, present)]
     for change in changes:
         if isinstance(change, oci_spec.AddHook):
-            _normalise(change, config)
+            hookplan.complete(change.name, change.hook, config)
     made.changes = oci_spec.apply(made.spec, changes, once=True)
     hooks = [change for change in made.changes if isinstance(change, oci_spec.AddHook)]
     return [str(change.hook.get("path")) for change in hooks]
@@ -98,13 +111,6 @@ def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
     return bool(parts) and all(part in present for part in parts)
 
 
-def _normalise(change: oci_spec.AddHook, config: Config) -> None:
-    """Make an injected hook what it will be in the end, so that a second create finds it."""
-    knownhooks.harden(change.hook)
-    if change.name == "createContainer" and not knownhooks.parse(change.hook):
-        change.hook.setdefault("timeout", config.timeout)
-
-
 def _check_stale(made: Plan, config: Config, merged: dict[str, Any]) -> None:
     if config.stale == "ignore":
         return
@@ -118,13 +124,12 @@ def _check_stale(made: Plan, config: Config, merged: dict[str, Any]) -> None:
 
 
 def create(
-    bundle_path: str, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
+    bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
 ) -> None:
     """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError.
 
     Hooks that are pyshim's to run are run here; log.subject is the container's id.
     """
-    bundle = Bundle(bundle_path)
     made = plan(bundle, config, lowlevel_path, hook_program)
     if log.debugs:
         for sentence in made.sentences():

@@ -7,16 +7,39 @@ import sys
 
 
 def run(argv: list[str]) -> None:
-    """Take the launcher's arguments: [script, launcher, LC_CTYPE as it was, arguments...].
+    """Take the launcher's arguments: [script, launcher, LC_CTYPE, stat, arguments...].
 
-    The third is "" when LC_CTYPE was unset, else "=" and its value: CPython sets the variable in
-    a C locale (PEP 538), and the low-level runtime must not see that.
+    LC_CTYPE as it was: "" when unset, else "=" and its value, since CPython sets the variable in
+    a C locale (PEP 538) and the low-level runtime must not see that. stat: the shell's line of
+    /proc/PID/stat, "" when there was none: CPython ignores signals, and only a process before it
+    can tell which ones the caller had ignored.
     """
     launcher, lc_ctype = argv[1], argv[2]
     if lc_ctype:
         os.environ["LC_CTYPE"] = lc_ctype[1:]
     else:
         os.environ.pop("LC_CTYPE", None)
+    _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
-    sys.exit(main(launcher, argv[3:]))
+    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3])))
+
+
+def ignored_signals(stat: str) -> int:
+    """Return the mask of ignored signals from a line of /proc/PID/stat (proc(5), field 33)."""
+    fields = stat.rpartition(")")[2].split()  # the second field, a name, may hold anything
+    return int(fields[30]) if len(fields) > 30 else 0
+
+
+def _die_of_interrupts() -> None:
+    """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output."""
+    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        SIG_DFL,
+        SIGINT,
+        default_int_handler,
+        getsignal,
+        signal,
+    )
+
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)
