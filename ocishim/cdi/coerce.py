@@ -103,7 +103,7 @@ def _list(item: Decoder, *, pointers: bool = False) -> Decoder:
         if not isinstance(value, list):
             raise _mismatch("array", value, field)
         left = old or []
-        result = []
+        result: list[Any] = []
         for index, element in enumerate(value):
             if element is None and pointers:
                 result.append(None)

@@ -13,6 +13,7 @@ from ocishim.errors import DocumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _HOOK_NAMES = (
@@ -38,9 +39,6 @@ class InvalidSpecError(Exception):
 
 def validate(spec: dict[str, Any]) -> None:
     """Raise InvalidSpecError for the first rule that `spec` (see coerce.decode) breaks."""
-    _check_nulls(spec.get("containerEdits", {}), "containerEdits")
-    for index, device in enumerate(spec.get("devices", ())):
-        _check_nulls(device.get("containerEdits", {}), f"devices[{index}].containerEdits")
     try:
         versions.validate(spec)
     except DocumentError as e:
@@ -66,14 +64,6 @@ def validate(spec: dict[str, Any]) -> None:
         raise InvalidSpecError("no-devices", "devices", "invalid spec, no devices")
 
 
-def _check_nulls(edits: dict[str, Any], field: str) -> None:
-    """Refuse null among objects, where the reference dereferences nil and crashes."""
-    for key in ("deviceNodes", "netDevices", "hooks", "mounts"):
-        if None in edits.get(key, ()):
-            place = f"{field}.{key}[{edits[key].index(None)}]"
-            raise InvalidSpecError("null-entry", place, f"expected object, found null in '{place}'")
-
-
 def _check_name(check: Any, name: str, kind: str, field: str) -> None:
     try:
         check(name)
@@ -97,15 +87,24 @@ def _check_device(device: dict[str, Any], field: str) -> None:
 
 def _check_edits(edits: dict[str, Any], field: str) -> None:
     _check_env(edits.get("env", ()), "env", f"{field}.env", "invalid container edits: ")
-    for index, node in enumerate(edits.get("deviceNodes", ())):
-        _check_device_node(node, f"{field}.deviceNodes[{index}]")
-    for index, hook in enumerate(edits.get("hooks", ())):
-        _check_hook(hook, f"{field}.hooks[{index}]")
-    for index, mount in enumerate(edits.get("mounts", ())):
-        _check_mount(mount, f"{field}.mounts[{index}]")
+    _check_each(edits, "deviceNodes", _check_device_node, field)
+    _check_each(edits, "hooks", _check_hook, field)
+    _check_each(edits, "mounts", _check_mount, field)
     if "intelRdt" in edits:
         _check_clos_id(edits["intelRdt"].get("closID", ""), f"{field}.intelRdt.closID")
-    _check_net_devices(edits.get("netDevices", ()), f"{field}.netDevices")
+    seen: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    _check_each(edits, "netDevices", lambda d, at: _check_net_device(d, at, *seen), field)
+
+
+def _check_each(
+    edits: dict[str, Any], key: str, check: Callable[[dict[str, Any], str], None], field: str
+) -> None:
+    for index, item in enumerate(edits.get(key, ())):
+        place = f"{field}.{key}[{index}]"
+        if item is None:
+            # The reference dereferences nil here and crashes.
+            raise InvalidSpecError("null-entry", place, f"expected object, found null in '{place}'")
+        check(item, place)
 
 
 def _check_env(env: Any, kind: str, field: str, prefix: str) -> None:
@@ -158,27 +157,21 @@ def _check_clos_id(clos_id: str, field: str) -> None:
         raise InvalidSpecError("rdt-closid", field, "invalid ClosID")
 
 
-def _check_net_devices(devices: Any, field: str) -> None:
-    hosts: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for index, device in enumerate(devices):
-        host, name = device.get("hostInterfaceName", ""), device.get("name", "")
-        text = ""
-        if not host:
-            text = "empty HostInterfaceName"
-        elif not name:
-            text = "empty Name"
-        elif host in hosts:
-            text = (
-                f"duplicate HostInterfaceName {goquote(host)} "
-                f"with names {goquote(name)} and {goquote(hosts[host])}"
-            )
-        elif name in taken:
-            text = (
-                f"duplicate Name {goquote(name)} "
-                f"with HostInterfaceName {goquote(host)} and {goquote(taken[name])}"
-            )
-        if text:
-            text = f"invalid linux net device, {text}"
-            raise InvalidSpecError("netdev", f"{field}[{index}]", text)
-        hosts[host], taken[name] = name, host
+def _check_net_device(
+    device: dict[str, Any], field: str, names_by_host: dict[str, str], hosts_by_name: dict[str, str]
+) -> None:
+    host, name = device.get("hostInterfaceName", ""), device.get("name", "")
+    text = ""
+    if not host:
+        text = "empty HostInterfaceName"
+    elif not name:
+        text = "empty Name"
+    elif host in names_by_host:
+        quoted = f"{goquote(name)} and {goquote(names_by_host[host])}"
+        text = f"duplicate HostInterfaceName {goquote(host)} with names {quoted}"
+    elif name in hosts_by_name:
+        quoted = f"{goquote(host)} and {goquote(hosts_by_name[name])}"
+        text = f"duplicate Name {goquote(name)} with HostInterfaceName {quoted}"
+    if text:
+        raise InvalidSpecError("netdev", field, f"invalid linux net device, {text}")
+    names_by_host[host], hosts_by_name[name] = name, host

@@ -11,6 +11,8 @@ Sources: go-yaml v2 decode.go, resolve.go, readerc.go; sigs.k8s.io/yaml v1.4 yam
 
 from __future__ import annotations
 
+import re
+
 from yaml import events as ev
 from yaml.error import YAMLError
 
@@ -27,6 +29,8 @@ _MAX_DEPTH = 64
 # The reader of go-yaml looks ahead by so many bytes, and so complains about what is in there.
 _CHUNK = 512
 _RAW_BUFFER = 16384
+_ENDING_COLON = re.compile(r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])""")
+_HIDDEN = "\ue000"
 
 
 def load(data: bytes) -> Any:
@@ -37,6 +41,17 @@ def load(data: bytes) -> Any:
     """
     try:
         return _Builder(data).document()
+    except YAMLError as e:
+        if "unexpected ':'" not in str(e):
+            raise DialectError(_reason(e)) from None
+    # libyaml alone refuses a plain scalar that ends in ":" before a bracket or comma. A
+    # character of private use carries the colons past it.
+    text = _decode(data)
+    if _HIDDEN in text:
+        raise DialectError("found unexpected ':'")
+    try:
+        data = _ENDING_COLON.sub(_HIDDEN, text).encode()
+        return _Builder(data, hides_colons=True).document()
     except YAMLError as e:
         raise DialectError(_reason(e)) from None
 
@@ -75,13 +90,15 @@ class _Anchor:
 class _Builder:
     """Builds the value of one document from libyaml's events."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, hides_colons: bool = False) -> None:
+        self.hides_colons = hides_colons
         self.slashes = _Slashes(data)
         self.next: Callable[[], Any] = _parser(data).get_event
         self.anchors: dict[str, _Anchor] = {}
         self.decoded = 1
         self.aliased = 0
         self.mixed: list[dict[Any, Any]] = []
+        self.flow = 0
 
     def document(self) -> Any:
         self.next()
@@ -105,14 +122,7 @@ class _Builder:
         if event.anchor is not None:
             anchor = self.anchors[event.anchor] = _Anchor()
         before = self.decoded - 1
-        if kind is ev.ScalarEvent:
-            value = self.scalar(event)
-        elif depth > _MAX_DEPTH:
-            raise DialectError(f"line {event.start_mark.line + 1}: nested too deeply")
-        elif kind is ev.MappingStartEvent:
-            value = self.mapping(depth + 1)
-        else:
-            value = self.sequence(depth + 1)
+        value = self.scalar(event) if kind is ev.ScalarEvent else self.collection(event, depth)
         if anchor:
             anchor.value, anchor.count, anchor.done = value, self.decoded - before, True
         return value
@@ -134,10 +144,24 @@ class _Builder:
         return anchor.value
 
     def scalar(self, event: Any) -> Any:
+        if self.hides_colons:
+            event.value = event.value.replace(_HIDDEN, ":")
         self.slashes.check(event)
+        # Between brackets "?" ends a plain scalar, and nothing that may follow one begins so.
+        if self.flow and not event.style and "?" in event.value:
+            raise DialectError(f"line {event.start_mark.line + 1}: did not expect '?' here")
         if event.tag is None and not event.implicit[0]:
             return event.value
         return scalars.resolve(event.tag or "", event.value)
+
+    def collection(self, event: Any, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise DialectError(f"line {event.start_mark.line + 1}: nested too deeply")
+        self.flow += bool(event.flow_style)
+        is_mapping = type(event) is ev.MappingStartEvent
+        value = self.mapping(depth + 1) if is_mapping else self.sequence(depth + 1)
+        self.flow -= bool(event.flow_style)
+        return value
 
     def sequence(self, depth: int) -> list[Any]:
         items = []
@@ -213,15 +237,17 @@ def _name_keys(mapping: dict[Any, Any]) -> None:
         mapping[key if isinstance(key, str) else scalars.key_text(key[1])] = value
 
 
+def _decode(data: bytes) -> str:
+    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+
+
 class _Slashes:
     r"""Refuses the escape \/, which libyaml reads as JSON does and its Go port does not know."""
 
     def __init__(self, data: bytes) -> None:
-        self.text = ""
-        if b"\\/" in data or b"\\\0/" in data or b"\0\\\0/" in data:
-            utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-            # The parser's marks count characters, a byte order mark not among them.
-            self.text = data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+        # The parser's marks count characters, a byte order mark not among them.
+        self.text = _decode(data) if b"\\" in data and b"/" in data else ""
 
     def check(self, event: Any) -> None:
         if self.text and event.style == '"':
