@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.conftest import need
 from tools.lab import driver, leaks, namespace, rootfs
@@ -22,7 +23,7 @@ from tools.lab.runtime import Result, crun_without_cgroups
 from tools.lab.shim import PROGRAMS, Shim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DATA = Path(__file__).parents[1] / "data"
 TOKEN = f"pyshim-test-{os.getpid()}"
@@ -50,7 +51,7 @@ def _leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
-    """gcc with the session's finished files."""
+    """Return gcc with the session's finished files."""
     need("gcc")
     return Compiler(tmp_path_factory.mktemp("compiled"))
 
@@ -104,13 +105,28 @@ class Node:
         self.shim = shim
         self.compiler = compiler
         self.driver_root = folder / "driver"
+        self.documents: list[driver.Document] = []
         self.container = f"{TOKEN}-{folder.name[-40:]}"
 
-    def add_spec(self, template: str, name: str = "") -> driver.Document:
-        """Put tests/data/`template` into the spec dir, with a driver root to match."""
+    def add_spec(
+        self, template: str, change: Callable[[driver.Document], None] | None = None,
+    ) -> None:
+        """Put tests/data/`template` into the spec dir, with a driver root to match.
+
+        `change` may edit the document before.
+        """
         text = driver.text_of(DATA / template, self.driver_root)
-        self.shim.add_spec(name or template, text)
-        return driver.build(text, self.compiler)
+        if change is not None:
+            document = yaml.safe_load(text)
+            change(document)
+            text = yaml.safe_dump(document)
+        self.shim.add_spec(template, text)
+        self.documents.append(driver.build(text, self.compiler))
+
+    def add_mount_points(self, tree: Path) -> None:
+        """Make the mount points of the specs so far in `tree`, soon to be read-only."""
+        for document in self.documents:
+            driver.add_mount_points(document, tree)
 
     def bundle(self, tree: Path | None, script: str, **options: object) -> Bundle:
         """Make a bundle that runs the shell `script`; `tree` is copied to be its rootfs.

@@ -89,7 +89,9 @@ class Bundle:
         self.config.write_text(json.dumps(spec, separators=(",", ":")))
 
     def give_to(self, owner: int) -> None:
-        """Make `owner` the owner of the whole bundle, as engines do for user namespaces."""
+        """Make `owner` the owner of the bundle and let it come there, as engines do."""
+        for parent in self.path.parents[:-2]:
+            parent.chmod(parent.stat().st_mode | 0o111)
         for folder, folders, files in os.walk(self.path):
             for name in (".", *folders, *files):
                 os.chown(os.path.join(folder, name), owner, owner, follow_symlinks=False)

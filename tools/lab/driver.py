@@ -63,6 +63,15 @@ def build(text: str, compiler: Compiler) -> Document:
     return document
 
 
+def add_mount_points(document: Document, rootfs: Path) -> None:
+    """Make the empty files that the mounts of a spec need in a rootfs that cannot be written."""
+    for edits in all_edits(document):
+        for mount in edits.get("mounts", []):
+            target = rootfs / mount["containerPath"].lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+
+
 def _make_node(path: Path, node: Document) -> None:
     if path.exists():
         return

@@ -6,12 +6,10 @@ Mounted in the caller's mount namespace, which must be private (namespace.py).
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 MAKERS = {
     "erofs": ("mkfs.erofs", "{image}", "{tree}"),
@@ -24,21 +22,29 @@ def _run(*argv: str) -> None:
     subprocess.run(argv, check=True, capture_output=True, text=True)
 
 
-@contextmanager
-def mounted(kind: str, tree: Path, target: Path) -> Iterator[Path]:
-    """Mount a read-only copy of `tree` at `target`; `kind` is one of MAKERS, or `bind`.
+class Mounts:
+    """What was mounted, until the `with` ends; loop devices go with their mount (autoclear)."""
 
-    The loop device is freed with the mount (losetup's autoclear).
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    if kind == "bind":
-        _run("mount", "--bind", str(tree), str(target))
-        _run("mount", "-o", "remount,bind,ro", str(target))
-    else:
-        image = target.with_name(f"{target.name}.{kind}")
-        _run(*(part.format(image=image, tree=tree) for part in MAKERS[kind]))
-        _run("mount", "-t", kind, "-o", "loop,ro", str(image), str(target))
-    try:
-        yield target
-    finally:
-        _run("umount", str(target))
+    def __init__(self) -> None:
+        self.targets: list[Path] = []
+
+    def __enter__(self) -> Mounts:  # noqa: PYI034 - Self is Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for target in reversed(self.targets):
+            _run("umount", str(target))
+
+    def add(self, kind: str, tree: Path, target: Path) -> Path:
+        """Mount a read-only copy of `tree` at `target`; `kind` is one of MAKERS, or `bind`."""
+        target.mkdir(parents=True, exist_ok=True)
+        if kind == "bind":
+            _run("mount", "--bind", str(tree), str(target))
+            self.targets.append(target)
+            _run("mount", "-o", "remount,bind,ro", str(target))
+        else:
+            image = target.with_name(f"{target.name}.{kind}")
+            _run(*(part.format(image=image, tree=tree) for part in MAKERS[kind]))
+            _run("mount", "-t", kind, "-o", "loop,ro", str(image), str(target))
+            self.targets.append(target)
+        return target

@@ -12,6 +12,8 @@ from pathlib import Path
 
 _SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/opt", "/var", "/var/lib", "/var/cache", "/var/log")
 _RUN_DEPTH = 3
+# mount(8) and umount(8) make it wherever they run (libmount).
+_NOT_OURS = {"/run/mount"}
 
 
 def mounts() -> set[str]:
@@ -77,6 +79,7 @@ def files() -> set[str]:
     """Everything in the private /run, and the names in the folders that packages fill."""
     found: set[str] = set()
     for folder, folders, names in os.walk("/run"):
+        folders[:] = [name for name in folders if f"{folder}/{name}" not in _NOT_OURS]
         found.update(f"file {folder}/{name}" for name in (*folders, *names))
         if folder.count("/") > _RUN_DEPTH:
             folders.clear()

@@ -28,6 +28,9 @@ def enter() -> None:
     _check(_libc.unshare(CLONE_NEWNS), "unshare(CLONE_NEWNS)")
     _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount(/, MS_PRIVATE)")
     _check(_libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"), "mount(/run)")
+    for runtime in ("runc", "crun"):
+        # Their default --root; some of their commands make it even when another one is named.
+        os.mkdir(f"/run/{runtime}", 0o700)
 
 
 def adopt_orphans() -> None:

@@ -39,8 +39,7 @@ class Shim(Runtime):
         values = {
             "cdi.spec_dirs": [str(self.spec_dir)], "log.file": str(self.log), **(settings or {}),
         }
-        # Strings, numbers, booleans and lists of strings read the same in TOML as in JSON.
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         self.config.write_text("\n".join(lines) + "\n")
 
     def add_spec(self, name: str, text: str) -> Path:
@@ -49,7 +48,28 @@ class Shim(Runtime):
         path.write_text(text)
         return path
 
+    def wrapper(self) -> Path:
+        """Return a program that is pyshim with this environment, for callers that drop it."""
+        path = self.config.with_name("bin") / "pyshim"
+        path.parent.mkdir(exist_ok=True)
+        settings = " ".join(
+            f"{name}={value}" for name, value in self.environment.items()
+            if name.startswith("PYSHIM_")
+        )
+        path.write_text(f'#!/bin/sh\nexport {settings}\nexec {self.program} "$@"\n')
+        path.chmod(0o755)
+        return path
+
     @property
     def warnings(self) -> str:
         """What pyshim has written to its own log."""
         return self.log.read_text() if self.log.exists() else ""
+
+
+def _toml(value: object) -> str:
+    """Return `value` as TOML; strings, numbers and booleans read as they do in JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)

@@ -1,0 +1,253 @@
+"""Container engines with everything they own in one folder, started here and stopped by pid.
+
+Nothing of the host's engines is used: own sockets, data, state and configuration. Leaves what
+pyshim does under them to test_engines.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from tools.lab.runtime import Result
+
+if TYPE_CHECKING:
+    from tools.lab.shim import Shim
+
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+
+
+class Engine:
+    """An engine whose runtime is `shim`; subclasses know the command lines."""
+
+    name = ""
+    programs: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path, shim: Shim, token: str) -> None:
+        self.folder = folder
+        self.shim = shim
+        self.token = token
+        self.count = 0
+        self.daemon: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tmp").mkdir(exist_ok=True)
+        self.environment = {**shim.environment, "TMPDIR": str(folder / "tmp")}
+
+    def start(self) -> None:
+        """Start the daemon, if there is one, and wait until it answers."""
+
+    def stop(self) -> None:
+        """Stop the daemon by its process id and remove the control groups it keeps."""
+        if self.daemon is not None:
+            self.daemon.terminate()
+            self.daemon.wait(_STOP_SECONDS)
+        _remove_cgroups(self.token)
+
+    def ask(self, device: str) -> list[str]:
+        """Return the options of `run` that ask for the CDI device; none for no device."""
+        return ["--annotation", f"cdi.k8s.io/test={device}"] if device else []
+
+    def settings(self, kind: str) -> dict[str, object]:  # noqa: ARG002 - one engine needs it
+        """Return pyshim's settings that let this engine's users ask for devices of `kind`."""
+        return {}
+
+    def run(self, tree: Path, script: str, device: str) -> Result:
+        """Run the shell `script` in a copy of the rootfs `tree`, asking for `device`."""
+        raise NotImplementedError
+
+    def failure(self, message: str) -> str:
+        """Return what the engine's user reads on stderr when pyshim says `message`."""
+        raise NotImplementedError
+
+    def copy(self, tree: Path) -> Path:
+        """Return a fresh copy of `tree`: hooks write to the rootfs."""
+        rootfs = self.folder / "rootfs"
+        shutil.rmtree(rootfs, ignore_errors=True)
+        shutil.copytree(tree, rootfs, symlinks=True)
+        return rootfs
+
+    def next_id(self) -> str:
+        """Return a container id that was not used before."""
+        self.count += 1
+        return f"{self.token}-{self.name}-{self.count}"
+
+    def client(self, *argv: str, stdin: IO[bytes] | None = None) -> Result:
+        """Call the engine's command and wait for it."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                argv, env=self.environment, stdin=stdin or subprocess.DEVNULL,
+                stdout=out, stderr=err, check=False, timeout=120,
+            )
+            out.seek(0)
+            err.seek(0)
+            return Result(done.returncode, out.read(), err.read())
+
+    def launch(self, *argv: str, answers: list[str]) -> None:
+        """Start the daemon `argv`; it is up when the command `answers` succeeds."""
+        log = self.folder / "daemon.log"
+        with log.open("wb") as output:
+            self.daemon = subprocess.Popen(
+                argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while self.client(*answers).returncode != 0:
+            if self.daemon.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+
+
+class Containerd(Engine):
+    """containerd without CRI, driven by ctr."""
+
+    name = "containerd"
+    programs = ("containerd", "ctr")
+
+    def start(self) -> None:
+        config = self.folder / "config.toml"
+        config.write_text(f"""version = 2
+root = "{self.folder}/root"
+state = "{self.folder}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{self.folder}/sock"
+""")
+        self.launch("containerd", "--config", str(config), answers=self._ctr("version"))
+
+    def _ctr(self, *args: str) -> list[str]:
+        return ["ctr", "--address", f"{self.folder}/sock", "--namespace", self.token, *args]
+
+    def run(self, tree: Path, script: str, device: str) -> Result:
+        container = self.next_id()
+        return self.client(*self._ctr(
+            "run", "--rm", "--runc-binary", self.shim.program, "--runc-root", str(self.shim.root),
+            "--cgroup", f"/{container}", "--fifo-dir", f"{self.folder}/fifo", *self.ask(device),
+            "--rootfs", str(self.copy(tree)), container, "/bin/sh", "-c", script,
+        ))
+
+    def failure(self, message: str) -> str:
+        return f"ctr: failed to create shim task: OCI runtime create failed: {message}: unknown\n"
+
+
+class Docker(Engine):
+    """dockerd with a containerd of its own and no network, driven by docker."""
+
+    name = "docker"
+    programs = ("dockerd", "docker", "containerd")
+
+    def __init__(self, folder: Path, shim: Shim, token: str) -> None:
+        super().__init__(folder, shim, token)
+        self.environment |= {
+            "DOCKER_HOST": f"unix://{folder}/sock", "DOCKER_CONFIG": f"{folder}/client",
+        }
+        self.by_environment = False
+
+    def start(self) -> None:
+        (self.folder / "daemon.json").write_text("{}")
+        argv = [
+            "dockerd", f"--config-file={self.folder}/daemon.json",
+            f"--host=unix://{self.folder}/sock", f"--data-root={self.folder}/data",
+            f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid",
+            "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+            "--ip-masq=false", "--userland-proxy=false", "--storage-driver=vfs",
+            f"--cgroup-parent=/{self.token}-docker", f"--add-runtime=pyshim={self.shim.program}",
+        ]
+        # Before version 24 dockerd writes a key to /etc/docker, wherever its data is.
+        cover = 'if [ -d /etc/docker ]; then mount -t tmpfs tmpfs /etc/docker; fi; exec "$@"'
+        self.launch(
+            "unshare", "-m", "--propagation", "private", "sh", "-c", cover, "sh", *argv,
+            answers=["docker", "version"],
+        )
+        version = self.client("docker", "version", "--format", "{{.Server.APIVersion}}").stdout
+        # API 1.43 (Docker 24) knows --annotation; before, only the environment reaches us.
+        self.by_environment = tuple(map(int, version.split("."))) < (1, 43)
+        _make_cgroups(f"{self.token}-docker")
+
+    def ask(self, device: str) -> list[str]:
+        if device and self.by_environment:
+            return ["--env", f"TEST_VISIBLE_DEVICES={device.partition('=')[2]}"]
+        return super().ask(device)
+
+    def settings(self, kind: str) -> dict[str, object]:
+        table = {"name": "TEST_VISIBLE_DEVICES", "kind": kind, "unprivileged": True}
+        return {"requests.env": [table]} if self.by_environment else {}
+
+    def run(self, tree: Path, script: str, device: str) -> Result:
+        if not self.client("docker", "image", "ls", "--quiet", tree.name).stdout:
+            self._import(tree)
+        return self.client(
+            "docker", "run", "--rm", "--network=none", "--runtime=pyshim", *self.ask(device),
+            tree.name, "/bin/sh", "-c", script,
+        )
+
+    def _import(self, tree: Path) -> None:
+        with tempfile.TemporaryFile() as archive:
+            subprocess.run(["tar", "-C", str(tree), "-c", "."], stdout=archive, check=True)
+            archive.seek(0)
+            self.client("docker", "import", "-", tree.name, stdin=archive)
+
+    def failure(self, message: str) -> str:
+        return (
+            "docker: Error response from daemon: failed to create shim task: "
+            f"OCI runtime create failed: {message}: unknown.\n"
+        )
+
+
+class Podman(Engine):
+    """Podman, which has no daemon but conmon a container."""
+
+    name = "podman"
+    programs = ("podman", "conmon")
+
+    def __init__(self, folder: Path, shim: Shim, token: str) -> None:
+        super().__init__(folder, shim, token)
+        # conmon starts the runtime with hardly any environment.
+        self.program = shim.wrapper()
+        (folder / "containers.conf").write_text("")
+        (folder / "networks").mkdir(exist_ok=True)
+        self.environment |= {
+            "CONTAINERS_CONF": f"{folder}/containers.conf", "XDG_CONFIG_HOME": f"{folder}/xdg",
+        }
+
+    def start(self) -> None:
+        _make_cgroups(f"{self.token}-podman")
+        Path("/run/containers/networks").mkdir(parents=True, exist_ok=True)
+
+    def run(self, tree: Path, script: str, device: str) -> Result:
+        # The runroot's path may have 50 characters at most; /run is the session's own.
+        runroot = f"/run/{self.token}"
+        return self.client(
+            "podman", f"--root={self.folder}/root", f"--runroot={runroot}",
+            f"--tmpdir={runroot}/libpod", "--storage-driver=vfs", "--cgroup-manager=cgroupfs",
+            "--events-backend=none", f"--network-config-dir={self.folder}/networks",
+            f"--runtime={self.program}", "run", "--rm", "--network=none",
+            f"--cgroup-parent=/{self.token}-podman", *self.ask(device),
+            # Podman raises limits beyond what a machine may allow.
+            "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
+            "--rootfs", str(self.copy(tree)), "/bin/sh", "-c", script,
+        )
+
+    def failure(self, message: str) -> str:
+        return f"Error: OCI runtime error: {self.program}: {message}\n"
+
+
+def _hierarchies() -> list[Path]:
+    root = Path("/sys/fs/cgroup")
+    return [root] if (root / "cgroup.procs").exists() else [p for p in root.iterdir() if p.is_dir()]
+
+
+def _make_cgroups(name: str) -> None:
+    for hierarchy in _hierarchies():
+        (hierarchy / name).mkdir(exist_ok=True)
+
+
+def _remove_cgroups(token: str) -> None:
+    for hierarchy in _hierarchies():
+        for folder in sorted(hierarchy.glob(f"{token}-*"), reverse=True):
+            for path, _, _ in os.walk(folder, topdown=False):
+                os.rmdir(path)
