@@ -16,7 +16,7 @@ import re
 from yaml import events as ev
 from yaml.error import YAMLError
 
-from ocishim.cdi import scalars
+from ocishim.cdi import resolve, scalars
 from ocishim.cdi.scalars import DialectError
 
 TYPE_CHECKING = False
@@ -130,7 +130,7 @@ class _Builder:
     def count(self) -> None:
         self.decoded += 1
         if self.aliased > 100:
-            scalars.check_aliases(self.decoded, self.aliased)
+            resolve.check_aliases(self.decoded, self.aliased)
 
     def alias(self, event: Any) -> Any:
         anchor = self.anchors.get(event.anchor)
@@ -140,7 +140,7 @@ class _Builder:
             raise DialectError(f"anchor '{event.anchor}' value contains itself")
         self.decoded += 1 + anchor.count
         self.aliased += anchor.count
-        scalars.check_aliases(self.decoded, self.aliased)
+        resolve.check_aliases(self.decoded, self.aliased)
         return anchor.value
 
     def scalar(self, event: Any) -> Any:
@@ -152,7 +152,7 @@ class _Builder:
             raise DialectError(f"line {event.start_mark.line + 1}: did not expect '?' here")
         if event.tag is None and not event.implicit[0]:
             return event.value
-        return scalars.resolve(event.tag or "", event.value)
+        return resolve.resolve(event.tag or "", event.value)
 
     def collection(self, event: Any, depth: int) -> Any:
         if depth > _MAX_DEPTH:
