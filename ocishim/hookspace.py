@@ -174,7 +174,8 @@ def _join(spec: dict[str, Any]) -> None:
 
 def _work(job: Job, mapping: usermap.Mapping | None, writer: int, go: int) -> None:
     path = readonly.rootfs_path(job.spec, job.bundle)
-    builder = shimroot.Builder(path, job.bundle, lambda text: job.log.write("debug", text))
+    owner = mapping.root_ids() if mapping is not None else (0, 0)
+    builder = shimroot.Builder(path, job.bundle, owner, lambda text: job.log.write("debug", text))
     with builder.build(job.spec) as root, hookrunner.Runner(STAGE, job.state()) as runner:
         os.fchdir(root.fd)
         if mapping is not None:

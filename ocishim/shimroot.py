@@ -13,7 +13,7 @@ import os
 import stat
 
 from ocishim.errors import DocumentError, HookError, UnsafePathError
-from ocishim.linux import const, mntns, syscalls
+from ocishim.linux import const, mntns, process, syscalls
 from ocishim.oci.members import find_list
 from ocishim.rootfs import Rootfs
 
@@ -38,11 +38,17 @@ _DEVICE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK}
 class Builder:
     """Builds one root. `note` is told in a sentence what hooks will not see."""
 
-    __slots__ = ("_bundle", "_note", "_path", "_private", "_unseen")
+    __slots__ = ("_bundle", "_note", "_owner", "_path", "_private", "_unseen")
 
-    def __init__(self, path: str, bundle: str, note: Callable[[str], None]) -> None:
-        """path: the rootfs; bundle: what relative mount sources start from. Both absolute."""
+    def __init__(
+        self, path: str, bundle: str, owner: tuple[int, int], note: Callable[[str], None]
+    ) -> None:
+        """path: the rootfs; bundle: what relative mount sources start from. Both absolute.
+
+        owner: uid and gid, on the host, of the container's root, whose the mount points will be.
+        """
         self._path = path
+        self._owner = owner
         self._bundle = bundle
         self._note = note
         self._private: list[str] = []  # where our own tmpfs are
@@ -107,7 +113,10 @@ class Builder:
     def _tmpfs(self, root: Rootfs, destination: str, options: list[str]) -> None:
         target = self._mount_point(root, destination, is_directory=True)
         if target is not None:
-            self._attach(mntns.tmpfs(size=_TMPFS_BYTES), target, options)
+            mount_fd = mntns.tmpfs(size=_TMPFS_BYTES)
+            if self._owner != (0, 0):
+                os.chown(f"/proc/self/fd/{mount_fd}", *self._owner)
+            self._attach(mount_fd, target, options)
             self._private.append(destination)
 
     def _mount_point(self, root: Rootfs, path: str, *, is_directory: bool) -> int | None:
@@ -115,18 +124,27 @@ class Builder:
 
         A read-only file system without the place is the low-level runtime's to complain about.
         """
+        make = root.mkdir_all if is_directory else lambda path: _find_file(root, path)
         try:
-            if is_directory:
-                return root.mkdir_all(path)
-            try:
-                return root.resolve(path)
-            except FileNotFoundError:
-                return _make_file(root, path)
+            return self._as_owner(make, path)
         except OSError as err:
             if err.errno != errno.EROFS:
                 raise HookError(f"mount point {path} for the hooks: {err.strerror}") from None
             self._note(f"hooks do not see the mount {path}: no place for it, and no way to make it")
             return None
+
+    def _as_owner(self, make: Callable[[str], int], path: str) -> int:
+        """Return make(path), as the container's root if it can, since it will own the result."""
+        if self._owner == (0, 0):
+            return make(path)
+        process.set_fs_ids(*self._owner)
+        try:
+            return make(path)
+        except PermissionError:
+            process.set_fs_ids(0, 0)
+            return make(path)
+        finally:
+            process.set_fs_ids(0, 0)
 
     def _attach(self, mount_fd: int, target: int, options: list[str]) -> None:
         """Put a detached mount on `target` with the attributes of `options`; closes both."""
@@ -167,21 +185,27 @@ def _within(path: str, folders: list[str]) -> bool:
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
-def _make_file(root: Rootfs, path: str) -> int:
-    """Make an empty file as a mount point, as runtimes do; return an O_PATH descriptor of it."""
+def _find_file(root: Rootfs, path: str) -> int:
+    """Open `path`, made as an empty file like runtimes do if it is missing; O_PATH."""
+    try:
+        return root.resolve(path)
+    except FileNotFoundError:
+        pass
     folder, _, name = path.rpartition("/")
     parent = root.mkdir_all(folder or "/")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            os.close(os.open(name, flags, 0o644, dir_fd=parent))
-        except FileExistsError:
-            raise UnsafePathError(
-                f"mount point {path!r} is a symbolic link that leads to nothing in the rootfs"
-            ) from None
-        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        os.close(os.open(name, flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        pass  # made by another create meanwhile, or a dangling link
     finally:
         os.close(parent)
+    try:
+        return root.resolve(path)
+    except FileNotFoundError:
+        raise UnsafePathError(
+            f"mount point {path!r} is a symbolic link that leads to nothing in the rootfs"
+        ) from None
 
 
 def _set_attributes(mount_fd: int, attributes: int, *, recursive: bool) -> bool:

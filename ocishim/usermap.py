@@ -33,6 +33,10 @@ class Mapping:
         """True when the parent has to write the mapping: only it has the right to."""
         return not self.path
 
+    def root_ids(self) -> tuple[int, int]:
+        """The host's ids of the namespace's root; (0, 0) where config.json does not say."""
+        return _host_id(self.uids), _host_id(self.gids)
+
     def enter(self) -> None:
         """Move this process into the namespace, and into a mount namespace that belongs to it.
 
@@ -88,6 +92,14 @@ def _lines(spec: dict[str, Any], name: str) -> str:
                 f"config.json: expected containerID, hostID and size in 'linux.{name}'"
             ) from None
     return text
+
+
+def _host_id(lines: str) -> int:
+    for line in lines.splitlines():
+        inside, outside, _ = line.split()
+        if inside == "0":
+            return int(outside)
+    return 0
 
 
 def _write(path: str, text: str) -> None:

@@ -14,8 +14,8 @@ from ocishim.linux.ffi import address, get_errno, syscall
 
 # clone3, close_range: the same everywhere. prctl, prlimit64, seccomp: asm/unistd_64.h, asm-generic.
 _CLONE3, _CLOSE_RANGE = 435, 436
-_NUMBERS = {"x86_64": (157, 302, 317), "aarch64": (167, 261, 277)}
-_PRCTL, _PRLIMIT64, _SECCOMP = _NUMBERS[os.uname().machine]
+_NUMBERS = {"x86_64": (157, 302, 317, 122, 123), "aarch64": (167, 261, 277, 151, 152)}
+_PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[os.uname().machine]
 
 _SIGCHLD = 17
 _PR_GET_SECCOMP = 21
@@ -78,6 +78,15 @@ def prlimit(resource: int, limit: int) -> None:
     hard = struct.unpack("=QQ", old)[1]
     if limit <= hard or syscall(_PRLIMIT64, 0, resource, struct.pack("=QQ", hard, hard), None):
         raise _fail(f"prlimit64(0, {resource}, {limit})")
+
+
+def set_fs_ids(uid: int, gid: int) -> None:
+    """Make files as `uid`:`gid` from now on, mounts and all else as before; setfsuid(2).
+
+    The calls do not fail: who has no right to keeps the ids there were.
+    """
+    syscall(_SETFSGID, gid)
+    syscall(_SETFSUID, uid)
 
 
 def has_seccomp() -> bool:

@@ -40,7 +40,7 @@ def lowlevel(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_program_loads_the_driver_by_name(node: Node, glibc: Path) -> None:
-    """vdpau is no folder that the loader knows: only ld.so.cache can have said it."""
+    """The loader does not know the folder vdpau: only ld.so.cache can have said it."""
     node.add_spec("nvidia-dgx-a100.yaml")
     script = f"load libcuda.so.1 libvdpau_nvidia.so.1; readlink {LIB}/libcuda.so; env"
     result = node.run(node.bundle(glibc, script, annotations=ALL))

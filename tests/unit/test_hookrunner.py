@@ -46,7 +46,7 @@ def test_environment_is_exactly_the_hooks(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_argv_is_the_path_when_args_are_absent(tmp_path: Path) -> None:
     program = tmp_path / "program"
-    program.write_text(f"#!/bin/sh\necho \"$0 $#\" > {tmp_path}/out\n")
+    program.write_text(f'#!/bin/sh\necho "$0 $#" > {tmp_path}/out\n')
     program.chmod(0o755)
     run({"path": str(program)})
     assert (tmp_path / "out").read_text() == f"{program} 0\n"

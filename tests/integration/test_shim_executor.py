@@ -1,0 +1,310 @@
+"""createContainer hooks run by pyshim itself, before runc: what they see, and what stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import need
+from tools.lab import driver
+from tools.lab.driver import MULTIARCH
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Node
+    from tools.lab.bundle import Bundle
+    from tools.lab.shim import Shim
+
+pytestmark = pytest.mark.root
+
+ALL = {"cdi.k8s.io/test": "nvidia.com/gpu=all"}
+LIB = f"/usr/lib/{MULTIARCH}"
+_PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.fixture
+def lowlevel(lowlevels: dict[str, Path]) -> Path:
+    """runc, which would run the hooks itself: they must run once, by pyshim."""
+    need("runc")
+    return lowlevels["runc"]
+
+
+@pytest.fixture(autouse=True)
+def _executor(shim: Shim) -> None:
+    shim.configure({"hooks.executor": "shim"})
+
+
+def hook(script: str, **members: object) -> dict[str, Any]:
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": [_PATH], **members}
+
+
+def bundle_with(node: Node, tree: Path, *hooks: dict[str, Any], **options: Any) -> Bundle:
+    return node.bundle(tree, "true", hooks={"createContainer": list(hooks)}, **options)
+
+
+def seen(node: Node, tree: Path, script: str, **options: Any) -> str:
+    """What a hook's `script` prints."""
+    out = node.folder / "out"
+    node.folder.chmod(0o755)
+    bundle = bundle_with(node, tree, hook(f"( {script} ) > {out} 2>&1"), **options)
+    result = node.shim.create(bundle, node.container)
+    assert result.returncode == 0, result
+    return out.read_text()
+
+
+def test_a_program_loads_the_driver_by_name(node: Node, glibc: Path) -> None:
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = node.bundle(glibc, "load libcuda.so.1 libvdpau_nvidia.so.1", annotations=ALL)
+    result = node.run(bundle)
+    assert result.stdout.splitlines() == [
+        f"libcuda.so.1 => {LIB}/libcuda.so.1",
+        f"libvdpau_nvidia.so.1 => {LIB}/vdpau/libvdpau_nvidia.so.1",
+    ], result
+
+
+def test_a_second_create_changes_nothing(node: Node, glibc: Path) -> None:
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = node.bundle(glibc, "true", annotations=ALL, hooks={"createContainer": [hook("true")]})
+    assert node.shim.create(bundle, node.container).returncode == 0
+    node.shim.delete(node.container)
+    edited, inode = bundle.config.read_bytes(), bundle.config.stat().st_ino
+    assert node.shim.create(bundle, node.container).returncode == 0
+    assert (bundle.config.read_bytes(), bundle.config.stat().st_ino) == (edited, inode)
+
+
+def test_the_engines_hooks_run_again_on_another_create(node: Node, busybox: Path) -> None:
+    bundle = bundle_with(node, busybox, hook("echo x >> runs"))
+    for _ in range(2):
+        assert node.shim.create(bundle, node.container).returncode == 0
+        node.shim.delete(node.container)
+    assert (bundle.rootfs / "runs").read_text() == "x\nx\n"
+
+
+def test_known_and_unknown_hooks_keep_their_order(node: Node, busybox: Path) -> None:
+    def link(name: str) -> dict[str, Any]:
+        args = ["nvidia-cdi-hook", "create-symlinks", "--link", f"target::/{name}"]
+        return {"path": "/usr/bin/nvidia-cdi-hook", "args": args}
+
+    look = "ls -d one two three 2>/dev/null | tr '\\n' ' ' >> order; echo >> order"
+    bundle = bundle_with(
+        node, busybox, hook(look), link("one"), hook(look), link("two"), link("three"), hook(look)
+    )
+    assert node.run(bundle).returncode == 0
+    assert (bundle.rootfs / "order").read_text() == "\none \none three two \n"
+
+
+def test_state(node: Node, busybox: Path) -> None:
+    text = seen(node, busybox, "cat", annotations={"a": "b"})
+    assert json.loads(text) == {
+        "ociVersion": "1.0.2", "id": node.container, "status": "creating",
+        "bundle": str(node.folder / "bundle"), "annotations": {"a": "b"},
+    }  # fmt: skip
+
+
+def test_working_directory_is_the_rootfs(node: Node, busybox: Path) -> None:
+    assert seen(node, busybox, "pwd -P; stat -c %i . ../rootfs").split() == [
+        str(node.folder / "bundle/rootfs"),
+        *[str((node.folder / "bundle/rootfs").stat().st_ino)] * 2,
+    ]
+
+
+def test_no_descriptor_of_the_engine_is_passed_on(node: Node, busybox: Path) -> None:
+    out = node.folder / "out"
+    bundle = bundle_with(node, busybox, hook(f"ls /proc/self/fd > {out}"))
+    fd = os.open("/", os.O_RDONLY)
+    result = node.shim.call(
+        "create", "--bundle", str(bundle.path), node.container, pass_fds=(fd,)
+    )
+    os.close(fd)
+    assert result.returncode == 0, result
+    assert out.read_text().split() == ["0", "1", "2", "3"]
+
+
+
+def test_mounts_of_the_container_are_seen(node: Node, busybox: Path) -> None:
+    folder, file = node.folder / "volume", node.folder / "file"
+    (folder / "sub").mkdir(parents=True)
+    file.write_text("content\n")
+    bind = {"type": "bind", "options": ["rbind"]}
+    bundle = bundle_with(node, busybox, hook(
+        "cat mnt/file; ls mnt; echo x > mnt/rw/made; echo x 2>&1 > mnt/ro/made; "
+        "echo x 2>&1 > tmp/made; ls tmp; ls -A dev", timeout=5))
+    spec = bundle.spec
+    script = spec["hooks"]["createContainer"][0]["args"]
+    script[2] = f"( {script[2]} ) > {node.folder}/out 2>&1"
+    spec["mounts"] += [
+        {"destination": "/mnt/rw", "source": str(folder), **bind},
+        {"destination": "mnt/ro", "source": str(folder), "type": "bind", "options": ["bind", "ro"]},
+        {"destination": "/mnt/file", "source": str(file), **bind},
+        {"destination": "/tmp", "source": "tmpfs", "type": "tmpfs"},
+        {"destination": "/proc/uptime", "source": str(file), **bind},
+    ]
+    spec["linux"]["devices"] = [{"path": "/dev/acme0", "type": "c", "major": 1, "minor": 3}]
+    bundle.write(spec)
+    assert node.shim.create(bundle, node.container).returncode == 0
+    lines = (node.folder / "out").read_text().splitlines()
+    assert lines[:4] == ["content", "file", "ro", "rw"]
+    assert "Read-only file system" in lines[4]
+    assert lines[5:] == ["made", "acme0", "shm"]
+    assert (folder / "made").exists()
+    assert not (bundle.rootfs / "tmp/made").exists()
+    assert not (bundle.rootfs / "dev/acme0").exists()
+
+
+def test_mount_points_do_not_leave_the_rootfs(node: Node, busybox: Path) -> None:
+    outside = node.folder / "outside"
+    outside.mkdir()
+    bundle = bundle_with(node, busybox, hook("true"))
+    (bundle.rootfs / "opt").symlink_to("../../../../../../.." + str(outside))
+    spec = bundle.spec
+    spec["mounts"].append({
+        "destination": "/opt/made", "source": "/etc/hostname", "type": "bind", "options": ["bind"],
+    })
+    bundle.write(spec)
+    node.shim.create(bundle, node.container)
+    assert not list(outside.iterdir())
+
+
+def test_namespaces_are_the_containers_kind(node: Node, busybox: Path) -> None:
+    """A hook that renames the host or looks for interfaces means the container's."""
+    before = os.uname().nodename
+    names = ("mnt", "pid", "uts", "ipc", "net")
+    text = seen(node, busybox, "hostname changed; cd /proc/self/ns; readlink " + " ".join(names))
+    assert os.uname().nodename == before
+    for name, line in zip(names, text.split(), strict=True):
+        assert line != os.readlink(f"/proc/self/ns/{name}")
+
+
+def test_a_shared_network_is_joined(node: Node, busybox: Path) -> None:
+    with subprocess.Popen(
+        ["unshare", "-n", "sh", "-c", "echo; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        path = f"/proc/{other.pid}/ns/net"
+        bundle = bundle_with(node, busybox, hook(f"readlink /proc/self/ns/net > {node.folder}/out"))
+        spec = bundle.spec
+        spaces = [ns for ns in spec["linux"]["namespaces"] if ns["type"] != "network"]
+        spec["linux"]["namespaces"] = [*spaces, {"type": "network", "path": path}]
+        bundle.write(spec)
+        assert node.shim.create(bundle, node.container).returncode == 0
+        assert (node.folder / "out").read_text().strip() == os.readlink(path)
+        other.communicate(b"\n")
+
+
+def test_files_belong_to_the_containers_root(node: Node, glibc: Path) -> None:
+    node.add_spec("nvidia-dgx-a100.yaml", _without_devices)
+    script = "stat -c '%u %g' /etc/ld.so.cache /made; load libcuda.so.1"
+    bundle = node.bundle(glibc, script, annotations=ALL, user_namespace=True,
+                         hooks={"createContainer": [hook("id -u > made")]})
+    bundle.give_to(200000)
+    result = node.run(bundle)
+    assert result.stdout.splitlines() == [
+        "0 0", "0 0", f"libcuda.so.1 => {LIB}/libcuda.so.1",
+    ], result
+    assert (bundle.rootfs / "made").read_text() == "0\n"
+    assert (bundle.rootfs / "made").stat().st_uid == 200000
+
+
+def _without_devices(document: dict[str, Any]) -> None:
+    """In a user namespace runc binds the host's nodes, and this host has none."""
+    for edits in driver.all_edits(document):
+        edits.pop("deviceNodes", None)
+        edits.setdefault("env", ["A=1"])  # edits must not be empty
+
+
+FAILURES = [
+    pytest.param(hook("echo a; echo why >&2; exit 3"), "sh failed: exit status 3: why", id="status"),
+    pytest.param(hook("kill -9 $$"), "sh failed: killed by signal 9", id="killed"),
+    pytest.param(hook("echo here; sleep 60", timeout=1),
+                 "sh failed: still running after 1 s, killed: here", id="timeout"),
+    pytest.param({"path": "/no/such/hook"},
+                 "hook failed: the program cannot be run: No such file or directory", id="missing"),
+    pytest.param(
+        {"path": "/x/nvidia-ctk", "args": ["nvidia-ctk", "hook", "create-symlinks", "--link", "a::/etc"]},
+        "create-symlinks failed: /etc -> a: 'etc' is a directory", id="known"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("failing", "message"), FAILURES)
+def test_a_failure_is_told_once(
+    node: Node, busybox: Path, failing: dict[str, Any], message: str,
+) -> None:
+    bundle = bundle_with(node, busybox, hook("sleep 50 & true"), failing, hook("touch late"))
+    before = bundle.config.read_bytes()
+    log = node.folder / "log.json"
+    result = node.shim.call(
+        "--log", str(log), "--log-format", "json", "create", "--bundle", str(bundle.path),
+        node.container,
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"pyshim: createContainer hook {message}\n"
+    record = json.loads(log.read_text())
+    assert (record["level"], record["msg"]) == ("error", result.stderr.strip())
+    assert bundle.config.read_bytes() == before
+    assert not (bundle.rootfs / "late").exists()
+
+
+def test_what_a_hook_starts_in_the_background_ends_with_the_hooks(
+    node: Node, busybox: Path,
+) -> None:
+    """Left running, it would hold the namespaces; the test's own look for leaks sees it."""
+    bundle = bundle_with(node, busybox, hook("setsid sleep 100 >/dev/null 2>&1 &"))
+    assert node.shim.create(bundle, node.container).returncode == 0
+
+
+def test_killed_at_any_moment_nothing_stays(node: Node, busybox: Path) -> None:
+    """The engine's deadline: SIGKILL to the runtime. The fixture counts what is left."""
+    bundle = bundle_with(node, busybox, *[hook("setsid sleep 60 & sleep 0.02")] * 4)
+    before = bundle.config.read_bytes()
+    moments = random.Random(1)
+    outcomes = set()
+    for _ in range(40):
+        process = subprocess.Popen(
+            node.shim.argv("create", "--bundle", str(bundle.path), node.container),
+            env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moments.uniform(0, 0.12))
+        process.send_signal(signal.SIGKILL)
+        outcomes.add(process.wait())
+        if bundle.config.read_bytes() != before:  # got as far as runc
+            node.shim.delete(node.container)
+            bundle.config.write_bytes(before)
+    assert -signal.SIGKILL in outcomes
+
+
+def test_many_at_once(node: Node, busybox: Path) -> None:
+    node.add_spec("nvidia-dgx-a100.yaml")
+    first = node.bundle(busybox, "true", annotations=ALL)
+    bundles = []
+    for number in range(20):
+        bundle = type(first)(node.folder / f"bundle{number}")
+        shutil.copytree(busybox, bundle.rootfs, symlinks=True)
+        spec = first.spec
+        spec["linux"]["cgroupsPath"] = f"/{node.container}-{number}"
+        bundle.write(spec)
+        bundles.append(bundle)
+    results = []
+
+    def create(number: int) -> None:
+        name = f"{node.container}-{number}"
+        results.append(node.shim.create(bundles[number], name))
+        node.shim.delete(name)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.returncode for result in results] == [0] * 20, results
+    assert all((bundle.rootfs / "etc/ld.so.cache").exists() for bundle in bundles)
