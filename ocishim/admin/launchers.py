@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import sysconfig
 
 from ocishim import config
+from ocishim.entry import hook_program
+from ocishim.errors import ConfigError
 
 _MAIN = """\
 import sys
@@ -44,6 +47,18 @@ def interpreter() -> str:
 def library() -> str:
     """Return the directory that holds the packages `ocishim` and `hooks`."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def programs() -> tuple[str, str]:
+    """Return the paths of `pyshim` and `pyshim-hook`: beside this program, else on PATH.
+
+    Raises ConfigError when pyshim is not installed.
+    """
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "pyshim")
+    found = beside if os.access(beside, os.X_OK) else shutil.which("pyshim")
+    if not found:
+        raise ConfigError("pyshim is not installed", hint="run 'pyshimctl install'")
+    return found, hook_program(found)
 
 
 def write(directory: str) -> list[str]:
