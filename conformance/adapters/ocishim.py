@@ -110,9 +110,9 @@ def inject_from(spec_dirs: list[str], case: Case) -> Case:
 
 
 def first_sentence(message: str, missing: list[str]) -> str:
-    """The reference's sentence, without the reasons that pyshim's goes on with."""
-    sentence = "unresolvable CDI devices " + ", ".join(missing)
-    return sentence if message.startswith(sentence) else message
+    """The reference's sentence: pyshim's goes on with reasons, and shortens a long list."""
+    start = "unresolvable CDI devices "
+    return start + ", ".join(missing) if message.startswith(start) else message
 
 
 def describe_errors(load_errors: dict[str, list[document.CDISpecError]]) -> list[Case]:
