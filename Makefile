@@ -31,6 +31,8 @@ dev: venv $(DEV)
 
 demo:  ## a CDI device reaches a container, step by step (root)
 	@tools/packages.sh venv demo
+	@[ "$$(id -u)" = 0 ] || { echo "demo: needs root, for device nodes, mounts and containers:" \
+	    "sudo make demo" >&2; exit 1; }
 	@$(MAKE) --no-print-directory venv
 	@$(PYTHON_VENV) -m tools.demo
 

@@ -41,6 +41,11 @@ def add_program(rootfs: Path, program: Path, destination: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(program, target)
     target.chmod(0o755)
+    add_dependencies(rootfs, program)
+
+
+def add_dependencies(rootfs: Path, program: Path) -> None:
+    """Copy what the program or library needs to be loaded into `rootfs`, each at its host path."""
     listing = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True)
     for library in re.findall(r"(/\S+)", listing.stdout):
         copy = rootfs / os.path.normpath(library).lstrip("/")
