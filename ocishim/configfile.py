@@ -6,7 +6,10 @@ that name the file, the line and the key.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 import sys
 from typing import Any
 
@@ -32,8 +35,7 @@ _MAX_BYTES = 1 << 20
 def read(path: str) -> dict[str, Any]:
     """Return the settings in `path` over the defaults. Raises ConfigError."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = _content(path)
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read: {reason(err)}") from None
     if len(data) > _MAX_BYTES:
@@ -68,17 +70,26 @@ def runtimes_of_broken(path: str) -> list[str]:
     never blocks a kill or a delete.
     """
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("["):
-                    break
-                if re.match(r"runtimes\s*=", line):
-                    names = re.findall(r"\"([^\"]+)\"|'([^']+)'", line)
-                    return [double or single for double, single in names] or DEFAULTS["runtimes"]
+        lines = _content(path).decode("utf-8", "replace").split("\n")
     except OSError:
-        pass
+        lines = []
+    for line in lines:
+        if line.startswith("["):
+            break
+        if re.match(r"runtimes\s*=", line):
+            names = re.findall(r"\"([^\"]+)\"|'([^']+)'", line)
+            return [double or single for double, single in names] or DEFAULTS["runtimes"]
     runtimes: list[str] = DEFAULTS["runtimes"]
     return runtimes
+
+
+def _content(path: str) -> bytes:
+    """Read a regular file, at most one byte too much; a FIFO would block a kill for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(_MAX_BYTES + 1)
 
 
 class _Reader:
