@@ -110,7 +110,11 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
 
 def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> str:
     """The resolved folder in the container, or "" when the driver's own libraries serve."""
-    libraries = _libraries(rootfs, request.folder)
+    try:
+        libraries = _libraries(rootfs, request.folder)
+    except UnsafePathError as error:
+        changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
+        return ""
     if len(libraries) > 1:
         text = f"{request.folder}: more than one library: {', '.join(libraries)}: none used"
         changes.append(Change(text, warning=True))

@@ -117,7 +117,7 @@ def _start(namespaces: int) -> int:
     try:
         return process.clone3(namespaces)
     except OSError as error:
-        raise HookError(f"sandbox refused by the kernel: {error}") from error
+        raise HookError(f"sandbox refused by the kernel: {error.strerror}") from error
 
 
 def _wait(pid: int, reader: int, timeout: float) -> Result:
@@ -168,7 +168,8 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
         _limit(job.timeout)  # last: this Python may have more memory than it allows
         syscalls.execveat(job.program, job.argv, {})
     except BaseException as error:  # noqa: BLE001 - a copy of the parent must never return
-        os.write(2, f"sandbox: {error}\n".encode("utf-8", "replace"))
+        text = getattr(error, "strerror", None) or str(error)
+        os.write(writer, f"sandbox: {text}\n".encode("utf-8", "replace"))
     finally:
         os._exit(_NOT_STARTED)
 

@@ -1,0 +1,437 @@
+"""hooks.sandbox, seen from outside (/proc) and from inside (programs that try to get out).
+
+The programs are static ones given to update-ldcache as the host's ldconfig.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hooks import sandbox, seccomp
+from ocishim.linux import const, process
+from tests import libs
+from tests.hookcall import Call, Done, call
+from tests.isolated import isolated
+from tests.trees import make_tree, names
+
+pytestmark = pytest.mark.root
+
+SLEEPS = "#include <unistd.h>\nint main(void) { for (;;) pause(); }"
+CLOSES = """#include <unistd.h>
+int main(void) { close(0); close(1); close(2); for (;;) pause(); }"""
+FAILS = """#include <stdio.h>
+int main(void) { puts("some words"); fflush(stdout); fputs("the last words\\n\\n", stderr); return 3; }"""
+FLOODS = """#include <stdio.h>
+int main(void) { for (int i = 0; i < 200000; i++) puts("a line of fifty characters, again and again....");
+  puts("the end"); return 1; }"""
+ABORTS = "#include <stdlib.h>\nint main(void) { abort(); }"
+
+# Runs its arguments where pivot_root(2) gives EINVAL.
+DENIES_PIVOT_ROOT = """#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  struct sock_filter code[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pivot_root, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 22),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog filter = {4, code};
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) ? 126 : execv(argv[1], argv + 1);
+}"""
+
+# Writes "what: errno" for each attempt to /report; 0 where it succeeded.
+PROBES = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TRY(name, call) do { errno = 0; long r = (long)(call); \
+  fprintf(report, "%s: %d\n", name, r == -1 ? errno : 0); fflush(report); } while (0)
+extern char **environ;
+int main(int argc, char **argv) {
+  int fds = 0;
+  for (int fd = 0; fd < 1024; fd++) fds += fcntl(fd, F_GETFD) != -1;
+  FILE *report = fopen("/report", "w");
+  char *none[] = {0};
+  fprintf(report, "pid: %d\nuid: %d\nenvironment: %d\ndescriptors: %d\nargv0: %s\n",
+          getpid(), getuid(), environ[0] != 0, fds, argv[0]);
+  char c; fprintf(report, "stdin: %d\n", (int)read(0, &c, 1));
+  TRY("write a file", creat("/written", 0644));
+  TRY("write a file of others", open("/others/file", O_WRONLY));
+  TRY("give a file away", chown("/report", 1, 1));
+  TRY("open a device", open("/device", O_RDONLY));
+  TRY("make a device", mknod("/new", S_IFCHR | 0600, makedev(1, 3)));
+  TRY("run a file", execve("/program", none, none));
+  TRY("run a file, the other way", syscall(SYS_execveat, AT_FDCWD, "/program", none, none, 0));
+  TRY("map a file as code",
+      mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, open("/program", O_RDONLY), 0));
+  TRY("start a process", fork());
+  TRY("trace a process", ptrace(PTRACE_ATTACH, 1, 0, 0));
+  TRY("signal the parent", kill(getppid() ? getppid() : 2, 9));
+  TRY("reach the network", socket(AF_INET, SOCK_STREAM, 0));
+  TRY("reach a local socket", socket(AF_UNIX, SOCK_STREAM, 0));
+  TRY("share memory", shmget(1, 4096, IPC_CREAT | 0600));
+  TRY("mount", mount("none", "/", "tmpfs", 0, 0));
+  TRY("leave the root", chroot("/"));
+  TRY("make a user namespace", unshare(CLONE_NEWUSER));
+  TRY("open by handle", syscall(SYS_open_by_handle_at, -1, 0, 0));
+  TRY("load a kernel program", syscall(SYS_bpf, 0, 0, 0));
+  TRY("see processes", open("/proc/1", O_RDONLY));
+  TRY("go up", chdir("/../../../../../../..") || access("/report", F_OK));
+  TRY("raise a limit", setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 1024}));
+  TRY("make a large file", ftruncate(fileno(report), 65 << 20));
+  int descriptors = 0;
+  while (open("/report", O_RDONLY) != -1) descriptors++;
+  fprintf(report, "files open at once: %d\n", descriptors);
+  int chunks = 0;
+  while (malloc(1 << 20)) chunks++;
+  fprintf(report, "memory: %d\n", chunks);
+  fprintf(report, "sync: %d\n", fsync(fileno(report)));
+  fclose(report);
+  return 0;
+}
+"""
+
+
+def run(root: Path, source: str, *, limit: float = 30) -> Done:
+    root.mkdir(exist_ok=True)
+    program = str(libs.static_program(source))
+    return call(root, "update-ldcache", "--ldconfig-path", program, limit=limit)
+
+
+@pytest.fixture
+def sleeping(tmp_path: Path) -> Iterator[tuple[Call, Path]]:
+    """A hook whose ldconfig sleeps, and that process in /proc."""
+    root = tmp_path / "root"
+    root.mkdir()
+    with open(root / "leak", "w") as leak:
+        os.set_inheritable(leak.fileno(), True)  # as runc 1.1 leaks its descriptors
+        program = str(libs.static_program(SLEEPS))
+        hook = Call(root, "update-ldcache", "--folder", "/opt", "--ldconfig-path", program)
+    child = _child_of(hook)
+    yield hook, child
+    os.kill(hook.pid, signal.SIGKILL)
+    with pytest.raises(AssertionError):
+        assert hook.wait().status >= 0
+
+
+def _child_of(hook: Call) -> Path:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        for pid in hook.children():
+            child = Path(f"/proc/{pid}")
+            if (child / "cmdline").read_bytes().startswith(b"ldconfig\0"):
+                return child
+        time.sleep(0.01)
+    raise AssertionError("ldconfig did not start")
+
+
+# from outside
+
+
+def status_of(child: Path) -> dict[str, str]:
+    lines = (child / "status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def test_privileges(sleeping: tuple[Call, Path]) -> None:
+    status = status_of(sleeping[1])
+    kept = f"{1 << const.CAP_DAC_OVERRIDE:016x}"
+    found = {key: status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+    assert found == {
+        "CapInh": f"{0:016x}",
+        "CapPrm": kept,
+        "CapEff": kept,
+        "CapBnd": kept,
+        "CapAmb": f"{0:016x}",
+    }
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Umask"]) == ("1", "2", "0022")
+
+
+def test_namespaces(sleeping: tuple[Call, Path]) -> None:
+    child = sleeping[1]
+    for name in ("mnt", "pid"):
+        assert os.readlink(child / f"ns/{name}") != os.readlink(f"/proc/self/ns/{name}")
+    assert status_of(child)["NSpid"].split()[1:] == ["1"]
+
+
+def test_the_rootfs_is_the_only_tree(sleeping: tuple[Call, Path], tmp_path: Path) -> None:
+    lines = (sleeping[1] / "mountinfo").read_text().splitlines()
+    assert [line.split()[4] for line in lines] == ["/"]
+    assert lines[0].split()[3].endswith("/root")
+    assert {"nosuid", "nodev", "noexec"} <= set(lines[0].split()[5].split(","))
+    assert os.path.samefile(sleeping[1] / "root", tmp_path / "root")
+    assert os.path.samefile(sleeping[1] / "cwd", tmp_path / "root")
+
+
+def test_limits(sleeping: tuple[Call, Path]) -> None:
+    lines = (sleeping[1] / "limits").read_text().splitlines()[1:]
+    limits = {line[:25].strip(): line[26:].split()[:2] for line in lines}
+    expected = {
+        "Max cpu time": 11,
+        "Max file size": 64 << 20,
+        "Max data size": 48 << 20,
+        "Max core file size": 0,
+        "Max open files": 64,
+        "Max address space": 16 << 30,
+    }
+    assert {name: limits[name] for name in expected} == {
+        name: [str(value)] * 2 for name, value in expected.items()
+    }
+
+
+def test_what_it_is_started_with(sleeping: tuple[Call, Path]) -> None:
+    child = sleeping[1]
+    arguments = (child / "cmdline").read_bytes().split(b"\0")
+    assert arguments[:6] == [b"ldconfig", b"-i", b"-f", b"/", b"-C", b"/etc/ld.so.cache"]
+    assert arguments[6] == b"/opt"
+    assert (child / "environ").read_bytes() == b""
+    assert sorted(os.listdir(child / "fd")) == ["0", "1", "2"]
+    assert os.readlink(child / "fd/0") == "/dev/null"
+    assert os.readlink(child / "exe").startswith("/memfd:")
+
+
+def test_the_program_cannot_be_written(sleeping: tuple[Call, Path]) -> None:
+    before = libs.static_program(SLEEPS).read_bytes()
+    with pytest.raises(OSError, match=r"Text file busy|not permitted"):
+        os.open(sleeping[1] / "exe", os.O_WRONLY)
+    assert libs.static_program(SLEEPS).read_bytes() == before
+
+
+def test_it_dies_with_the_hook(tmp_path: Path) -> None:
+    program = str(libs.static_program(SLEEPS))
+    hook = Call(tmp_path, "update-ldcache", "--ldconfig-path", program)
+    child = _child_of(hook)
+    os.kill(hook.pid, signal.SIGKILL)
+    hook.wait()
+    end = time.monotonic() + 5
+    while child.exists() and status_of(child)["State"][0] != "Z":
+        assert time.monotonic() < end, "still there"
+        time.sleep(0.01)
+
+
+# from inside
+
+
+def test_what_it_can_do(tmp_path: Path) -> None:
+    root = make_tree(
+        tmp_path / "root",
+        "dir others",
+        "file others/file text",
+        "char device 1 5",
+        "file program #!",
+    )
+    os.chmod(root / "program", 0o755)
+    os.chown(root / "others/file", 1000, 1000)
+    os.chmod(root / "others/file", 0o400)
+    assert run(root, PROBES).status == 0
+    with open(root / "report") as file:
+        report = dict(line.split(": ") for line in file.read().replace("\0", "").splitlines())
+    memory = int(report.pop("memory"))
+    assert 30 <= memory <= 48
+    assert report == {
+        "pid": "1",
+        "uid": "0",
+        "environment": "0",
+        "descriptors": "3",
+        "argv0": "ldconfig",
+        "stdin": "0",
+        "write a file": "0",
+        "write a file of others": "0",
+        "give a file away": "1",
+        "open a device": "13",
+        "make a device": "1",
+        "run a file": "1",
+        "run a file, the other way": "13",
+        "map a file as code": "1",
+        "start a process": "1",
+        "trace a process": "1",
+        "signal the parent": "3",
+        "reach the network": "1",
+        "reach a local socket": "1",
+        "share memory": "1",
+        "mount": "1",
+        "leave the root": "1",
+        "make a user namespace": "1",
+        "open by handle": "1",
+        "load a kernel program": "1",
+        "see processes": "2",
+        "go up": "0",
+        "raise a limit": "1",
+        "make a large file": "27",
+        "files open at once": str(64 - 4 - 3),
+        "sync": "0",
+    }
+
+
+@isolated
+def test_mounts_below_the_root_are_kept_and_tamed(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "root", "dir opt")
+    subprocess.run(["mount", "-t", "tmpfs", "none", root / "opt"], check=True)
+    libs.put(libs.library("liba.so.1"), root / "opt/liba.so.1.0")
+    program = str(libs.static_program(SLEEPS))
+    hook = Call(root, "update-ldcache", "--ldconfig-path", program)
+    lines = (_child_of(hook) / "mountinfo").read_text().splitlines()
+    assert [line.split()[4] for line in lines] == ["/", "/opt"]
+    assert all({"nosuid", "nodev", "noexec"} <= set(x.split()[5].split(",")) for x in lines)
+    os.kill(hook.pid, signal.SIGKILL)
+    hook.wait()
+    assert call(root, "update-ldcache", "--folder", "/opt").status == 0
+    assert os.readlink(root / "opt/liba.so.1") == "liba.so.1.0"
+    assert Path("/proc/self/mountinfo").read_text().count(f" {root}/opt ") == 1
+
+
+# how it ends
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        pytest.param(FAILS, "ldconfig: exit status 3: the last words", id="fails"),
+        pytest.param(FLOODS, "ldconfig: exit status 1: the end", id="floods"),
+        pytest.param(ABORTS, "ldconfig: killed by signal ", id="aborts"),
+    ],
+)
+def test_failures_are_told(tmp_path: Path, source: str, message: str) -> None:
+    done = run(tmp_path / "root", source)
+    assert done.status == 1
+    assert done.stderr.startswith(
+        f"pyshim-hook: createContainer hook update-ldcache failed: {message}"
+    )
+
+
+@pytest.mark.parametrize("source", [SLEEPS, CLOSES], ids=["sleeps", "closes its output and sleeps"])
+def test_a_deadline(tmp_path: Path, source: str) -> None:
+    program = str(libs.static_program(source))
+    args = ("chain", "--timeout", "1", "update-ldcache", "--ldconfig-path", program)
+    done = call(tmp_path, *args, limit=10)
+    assert re.fullmatch(
+        r"pyshim-hook: createContainer hook update-ldcache failed: "
+        r"ldconfig: not done after 0\.8\d* s, killed\n",
+        done.stderr,
+    ), done
+    assert done.status == 1
+    assert 0.8 < done.seconds < 1.5
+    assert names(tmp_path) == ["etc", "etc/ld.so.conf"]
+
+
+def test_an_early_end_of_output_is_not_the_end(tmp_path: Path) -> None:
+    source = "#include <unistd.h>\nint main(void) { close(1); close(2); usleep(300000); return 7; }"
+    done = run(tmp_path / "root", source)
+    assert done.stderr.endswith(" failed: ldconfig: exit status 7\n")
+    assert done.seconds > 0.3
+
+
+def test_a_large_parent(tmp_path: Path) -> None:
+    """The limits of memory are for the program, not for a parent that has more."""
+    ballast = bytearray(200 << 20)
+    program = os.open(libs.static_program("int main(void) { return 5; }"), os.O_RDONLY)
+    root = os.open(tmp_path, os.O_PATH)
+    result = sandbox.run(sandbox.Job(root, program, ["x"], timeout=5))
+    os.close(root)
+    os.close(program)
+    assert (os.waitstatus_to_exitcode(result.status), len(ballast)) == (5, 200 << 20)
+
+
+def test_without_seccomp_there_are_namespaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "has_seccomp", lambda: False)
+    started: list[int] = []
+    clone3 = process.clone3
+
+    def recorded(flags: int) -> int:
+        started.append(flags)
+        return clone3(flags)
+
+    monkeypatch.setattr(process, "clone3", recorded)
+    source = """#include <sys/socket.h>
+
+    #include <netinet/in.h>
+    int main(void) { struct sockaddr_in a = {AF_INET, 0x5000, {0x0100007f}};
+      return connect(socket(AF_INET, SOCK_DGRAM, 0), (void *)&a, sizeof a) ? 4 : 0; }"""
+    program = os.open(libs.static_program(source), os.O_RDONLY)
+    root = os.open(tmp_path, os.O_PATH)
+    result = sandbox.run(sandbox.Job(root, program, ["x"], timeout=5))
+    os.close(root)
+    os.close(program)
+    assert started == [const.CLONE_NEWPID | const.CLONE_NEWIPC | const.CLONE_NEWNET]
+    # The loopback interface of a new network namespace is down: no route even to 127.0.0.1.
+    assert os.waitstatus_to_exitcode(result.status) == 4
+
+
+def test_a_refusing_kernel_is_an_error(tmp_path: Path) -> None:
+    """Without CAP_SYS_ADMIN no sandbox can be made; nothing runs with less."""
+    under = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+    done = call(tmp_path, "update-ldcache", under=under)
+    assert done.status == 1
+    assert "failed: sandbox refused by the kernel: clone3(CLONE_NEWPID)" in done.stderr
+
+
+# elsewhere
+
+
+def test_in_a_user_namespace(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "root", "dir opt")
+    libs.put(libs.library("liba.so.1"), root / "opt/liba.so.1.0")
+    under = ("unshare", "--user", "--map-root-user", "--mount")
+    done = call(root, "update-ldcache", "--folder", "/opt", under=under)
+    assert (done.status, done.stderr) == (0, ""), done
+    assert (root / "etc/ld.so.cache").is_file()
+
+
+@isolated
+def test_when_the_root_cannot_be_pivoted_from(tmp_path: Path) -> None:
+    """As on an initramfs: pivot_root(2) says EINVAL, here by a filter."""
+    root = make_tree(tmp_path / "root", "dir opt")
+    libs.put(libs.library("liba.so.1"), root / "opt/liba.so.1.0")
+    under = (str(libs.static_program(DENIES_PIVOT_ROOT)),)
+    done = call(root, "update-ldcache", "--folder", "/opt", under=under)
+    assert (done.status, done.stderr) == (0, ""), done
+    assert (root / "etc/ld.so.cache").is_file()
+    program = str(libs.static_program(SLEEPS))
+    hook = Call(root, "update-ldcache", "--ldconfig-path", program, under=under)
+    assert os.path.samefile(_child_of(hook) / "root", root)
+    os.kill(hook.pid, signal.SIGKILL)
+    hook.wait()
+
+
+def test_seccomp_tables_are_right() -> None:
+    """The numbers of this machine, as its own headers have them."""
+    listed = "".join(f"int pyshim_{name} = SYS_{name};\n" for name in _this_machines())
+    source = f"#include <sys/syscall.h>\n#include <stdio.h>\n{listed}\nint main(void) {{\n"
+    source += "".join(f'printf("{name} %d\\n", pyshim_{name});\n' for name in _this_machines())
+    output = subprocess.run([libs.static_program(source + "}")], capture_output=True, check=False)
+    found = dict(line.split() for line in output.stdout.decode().splitlines())
+    assert found == {name: str(number) for name, number in _this_machines().items()}
+
+
+def _this_machines() -> dict[str, int]:
+    column = ("x86_64", "aarch64").index(os.uname().machine)
+    table = {**seccomp.DENIED, **seccomp.WITHOUT_EFFECT}
+    return {name: row[column] for name, row in table.items() if row[column] >= 0}
