@@ -84,7 +84,8 @@ def plan(
         members = {key: hook[key] for key in ("path", "args", "env", "timeout") if key in hook}
         changes.append(oci.AddHook(hook["hookName"], members))
     if "intelRdt" in edits:
-        changes.append(oci.SetIntelRdt(edits["intelRdt"]))
+        # Go leaves empty members out when it writes.
+        changes.append(oci.SetIntelRdt({k: v for k, v in edits["intelRdt"].items() if v}))
     # 0 is skipped: the reference cannot tell it from "not set".
     changes += [oci.AddGid(gid) for gid in edits.get("additionalGids", ()) if gid]
     return changes
