@@ -61,9 +61,13 @@ class Engine:
         """Run the shell `script` in a copy of the rootfs `tree`, asking for `device`."""
         raise NotImplementedError
 
-    def failure(self, message: str) -> str:
-        """Return what the engine's user reads on stderr when pyshim says `message`."""
+    def wording(self, message: str) -> str:
+        """Return the line the engine's user reads when the runtime's error is `message`."""
         raise NotImplementedError
+
+    def told(self, result: Result) -> str:
+        """Return the line that tells a user of a failure."""
+        return result.stderr.partition("\n")[0]
 
     def copy(self, tree: Path) -> Path:
         """Return a fresh copy of `tree`: hooks write to the rootfs."""
@@ -130,8 +134,8 @@ address = "{self.folder}/sock"
             "--rootfs", str(self.copy(tree)), container, "/bin/sh", "-c", script,
         ))
 
-    def failure(self, message: str) -> str:
-        return f"ctr: failed to create shim task: OCI runtime create failed: {message}: unknown\n"
+    def wording(self, message: str) -> str:
+        return f"ctr: failed to create shim task: OCI runtime create failed: {message}: unknown"
 
 
 class Docker(Engine):
@@ -191,11 +195,15 @@ class Docker(Engine):
             archive.seek(0)
             self.client("docker", "import", "-", tree.name, stdin=archive)
 
-    def failure(self, message: str) -> str:
+    def wording(self, message: str) -> str:
         return (
             "docker: Error response from daemon: failed to create shim task: "
-            f"OCI runtime create failed: {message}: unknown.\n"
+            f"OCI runtime create failed: {message}: unknown"
         )
+
+    def told(self, result: Result) -> str:
+        # Clients before version 28 end the sentence with a full stop.
+        return super().told(result).removesuffix(".")
 
 
 class Podman(Engine):
@@ -232,8 +240,8 @@ class Podman(Engine):
             "--rootfs", str(self.copy(tree)), "/bin/sh", "-c", script,
         )
 
-    def failure(self, message: str) -> str:
-        return f"Error: OCI runtime error: {self.program}: {message}\n"
+    def wording(self, message: str) -> str:
+        return f"Error: OCI runtime error: {self.program}: {message}"
 
 
 def _hierarchies() -> list[Path]:
