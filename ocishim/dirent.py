@@ -84,6 +84,7 @@ def put_content(parent: int, name: str, data: bytes, mode: int) -> None:
     except OSError as error:
         if error.errno not in _NO_TMPFILE:
             raise
+        _refuse_directory(parent, name)
         fd = _open_named(parent, temporary(name))
         try:
             _fill(fd, data, mode)
@@ -128,7 +129,7 @@ def _put(parent: int, name: str, create: Callable[[str], None]) -> None:
             pass
         else:
             return
-        refuse_directory(parent, name)
+        _refuse_directory(parent, name)
         try:
             create(temporary(name))
         except FileExistsError:
@@ -145,7 +146,7 @@ def _put(parent: int, name: str, create: Callable[[str], None]) -> None:
     raise OSError(errno.EBUSY, f"{name!r} changes faster than it can be replaced")
 
 
-def refuse_directory(parent: int, name: str) -> None:
+def _refuse_directory(parent: int, name: str) -> None:
     """OSError(EISDIR) when `name` is a directory: `ln -f` does not replace those either."""
     try:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -262,7 +262,6 @@ class Rootfs:
         try:
             if dirent.has_content(parent, name, data, mode):
                 return False
-            dirent.refuse_directory(parent, name)
             dirent.put_content(parent, name, data, mode)
         finally:
             os.close(parent)

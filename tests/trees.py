@@ -26,7 +26,7 @@ HOSTILE = (
     "symlink out {outside}",
     "symlink out-file {outside}/file",
     "symlink magic-cwd /proc/self/cwd",
-    "symlink magic-root /proc/1/root",
+    "symlink magic-root /proc/self/root",
     "symlink magic-fd /proc/self/fd/0",
     "symlink dangling /nowhere",
     "symlink loop loop",
