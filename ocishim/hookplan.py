@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ocishim import executor, knownhooks, readonly
-from ocishim.errors import ConfigError, DocumentError, HookError
+from ocishim.errors import DocumentError, HookError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ _RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 class HookPlan:
     """executor: who runs createContainer hooks. taken: those pyshim is to run itself, in order.
 
+    layer: True when they write to a private layer over the rootfs.
     sentences: what was decided, for people. warnings: what the operator should know even when
     nothing fails.
     """
 
-    __slots__ = ("executor", "sentences", "taken", "warnings")
+    __slots__ = ("executor", "layer", "sentences", "taken", "warnings")
 
     def __init__(self) -> None:
         self.executor = executor.RUNTIME
+        self.layer = False
         self.taken: list[dict[str, Any]] = []
         self.sentences: list[str] = []
         self.warnings: list[str] = []
@@ -111,7 +113,7 @@ class Planner:
         """Edit the hooks of `spec`, which are hardened already.
 
         injected: programs of the hooks that were just injected; these must exist.
-        Raises HookError and ConfigError before anything has run.
+        Raises HookError before anything has run.
         """
         plan = HookPlan()
         hooks = lists(spec).get("createContainer", [])
@@ -127,8 +129,12 @@ class Planner:
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
     ) -> list[dict[str, Any]]:
         reason = self._readonly_reason(spec)
-        writing = [hook for hook in hooks if _writes(hook)]
-        if not reason or not writing:
+        if reason and self.config.readonly_rootfs == "overlay":
+            if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
+                plan.layer = True
+                plan.sentences.append(f"hooks write to a layer over the rootfs: {reason}")
+            return hooks
+        if not reason or not any(_writes(hook) for hook in hooks):
             return hooks
         kept: list[dict[str, Any]] = []
         skipped: list[str] = []
@@ -154,11 +160,6 @@ class Planner:
             if self.config.readonly_rootfs == "when-writable":
                 return ""
             reason = "root.readonly is true in config.json"
-        if reason and self.config.readonly_rootfs == "overlay":
-            raise ConfigError(
-                f'hooks.readonly_rootfs = "overlay" is not supported yet, and {reason}',
-                hint=f'set it to "skip" or "when-writable" in {self.config.path}',
-            )
         return reason
 
     def _other_setting(self, spec: dict[str, Any]) -> str:

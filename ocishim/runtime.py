@@ -6,7 +6,7 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
-from ocishim import hookplan, jsonio, knownhooks, lowlevel, requests
+from ocishim import hookplan, jsonio, knownhooks, lowlevel, readonly, requests
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
 
@@ -136,6 +136,10 @@ def create(
             log.write("debug", sentence)
     for warning in made.warnings:
         log.write("warning", warning)
+    if made.hooks.layer:
+        from ocishim import layer  # noqa: PLC0415 - only over a read-only rootfs
+
+        layer.enter(readonly.rootfs_path(made.spec, bundle.path), made.spec)
     if made.hooks.taken:
         from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves hooks to us
 
