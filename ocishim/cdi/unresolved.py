@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ocishim.cdi.registry import Registry
 
 # Engines copy the message into events and API objects; Kubernetes cuts an event at 1,024 bytes.
-_SENTENCE_BYTES = 900
-_REASONS_BYTES = 450
+_SENTENCE_BYTES = 800
+_REASONS_BYTES = 400
+_DIRS_BYTES = 250
 _SHOWN = 3
 
 
@@ -52,7 +53,8 @@ def looked_in(registry: Registry) -> str:
     unseen = registry.spec_dirs[len(dirs) :]
     if unseen:
         dirs.append(f"and so not in {', '.join(unseen)}")
-    return "looked in " + _one_line(", ".join(dirs) or "no spec dir: none is configured")
+    text = _one_line(", ".join(dirs)) or "no spec dir: none is configured"
+    return "looked in " + _cut(text, _DIRS_BYTES)
 
 
 def rejection(path: str, fault: Error) -> str:
@@ -89,10 +91,11 @@ class _Reasons:
             self._group(name, "unqualified")
         else:
             kind, _, device = name.partition("=")
-            for path, _fault in self._suspects(kind):
-                self._group(name, "rejected", path, kind)
-            if not self._suspects(kind):
+            suspects = self._suspects(kind)
+            if all(fault[1] == "io" for _path, fault in suspects):
                 self._group(device, "device", kind)
+            for path, _fault in suspects:
+                self._group(name, "rejected", path, kind)
 
     def text(self) -> str:
         """The reasons, as many as there is room for."""
@@ -109,6 +112,10 @@ class _Reasons:
         """The next step."""
         if self.blamed:
             return f"run 'pyshimctl cdi validate {_cut(_one_line(self.blamed[0]), 100)}'"
+        if any(key[0] == "conflict" for key in self.groups):
+            return "remove one of the two files"
+        if not self.kinds:
+            return "generate the vendor's spec, or check cdi.spec_dirs"
         return "run 'pyshimctl cdi list'"
 
     def _group(self, member: str, *key: str) -> None:
@@ -145,15 +152,16 @@ class _Reasons:
         elif classes:
             text = f"{vendor} has no class {class_}, it has {_some(_near(class_, classes))}"
         elif self.kinds:
-            text = f"no spec is of vendor {vendor}, there are {_some(_near(kind, self.kinds))}"
+            text = f"no spec is of vendor {vendor}, kinds are {_some(_near(kind, self.kinds))}"
         else:
             text = "no spec defines any device"
         nearest = self._nearest(kind, members[0])
-        return f"{text}; nearest: {_some(nearest)}" if nearest else text
+        return f"{text}, nearest {_some(nearest)}" if nearest else text
 
     def _nearest(self, kind: str, device: str) -> list[str]:
         """Devices somebody may have meant: of that kind, or of that name under other kinds."""
-        same_name = [d for d in self.devices if d.partition("=")[2] == device]
+        # A UUID under another kind is worth a word, a "0" or an "all" is not.
+        same_name = [d for d in self.devices if len(device) > 5 and d.endswith("=" + device)]
         start = bisect.bisect_left(self.devices, kind + "=")
         end = bisect.bisect_left(self.devices, kind + ">")
         near = _near(f"{kind}={device}", self.devices[start:end])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import marshal
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -108,8 +110,6 @@ def test_an_entry_of_another_version_is_not_unmarshalled(
 
 
 def test_the_mark_names_the_marshal_format() -> None:
-    import marshal
-
     assert str(marshal.version).encode() in cache_module.MARK.split()
 
 
@@ -146,9 +146,7 @@ def test_any_bytes_behind_the_mark_give_nothing(
 
 plain: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
-    lambda inner: (
-        st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner)
-    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
     max_leaves=20,
 )
 
@@ -218,8 +216,6 @@ def test_an_entry_that_is_no_file_is_not_opened_for_long(
 
 
 def _bind(path: str) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
 

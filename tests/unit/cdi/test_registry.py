@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.specdirs import SpecDirs, spec
 
 from ocishim.cache import Cache
 from ocishim.cdi import registry
 from ocishim.errors import UnresolvedDeviceError
+from tests.specdirs import SpecDirs, spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,10 @@ def test_a_device_comes_with_its_file_version_and_edits(dirs: SpecDirs, load: Lo
 
 def test_order_and_repeats_are_those_of_the_request(dirs: SpecDirs, load: Load) -> None:
     dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", "1"))
-    dirs.write("run/b.json", '{"cdiVersion":"0.6.0","kind":"b.c/d","devices":[{"name":"x","containerEdits":{"env":["A=b"]}}]}')
+    dirs.write(
+        "run/b.json",
+        '{"cdiVersion":"0.6.0","kind":"b.c/d","devices":[{"name":"x","containerEdits":{"env":["A=b"]}}]}',
+    )
     names = ["acme.com/gpu=1", "b.c/d=x", GPU0, "acme.com/gpu=1"]
     assert [found.name for found in load().resolve(names)] == names
     assert load().resolve([]) == []
@@ -197,9 +200,7 @@ def test_a_missing_dir_is_passed_over(dirs: SpecDirs, load: Load) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["file", "fifo", "loop"])
-def test_a_dir_that_cannot_be_read_ends_the_scan(
-    dirs: SpecDirs, load: Load, obstacle: str
-) -> None:
+def test_a_dir_that_cannot_be_read_ends_the_scan(dirs: SpecDirs, load: Load, obstacle: str) -> None:
     dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
     dirs.write("run/b.yaml", spec("acme.com/gpu", "1"))
     path = dirs.root / "obstacle"

@@ -1,0 +1,257 @@
+"""The message for a device that cannot be resolved: the whole of it, for each cause."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocishim.cache import Cache
+from ocishim.cdi import registry, unresolved
+from ocishim.errors import UnresolvedDeviceError
+from tests.specdirs import SpecDirs, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LIST = "run 'pyshimctl cdi list'"
+VALIDATE = "run 'pyshimctl cdi validate @/etc/acme.yaml'"
+BOTH = "looked in @/etc (1 file), @/run (1 file)"
+
+
+@pytest.fixture(name="dirs")
+def _dirs(tmp_path: Path) -> SpecDirs:
+    return SpecDirs(tmp_path)
+
+
+@pytest.fixture(name="fails", params=["no cache", "warm"])
+def _fails(request: pytest.FixtureRequest, dirs: SpecDirs) -> Callable[..., tuple[str, str]]:
+    def fails(*names: str, spec_dirs: list[str] | None = None) -> tuple[str, str]:
+        paths = spec_dirs or dirs.paths
+        cache = Cache(str(dirs.root / "cache")) if request.param == "warm" else None
+        registry.load(paths, cache)
+        with pytest.raises(UnresolvedDeviceError) as caught:
+            registry.load(paths, cache).resolve(list(names))
+        root = str(dirs.root)
+        return caught.value.message.replace(root, "@"), caught.value.hint.replace(root, "@")
+
+    return fails
+
+
+def two_vendors(dirs: SpecDirs) -> None:
+    dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0", "1", "all"))
+    dirs.write("run/b.yaml", spec("nvidia.com/gpu", "0", "GPU-1d1d3726"))
+
+
+@pytest.mark.parametrize(
+    ("names", "reasons"),
+    [
+        pytest.param(
+            ["acme.com/gpu=7"],
+            "acme.com/gpu has no device 7, nearest acme.com/gpu=0, acme.com/gpu=1, acme.com/gpu=all",
+            id="no such device",
+        ),
+        pytest.param(
+            ["acme.com/gpu=7", "acme.com/gpu=0", "acme.com/gpu=8"],
+            "acme.com/gpu has no device 7, 8, "
+            "nearest acme.com/gpu=0, acme.com/gpu=1, acme.com/gpu=all",
+            id="two of one kind",
+        ),
+        pytest.param(
+            ["acme.com/nic=eth0"], "acme.com has no class nic, it has gpu", id="wrong class"
+        ),
+        pytest.param(
+            ["acne.com/gpu=9"],
+            "no spec is of vendor acne.com, kinds are acme.com/gpu, nvidia.com/gpu",
+            id="wrong vendor",
+        ),
+        pytest.param(
+            ["k8s.nvidia.com/gpu=GPU-1d1d3726"],
+            "no spec is of vendor k8s.nvidia.com, kinds are acme.com/gpu, nvidia.com/gpu, "
+            "nearest nvidia.com/gpu=GPU-1d1d3726",
+            id="the device under another kind",
+        ),
+        pytest.param(
+            ["gpu0", "a b"],
+            '"gpu0", "a b" is not of the form vendor/class=name',
+            id="not qualified",
+        ),
+    ],
+)
+def test_not_defined(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], names: list[str], reasons: str
+) -> None:
+    two_vendors(dirs)
+    missing = ", ".join(name for name in names if name != "acme.com/gpu=0")
+    message, hint = fails(*names)
+    assert message == f"unresolvable CDI devices {missing}: {reasons}; {BOTH}"
+    assert hint == LIST
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        pytest.param("cdiVersion", "bad: 1\ncdiVersion", "unknown field 'bad' (cdiVersion 0.6.0)", id="unknown field"),
+        pytest.param("0.6.0", "1.7.0", "invalid version \"1.7.0\" in 'cdiVersion'", id="version"),
+        pytest.param(
+            "D=0",
+            "D",
+            'failed add device "0": invalid device "0": invalid container edits: '
+            "invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]' "
+            "(cdiVersion 0.6.0)",
+            id="reference's check",
+        ),
+        pytest.param("- D=0", "- [D]", "expected string, found array in 'devices[0].containerEdits.env[0]' (cdiVersion 0.6.0)", id="wrong type"),
+        pytest.param("- D=0", "- 'D", "line 8: found unexpected end of stream", id="no YAML"),
+    ],
+)  # fmt: skip
+def test_its_file_is_rejected(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], old: str, new: str, reason: str
+) -> None:
+    two_vendors(dirs)
+    dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0").replace(old, new))
+    message, hint = fails("acme.com/gpu=0")
+    assert message == (
+        "unresolvable CDI devices acme.com/gpu=0: @/etc/acme.yaml, which mentions acme.com/gpu, "
+        f"is rejected: {reason}; {BOTH}"
+    )
+    assert hint == VALIDATE
+
+
+def test_another_vendors_rejected_file_is_not_blamed(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]]
+) -> None:
+    two_vendors(dirs)
+    dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0") + "bad: 1\n")
+    message, hint = fails("nvidia.com/gpu=7")
+    assert "acme" not in message.replace("acme.yaml", "")
+    assert hint == LIST
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        pytest.param("/nonexistent", "a symlink to nowhere", id="dangling"),
+        pytest.param("x.yaml", "ELOOP", id="loop"),
+        pytest.param("/proc", "EISDIR", id="directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_suspect(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], target: str, why: str
+) -> None:
+    two_vendors(dirs)
+    (dirs.etc / "x.yaml").symlink_to(target)
+    message, hint = fails("acme.com/nic=0")
+    assert message == (
+        "unresolvable CDI devices acme.com/nic=0: acme.com has no class nic, it has gpu; "
+        f"@/etc/x.yaml cannot be read: {why}; looked in @/etc (2 files), @/run (1 file)"
+    )
+    assert hint == "run 'pyshimctl cdi validate @/etc/x.yaml'"
+
+
+def test_a_conflict_names_all_files(dirs: SpecDirs, fails: Callable[..., tuple[str, str]]) -> None:
+    two_vendors(dirs)
+    dirs.write("etc/acme2.yaml", spec("acme.com/gpu", "0"))
+    message, hint = fails("acme.com/gpu=0")
+    assert message == (
+        "unresolvable CDI devices acme.com/gpu=0: acme.com/gpu=0 is defined in both "
+        "@/etc/acme.yaml and @/etc/acme2.yaml, and so neither counts; "
+        "looked in @/etc (2 files), @/run (1 file)"
+    )
+    assert hint == "remove one of the two files"
+
+
+def test_several_causes_are_told_in_order_of_the_request(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]]
+) -> None:
+    two_vendors(dirs)
+    dirs.write("run/c.yaml", spec("broken.com/x", "0") + "bad: 1\n")
+    message, _hint = fails("z.com/f=1", "broken.com/x=0", "acme.com/gpu=2")
+    assert message == (
+        "unresolvable CDI devices z.com/f=1, broken.com/x=0, acme.com/gpu=2: "
+        "no spec is of vendor z.com, kinds are acme.com/gpu, nvidia.com/gpu; "
+        "@/run/c.yaml, which mentions broken.com/x, is rejected: "
+        "unknown field 'bad' (cdiVersion 0.6.0); "
+        "acme.com/gpu has no device 2, nearest acme.com/gpu=0, acme.com/gpu=1, acme.com/gpu=all; "
+        "looked in @/etc (1 file), @/run (2 files)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "looked"),
+    [
+        pytest.param(lambda _d: None, "@/etc (0 files), @/run (0 files)", id="no specs"),
+        pytest.param(lambda d: d.run.rmdir(), "@/etc (0 files), @/run (missing)", id="missing"),
+        pytest.param(
+            lambda d: (d.etc.rmdir(), d.etc.write_text("")),
+            "@/etc (unreadable: ENOTDIR), and so not in @/run",
+            id="unreadable",
+        ),
+    ],
+)
+def test_the_state_of_the_spec_dirs(
+    dirs: SpecDirs,
+    fails: Callable[..., tuple[str, str]],
+    change: Callable[[SpecDirs], object],
+    looked: str,
+) -> None:
+    change(dirs)
+    message, hint = fails("acme.com/gpu=0")
+    assert message == (
+        f"unresolvable CDI devices acme.com/gpu=0: no spec defines any device; looked in {looked}"
+    )
+    assert hint == "generate the vendor's spec, or check cdi.spec_dirs"
+
+
+def test_no_spec_dir_is_configured() -> None:
+    with pytest.raises(UnresolvedDeviceError) as caught:
+        registry.load([], None).resolve(["acme.com/gpu=0"])
+    assert caught.value.message == (
+        "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; "
+        "looked in no spec dir: none is configured"
+    )
+
+
+def test_hundreds_of_names_and_files_make_no_novel(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]]
+) -> None:
+    for number in range(40):
+        dirs.write(f"etc/{number}.yaml", spec(f"v{number}.com/{'long' * 20}", "0") + "bad: 1\n")
+    names = [f"v{number % 60}.com/{'long' * 20}=0" for number in range(500)]
+    message, _hint = fails(*names)
+    assert len(message.encode()) < 1500
+    shown = message.partition(" and ")[0].removeprefix("unresolvable CDI devices ").split(", ")
+    assert shown == names[: len(shown)]
+    assert f" and {500 - len(shown)} more: @/etc/0.yaml, which mentions v0.com/" in message
+    assert "; looked in @/etc (40 files), @/run (0 files)" in message
+
+
+def test_ten_thousand_candidates_are_no_reason_to_wait(dirs: SpecDirs) -> None:
+    many = [f"gpu-{number:05}" for number in range(10_000)]
+    dirs.write("etc/a.yaml", spec("acme.com/gpu", *many))
+    loaded = registry.load(dirs.paths, None)
+    message = unresolved.error(loaded, ["acme.com/gpu=gpu-0421x"]).message
+    assert "nearest acme.com/gpu=gpu-04" in message
+
+
+def test_one_line_whatever_the_paths_are(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]]
+) -> None:
+    two_vendors(dirs)
+    os.symlink("nowhere", dirs.etc / "two\nlines\x1b[31m.yaml")
+    message, hint = fails("acme.com/nic=0")
+    assert message.isprintable()
+    assert "@/etc/two\\nlines\\x1b[31m.yaml cannot be read" in message
+    assert hint.isprintable()
+
+
+@pytest.mark.parametrize("phrase", ["permission denied", "no such file or directory"])
+def test_no_words_by_which_engines_classify(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], phrase: str
+) -> None:
+    dirs.run.rmdir()
+    (dirs.etc / "x.yaml").symlink_to("/nonexistent")
+    message, hint = fails("acme.com/nic=0")
+    assert phrase not in (message + hint).lower()
