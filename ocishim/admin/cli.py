@@ -20,6 +20,7 @@ COMMANDS = {
     "configure": ("configure:command", "Make a container engine use pyshim."),
     "config": ("config_cmd:command", "Show, check or print pyshim's own configuration."),
     "explain": ("explain:command", "Tell what a create does with a bundle or container."),
+    "doctor": ("doctor:command", "Say what is wrong on this node, and the next step."),
     "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),
     "completion": ("completion:command", "Print the completion script of a shell."),
     "version": ("version:command", "Tell the versions of pyshim and what it works with."),

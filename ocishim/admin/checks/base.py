@@ -1,0 +1,121 @@
+"""What pyshim itself needs: kernel, configuration, low-level runtime, ldconfig."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ocishim.admin.finding import Finding
+from ocishim.admin.node import Node
+from ocishim.errors import ConfigError
+
+_FLOOR = (5, 6)
+_ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+
+
+def check(node: Node) -> Iterator[Finding]:
+    """Yield what keeps pyshim from working on `node`."""
+    yield from _kernel(node)
+    if node.config_error:
+        yield Finding(
+            "configuration",
+            "error",
+            "pyshim's configuration cannot be used",
+            evidence=node.config_error,
+            why="every create fails until it is mended; kill and delete still work",
+            next_step=f"edit {node.config.path} and run 'pyshimctl config check'",
+        )
+    yield from _runtime(node)
+    yield from _ldconfig(node)
+
+
+def _kernel(node: Node) -> Iterator[Finding]:
+    numbers = [int(part) for part in node.kernel.split("-")[0].split(".")[:2] if part.isdigit()]
+    if tuple(numbers) < _FLOOR:
+        yield Finding(
+            "kernel",
+            "error",
+            "the kernel is older than Linux 5.6",
+            evidence=f"uname says {node.kernel}",
+            why="hooks reach into images only through openat2, which it lacks",
+            next_step="boot a newer kernel",
+        )
+    systems = node.read("/proc/filesystems").split()
+    if systems and "overlay" not in systems and node.config.readonly_rootfs == "overlay":
+        yield Finding(
+            "overlayfs",
+            "error",
+            "the kernel has no overlay file system",
+            evidence="/proc/filesystems does not list overlay",
+            why='hooks.readonly_rootfs = "overlay" needs it',
+            next_step="modprobe overlay",
+        )
+
+
+def _runtime(node: Node) -> Iterator[Finding]:
+    try:
+        path, version = node.runtime()
+    except ConfigError as err:
+        yield Finding(
+            "runtime",
+            "error",
+            str(err.message),
+            evidence=f"'runtimes' of {node.config.path} is {node.config.runtimes}",
+            why="pyshim becomes the low-level runtime; without one nothing starts",
+            next_step="apt-get install runc, or name another in 'runtimes'",
+        )
+        return
+    told = f"{path} is {version.kind or 'unknown'} {version.text.splitlines()[0][:80]}".strip()
+    if version.kind == "runc" and version.number < (1, 3):
+        yield Finding(
+            "runtime-environment",
+            "info",
+            "runc before 1.3 starts hooks with the image's environment",
+            evidence=told,
+            why="pyshim gives every hook an environment of its own (CVE-2025-23266); "
+            "containers started past pyshim are not guarded",
+            next_step="use pyshim for all containers with CDI hooks, or runc 1.3 and newer",
+        )
+    if version.kind == "crun" and version.number < (1, 26):
+        yield Finding(
+            "runtime-readonly",
+            "info",
+            "crun before 1.26 makes a read-only root unwritable before hooks run",
+            evidence=told,
+            why="pyshim runs the hooks itself for such containers",
+            next_step="nothing to do, or crun 1.26 and newer",
+        )
+    if not version.kind:
+        yield Finding(
+            "runtime-unknown",
+            "warning",
+            "the low-level runtime does not tell a version pyshim knows",
+            evidence=told,
+            why="pyshim leaves createContainer hooks to it without knowing that it runs them",
+            next_step=f"set hooks.executor in {node.config.path} if it does not",
+        )
+
+
+def _ldconfig(node: Node) -> Iterator[Finding]:
+    for path in ("/sbin/ldconfig.real", "/sbin/ldconfig"):
+        if not node.host.is_program(path):
+            continue
+        with open(node.host.real(path), "rb") as file:
+            header = file.read(20)
+        machine = int.from_bytes(header[18:20], "little")
+        if header[:4] == b"\x7fELF" and machine == _ELF_MACHINES.get(os.uname().machine, machine):
+            return
+        yield _ldconfig_finding(f"{path} is no program for {os.uname().machine}")
+        return
+    yield _ldconfig_finding("neither /sbin/ldconfig nor /sbin/ldconfig.real is there")
+
+
+def _ldconfig_finding(evidence: str) -> Finding:
+    return Finding(
+        "ldconfig",
+        "error",
+        "the host has no usable ldconfig",
+        evidence=evidence,
+        why="update-ldcache runs the host's; without it no library is found by its name",
+        next_step="apt-get install --reinstall libc-bin",
+    )
