@@ -40,7 +40,10 @@ def has_link(parent: int, name: str, target: str) -> bool:
 
 def put_link(parent: int, name: str, target: str) -> None:
     """Make `name` a symbolic link to `target`, whatever but a directory is there."""
-    _put(parent, name, lambda where: os.symlink(target, where, dir_fd=parent))
+    _repeat(
+        name,
+        lambda: _placed(parent, name, lambda where: os.symlink(target, where, dir_fd=parent)),
+    )
 
 
 def has_content(parent: int, name: str, data: bytes, mode: int) -> bool:
@@ -78,26 +81,34 @@ def put_content(parent: int, name: str, data: bytes, mode: int) -> None:
     A file without a name is filled and then linked, so that a killed run leaves nothing; where
     the file system cannot do that, `.pyshim-NAME` is filled.
     """
-    flags = os.O_WRONLY | os.O_CLOEXEC
+    _repeat(name, lambda: _filled(parent, name, data, mode))
+
+
+def _filled(parent: int, name: str, data: bytes, mode: int) -> bool:
+    """One try of put_content: a file that lost its name cannot get another, so a new one each."""
     try:
-        fd = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=parent)
+        fd = os.open(".", os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600, dir_fd=parent)
     except OSError as error:
         if error.errno not in _NO_TMPFILE:
             raise
-        _refuse_directory(parent, name)
-        fd = _open_named(parent, temporary(name))
-        try:
-            _fill(fd, data, mode)
-            _rename(parent, name)
-        except BaseException:
-            _remove(parent, temporary(name))
-            raise
-        finally:
-            os.close(fd)
-        return
+        return _filled_by_name(parent, name, data, mode)
     try:
         _fill(fd, data, mode)
-        _put(parent, name, lambda where: _link(fd, parent, where))
+        return _placed(parent, name, lambda where: _link(fd, parent, where))
+    except FileNotFoundError:  # no /proc here
+        return _filled_by_name(parent, name, data, mode)
+    finally:
+        os.close(fd)
+
+
+def _filled_by_name(parent: int, name: str, data: bytes, mode: int) -> bool:
+    fd = _open_named(parent, temporary(name))
+    try:
+        _fill(fd, data, mode)
+        return _renamed(parent, name)
+    except BaseException:
+        _remove(parent, temporary(name))
+        raise
     finally:
         os.close(fd)
 
@@ -120,30 +131,33 @@ def _link(fd: int, parent: int, name: str) -> None:
     os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
 
-def _put(parent: int, name: str, create: Callable[[str], None]) -> None:
-    """Run `create(name)`; where something exists, create beside it and rename over it."""
+def _repeat(name: str, attempt: Callable[[], bool]) -> None:
+    """Try until it is done: hooks of other containers may be at work in the same volume."""
     for _ in range(_TRIES):
-        try:
-            create(name)
-        except FileExistsError:
-            pass
-        else:
+        if attempt():
             return
-        _refuse_directory(parent, name)
-        try:
-            create(temporary(name))
-        except FileExistsError:
-            _remove(parent, temporary(name))  # a killed run's
-            continue
-        try:
-            _rename(parent, name)
-        except FileNotFoundError:
-            continue  # a hook of another container on the same volume took it
-        except BaseException:
-            _remove(parent, temporary(name))
-            raise
-        return
     raise OSError(errno.EBUSY, f"{name!r} changes faster than it can be replaced")
+
+
+def _placed(parent: int, name: str, create: Callable[[str], None]) -> bool:
+    """Run `create(name)`; where something exists, create beside it and rename over it."""
+    try:
+        create(name)
+    except FileExistsError:
+        pass
+    else:
+        return True
+    _refuse_directory(parent, name)
+    try:
+        create(temporary(name))
+    except FileExistsError:
+        _remove(parent, temporary(name))  # a killed run's
+        return False
+    try:
+        return _renamed(parent, name)
+    except BaseException:
+        _remove(parent, temporary(name))
+        raise
 
 
 def _refuse_directory(parent: int, name: str) -> None:
@@ -156,8 +170,13 @@ def _refuse_directory(parent: int, name: str) -> None:
         raise OSError(errno.EISDIR, f"{name!r} is a directory")
 
 
-def _rename(parent: int, name: str) -> None:
-    os.rename(temporary(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+def _renamed(parent: int, name: str) -> bool:
+    """Whether the prepared name could be renamed; False when somebody took it."""
+    try:
+        os.rename(temporary(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove(parent: int, name: str) -> None:

@@ -279,6 +279,18 @@ def test_put_file_where_the_file_system_has_no_unnamed_files(
     assert names(tmp_path) == ["f"]
 
 
+@isolated
+def test_put_file_without_proc(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "root", "file old x")
+    fd = os.open(root, os.O_PATH)
+    mntns.pivot_into(mntns.bind(fd, fd))
+    with Rootfs.open_dir("/") as rootfs:
+        for path in ("new", "old"):
+            assert rootfs.put_file(path, b"data")
+            assert Path("/", path).read_bytes() == b"data"
+    assert sorted(os.listdir("/")) == ["new", "old"]
+
+
 @pytest.mark.parametrize("tmpfile", [True, False])
 def test_a_failed_write_leaves_the_old_file_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tmpfile: bool
