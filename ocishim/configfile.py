@@ -76,8 +76,9 @@ def runtimes_of_broken(path: str) -> list[str]:
     for line in lines:
         if line.startswith("["):
             break
-        if re.match(r"runtimes\s*=", line):
-            names = re.findall(r"\"([^\"]+)\"|'([^']+)'", line)
+        array = re.match(r"runtimes\s*=\s*\[((?:\s*(?:\"[^\"]*\"|'[^']*')\s*,?)*)", line)
+        if array:
+            names = re.findall(r"\"([^\"]+)\"|'([^']+)'", array[1])
             return [double or single for double, single in names] or DEFAULTS["runtimes"]
     runtimes: list[str] = DEFAULTS["runtimes"]
     return runtimes

@@ -74,12 +74,13 @@ def _lowlevel_regardless(launcher: str) -> str:
     from ocishim import config as settings  # noqa: PLC0415
 
     try:
-        return _find(settings.load(), launcher)
+        config = settings.load()
     except PyshimError:
         from ocishim import configfile  # noqa: PLC0415 - rare: a broken file
 
         runtimes = configfile.runtimes_of_broken(settings.path())
         return lowlevel.find(runtimes, settings.search_path(), launcher, settings.path())
+    return _find(config, launcher)
 
 
 def _find(config: Config, launcher: str) -> str:
