@@ -1,0 +1,189 @@
+"""Specs that no longer fit their host: what is found, in which words, and what is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim.cdi import stale
+from ocishim.cdi.registry import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SPEC = "/var/run/cdi/acme.yaml"
+RELOADED = "; likely its kernel module was loaded again: generate the spec again"
+UPGRADED = "; likely the driver was upgraded or removed: generate the spec again"
+
+
+def found(edits: dict[str, Any], common: dict[str, Any] | None = None, name: str = "0") -> Found:
+    return Found(f"acme.com/gpu={name}", SPEC, "0.6.0", common or {}, edits)
+
+
+def node(kind: int, major: int, minor: int) -> os.stat_result:
+    """A stat result of that kind and those numbers."""
+    values: list[Any] = [kind | 0o666, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    return os.stat_result(values, {"st_rdev": os.makedev(major, minor)})
+
+
+HOST: dict[str, os.stat_result | int] = {
+    "/dev/gpu0": node(stat.S_IFCHR, 195, 0),
+    "/dev/disk": node(stat.S_IFBLK, 8, 1),
+    "/dev/fifo": node(stat.S_IFIFO, 0, 0),
+    "/dev/link": node(stat.S_IFLNK, 0, 0),
+    "/usr/lib/libcuda.so": node(stat.S_IFREG, 0, 0),
+    "/secret": errno.EACCES,
+    "/loop": errno.ELOOP,
+}
+
+
+def host(path: str) -> os.stat_result:
+    answer = HOST.get(path, errno.ENOENT)
+    if isinstance(answer, int):
+        raise OSError(answer, os.strerror(answer), path)
+    return answer
+
+
+def messages(*devices: Found) -> list[str]:
+    return [finding.message for finding in stale.findings(devices, host, host)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "fact"),
+    [
+        pytest.param(
+            {"path": "/dev/gpu0", "type": "c", "major": 510},
+            "/dev/gpu0 is c 510:0 in the spec, c 195:0 on this host",
+            id="major",
+        ),
+        pytest.param(
+            {"path": "/dev/gpu0", "type": "c", "major": 195, "minor": 3},
+            "/dev/gpu0 is c 195:3 in the spec, c 195:0 on this host",
+            id="minor",
+        ),
+        pytest.param(
+            {"path": "/dev/gpu0", "major": 510},
+            "/dev/gpu0 is c 510:0 in the spec, c 195:0 on this host",
+            id="no type given",
+        ),
+        pytest.param(
+            {"path": "/dev/gpu0", "type": "b", "major": 195},
+            "/dev/gpu0 is b 195:0 in the spec, c 195:0 on this host",
+            id="type",
+        ),
+        pytest.param(
+            {"path": "/dev/x", "hostPath": "/dev/disk", "type": "b", "major": 8, "minor": 2},
+            "/dev/disk is b 8:2 in the spec, b 8:1 on this host",
+            id="host path",
+        ),
+    ],
+)
+def test_a_node_that_differs(spec: dict[str, Any], fact: str) -> None:
+    message = f"{SPEC} is stale: {fact}{RELOADED}"
+    assert messages(found({"deviceNodes": [spec]})) == [message]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"path": "/dev/gpu0", "type": "c", "major": 195, "minor": 0}, id="equal"),
+        pytest.param({"path": "/dev/gpu0", "type": "c", "major": 195}, id="equal, minor 0"),
+        pytest.param({"path": "/dev/gpu0", "type": "u", "major": 195}, id="u is c"),
+        pytest.param({"path": "/dev/gpu0"}, id="nothing given"),
+        pytest.param({"path": "/dev/gpu0", "minor": 7}, id="the reference ignores a lone minor"),
+        pytest.param({"path": "/dev/gpu0", "type": "p", "major": 7}, id="p has no numbers"),
+        pytest.param({"path": "/dev/none", "type": "c", "major": 7}, id="no node on the host"),
+        pytest.param({"path": "/dev/fifo", "type": "c", "major": 7}, id="host has a FIFO"),
+        pytest.param({"path": "/dev/link", "type": "c", "major": 7}, id="host has a symlink"),
+        pytest.param({"path": "/secret", "type": "c", "major": 7}, id="not to be seen"),
+    ],
+)
+def test_a_node_that_fits_or_that_the_reference_judges(spec: dict[str, Any]) -> None:
+    assert messages(found({"deviceNodes": [spec]})) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "is_gone"),
+    [
+        pytest.param({"hostPath": "/usr/lib/libcuda.so"}, False, id="there"),
+        pytest.param({"hostPath": "/usr/lib/libcuda.so.1"}, True, id="gone"),
+        pytest.param({"hostPath": "/loop"}, True, id="loop"),
+        pytest.param({"hostPath": "/secret"}, False, id="not to be seen"),
+        pytest.param({"hostPath": "/gone", "type": "bind"}, True, id="bind"),
+        pytest.param({"hostPath": "/gone", "type": "tmpfs"}, False, id="other type"),
+        pytest.param({"hostPath": "/gone", "type": "x", "options": ["rbind"]}, True, id="rbind"),
+        pytest.param({"hostPath": "tmpfs"}, False, id="no path"),
+    ],
+)
+def test_a_mount_whose_source_is_gone(mount: dict[str, Any], *, is_gone: bool) -> None:
+    message = f"{SPEC} is stale: mount source {mount['hostPath']} is gone{UPGRADED}"
+    edits = {"mounts": [{**mount, "containerPath": "/x"}]}
+    assert messages(found(edits)) == ([message] if is_gone else [])
+
+
+def test_one_finding_a_file_and_sort_however_many_facts() -> None:
+    common = {"mounts": [{"hostPath": f"/gone/{n}", "containerPath": "/x"} for n in range(26)]}
+    edits = {"deviceNodes": [{"path": "/dev/gpu0", "type": "c", "major": 7}]}
+    other = Found("b.c/d=x", "/etc/cdi/b.yaml", "0.6.0", common, {})
+    more = f" and 25 more of this sort{UPGRADED}"
+    assert messages(found(edits, common), found(edits, common, "1"), other) == [
+        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host{RELOADED}",
+        f"{SPEC} is stale: mount source /gone/0 is gone{more}",
+        f"/etc/cdi/b.yaml is stale: mount source /gone/0 is gone{more}",
+    ]
+
+
+def test_each_path_is_looked_at_once_a_request() -> None:
+    seen: list[str] = []
+
+    def counted(path: str) -> os.stat_result:
+        seen.append(path)
+        return host(path)
+
+    common = {"mounts": [{"hostPath": "/usr/lib/libcuda.so", "containerPath": "/x"}]}
+    device = found({"deviceNodes": [{"path": "/dev/gpu0", "major": 1}]}, common)
+    stale.findings([device, device, found({}, common, "1")], counted, counted)
+    assert seen == ["/usr/lib/libcuda.so", "/dev/gpu0"]
+
+
+def test_the_error_has_all_findings_and_the_way_out() -> None:
+    nodes = {"deviceNodes": [{"path": "/dev/gpu0", "type": "c", "major": 7}]}
+    mounts = {"mounts": [{"hostPath": "/gone", "containerPath": "/x"}]}
+    error = stale.error(stale.findings([found(nodes, mounts)], host, host))
+    assert error.message == (
+        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host{RELOADED}; "
+        f"{SPEC} is stale: mount source /gone is gone{UPGRADED}"
+    )
+    assert error.hint == 'or set cdi.stale = "warn"'
+
+
+def test_on_a_real_host(tmp_path: Path, dangle: Callable[[str], str]) -> None:
+    gone = dangle("libcuda.so")
+    edits = {
+        "deviceNodes": [
+            {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+            {"path": "/dev/zero", "type": "c", "major": 1, "minor": 3},
+        ],
+        "mounts": [
+            {"hostPath": str(tmp_path), "containerPath": "/x"},
+            {"hostPath": gone, "containerPath": "/y"},
+        ],
+    }
+    assert [finding.message for finding in stale.findings([found(edits)])] == [
+        f"{SPEC} is stale: /dev/zero is c 1:3 in the spec, c 1:5 on this host{RELOADED}",
+        f"{SPEC} is stale: mount source {gone} is gone{UPGRADED}",
+    ]
+
+
+@pytest.fixture(name="dangle")
+def _dangle(tmp_path: Path) -> Callable[[str], str]:
+    def dangle(name: str) -> str:
+        (tmp_path / name).symlink_to(f"{name}.535.54")
+        return str(tmp_path / name)
+
+    return dangle
