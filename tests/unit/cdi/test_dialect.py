@@ -1,0 +1,323 @@
+"""YAML and JSON as the reference reads them, and values as Go decodes them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from ocishim.cdi import document, jsontext, resolve, scalars, yamlgo
+from ocishim.cdi.document import CDISpecError
+
+SPEC = "cdiVersion: 0.3.0\nkind: a.com/b\ndevices: [{name: d, containerEdits: {env: [A=b]}}]\n"
+PLAIN = {
+    "cdiVersion": "0.3.0",
+    "kind": "a.com/b",
+    "devices": [{"name": "d", "containerEdits": {"env": ["A=b"]}}],
+}
+ANCHORED = "containerEdits: &x {env: [A=b]}\n" + SPEC.replace("{env: [A=b]}", "{<<: *x}")
+TAGGED = SPEC.replace("name: d", "name: !foo d").replace("[A=b]", "[!!binary QT1i]")
+
+
+def read(text: str | bytes) -> dict[str, Any]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return document.load(data, "/etc/cdi/a.yaml")
+
+
+def fault(text: str | bytes) -> CDISpecError:
+    with pytest.raises(CDISpecError) as e:
+        read(text)
+    return e.value
+
+
+def with_hook(**members: object) -> dict[str, Any]:
+    hook = {"hookName": "prestart", "path": "/h", **members}
+    device = {"name": "d", "containerEdits": {"hooks": [hook]}}
+    return {"cdiVersion": "1.1.0", "kind": "a/b", "devices": [device]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SPEC + "---\n{]", id="second document is garbage"),
+        pytest.param(SPEC + "---\n" + "x" * 600 + "\0", id="not even text, further on"),
+        pytest.param("---\n" + SPEC + "...\nrest", id="text after the end"),
+        pytest.param("%YAML 1.1\n---\n" + SPEC, id="YAML 1.1"),
+        pytest.param("\ufeff" + SPEC, id="byte order mark"),
+        pytest.param(b"\xff\xfe" + SPEC.encode("utf-16-le"), id="UTF-16"),
+        pytest.param(SPEC.replace("\n", "\r\n"), id="CRLF"),
+        pytest.param(SPEC.replace("kind", "KIND"), id="upper case key"),
+        pytest.param(SPEC.replace("kind", "\u212aind"), id="KELVIN SIGN in a key"),
+        pytest.param(SPEC.replace("devices", "device\u017f"), id="LONG S in a key"),
+        pytest.param("# one\n" + SPEC.replace("\n", "\t# tab before it\n"), id="comments"),
+        pytest.param(SPEC + "containerEdits:\n", id="null for an object"),
+        pytest.param(SPEC + "annotations: ~\n", id="null for a map"),
+        pytest.param(ANCHORED, id="merge key"),
+        pytest.param(TAGGED, id="tags"),
+        pytest.param(json.dumps(PLAIN), id="JSON"),
+        pytest.param(json.dumps(PLAIN, indent="\t"), id="JSON with tabs"),
+        pytest.param(json.dumps(PLAIN) + " garbage", id="JSON and text behind it"),
+        pytest.param(json.dumps(PLAIN).replace("]}}]}", "],}},],}"), id="trailing commas"),
+        pytest.param(json.dumps(PLAIN).replace('"', "'"), id="JSON with single quotes"),
+    ],
+)
+def test_texts_that_are_one_spec(text: str | bytes) -> None:
+    spec = read(text)
+    spec.pop("containerEdits", None)
+    assert spec == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(SPEC + "kind: x\n", "line 4: key 'kind' already set in map", id="twice"),
+        pytest.param('{"a": 1, "a": 1}', "line 1: key 'a' already set in map", id="twice in JSON"),
+        pytest.param(
+            "a: {1: x, 0x1: y}", "line 1: key '1' already set in map", id="twice as number"
+        ),
+        pytest.param(
+            "a: &a {k: 1}\nb: {<<: *a, k: 2}",
+            "line 2: key 'k' already set in map",
+            id="merged twice",
+        ),
+        pytest.param(
+            "a: {<<: 5}",
+            "map merge requires map or sequence of maps as the value",
+            id="merged scalar",
+        ),
+        pytest.param("%YAML 1.2\n---\n" + SPEC, "found incompatible YAML document", id="YAML 1.2"),
+        pytest.param("a: *b", "unknown anchor 'b' referenced", id="unknown anchor"),
+        pytest.param("a: &a [*a]", "anchor 'a' value contains itself", id="endless"),
+        pytest.param("? [a]\n: b", "invalid map key: array", id="list as key"),
+        pytest.param("~: b", "invalid map key: null", id="null as key"),
+        pytest.param("a:\n\t- b", "line 2: found character that cannot start any token", id="tab"),
+        pytest.param('a: "\\/"', "line 1: found unknown escape character", id="solidus escape"),
+        pytest.param("[a?b]", "line 1: did not expect '?' here", id="question mark in brackets"),
+        pytest.param("a: !!int x", "cannot decode !!str `x` as a !!int", id="wrong tag"),
+        pytest.param("a: !!binary QQ", "!!binary value contains invalid base64 data", id="base64"),
+        pytest.param("[" * 5000, "line 1: nested too deeply", id="deep"),
+        pytest.param("- " * 5000, "line 1: nested too deeply", id="deep in blocks"),
+        pytest.param("[" * 200000, "line 1: nested too deeply", id="deep and long"),
+        pytest.param('{"a":' * 100000, "line 1: nested too deeply", id="deep JSON"),
+    ],
+)
+def test_texts_that_are_no_yaml(text: str, reason: str) -> None:
+    error = fault(text)
+    assert error.message == f"/etc/cdi/a.yaml: {reason}"
+    assert (error.kind, error.path) == ("yaml", "/etc/cdi/a.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SPEC.encode() + b"# \xff", id="invalid UTF-8"),
+        pytest.param(SPEC + "# \0", id="NUL"),
+        pytest.param(SPEC + "---\n\0", id="NUL close behind the document"),
+        pytest.param(SPEC + "\t# comment", id="tab in front of the first column"),
+        pytest.param(SPEC + "# \x07", id="control character"),
+        pytest.param('a: "\\ud83d\\ude00"', id="surrogate escapes"),
+        pytest.param("a: b\n c: d", id="mapping in a scalar"),
+    ],
+)
+def test_texts_libyaml_refuses(text: str | bytes) -> None:
+    assert fault(text).kind == "yaml"
+
+
+def test_a_plain_scalar_may_end_in_a_colon() -> None:
+    assert yamlgo.load(b"[a:, {b: c:}, d::]") == ["a:", {"b": "c:"}, "d::"]
+
+
+def test_an_anchor_may_be_given_again() -> None:
+    assert yamlgo.load(b"[&a 1, *a, &a 2, *a]") == [1, 1, 2, 2]
+    assert yamlgo.load(b"&a [&a x, *a]") == ["x", "x"]
+
+
+def test_keys_become_strings() -> None:
+    assert yamlgo.load(b"{5: a, 1.5: b, yes: c, .inf: d, 5.0: e}") == {
+        "5": "e",
+        "1.5": "b",
+        "true": "c",
+        ".inf": "d",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing", "null", "~", "---\n", "---\n---\n" + SPEC])
+def test_no_document(text: str) -> None:
+    error = fault(text)
+    assert error.message == 'failed to parse CDI Spec "/etc/cdi/a.yaml", no Spec data'
+    assert error.kind == "no-data"
+
+
+def test_a_small_text_does_not_become_a_large_document() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    start = time.monotonic()
+    assert "excessive aliasing" in fault("\n".join(lines)).message
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0x1F", 31),
+        ("0b11", 3),
+        ("010", 8),
+        ("0o17", 15),
+        ("1_000", 1000),
+        ("+5", 5),
+        ("-0", 0),
+        ("0b-11", -3),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 18446744073709551616.0),
+        ("089", 89.0),
+        ("1.5", 1.5),
+        (".5_0", 0.5),
+        ("1e3", 1000.0),
+        ("1e999", "1e999"),
+        (".1e999", ".1e999"),
+        ("9" * 6000, "9" * 6000),
+        ("y", True),
+        ("Off", False),
+        ("yEs", "yEs"),
+        ("", None),
+        ("Null", None),
+        ("12:30:45", "12:30:45"),
+        ("2001-01-01", "2001-01-01"),
+        ("0o8", "0o8"),
+        ("0xg", "0xg"),
+        ("_1", "_1"),
+        ("\u0661", "\u0661"),
+        ("+", "+"),
+        (".", "."),
+        ("<<", "<<"),
+    ],
+)
+def test_plain_scalars(text: str, value: object) -> None:
+    found = resolve.resolve("", text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "value"),
+    [
+        ("str", "5", "5"),
+        ("int", "0x10", 16),
+        ("float", "3", 3.0),
+        ("bool", "on", True),
+        ("null", "~", None),
+        ("binary", "w6k=", "é"),
+        ("binary", "/w==", "\ufffd"),
+        ("timestamp", "2001-01-01", "2001-01-01"),
+        ("timestamp", "2001-1-2T3:4:5.6Z", "2001-1-2T3:4:5.6Z"),
+        ("set", "x", "x"),
+    ],
+)
+def test_tagged_scalars(tag: str, text: str, value: object) -> None:
+    found = resolve.resolve(f"tag:yaml.org,2002:{tag}", text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("tag", "text"),
+    [("int", "1.0"), ("bool", "5"), ("null", "x"), ("timestamp", "2001-02-30"), ("float", "x")],
+)
+def test_tags_that_do_not_fit(tag: str, text: str) -> None:
+    with pytest.raises(scalars.DialectError, match="cannot decode"):
+        resolve.resolve(f"tag:yaml.org,2002:{tag}", text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (2**64 - 1, "18446744073709551615"),
+        (1.50, "1.5"),
+        (1000.0, "1000"),
+        (1e6, "1e+06"),
+        (123456.0, "123456"),
+        (123456789.123, "1.2345679e+08"),
+        (16777217.5, "1.6777218e+07"),
+        (0.5, "0.5"),
+        (0.0001, "0.0001"),
+        (0.00001, "1e-05"),
+        (-0.0, "-0"),
+        (1e100, "+Inf"),
+        (-1e100, "-Inf"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_what_strings_values_become(value: float, text: str) -> None:
+    assert scalars.text_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(1.0, 1), (3e0, 3), (1.5, None), (2.0**62, 4611686018427388000), (1e21, None)],
+)
+def test_which_floats_are_integers(value: float, number: int | None) -> None:
+    assert scalars.integral(value) == number
+
+
+@pytest.mark.parametrize("timeout", ["1.5", '"5"', "1e21", "9223372036854775808", ".nan", "[1]"])
+def test_numbers_that_are_none(timeout: str) -> None:
+    text = json.dumps(with_hook(timeout="?")).replace('"?"', timeout)
+    error = fault(text)
+    assert error.kind == "json-type"
+    assert error.field == "devices[0].containerEdits.hooks[0].timeout"
+    assert error.cdi_version == "1.1.0"
+
+
+def test_spellings_of_one_key_fall_together() -> None:
+    text = (
+        SPEC + "containerEdits: {env: [A=1], ENV: [B=2, C=3]}\nContainerEdits: {additionalGids: []}"
+    )
+    # By sorted keys, the later one on top of the earlier one.
+    assert read(text)["containerEdits"] == {"env": ["A=1"], "additionalGids": []}
+
+
+def test_null_is_absent() -> None:
+    spec = with_hook(args=None, env=[], timeout=None)
+    hook = read(json.dumps(spec))["devices"][0]["containerEdits"]["hooks"][0]
+    assert hook == {"hookName": "prestart", "path": "/h", "env": []}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a" : 1}',
+        '{"a"\n:1}',
+        '{"a": 1.0}',
+        '{"a": NaN}',
+        '{"a": 1234567890123456789}',
+        '{"a": "\\/"}',
+        '{"a": "\\u0041"}',
+        '{"a": "é"}',
+        '{"a": "\x7f"}',
+        '{"' + "a" * 2000 + '": 1}',
+        '{"a": 1} x',
+        '{"a": 1}\n\t',
+        ' {"a": 1}',
+        "[1]",
+        '{"a": ' + "[" * 100000,
+        '{"a": 1,}',
+        "{a: 1}",
+    ],
+)
+def test_json_that_takes_the_long_way(text: str) -> None:
+    with pytest.raises(jsontext.NotPlainError):
+        jsontext.load(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(PLAIN),
+        json.dumps(with_hook(timeout=-5, args=["a\\b", 'say "x"', "tab\there", "", "x y: z #"])),
+        '{"a": -0, "b": [true, false, null, [], {}], "<<": "c", "1": 2}\r\n  ',
+    ],
+)
+def test_both_ways_read_the_same(text: str) -> None:
+    assert jsontext.load(text.encode()) == yamlgo.load(text.encode())
