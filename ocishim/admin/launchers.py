@@ -1,11 +1,11 @@
-"""Write the two programs engines and runtimes start: `pyshim` and `pyshim-hook`.
+"""The programs' launchers: what engines, runtimes and people start.
 
 Usage: python -m ocishim.admin.launchers DIRECTORY
 
 pyshim is a POSIX shell script (ocishim/launcher.sh) that starts Python only for a command that
-edits a bundle; pyshim-hook is a Python script with a real interpreter in its first line, since
-`env` and a version manager's wrapper cost more than the hook itself. Both find the package by
-absolute path.
+edits a bundle; pyshim-hook and pyshimctl are Python scripts with a real interpreter in their
+first line, since `env` and a version manager's wrapper cost more than a hook itself. All find the
+packages by absolute path. Leaves an installation's folders to installation.py.
 """
 
 from __future__ import annotations
@@ -20,22 +20,30 @@ from ocishim import config
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
 
-_MAIN = """\
+MAIN = ".pyshim-main.py"
+
+_PATHS = """\
 import sys
 sys.path[:0] = [{library!r}]
 sys.path.append({site!r})
+"""
+
+_MAIN = _PATHS + """\
 from ocishim.start import run
 run(sys.argv)
 """
 
-_HOOK = """\
-#!{python} -IS
-import sys
-sys.path[:0] = [{library!r}]
-sys.path.append({site!r})
+_HOOK = "#!{python} -IS\n" + _PATHS + """\
 from hooks.program import start
 start(sys.argv[1:])
 """
+
+_CTL = "#!{python} -IS\n" + _PATHS + """\
+from ocishim.admin.cli import main
+main(prog_name="pyshimctl")
+"""
+_CALLED = '@MAIN@ "$0"'
+"""Where the launcher passes on by which name it was called."""
 
 
 def interpreter() -> str:
@@ -49,36 +57,72 @@ def library() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def program() -> str:
+    """Return the path of `pyshim` when this is an installed copy (PREFIX/lib/pyshim/NAME)."""
+    prefix, _, name = library().rpartition("/lib/pyshim/")
+    return f"{prefix}/bin/pyshim" if name and "/" not in name else ""
+
+
 def programs() -> tuple[str, str]:
-    """Return the paths of `pyshim` and `pyshim-hook`: beside this program, else on PATH.
+    """Return the paths of `pyshim` and `pyshim-hook`: of this installation, else on PATH.
 
     Raises ConfigError when pyshim is not installed.
     """
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "pyshim")
-    found = beside if os.access(beside, os.X_OK) else shutil.which("pyshim")
+    own = (path for path in (program(), beside) if path and os.access(path, os.X_OK))
+    found = next(own, None) or shutil.which("pyshim")
     if not found:
         raise ConfigError("pyshim is not installed", hint="run 'pyshimctl install'")
     return found, hook_program(found)
 
 
-def write(directory: str) -> list[str]:
-    """Write both programs into `directory` and return their paths; replaces them by rename."""
-    python, main = interpreter(), os.path.join(os.path.abspath(directory), ".pyshim-main.py")
-    places = {"library": library(), "site": sysconfig.get_path("platlib")}
+def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, str]:
+    """Return the programs by name, as they will lie in `folder`.
+
+    python: the interpreter. library_dir: the packages' folder; site: that of their dependencies.
+    All are absolute paths on the machine where the programs run.
+    """
+    places = {"python": python, "library": library_dir, "site": site}
+    return {
+        MAIN: _MAIN.format(**places),
+        "pyshim": _shell(python, f"{folder}/{MAIN}"),
+        "pyshim-hook": _HOOK.format(**places),
+        "pyshimctl": _CTL.format(**places),
+    }
+
+
+def pinned(launcher: str, path: str) -> str:
+    """Return the text of `pyshim` with its own path fixed, however it is called.
+
+    An upgrade between the start of the shell and that of Python would otherwise let one version
+    write the other's hook program into config.json.
+    """
+    mark = f'{_CALLED.replace("@MAIN@", shlex.quote(os.path.dirname(path) + "/" + MAIN))}'
+    if mark not in launcher:
+        raise ValueError("ocishim/launcher.sh does not pass its name on as it used to")
+    return launcher.replace(mark, mark.replace('"$0"', shlex.quote(path)))
+
+
+def _shell(python: str, main_script: str) -> str:
     with open(os.path.join(library(), "ocishim", "launcher.sh"), encoding="utf-8") as file:
         launcher = file.read()
-    for mark, value in (("@PYTHON@", python), ("@MAIN@", main)):
+    for mark, value in (("@PYTHON@", python), ("@MAIN@", main_script)):
         launcher = launcher.replace(mark, shlex.quote(value))
-    launcher = launcher.replace("@CONFIG@", config.DEFAULT_PATH)
-    os.makedirs(directory, exist_ok=True)
-    texts = {
-        main: _MAIN.format(**places),
-        os.path.join(directory, "pyshim"): launcher,
-        os.path.join(directory, "pyshim-hook"): _HOOK.format(python=python, **places),
-    }
-    for path, text in texts.items():
-        _replace(path, text)
-    return list(texts)
+    return launcher.replace("@CONFIG@", config.DEFAULT_PATH)
+
+
+def write(directory: str) -> list[str]:
+    """Write `pyshim` and `pyshim-hook` into `directory` for the packages where they lie.
+
+    Returns the paths. Replaces by rename; pyshimctl is the environment's own script.
+    """
+    folder = os.path.abspath(directory)
+    os.makedirs(folder, exist_ok=True)
+    programs = texts(folder, interpreter(), library(), sysconfig.get_path("platlib"))
+    del programs["pyshimctl"]
+    for name, text in programs.items():
+        _replace(f"{folder}/{name}", text)
+    return [f"{folder}/{name}" for name in programs]
 
 
 def _replace(path: str, text: str) -> None:

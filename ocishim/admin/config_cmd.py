@@ -1,0 +1,88 @@
+"""`pyshimctl config`: what pyshim's own settings are, where each comes from, what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import click
+
+from ocishim import config as settings
+from ocishim import configfile
+from ocishim.admin import files
+from ocishim.admin.host import Host
+from ocishim.admin.settings import default_text, lines_of, read_by_launcher, toml
+from ocishim.errors import ConfigError
+
+
+@click.group()
+def command() -> None:
+    """Show, check or print pyshim's own configuration.
+
+    The file is /etc/pyshim/config.toml, or the one PYSHIM_CONFIG names.
+    """
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def show(*, as_json: bool) -> None:
+    """Print the settings in force, as TOML, with where each comes from.
+
+    Exit status: 0, or 1 when the file is wrong and every create would fail.
+    """
+    path = settings.path()
+    values, lines = _in_force(path)
+    if as_json:
+        origin = {key: f"{path}:{lines[key]}" if key in lines else "default" for key in values}
+        table = {key: {"value": value, "from": origin[key]} for key, value in values.items()}
+        report = {"file": path, "exists": os.path.exists(path), "settings": table}
+        click.echo(json.dumps(report, indent=2))
+        return
+    there = "" if os.path.exists(path) else ": not there, so every setting has its default"
+    click.echo(f"# {path}{there}")
+    table_name = ""
+    for key, value in values.items():
+        above, _, name = key.rpartition(".")
+        if above != table_name:
+            table_name = above
+            click.echo(f"\n[{above}]")
+        origin_text = f"line {lines[key]}" if key in lines else "default"
+        click.echo(f"{name} = {toml(value)}  {click.style(f'# {origin_text}', dim=True)}")
+
+
+def _in_force(path: str) -> tuple[dict[str, Any], dict[str, int]]:
+    text = files.read(Host(), path)
+    if text is None:
+        return settings.DEFAULTS, {}
+    return configfile.read(path), lines_of(text)
+
+
+@command.command()
+@click.argument("file", required=False)
+def check(file: str | None) -> None:
+    """Check FILE, or the configuration in force, without using it.
+
+    Exit status: 0 it is right, or not there; 1 it is wrong, and the message names file, line and
+    key.
+    """
+    path = os.path.abspath(file) if file else settings.path()
+    text = files.read(Host(), path)
+    if text is None:
+        if file:
+            raise ConfigError(f"{path}: no such file")
+        click.echo(f"{path}: not there; every setting has its default")
+        return
+    configfile.read(path)
+    if not read_by_launcher(text):
+        click.secho(
+            f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
+            " start, kill and delete begins with starting Python", err=True, fg="yellow",
+        )
+    click.echo(f"{path}: right")
+
+
+@command.command()
+def default() -> None:
+    """Print the commented default configuration."""
+    click.echo(default_text(), nl=False)

@@ -1,0 +1,107 @@
+"""`pyshimctl configure`: register pyshim with a container engine, or take it out again.
+
+What an engine's files must say is decided by its module (containerd, crio, docker, podman).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+
+import click
+
+from ocishim import config as settings
+from ocishim import configfile
+from ocishim.admin import engines, files, launchers
+from ocishim.admin.host import Host
+
+ENGINES = ("containerd", "crio", "docker", "podman")
+_USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/pyshim")
+
+
+@click.command()
+@click.argument("engine", type=click.Choice(ENGINES))
+@click.option("--runtime-name", "name", default="pyshim", show_default=True,
+              help="The engine's name for the runtime.")
+@click.option("--runtime-path", "program", metavar="PATH",
+              help="Path of pyshim on the machine; by default where it is installed.")
+@click.option("--set-as-default", is_flag=True, help="Also make it the engine's default runtime.")
+@click.option("--enable-cdi", is_flag=True, help="Also switch the engine's own CDI support on.")
+@click.option("--remove", is_flag=True, help="Take the runtime out again.")
+@click.option("--dry-run", is_flag=True, help="Print a unified diff and change nothing.")
+@click.option("--config", "file", metavar="FILE", help="The engine's file, if not the usual one.")
+@click.option("--drop-in", metavar="FILE", help="The drop-in to write, if not the usual one.")
+@click.option("--host-root", default="/", metavar="DIR",
+              help="Where the root of the machine to configure is mounted.")
+@click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+def command(  # noqa: PLR0917 - click calls it by name
+    engine: str, name: str, program: str | None, file: str | None, drop_in: str | None,
+    host_root: str, *, set_as_default: bool, enable_cdi: bool, remove: bool, dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Make ENGINE use pyshim: containerd, crio, docker or podman.
+
+    Doing it twice changes nothing. The engine is not restarted; the command that does it is
+    printed.
+
+    Exit status: 0 the files are as wanted, 1 they could not be made so and are as they were,
+    2 for a wrong command line.
+    """
+    host = Host(host_root)
+    own = configfile.read(host.real(settings.DEFAULT_PATH)) if host.is_file(
+        settings.DEFAULT_PATH) else settings.DEFAULTS
+    wish = engines.Wish(
+        name, program or installed(host), set_as_default=set_as_default, enable_cdi=enable_cdi,
+        remove=remove, config=_absolute(file), drop_in=_absolute(drop_in),
+        annotation_prefixes=own["cdi.annotation_prefixes"], spec_dirs=own["cdi.spec_dirs"],
+    )
+    if not remove:
+        engines.check_program(host, wish.program)
+    plan = importlib.import_module(f"ocishim.admin.{engine}").plan(host, wish)
+    if not dry_run:
+        files.apply_all(plan.edits)
+    if as_json:
+        _report_json(engine, plan, dry_run=dry_run)
+    else:
+        _report(plan, dry_run=dry_run)
+
+
+def installed(host: Host) -> str:
+    """Return the path of `pyshim` on the machine: the one of this installation, or a usual one."""
+    own = [] if host.elsewhere else [
+        launchers.program(), os.path.abspath(os.path.join(os.path.dirname(sys.argv[0]), "pyshim")),
+    ]
+    candidates = [*own, *_USUAL_PROGRAMS]
+    return next((path for path in candidates if path and host.is_program(path)), _USUAL_PROGRAMS[0])
+
+
+def _absolute(path: str | None) -> str | None:
+    return os.path.abspath(path) if path else None
+
+
+def _report(plan: engines.Plan, *, dry_run: bool) -> None:
+    for note in plan.notes:
+        click.secho(f"note: {note}", err=True, fg="yellow")
+    for edit in plan.edits:
+        if dry_run:
+            click.echo(edit.diff(), nl=False)
+        else:
+            click.echo(edit.describe())
+    if not plan.edits:
+        click.echo("nothing to remove")
+    if plan.changes and plan.next_step and not dry_run:
+        click.echo(f"next: {plan.next_step}")
+
+
+def _report_json(engine: str, plan: engines.Plan, *, dry_run: bool) -> None:
+    changed = [
+        {"path": edit.path, "action": edit.describe().split()[0], "diff": edit.diff()}
+        for edit in plan.edits if edit.changes
+    ]
+    report = {
+        "engine": engine, "changed": plan.changes and not dry_run, "dry_run": dry_run,
+        "files": changed, "notes": plan.notes, "next": plan.next_step if plan.changes else "",
+    }
+    click.echo(json.dumps(report, indent=2))

@@ -1,0 +1,73 @@
+"""CRI-O's configuration: always a drop-in in crio.conf.d, merged key by key over crio.conf.
+
+Grammar: docs/crio.conf.5.md and crio.conf.d.5.md of CRI-O. CRI-O applies CDI annotations itself
+and always; there is nothing to enable.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ocishim.admin import tomlfile
+from ocishim.admin.engines import HEADER, Plan, Wish, first_table, whole_file
+from ocishim.admin.files import read
+from ocishim.admin.host import Host
+from ocishim.admin.tomlfile import find
+
+CONFIG = "/etc/crio/crio.conf"
+DROP_IN = "99-pyshim.conf"
+NEXT_STEP = "systemctl reload crio"  # runtimes and default_runtime are read anew on SIGHUP
+
+# Of the copied runtime these say which program it is; the rest is how CRI-O treats it.
+_NOT_COPIED = (
+    "runtime_path", "runtime_type", "runtime_config_path", "platform_runtime_paths",
+    "inherit_default_runtime",
+)
+_DEFAULT_ROOT = "/run/runc"  # without one CRI-O would call us with --root ''
+
+
+def plan(host: Host, wish: Wish) -> Plan:
+    """Return what has to change for CRI-O to have, or no longer have, the runtime."""
+    config = wish.config or CONFIG
+    drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
+    if wish.remove:
+        return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
+    ours = entry(_effective(host, config, drop_in), wish)
+    runtime: dict[str, Any] = {"runtimes": {wish.name: ours}}
+    if wish.set_as_default:
+        runtime["default_runtime"] = wish.name
+    text = HEADER.format(engine="crio") + tomlfile.dumps({"crio": {"runtime": runtime}})
+    notes = ["CRI-O applies CDI annotations itself, always"] if wish.enable_cdi else []
+    return Plan([whole_file(host, drop_in, text)], NEXT_STEP, notes)
+
+
+def entry(effective: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    """Return the runtime's table: how CRI-O treats its default runtime, with our program."""
+    runtimes = find(effective, "crio", "runtime", "runtimes") or {}
+    oci = {
+        name: table for name, table in runtimes.items()
+        if isinstance(table, dict) and table.get("runtime_type", "oci") in ("", "oci")
+    }
+    default = find(effective, "crio", "runtime", "default_runtime")
+    source = first_table(oci, default, "crun", "runc")
+    kept = {key: value for key, value in source.items() if value and key not in _NOT_COPIED}
+    return {
+        "runtime_path": wish.program,
+        "runtime_type": "oci",
+        "runtime_root": _DEFAULT_ROOT,
+        **kept,
+    }
+
+
+def _effective(host: Host, config: str, drop_in: str) -> dict[str, Any]:
+    """Return what crio.conf and its drop-ins say, ours aside."""
+    folder = os.path.dirname(drop_in)
+    real = host.real(folder)
+    names = sorted(os.listdir(real)) if os.path.isdir(real) else []
+    paths = [config, *(f"{folder}/{name}" for name in names)]
+    result: dict[str, Any] = {}
+    for path in paths:
+        if path != drop_in and not os.path.isdir(host.real(path)):
+            result = tomlfile.merged(result, tomlfile.plain(read(host, path) or "", path))
+    return result

@@ -1,0 +1,130 @@
+"""Changes to text files: decided first, shown as a diff, made by one rename each.
+
+Knows nothing of what the files say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+
+from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
+
+_MAX_BYTES = 16 << 20
+
+
+def read(host: Host, path: str) -> str | None:
+    """Return the text of the file `path`, None when there is none.
+
+    Raises ConfigError when it is there and cannot be read, or is not UTF-8 text.
+    """
+    try:
+        with open(host.real(path), encoding="utf-8", newline="") as file:
+            return file.read(_MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from None
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path}: not UTF-8 text at byte {err.start}") from None
+
+
+class Edit:
+    """One file before and after; None stands for no file."""
+
+    __slots__ = ("after", "before", "host", "path")
+
+    def __init__(self, host: Host, path: str, before: str | None, after: str | None) -> None:
+        self.host = host
+        self.path = path
+        self.before = before
+        self.after = after
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return self.before != self.after
+
+    def describe(self) -> str:
+        """Return what is done, in a few words."""
+        if not self.changes:
+            return f"{self.path} is as wanted"
+        verb = "create" if self.before is None else "remove" if self.after is None else "change"
+        return f"{verb} {self.path}"
+
+    def diff(self) -> str:
+        """Return the change as a unified diff, "" when there is none."""
+        old = "/dev/null" if self.before is None else self.path
+        new = "/dev/null" if self.after is None else self.path
+        lines = difflib.unified_diff(
+            (self.before or "").splitlines(keepends=True),
+            (self.after or "").splitlines(keepends=True), old, new,
+        )
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in lines
+        )
+
+    def apply(self) -> None:
+        """Make the change. Raises ConfigError naming the file; then it is as it was."""
+        if not self.changes:
+            return
+        try:
+            if self.after is None:
+                os.unlink(self.host.entry(self.path))
+            else:
+                replace(self.host.real(self.path), self.after.encode())
+        except OSError as err:
+            raise ConfigError(f"{self.path}: cannot be written: {err.strerror}") from None
+
+
+def apply_all(edits: list[Edit]) -> None:
+    """Make all changes, or none: when one fails, those made are undone and ConfigError raised."""
+    done: list[Edit] = []
+    try:
+        for edit in edits:
+            edit.apply()
+            done.append(edit)
+    except ConfigError:
+        for edit in reversed(done):
+            Edit(edit.host, edit.path, edit.after, edit.before).apply()
+        raise
+
+
+def replace(path: str, data: bytes, mode: int | None = None) -> None:
+    """Write the file `path` by temporary file and rename.
+
+    mode is for a new file, 0644 by default; a file that is there keeps its mode and owner.
+    Missing folders are made. Raises OSError.
+    """
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    old = _status(path)
+    # The name starts with a dot and ends in no engine's suffix: CRI-O alone reads every file of
+    # its drop-in folder, and would read the same text.
+    scratch = f"{folder}/.{name}.{os.getpid()}"
+    try:
+        with open(scratch, "wb") as file:
+            if old is not None:
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            kept = 0o644 if old is None else stat.S_IMODE(old.st_mode)
+            os.fchmod(file.fileno(), kept if mode is None else mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a node that loses power must not lose its engine
+        os.rename(scratch, path)
+    except BaseException:
+        try:
+            os.unlink(scratch)
+        except OSError:
+            pass
+        raise
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,91 @@
+"""A machine's file tree: this machine's, or a node's root mounted somewhere (--host-root).
+
+Paths that people and configuration files know are the machine's own; `real` says where such a
+path lies for us, and `run` runs a program of that machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from ocishim.errors import ConfigError
+from ocishim.lowlevel import USUAL_DIRS
+
+_MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
+_TIMEOUT = 120  # seconds
+
+
+class Host:
+    """The tree at `root`; "/" is this machine."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str = "/") -> None:
+        if not os.path.isdir(root):
+            raise ConfigError(f"{root}: not a directory", hint="--host-root names a mounted root")
+        self.root = os.path.realpath(root).rstrip("/")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether this is another tree than the one we run in."""
+        return self.root != ""
+
+    def real(self, path: str) -> str:
+        """Return where the machine's absolute `path` lies for us, every symbolic link followed.
+
+        Links are followed inside the tree, absolute ones too. What does not exist is kept as
+        written. Raises ConfigError for a loop of links.
+        """
+        done: list[str] = []
+        todo = path.split("/")[::-1]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                del done[-1:]
+            elif part not in ("", "."):
+                try:
+                    target = os.readlink("/".join((self.root, *done, part)))
+                except OSError:
+                    done.append(part)
+                    continue
+                links += 1
+                if links > _MAX_LINKS:
+                    raise ConfigError(f"{path}: too many symbolic links")
+                if target.startswith("/"):
+                    done = []
+                todo += target.split("/")[::-1]
+        return "/".join((self.root, *done)) or "/"
+
+    def entry(self, path: str) -> str:
+        """Return where the name `path` lies for us: as `real`, but a final link is not followed."""
+        folder, name = os.path.split(path)
+        return os.path.join(self.real(folder), name)
+
+    def inside(self, real: str) -> str:
+        """Return the machine's own path of `real`, which `real` or `entry` returned."""
+        return real.removeprefix(self.root) or "/"
+
+    def is_file(self, path: str) -> bool:
+        """Whether `path` is a regular file, links followed."""
+        return os.path.isfile(self.real(path))
+
+    def is_program(self, path: str) -> bool:
+        """Whether `path` is a file that can be executed, links followed."""
+        real = self.real(path)
+        return os.path.isfile(real) and os.access(real, os.X_OK)
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the machine in its own root and return both outputs as text.
+
+        Raises ConfigError when it cannot be started or does not end. Needs root for another tree.
+        """
+        command = ["chroot", self.root, *argv] if self.elsewhere else list(argv)
+        try:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                timeout=_TIMEOUT, cwd="/", env={"PATH": ":".join(USUAL_DIRS), "LC_ALL": "C.UTF-8"},
+            )
+        except (OSError, subprocess.SubprocessError) as err:
+            raise ConfigError(f"{argv[0]} cannot be run: {err}") from None

@@ -1,0 +1,56 @@
+"""Podman's configuration: a drop-in in containers.conf.d (containers.conf(5)).
+
+Podman asks for errors as JSON only from runtimes whose program's name is in
+runtime_supports_json, and a drop-in replaces such a list as a whole, so ours repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ocishim.admin import tomlfile
+from ocishim.admin.engines import HEADER, Plan, Wish, whole_file
+from ocishim.admin.files import read
+from ocishim.admin.host import Host
+from ocishim.admin.tomlfile import find
+
+CONFIG = "/etc/containers/containers.conf"
+DROP_IN = "99-pyshim.conf"
+NEXT_STEP = ""  # Podman reads its configuration at every start
+
+_VENDOR_CONFIG = "/usr/share/containers/containers.conf"
+_JSON_DEFAULT = ["crun", "runc", "kata", "runsc", "youki", "krun"]  # containers.conf(5)
+
+
+def plan(host: Host, wish: Wish) -> Plan:
+    """Return what has to change for Podman to have, or no longer have, the runtime."""
+    config = wish.config or CONFIG
+    drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
+    if wish.remove:
+        return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
+    known = _supports_json(host, config, drop_in)
+    engine: dict[str, Any] = {
+        "runtime_supports_json": list(dict.fromkeys([*known, os.path.basename(wish.program)])),
+        "runtimes": {wish.name: [wish.program]},
+    }
+    if wish.set_as_default:
+        engine["runtime"] = wish.name
+    if wish.enable_cdi:
+        engine["cdi_spec_dirs"] = wish.spec_dirs
+    text = HEADER.format(engine="podman") + tomlfile.dumps({"engine": engine})
+    return Plan([whole_file(host, drop_in, text)], NEXT_STEP)
+
+
+def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
+    """Return the list in force without our drop-in."""
+    folder = os.path.dirname(drop_in)
+    real = host.real(folder)
+    names = sorted(os.listdir(real)) if os.path.isdir(real) else []
+    drop_ins = [f"{folder}/{name}" for name in names if name.endswith(".conf")]
+    result = _JSON_DEFAULT
+    for path in (_VENDOR_CONFIG, config, *drop_ins):
+        if path != drop_in:
+            tree = tomlfile.plain(read(host, path) or "", path)
+            result = find(tree, "engine", "runtime_supports_json") or result
+    return result

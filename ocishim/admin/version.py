@@ -1,0 +1,49 @@
+"""`pyshimctl version`: pyshim, its Python, and the low-level runtime it would become."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import click
+
+from ocishim import __version__, lowlevel
+from ocishim import config as settings
+from ocishim.admin import configure, launchers
+from ocishim.admin.host import Host
+from ocishim.errors import PyshimError
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def command(*, as_json: bool) -> None:
+    """Print the versions of pyshim, of its Python and of the low-level runtime."""
+    runtime = _lowlevel()
+    if as_json:
+        report = {
+            "pyshim": __version__,
+            "program": configure.installed(Host()),
+            "library": launchers.library(),
+            "python": {"version": platform.python_version(), "path": launchers.interpreter()},
+            "lowlevel": runtime,
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo(f"pyshim {__version__} ({launchers.library()})")
+    click.echo(f"Python {platform.python_version()} ({launchers.interpreter()})")
+    if "error" in runtime:
+        click.echo(f"low-level runtime: {runtime['error']}")
+    else:
+        click.echo(f"{runtime['kind'] or 'runtime'} {runtime['version']} ({runtime['path']})")
+
+
+def _lowlevel() -> dict[str, str]:
+    """Return path, kind and version, or the error that a create would end with."""
+    try:
+        config = settings.load()
+        own = configure.installed(Host())
+        path = lowlevel.find(config.runtimes, settings.search_path(), own, config.path)
+        version = lowlevel.version(path, config.cache)
+    except PyshimError as err:
+        return {"error": str(err)}
+    return {"path": path, "kind": version.kind, "version": version.text.strip().split("\n")[0]}
