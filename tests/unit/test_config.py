@@ -1,0 +1,247 @@
+"""Settings: defaults, the file, the compiled copy, and messages that name file, line and key."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim import config, configfile
+from ocishim.cache import Cache
+from ocishim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("PYSHIM_CONFIG", str(path))
+    monkeypatch.setenv("PYSHIM_CACHE_DIR", str(tmp_path / "cache"))
+    return path
+
+
+def as_values(settings: config.Config) -> dict[str, Any]:
+    """The settings by attribute, the cache left out."""
+    return {name: getattr(settings, name) for name in config.Config.__slots__ if name != "cache"}
+
+
+ALL = """
+runtimes = ["crun", "/opt/runc"]
+[cdi]
+spec_dirs = ["/a", "/b"]
+annotation_prefixes = ["cdi.k8s.io/", "nvidia.cdi.k8s.io/"]
+stale = "error"
+[hooks]
+executor = "shim"
+native = false
+readonly_rootfs = "when-writable"
+timeout = 3
+[requests]
+volume_mounts = true
+[[requests.env]]
+name = "NVIDIA_VISIBLE_DEVICES"
+kind = "nvidia.com/gpu"
+[[requests.env]]
+name = "AMD_VISIBLE_DEVICES"
+kind = "amd.com/gpu"
+unprivileged = true
+[log]
+file = "/var/log/pyshim.log"
+level = "debug"
+"""
+
+
+def test_defaults_without_a_file(file: Path) -> None:
+    assert as_values(config.load()) == {
+        "path": str(file),
+        "runtimes": ["runc", "crun"],
+        "spec_dirs": ["/etc/cdi", "/var/run/cdi"],
+        "annotation_prefixes": ["cdi.k8s.io/"],
+        "stale": "warn",
+        "executor": "auto",
+        "native": True,
+        "readonly_rootfs": "skip",
+        "timeout": 10,
+        "env_requests": [],
+        "volume_mounts": False,
+        "log_file": "",
+        "log_level": "info",
+    }
+
+
+def test_every_setting(file: Path) -> None:
+    file.write_text(ALL)
+    assert as_values(config.load()) == {
+        "path": str(file),
+        "runtimes": ["crun", "/opt/runc"],
+        "spec_dirs": ["/a", "/b"],
+        "annotation_prefixes": ["cdi.k8s.io/", "nvidia.cdi.k8s.io/"],
+        "stale": "error",
+        "executor": "shim",
+        "native": False,
+        "readonly_rootfs": "when-writable",
+        "timeout": 3,
+        "env_requests": [
+            {"name": "NVIDIA_VISIBLE_DEVICES", "kind": "nvidia.com/gpu", "unprivileged": False},
+            {"name": "AMD_VISIBLE_DEVICES", "kind": "amd.com/gpu", "unprivileged": True},
+        ],
+        "volume_mounts": True,
+        "log_file": "/var/log/pyshim.log",
+        "log_level": "debug",
+    }
+
+
+def test_one_setting_leaves_the_others(file: Path) -> None:
+    file.write_text("hooks.timeout = 5\n")
+    assert as_values(config.load()) == {**as_values(_defaults(file)), "timeout": 5}
+
+
+def _defaults(file: Path) -> config.Config:
+    return config.Config(config.DEFAULTS, str(file), Cache("/nowhere"))
+
+
+def test_defaults_are_not_shared(file: Path) -> None:
+    file.write_text("hooks.timeout = 5\n")
+    assert configfile.read(str(file))["runtimes"] == config.DEFAULTS["runtimes"]
+    assert config.DEFAULTS["hooks.timeout"] == 10
+
+
+def test_compiled_copy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TOML is parsed once; a changed file is parsed again."""
+    file.write_text('runtimes = ["one"]\n')
+    assert config.load().runtimes == ["one"]
+    with monkeypatch.context() as patched:
+        patched.setattr(configfile, "read", lambda _: pytest.fail("parsed again"))
+        assert config.load().runtimes == ["one"]
+    file.write_text('runtimes = ["two"]\n')
+    assert config.load().runtimes == ["two"]
+    file.unlink()
+    assert config.load().runtimes == ["runc", "crun"]
+
+
+def test_an_error_is_not_compiled(file: Path) -> None:
+    file.write_text("nope = 1\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            config.load()
+
+
+def test_two_files_do_not_share_a_copy(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text('runtimes = ["one"]\n')
+    other = tmp_path / "other.toml"
+    other.write_text('runtimes = ["two"]\n')
+    assert config.load().runtimes == ["one"]
+    monkeypatch.setenv("PYSHIM_CONFIG", str(other))
+    assert config.load().runtimes == ["two"]
+
+
+@pytest.mark.parametrize(("uid", "env", "expected"), [
+    pytest.param(0, {}, "/run/pyshim", id="root"),
+    pytest.param(0, {"XDG_RUNTIME_DIR": "/run/user/0"}, "/run/pyshim", id="root with a session"),
+    pytest.param(1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "/run/user/1000/pyshim", id="rootless"),
+    pytest.param(1000, {}, "/run/pyshim", id="rootless without a session"),
+    pytest.param(0, {"PYSHIM_CACHE_DIR": "/c"}, "/c", id="chosen"),
+])  # fmt: skip
+def test_cache_dir(monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str], expected: str) -> None:
+    for name in ("XDG_RUNTIME_DIR", "PYSHIM_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert config.cache_dir() == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", config.DEFAULT_PATH), ("/x", "/x")])
+def test_path(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> None:
+    monkeypatch.setenv("PYSHIM_CONFIG", value)
+    assert config.path() == expected
+    monkeypatch.delenv("PYSHIM_CONFIG")
+    assert config.path() == config.DEFAULT_PATH == "/etc/pyshim/config.toml"
+
+
+FAULTS = [
+    pytest.param("nope = 1", "F:1: unknown setting 'nope'", id="unknown"),
+    pytest.param("[hooks]\ntimout = 3", "F:2: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)", id="misspelt"),
+    pytest.param("\n[hook]\ntimeout = 3", "F:2: unknown setting 'hook'", id="unknown table"),
+    pytest.param("hooks.timout = 3", "F:1: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)", id="dotted key"),
+    pytest.param("[log]\nlevel = 'info'\n[hooks]\nlevel = 3", "F:4: unknown setting 'hooks.level' (did you mean 'log.level'?)", id="the line of its own table"),
+    pytest.param("runtimes = 3", "F:1: expected array, found integer in 'runtimes'", id="no array"),
+    pytest.param('runtimes = "runc"', "F:1: expected array, found string in 'runtimes'", id="a string"),
+    pytest.param("runtimes = []", "F:1: 'runtimes' names no runtime", id="empty array"),
+    pytest.param("runtimes = [1]", "F:1: expected string, found integer in 'runtimes[0]'", id="array of numbers"),
+    pytest.param('runtimes = ["runc", ""]', "F:1: empty string or NUL in 'runtimes[1]'", id="empty name"),
+    pytest.param('runtimes = ["a\\u0000b"]', "F:1: empty string or NUL in 'runtimes[0]'", id="NUL"),
+    pytest.param('runtimes = ["bin/runc"]', "F:1: 'bin/runc' is not an absolute path in 'runtimes[0]' (a runtime is a name to look up in PATH, or an absolute path)", id="relative path"),
+    pytest.param("[cdi]\nspec_dirs = ['cdi']", "F:2: 'cdi' is not an absolute path in 'cdi.spec_dirs[0]' (a spec dir is an absolute path)", id="relative spec dir"),
+    pytest.param("[cdi]\nannotation_prefixes = ['']", "F:2: empty string or NUL in 'cdi.annotation_prefixes[0]'", id="a prefix of everything"),
+    pytest.param("[cdi]\nstale = 'maybe'", "F:2: 'maybe' is not a value of 'cdi.stale' (choose 'error', 'warn', 'ignore')", id="choice"),
+    pytest.param("[hooks]\nexecutor = 'me'", "F:2: 'me' is not a value of 'hooks.executor' (choose 'auto', 'runtime', 'shim')", id="executor"),
+    pytest.param("[hooks]\nreadonly_rootfs = 'run'", "F:2: 'run' is not a value of 'hooks.readonly_rootfs' (choose 'skip', 'when-writable', 'overlay')", id="read-only policy"),
+    pytest.param("[hooks]\nnative = 1", "F:2: expected boolean, found integer in 'hooks.native'", id="no boolean"),
+    pytest.param("[hooks]\ntimeout = true", "F:2: expected integer, found boolean in 'hooks.timeout'", id="no integer"),
+    pytest.param("[hooks]\ntimeout = 2.5", "F:2: expected integer, found float in 'hooks.timeout'", id="a float"),
+    pytest.param("[hooks]\ntimeout = 0", "F:2: 0 is not a timeout for 'hooks.timeout' (1 to 3600 seconds)", id="no time"),
+    pytest.param("[hooks]\ntimeout = 3601", "F:2: 3601 is not a timeout for 'hooks.timeout' (1 to 3600 seconds)", id="too long"),
+    pytest.param("hooks = 3", "F:1: expected table, found integer in 'hooks'", id="no table"),
+    pytest.param("[log]\nfile = 'pyshim.log'", "F:2: 'pyshim.log' is not an absolute path in 'log.file'", id="relative log"),
+    pytest.param("[log]\nlevel = 'INFO'", "F:2: 'INFO' is not a value of 'log.level' (choose 'error', 'warning', 'info', 'debug')", id="level"),
+    pytest.param("[requests]\nenv = ['X']", "F:2: expected table, found string in 'requests.env[0]'", id="request is no table"),
+    pytest.param("[[requests.env]]\nname = 'X'", "F:1: 'requests.env[0].kind' is missing", id="request without a kind"),
+    pytest.param("[[requests.env]]\nname = ''\nkind = 'a.b/c'", "F:1: 'requests.env[0].name' is missing", id="request without a name"),
+    pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nalways = true", "F:4: unknown setting 'requests.env[0].always'", id="unknown in a request"),
+    pytest.param("[[requests.env]]\nname = 3\nkind = 'a.b/c'", "F:2: expected string, found integer in 'requests.env[0].name'", id="type in a request"),
+    pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nunprivileged = 'no'", "F:4: expected boolean, found string in 'requests.env[0].unprivileged'", id="boolean in a request"),
+    pytest.param("runtimes = [", "F: not valid TOML: invalid value (at end of document)", id="array ends too early"),
+    pytest.param("a = 1\nb 2", "F: not valid TOML: expected '=' after a key in a key/value pair (at line 2, column 3)", id="no equals sign"),
+    pytest.param("a = 1\na = 2", "F: not valid TOML: cannot overwrite a value (at end of document)", id="twice"),
+    pytest.param(b"# \xff", "F:1: not valid TOML: not UTF-8", id="not UTF-8"),
+    pytest.param(b"#\n" * 600_000, "F: larger than 1048576 bytes (is this the right file)", id="large"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS)
+def test_fault(file: Path, text: str | bytes, message: str) -> None:
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        config.load()
+    assert str(caught.value) == message.replace("F:", f"{file}:", 1)
+
+
+@pytest.mark.parametrize(("kind", "message"), [
+    ("folder", "cannot be read: is a directory"), ("FIFO", "cannot be read: not a regular file"),
+    ("loop", "cannot be read: too many levels of symbolic links"), ("below a file", "cannot be read: not a directory"),
+])  # fmt: skip
+def test_no_file(file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
+    path = file
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "loop":
+        file.symlink_to(file)
+    else:
+        file.touch()
+        path = file / "x"
+        monkeypatch.setenv("PYSHIM_CONFIG", str(path))
+    with pytest.raises(ConfigError) as caught:
+        config.load()
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_not_readable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads everything, so the refusal is made up."""
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    file.touch()
+    monkeypatch.setattr(configfile.os, "open", refuse)
+    with pytest.raises(ConfigError, match=r"config\.toml: cannot be read: access denied$"):
+        configfile.read(str(file))
+
+
+def test_every_choice_has_its_default() -> None:
+    for key, choices in configfile.CHOICES.items():
+        assert config.DEFAULTS[key] in choices
