@@ -29,6 +29,7 @@ LARGEST_FILE = 64 << 10  # bytes
 _LONGEST_FOLDER = 4095  # PATH_MAX
 _MOST_NAMES = 10_000  # in a folder that a pattern looks through
 _MOST_CANDIDATES = 1024  # paths a pattern may lead to
+_MOST_STEPS = 1 << 20  # characters compared for all patterns; 0.3 s
 _BLANKS = " \t\n\v\f\r"
 _WILD = "*?["
 
@@ -36,12 +37,13 @@ _WILD = "*?["
 class Conf:
     """What was read: `files` in the order of reading, `folders` in the order of the text."""
 
-    __slots__ = ("_size", "files", "folders")
+    __slots__ = ("_size", "_steps", "files", "folders")
 
     def __init__(self) -> None:
         self.files: list[str] = []
         self.folders: dict[str, None] = {}  # a set that keeps its order
         self._size = 0
+        self._steps = 0
 
     def add_folder(self, folder: str) -> None:
         """Append a folder unless it is known; UnsafePathError when there are too many."""
@@ -51,6 +53,16 @@ class Conf:
         if self._size > _MOST_TEXT:
             raise UnsafePathError(f"{MAIN!r} names folders of more than {_MOST_TEXT} bytes")
         self.folders[folder] = None
+
+    def matching(self, names: list[str], pattern: str) -> list[str]:
+        """Return those of `names` that match; UnsafePathError when all patterns cost too much."""
+        hidden = pattern.startswith(".")
+        # Each star but the last may have to be tried at every place of the name.
+        width = len(pattern) if pattern.count("*") > 1 else 1
+        self._steps += sum(map(len, names)) * width
+        if self._steps > _MOST_STEPS:
+            raise UnsafePathError(f"{MAIN!r} includes by patterns that take too long: {pattern!r}")
+        return [n for n in names if (hidden or not n.startswith(".")) and matches(n, pattern)]
 
 
 def load(rootfs: Rootfs, *, without: tuple[str, ...] = ()) -> Conf:
@@ -76,7 +88,7 @@ def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth
         return
     for word, value in entries(_read(rootfs, path)):
         if word == "include":
-            for match in expand(rootfs, value, os.path.dirname(path)):
+            for match in expand(rootfs, value, os.path.dirname(path), conf):
                 _load(rootfs, match, conf, without, depth + 1)
         else:
             conf.add_folder(value)
@@ -128,8 +140,11 @@ def is_plain(folder: str) -> bool:
     return folder == folder.strip(_BLANKS) and not any(c in folder for c in "\n\0#=")
 
 
-def expand(rootfs: Rootfs, pattern: str, base: str) -> list[str]:
-    """Return the paths in `rootfs` that match, as glob(3) would: sorted, none for no match."""
+def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf) -> list[str]:
+    """Return the paths in `rootfs` that match, as glob(3) would: sorted, none for no match.
+
+    `conf` keeps count of what all patterns cost.
+    """
     if not pattern.startswith("/"):
         pattern = f"{base}/{pattern}"
     found = [""]
@@ -139,7 +154,9 @@ def expand(rootfs: Rootfs, pattern: str, base: str) -> list[str]:
             found = [f"{path}/{part}" for path in found]
             continue
         last = index == len(parts) - 1
-        found = [f"{path}/{name}" for path in found for name in _names(rootfs, path, part)]
+        found = [
+            f"{path}/{name}" for path in found for name in conf.matching(_names(rootfs, path), part)
+        ]
         if len(found) > _MOST_CANDIDATES:
             raise UnsafePathError(f"pattern {pattern!r} matches more than {_MOST_CANDIDATES} paths")
         if not last:
@@ -147,12 +164,10 @@ def expand(rootfs: Rootfs, pattern: str, base: str) -> list[str]:
     return found
 
 
-def _names(rootfs: Rootfs, folder: str, pattern: str) -> list[str]:
+def _names(rootfs: Rootfs, folder: str) -> list[str]:
     if not _is_folder(rootfs, folder or "/"):
         return []
-    names = rootfs.listdir(folder or "/", _MOST_NAMES)
-    hidden = pattern.startswith(".")
-    return [n for n in names if (hidden or not n.startswith(".")) and matches(n, pattern)]
+    return rootfs.listdir(folder or "/", _MOST_NAMES)
 
 
 def matches(name: str, pattern: str) -> bool:

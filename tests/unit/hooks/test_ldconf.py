@@ -106,7 +106,7 @@ def test_patterns_in_folders(tmp_path: Path) -> None:
     )
     assert list(read(tmp_path).folders) == ["/a", "/b"]
     with Rootfs.open_dir(str(tmp_path)) as rootfs:
-        found = ldconf.expand(rootfs, "/opt/*/ld/*.conf", "/")
+        found = ldconf.expand(rootfs, "/opt/*/ld/*.conf", "/", ldconf.Conf())
     there = glob.glob("opt/*/ld/*.conf", root_dir=tmp_path)
     assert found == sorted(f"/{path}" for path in there)
 
