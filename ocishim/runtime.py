@@ -6,6 +6,8 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
+import os
+
 from ocishim import hookplan, jsonio, knownhooks, lowlevel, readonly, requests
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
@@ -139,7 +141,10 @@ def create(
     if made.hooks.layer:
         from ocishim import layer  # noqa: PLC0415 - only over a read-only rootfs
 
-        layer.enter(readonly.rootfs_path(made.spec, bundle.path), made.spec)
+        rootfs = readonly.rootfs_path(made.spec, bundle.path)
+        layer.enter(rootfs, made.spec)
+        if oci_spec.has_user_namespace(made.spec):
+            _identify(made, rootfs)
     if made.hooks.taken:
         from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves hooks to us
 
@@ -147,3 +152,17 @@ def create(
             hookspace.Job(bundle.path, made.spec, made.hooks.taken, log.subject, log)
         )
     bundle.replace(made.spec)
+
+
+def _identify(made: Plan, rootfs: str) -> None:
+    """Tell the hooks that the rootfs is the layer's directory now.
+
+    By its numbers alone finds it who may not enter the folders above: a mapped root.
+    """
+    status = os.stat(rootfs)
+    hooks = made.spec["hooks"]
+    lists = (made.hooks.taken, hooks.get("createContainer"), hooks.get(hookplan.TAKEN))
+    for hook in [hook for entries in lists for hook in entries or ()]:
+        args = hook.get("args") or []
+        if knownhooks.CHAIN in args[1:2] and "--rootfs-id" in args:
+            args[args.index("--rootfs-id") + 1] = f"{status.st_dev}:{status.st_ino}"
