@@ -8,6 +8,7 @@ and every failure is told.
 from __future__ import annotations
 
 import errno
+import os
 
 from hooks import flags, refusals
 from hooks.change import Change
@@ -53,16 +54,16 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         try:
             if rootfs.chmod(path, request.mode):
                 changes.append(Change(f"{path}: mode {request.mode:#o} set"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except UnsafePathError as error:
             failures.append(str(error))
         except OSError as error:
             # EPERM: a device of the host in a user namespace (toolbox mounts /dev whole).
             if error.errno != errno.EPERM and not refusals.tolerable(rootfs, error):
-                failures.append(f"{path}: {error.strerror}")
+                failures.append(f"{path}: {os.strerror(error.errno or 0)}")
                 continue
-            text = f"{path}: {error.strerror}: mode left as it is"
+            text = f"{path}: {os.strerror(error.errno or 0)}: mode left as it is"
             changes.append(Change(text, warning=True))
     if failures:
         raise HookError("; ".join(failures))

@@ -51,6 +51,8 @@ class Rootfs:
     @classmethod
     def open_dir(cls, path: str) -> Rootfs:
         """Open the directory `path` of the host; its own links are followed."""
+        if "\0" in path:
+            raise UnsafePathError(f"rootfs path {path!r} holds a NUL byte")
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         return cls(os.open(path, flags), path)
 
