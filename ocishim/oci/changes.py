@@ -182,10 +182,7 @@ class AddMount(Change):
     def apply(self, spec: dict[str, Any]) -> None:
         mounts = make_list(spec, "mounts")
         remove_first(mounts, "destination", self.mount["destination"])
-        mount = dict(self.mount)
-        if "options" in mount:
-            mount["options"] = list(mount["options"])
-        mounts.append(mount)
+        mounts.append(_copy(self.mount))
 
     def present(self, spec: dict[str, Any]) -> bool:
         return any(self._same(mount) for mount in find_list(spec, "mounts"))
@@ -220,8 +217,7 @@ class AddHook(Change):
         self.hook = hook
 
     def apply(self, spec: dict[str, Any]) -> None:
-        hook = {k: list(v) if isinstance(v, list) else v for k, v in self.hook.items()}
-        make_list(spec, "hooks", self.name).append(hook)
+        make_list(spec, "hooks", self.name).append(_copy(self.hook))
 
     def present(self, spec: dict[str, Any]) -> bool:
         return any(self._same(hook) for hook in find_list(spec, "hooks", self.name))
@@ -250,7 +246,7 @@ class SetIntelRdt(Change):
         self.rdt = rdt
 
     def apply(self, spec: dict[str, Any]) -> None:
-        make_dict(spec, "linux")["intelRdt"] = dict(self.rdt)
+        make_dict(spec, "linux")["intelRdt"] = _copy(self.rdt)
 
     def present(self, spec: dict[str, Any]) -> bool:
         return bool(find_dict(spec, "linux").get("intelRdt") == self.rdt)
@@ -280,6 +276,11 @@ class AddGid(Change):
 
     def describe(self) -> str:
         return f"additional group {self.gid}"
+
+
+def _copy(members: dict[str, Any]) -> dict[str, Any]:
+    """A copy for the spec, with lists of its own: the change may be applied again."""
+    return {k: list(v) if isinstance(v, list) else v for k, v in members.items()}
 
 
 def _key(entry: str) -> str:

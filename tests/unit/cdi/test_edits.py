@@ -1,0 +1,210 @@
+"""From container edits to changes: merging, filling in from the host, what is left out."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+from ocishim.cdi import edits, registry
+from ocishim.cdi.hostdev import HostDevice
+from ocishim.errors import UnresolvedDeviceError
+from ocishim.oci import spec as oci
+
+HOST = {
+    "/dev/char": HostDevice("c", 195, 3, 0o666),
+    "/dev/disk": HostDevice("b", 8, 1, 0o660),
+    "/dev/pipe": HostDevice("p", 0, 0, 0o600),
+}
+
+
+def stat(path: str) -> HostDevice:
+    if path == "/dev/link":
+        raise OSError("not a device node")
+    if path not in HOST:
+        raise OSError(errno.ENOENT, "No such file or directory")
+    return HOST[path]
+
+
+def found(path: str, common: dict[str, Any], own: dict[str, Any]) -> registry.Found:
+    return registry.Found("a.com/b=c", path, "0.8.0", common, own)
+
+
+def planned(spec: dict[str, Any] | None = None, **merged: Any) -> list[str]:
+    return [change.describe() for change in edits.plan(spec or {}, merged, stat)]
+
+
+def test_common_edits_come_once_per_file_before_its_first_device() -> None:
+    merged = edits.merge(
+        [
+            found("/a", {"env": ["A=0"]}, {"env": ["A=1"]}),
+            found("/b", {"env": ["B=0"]}, {"env": ["B=1"]}),
+            found("/a", {"env": ["A=0"]}, {"env": ["A=2"]}),
+        ]
+    )
+    assert merged["env"] == ["A=0", "A=1", "B=0", "B=1", "A=2"]
+
+
+def test_lists_grow_and_the_last_rdt_wins() -> None:
+    merged = edits.merge(
+        [
+            found("/a", {"intelRdt": {"closID": "x"}}, {"additionalGids": [5, 5]}),
+            found("/b", {"intelRdt": {}}, {"additionalGids": [5], "mounts": [{"type": "x"}]}),
+        ]
+    )
+    assert merged["additionalGids"] == [5, 5, 5]
+    assert merged["intelRdt"] == {}
+    assert merged["mounts"] == [{"type": "x"}]
+
+
+def test_merging_leaves_the_devices_alone() -> None:
+    device = found("/a", {"env": ["A=0"]}, {"env": ["A=1"]})
+    edits.merge([device, device])
+    assert (device.common, device.edits) == ({"env": ["A=0"]}, {"env": ["A=1"]})
+
+
+def test_changes_come_by_kind() -> None:
+    assert planned(
+        additionalGids=[0, 44],
+        intelRdt={"closID": "c", "schemata": []},
+        hooks=[{"hookName": "prestart", "path": "/h", "args": ["h", "x"], "timeout": 0}],
+        mounts=[{"hostPath": "/s", "containerPath": "/d", "options": ["ro", "bind"]}],
+        netDevices=[{"hostInterfaceName": "eth7", "name": "net0"}],
+        deviceNodes=[{"path": "/dev/char", "permissions": "rw"}, {"path": "/dev/pipe"}],
+        env=["A=b"],
+    ) == [
+        "environment A=b",
+        "device node /dev/char (c 195:3, 0666)",
+        "cgroup rule allow c 195:3 rw",
+        "device node /dev/pipe (p, 0600)",
+        "network device eth7 as net0",
+        "mount /s at /d (ro,bind)",
+        "prestart hook /h x",
+        "intelRdt closID=c",
+        "additional group 44",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "device"),
+    [
+        pytest.param({}, ("c", 195, 3, 0o666), id="all from the host"),
+        pytest.param({"fileMode": 0}, ("c", 195, 3, 0), id="a mode of zero is a mode"),
+        pytest.param({"minor": 9}, ("c", 195, 3, 0o666), id="a minor without major"),
+        pytest.param({"major": 5}, ("c", 5, 0, 0o666), id="a major without type"),
+        pytest.param({"type": "c"}, ("c", 195, 3, 0o666), id="the type alone"),
+        pytest.param({"type": "b", "major": 5}, ("b", 5, 0, 0o666), id="complete, not compared"),
+        pytest.param({"type": "p"}, ("p", 0, 0, 0o666), id="a fifo, not compared"),
+        pytest.param({"hostPath": "/dev/disk"}, ("b", 8, 1, 0o660), id="another host path"),
+        pytest.param(
+            {"hostPath": "/none", "type": "u", "major": 1}, ("u", 1, 0, None), id="complete, absent"
+        ),
+    ],
+)
+def test_filling_in(node: dict[str, Any], device: tuple[Any, ...]) -> None:
+    filled = edits.fill({"path": "/dev/char", **node}, stat)
+    assert filled["path"] == "/dev/char"
+    assert tuple(filled.get(key) for key in ("type", "major", "minor", "fileMode")) == device
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (
+            {"hostPath": "/none"},
+            'failed to stat CDI host device "/none": no such file or directory',
+        ),
+        (
+            {"hostPath": "/dev/link", "type": "c"},
+            'failed to stat CDI host device "/dev/link": not a device node',
+        ),
+        (
+            {"hostPath": "/dev/disk", "type": "c"},
+            'CDI device ("/dev/x", "/dev/disk"), host type mismatch (c, b)',
+        ),
+        (
+            {"hostPath": "/dev/char", "type": "u"},
+            'CDI device ("/dev/x", "/dev/char"), host type mismatch (u, c)',
+        ),
+    ],
+)
+def test_devices_the_host_does_not_have(node: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnresolvedDeviceError) as e:
+        edits.fill({"path": "/dev/x", **node}, stat)
+    assert e.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("user", "node", "owner"),
+    [
+        ({"uid": 1000, "gid": 50}, {}, (1000, 50)),
+        ({"uid": 1000, "gid": 50}, {"uid": 0, "gid": 7}, (0, 7)),
+        ({"uid": 0}, {}, (None, None)),
+        (None, {}, (None, None)),
+    ],
+)
+def test_owner_of_a_node(user: Any, node: dict[str, Any], owner: tuple[Any, Any]) -> None:
+    spec = {"process": {"user": user}}
+    merged = {"deviceNodes": [{"path": "/dev/char", **node}]}
+    oci.apply(spec, edits.plan(spec, merged, stat), once=False)
+    device = spec["linux"]["devices"][0]  # type: ignore[index]
+    assert (device.get("uid"), device.get("gid")) == owner
+
+
+@pytest.mark.parametrize(
+    ("node", "rules"),
+    [
+        ({"permissions": "r"}, ["cgroup rule allow c 195:3 r"]),
+        ({}, ["cgroup rule allow c 195:3 rwm"]),
+        ({"permissions": "none"}, []),
+        ({"type": "p"}, []),
+        ({"type": "u", "major": 1}, []),
+    ],
+)
+def test_cgroup_rules(node: dict[str, Any], rules: list[str]) -> None:
+    assert planned(deviceNodes=[{"path": "/dev/char", **node}])[1:] == rules
+
+
+def test_the_reference_writes_a_rule_without_access() -> None:
+    merged = {"deviceNodes": [{"path": "/dev/char", "permissions": "none"}]}
+    spec: dict[str, Any] = {}
+    oci.apply(spec, edits.plan(spec, merged, stat, as_reference=True), once=False)
+    # runc refuses it: "device access at N field cannot be empty".
+    assert spec["linux"]["resources"]["devices"] == [
+        {"allow": True, "type": "c", "major": 195, "minor": 3}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mount", "options"),
+    [
+        ({"type": "bind"}, ["idmap"]),
+        ({"type": "bind", "options": ["ro"]}, ["ro", "idmap"]),
+        ({"options": ["rbind"]}, ["rbind", "ridmap"]),
+        ({"options": ["rbind", "bind"]}, ["rbind", "bind", "idmap"]),
+        ({"type": "bind", "options": ["ridmap", "rbind"]}, ["ridmap", "rbind"]),
+        ({"options": ["BIND"]}, ["BIND"]),
+        ({"type": "tmpfs"}, None),
+    ],
+)
+def test_id_mapped_mounts(mount: dict[str, Any], options: list[str] | None) -> None:
+    merged = {"mounts": [{"hostPath": "/s", "containerPath": "/d", **mount}]}
+    spec: dict[str, Any] = {"linux": {"namespaces": [{"type": "pid"}, {"type": "user"}]}}
+    oci.apply(spec, edits.plan(spec, merged, stat))
+    assert spec["mounts"][0].get("options") == options
+    plain: dict[str, Any] = {"linux": {"namespaces": [{"type": "pid"}]}}
+    oci.apply(plain, edits.plan(plain, merged, stat))
+    assert plain["mounts"][0].get("options") == mount.get("options")
+
+
+def test_planning_changes_neither_spec_nor_edits() -> None:
+    merged = {
+        "deviceNodes": [{"path": "/dev/char"}],
+        "mounts": [{"hostPath": "/s", "containerPath": "/d", "options": ["bind"]}],
+        "intelRdt": {"closID": ""},
+    }
+    spec = {"linux": {"namespaces": [{"type": "user"}]}}
+    before = repr((merged, spec))
+    edits.plan(spec, merged, stat)
+    assert repr((merged, spec)) == before
