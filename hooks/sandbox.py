@@ -226,7 +226,8 @@ def _drop_privileges() -> None:
     kept = 0
     for capability in CAPABILITIES:
         kept |= 1 << capability
-    syscalls.prctl(const.PR_CAP_AMBIENT, const.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    # For uid 0, exec adds the bounding set to the inheritable one (capabilities(7)): both must
+    # go. The ambient set follows the inheritable.
     _drop_bounding(kept)
     _, permitted, _ = syscalls.capget()
     kept &= permitted

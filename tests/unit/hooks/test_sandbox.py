@@ -18,7 +18,7 @@ import pytest
 from hooks import sandbox, seccomp
 from ocishim.linux import const, process
 from tests import libs
-from tests.hookcall import Call, Done, call
+from tests.hookcall import Call, Done, call, measured
 from tests.isolated import isolated
 from tests.trees import make_tree, names
 
@@ -30,7 +30,7 @@ int main(void) { close(0); close(1); close(2); for (;;) pause(); }"""
 FAILS = """#include <stdio.h>
 int main(void) { puts("some words"); fflush(stdout); fputs("the last words\\n\\n", stderr); return 3; }"""
 FLOODS = """#include <stdio.h>
-int main(void) { for (int i = 0; i < 200000; i++) puts("a line of fifty characters, again and again....");
+int main(void) { for (int i = 0; i < 1000000; i++) puts("a line of fifty characters, again and again....");
   puts("the end"); return 1; }"""
 ABORTS = "#include <stdlib.h>\nint main(void) { abort(); }"
 
@@ -171,6 +171,20 @@ def test_privileges(sleeping: tuple[Call, Path]) -> None:
         "CapAmb": f"{0:016x}",
     }
     assert (status["NoNewPrivs"], status["Seccomp"], status["Umask"]) == ("1", "2", "0022")
+
+
+def test_inheritable_and_ambient_capabilities_are_dropped(tmp_path: Path) -> None:
+    """Docker gave its containers some until 20.10.14 (CVE-2022-24769)."""
+    caps = "+sys_admin,+net_admin,+dac_override"
+    under = ("setpriv", f"--inh-caps={caps}", f"--ambient-caps={caps}")
+    program = str(libs.static_program(SLEEPS))
+    hook = Call(tmp_path, "update-ldcache", "--ldconfig-path", program, under=under)
+    child = _child_of(hook)
+    assert int(status_of(Path(f"/proc/{hook.pid}"))["CapInh"], 16)
+    found = [status_of(child)[f"Cap{name}"].strip("0") for name in ("Inh", "Amb", "Prm", "Bnd")]
+    assert found == ["", "", "2", "2"]
+    os.kill(hook.pid, signal.SIGKILL)
+    hook.wait()
 
 
 def test_namespaces(sleeping: tuple[Call, Path]) -> None:
@@ -318,8 +332,10 @@ def test_mounts_below_the_root_are_kept_and_tamed(tmp_path: Path) -> None:
     ],
 )
 def test_failures_are_told(tmp_path: Path, source: str, message: str) -> None:
-    done = run(tmp_path / "root", source)
+    program = str(libs.static_program(source))
+    done = measured(tmp_path, "update-ldcache", "--ldconfig-path", program)
     assert done.status == 1
+    assert done.peak_kib < 32 << 10
     assert done.stderr.startswith(
         f"pyshim-hook: createContainer hook update-ldcache failed: {message}"
     )
@@ -429,6 +445,17 @@ def test_seccomp_tables_are_right() -> None:
     output = subprocess.run([libs.static_program(source + "}")], capture_output=True, check=False)
     found = dict(line.split() for line in output.stdout.decode().splitlines())
     assert found == {name: str(number) for name, number in _this_machines().items()}
+
+
+def test_seccomp_tables_of_arm64() -> None:
+    """asm-generic/unistd.h is arm64's table, and comes with the headers of any machine."""
+    source = "#define __ARCH_WANT_SYS_CLONE3\n#include <asm-generic/unistd.h>\n"
+    command = ["gcc", "-E", "-dM", "-x", "c", "-"]
+    listed = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+    defined = dict(line.split()[1:3] for line in listed.stdout.splitlines() if "__NR_" in line)
+    table = {**seccomp.DENIED, **seccomp.WITHOUT_EFFECT}
+    ours = {name: str(row[1]) for name, row in table.items()}
+    assert ours == {name: defined.get(f"__NR_{name}", "-1") for name in table}
 
 
 def _this_machines() -> dict[str, int]:
