@@ -96,8 +96,8 @@ def test_unresolvable_device(
 
     assert result.returncode != 0
     assert engine.told(result) == engine.wording(
-        f"pyshim: unresolvable CDI devices {KIND}=7: {KIND} has no device 7; "
-        f"nearest: {KIND}=1, {KIND}=0, {KIND}=all; "
+        f"pyshim: unresolvable CDI devices {KIND}=7: {KIND} has no device 7, "
+        f"nearest {KIND}=1, {KIND}=0, {KIND}=all; "
         f"looked in {engine.shim.spec_dir} (1 file) (run 'pyshimctl cdi list')",
     )
 

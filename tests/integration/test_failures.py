@@ -42,8 +42,8 @@ def _create_with_log(node: Node, bundle: Bundle) -> tuple[Result, str]:
 @pytest.mark.parametrize(("asked", "message"), [
     pytest.param(
         "vendor.com/device=1",
-        "pyshim: unresolvable CDI devices vendor.com/device=1: vendor.com/device has no device 1;"
-        " nearest: vendor.com/device=0; looked in {specs} (1 file) (run 'pyshimctl cdi list')",
+        "pyshim: unresolvable CDI devices vendor.com/device=1: vendor.com/device has no device 1,"
+        " nearest vendor.com/device=0; looked in {specs} (1 file) (run 'pyshimctl cdi list')",
         id="unknown device",
     ),
     pytest.param(
