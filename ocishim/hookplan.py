@@ -109,10 +109,11 @@ class Planner:
         self.hook_program = hook_program
         self.version = version
 
-    def decide(self, spec: dict[str, Any], injected: list[str]) -> HookPlan:
+    def decide(self, spec: dict[str, Any], injected: dict[str, str]) -> HookPlan:
         """Edit the hooks of `spec`, which are hardened already.
 
-        injected: programs of the hooks that were just injected; these must exist.
+        injected: programs of the hooks that were just injected, which must exist, and the CDI
+        spec each comes from.
         Raises HookError before anything has run.
         """
         plan = HookPlan()
@@ -145,7 +146,7 @@ class Planner:
             if len(staying) == len(parts):  # also of a hook nobody knows: none of none
                 kept.append(hook)
             elif staying:
-                kept.append(self._chain(spec, staying, int(hook.get("timeout") or 0)))
+                kept.append(self._chain(spec, staying, knownhooks.timeout_of(hook, 0)))
         names = ", ".join(dict.fromkeys(skipped))
         plan.warnings.append(
             f"CDI hooks skipped, links and library cache are missing: {names}: {reason}; "
@@ -203,7 +204,7 @@ class Planner:
             elif len(staying) == len(parts):
                 mounting.append(hook)
             else:
-                timeout = int(hook.get("timeout") or 0)
+                timeout = knownhooks.timeout_of(hook, 0)
                 writing = [part for part in parts if part.writes]
                 plan.taken.append(self._chain(spec, writing, timeout))
                 mounting.append(self._chain(spec, staying, timeout))
@@ -237,7 +238,7 @@ class Planner:
             "timeout": timeout or self.config.timeout,
         }
 
-    def _check_programs(self, spec: dict[str, Any], injected: list[str]) -> None:
+    def _check_programs(self, spec: dict[str, Any], injected: dict[str, str]) -> None:
         """Refuse what is known to fail: a program that is not there or cannot be reached."""
         for name, hooks in lists(spec).items():
             if name not in _RUN_AT_CREATE:
@@ -246,7 +247,7 @@ class Planner:
                 path = hook.get("path")
                 ours = path == self.hook_program
                 if isinstance(path, str) and (ours or path in injected):
-                    _check_program(name, path)
+                    _check_program(f"{name} hook {path}", path, injected.get(path, ""))
                     if ours and _has_user_namespace(spec):
                         _check_reachable(path)
 
@@ -255,17 +256,14 @@ def _writes(hook: dict[str, Any]) -> bool:
     return any(part.writes for part in knownhooks.parse(hook))
 
 
-def _check_program(name: str, path: str) -> None:
-    if not os.path.isabs(path):
-        raise HookError(
-            f"{name} hook {path}: the path is not absolute", hint="correct the CDI spec"
-        )
+def _check_program(hook: str, path: str, cdi_spec: str) -> None:
+    subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
+    if not os.path.isabs(path) or "\0" in path:
+        raise HookError(f"{subject}: the path is not absolute", hint="correct the CDI spec")
     if not os.access(path, os.X_OK) or os.path.isdir(path):
         there = "is not an executable file" if os.path.exists(path) else "does not exist"
-        raise HookError(
-            f"{name} hook {path}: the program {there}",
-            hint="install it, or generate the CDI spec again",
-        )
+        hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
+        raise HookError(f"{subject}: the program {there}", hint=hint)
 
 
 def _has_user_namespace(spec: dict[str, Any]) -> bool:

@@ -141,7 +141,7 @@ def fuse(
     for hook in hooks:
         parts = parse(hook)
         if parts:
-            longest = max(longest, _timeout_of(hook, timeout))
+            longest = max(longest, timeout_of(hook, timeout))
             run += parts
             continue
         _flush(run, seen, result, make, longest)
@@ -170,6 +170,7 @@ def _flush(
         result.append(make(kept, timeout))
 
 
-def _timeout_of(hook: Hook, default: int) -> int:
+def timeout_of(hook: Hook, default: int) -> int:
+    """Return the hook's timeout in seconds, `default` when it sets none that counts."""
     value = hook.get("timeout")
     return value if isinstance(value, int) and value > 0 else default

@@ -61,7 +61,7 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     hookplan.restore(made.spec)
     hardened = hookplan.harden(made.spec, config)
-    injected = _inject(made, config) if made.requests.names else []
+    injected = _inject(made, config) if made.requests.names else {}
     if hookplan.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
@@ -82,8 +82,8 @@ def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> None:
             del spec["hooks"]
 
 
-def _inject(made: Plan, config: Config) -> list[str]:
-    """Apply the devices' edits to the plan's spec; return the programs of injected hooks."""
+def _inject(made: Plan, config: Config) -> dict[str, str]:
+    """Apply the devices' edits to the plan's spec; return the hooks' programs and their files."""
     from ocishim.cdi import edits, hostdev, registry  # noqa: PLC0415 - only where devices are
 
     made.found = registry.load(config.spec_dirs, config.cache).resolve(made.requests.names)
@@ -96,8 +96,18 @@ def _inject(made: Plan, config: Config) -> list[str]:
         if isinstance(change, oci_spec.AddHook):
             hookplan.complete(change.name, change.hook, config)
     made.changes = oci_spec.apply(made.spec, changes, once=True)
-    hooks = [change for change in made.changes if isinstance(change, oci_spec.AddHook)]
-    return [str(change.hook.get("path")) for change in hooks]
+    added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
+    return _programs(made.found) if added else {}
+
+
+def _programs(devices: list[Found]) -> dict[str, str]:
+    """Return the hooks' programs of `devices` and the CDI spec each comes from."""
+    return {
+        hook["path"]: device.path
+        for device in devices
+        for edits in (device.common, device.edits)
+        for hook in edits.get("hooks", ())
+    }
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
