@@ -14,6 +14,7 @@ from typing import Any
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Item
 
 from ocishim.errors import ConfigError
 
@@ -24,7 +25,7 @@ else:
 
 Keys = tuple[str, ...]
 _MARK = re.compile(
-    r"# pyshim: (?:was (?P<old>\"[^\"#]*\"|true|false|\d+)|was not there)(?P<rest> #.*)?$",
+    r"# pyshim: (?:was (?P<old>\"[^\"#]*\"|'[^'#]*'|true|false|\d+)|was not there)(?P<rest> #.*)?$",
 )
 
 
@@ -79,10 +80,13 @@ class TomlFile:
 
         Raises ConfigError when something else is there.
         """
-        found = self.get(*keys)
-        if found is not None and not isinstance(found, dict):
-            raise ConfigError(f"{self.path}: expected table in '{'.'.join(keys)}'")
-        return found or {}
+        found: Any = self.wanted
+        for count, key in enumerate(keys, 1):
+            found = found.get(key, {})
+            if not isinstance(found, dict):
+                raise ConfigError(f"{self.path}: expected table in '{'.'.join(keys[:count])}'")
+        table: dict[str, Any] = found
+        return table
 
     def set(self, keys: Keys, value: Any) -> None:
         """Set the value at `keys`, making the tables on the way."""
@@ -90,7 +94,8 @@ class TomlFile:
             return
         table = self._open(keys[:-1])
         table[keys[-1]] = _item(value)
-        self._plain(keys[:-1])[keys[-1]] = value
+        plain_value = value.unwrap() if isinstance(value, Item) else value
+        self._plain(keys[:-1])[keys[-1]] = plain_value
 
     def replace(self, keys: Keys, value: Any) -> None:
         """Set a string or boolean value, with the old one in a comment for `restore`."""
@@ -99,7 +104,7 @@ class TomlFile:
             return
         comment = self._comment(keys)
         if not _MARK.match(comment):
-            was = "was not there" if old is None else f"was {tomlkit.item(old).as_string()}"
+            was = "was not there" if old is None else f"was {self._raw(keys).as_string()}"
             comment = f"# pyshim: {was}{' ' + comment if comment else ''}"
         self._set_single(keys, value, comment)
 
@@ -111,8 +116,7 @@ class TomlFile:
         if mark["old"] is None:
             self.remove(keys)
             return
-        old = tomllib.loads(f"old = {mark['old']}")["old"]
-        self._set_single(keys, old, (mark["rest"] or "").strip())
+        self._set_single(keys, tomlkit.value(mark["old"]), (mark["rest"] or "").strip())
 
     def remove(self, keys: Keys) -> None:
         """Remove what is at `keys`, and the tables on the way that are empty then."""
@@ -155,23 +159,23 @@ class TomlFile:
 
     def _comment(self, keys: Keys) -> str:
         """Return the comment behind the single value at `keys`, "" when there is none."""
-        item = _raw(find(self._document, *keys[:-1]), keys[-1])
+        item = self._raw(keys)
         return str(item.trivia.comment) if hasattr(item, "trivia") else ""
+
+    def _raw(self, keys: Keys) -> Any:
+        """Return tomlkit's item at `keys`; a look-up by [] turns booleans into bare values."""
+        table, key = find(self._document, *keys[:-1]), keys[-1]
+        if table is None or key not in table:
+            return None
+        if isinstance(table, OutOfOrderTableProxy):
+            return dict.__getitem__(table, key)
+        return (table if isinstance(table, Container) else table.value).item(key)
 
     def _set_single(self, keys: Keys, value: Any, comment: str) -> None:
         self.set(keys, value)
-        trivia = _raw(find(self._document, *keys[:-1]), keys[-1]).trivia
+        trivia = self._raw(keys).trivia
         trivia.comment = comment
         trivia.comment_ws = (trivia.comment_ws or " ") if comment else ""
-
-
-def _raw(table: Any, key: str) -> Any:
-    """Return tomlkit's item under `key`; a look-up by [] turns booleans into bare values."""
-    if table is None or key not in table:
-        return None
-    if isinstance(table, OutOfOrderTableProxy):
-        return dict.__getitem__(table, key)
-    return (table if isinstance(table, Container) else table.value).item(key)
 
 
 def _item(value: Any) -> Any:

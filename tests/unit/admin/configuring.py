@@ -1,0 +1,58 @@
+"""A machine below a temporary folder, and `pyshimctl configure` called on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from ocishim.admin import tomlfile
+from ocishim.admin.cli import main
+
+PROGRAM = "/usr/local/bin/pyshim"
+
+
+class Machine:
+    """The tree of a machine that has pyshim installed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        program = root / PROGRAM.lstrip("/")
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def read(self, path: str) -> str:
+        return (self.root / path.lstrip("/")).read_text()
+
+    def toml(self, path: str) -> dict[str, Any]:
+        return tomlfile.plain(self.read(path), path)
+
+    def exists(self, path: str) -> bool:
+        return (self.root / path.lstrip("/")).exists()
+
+    def call(self, *args: str) -> Result:
+        return CliRunner().invoke(main, [*args, "--host-root", str(self.root)])
+
+    def configure(self, *args: str) -> Result:
+        result = self.call("configure", *args)
+        assert result.exit_code == 0, result.output
+        return result
+
+    def files(self) -> dict[str, str]:
+        """Every file by its path, links as what they say."""
+        found = {}
+        for path in sorted(self.root.rglob("*")):
+            name = "/" + str(path.relative_to(self.root))
+            if path.is_symlink():
+                found[name] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[name] = path.read_text(errors="replace")
+        return found

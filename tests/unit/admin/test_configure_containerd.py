@@ -1,0 +1,328 @@
+"""`pyshimctl configure containerd`: what its files say before and after."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ocishim.admin.tomlfile import find
+from tests.unit.admin.configuring import PROGRAM, Machine
+
+CONFIG = "/etc/containerd/config.toml"
+DROP_IN = "/etc/containerd/conf.d/99-pyshim.toml"
+V2 = "io.containerd.grpc.v1.cri"
+V3 = "io.containerd.cri.v1.runtime"
+IMPORTS = 'imports = ["/etc/containerd/conf.d/*.toml"]\n'
+
+KUBEADM = """\
+# my node
+version = 2
+
+[plugins]
+  # the kubelet's side
+  [plugins."io.containerd.grpc.v1.cri"]
+    sandbox_image = "pause:3.9" # pinned
+    [plugins."io.containerd.grpc.v1.cri".containerd]
+      snapshotter = "overlayfs"
+      default_runtime_name = "runc" # the default
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes]
+        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+          runtime_type = "io.containerd.runc.v2"
+          base_runtime_spec = "/etc/containerd/base.json"
+          pod_annotations = ["example.com/*"]
+          [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+            SystemdCgroup = true
+            BinaryName = "/opt/runc"
+  [plugins."io.containerd.internal.v1.opt"]
+    path = "/opt/containerd"
+
+[debug]
+  level = "info" # someone's
+"""
+SPREAD = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[debug]
+  level = "info"
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+    SystemdCgroup = true
+"""
+DOTTED = """\
+version = 2
+plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options.SystemdCgroup = true
+[grpc]
+  gid = 0
+"""
+DEBIAN = """\
+version = 2
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    [plugins."io.containerd.grpc.v1.cri".cni]
+      bin_dir = "/usr/lib/cni"
+  [plugins."io.containerd.internal.v1.opt"]
+    path = "/var/lib/containerd/opt"
+"""
+TWO_DOT_X = """\
+version = 3
+[plugins.'io.containerd.cri.v1.runtime'.containerd]
+  default_runtime_name = 'runc'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+  runtime_type = 'io.containerd.runc.v2'
+  sandboxer = 'podsandbox'
+  cgroup_writable = false
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+  SystemdCgroup = true
+"""
+EXAMPLES = [
+    pytest.param(KUBEADM, id="nested tables"),
+    pytest.param(SPREAD, id="tables out of order"),
+    pytest.param(DOTTED, id="dotted keys"),
+    pytest.param(DEBIAN, id="no runtimes"),
+    pytest.param(TWO_DOT_X, id="version 3"),
+    pytest.param("version = 2\n", id="only a version"),
+]
+
+
+def runtimes(machine: Machine, path: str = CONFIG, plugin: str = V2) -> dict[str, object]:
+    found: dict[str, object] = find(machine.toml(path), "plugins", plugin, "containerd", "runtimes")
+    return found
+
+
+def test_runtime_has_the_settings_of_runc(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM)
+    result = machine.configure("containerd")
+    assert runtimes(machine)["pyshim"] == {
+        "runtime_type": "io.containerd.runc.v2",
+        "base_runtime_spec": "/etc/containerd/base.json",
+        "container_annotations": ["cdi.k8s.io/*"],
+        "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+    }
+    assert "next: systemctl restart containerd" in result.output
+
+
+def test_pod_annotations_are_never_written(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM.replace("example.com/*", "cdi.k8s.io/*"))
+    result = machine.configure("containerd")
+    assert "pod_annotations" not in runtimes(machine)["pyshim"]  # type: ignore[operator]
+    assert "note: pod_annotations ['cdi.k8s.io/*'] of the runtime copied are left out" in result.output
+
+
+def test_version_3_has_another_plugin(machine: Machine) -> None:
+    machine.write(CONFIG, TWO_DOT_X)
+    machine.configure("containerd", "--set-as-default", "--enable-cdi")
+    plugin = machine.toml(CONFIG)["plugins"][V3]
+    assert plugin["containerd"]["runtimes"]["pyshim"] == {
+        "runtime_type": "io.containerd.runc.v2",
+        "sandboxer": "podsandbox",
+        "container_annotations": ["cdi.k8s.io/*"],
+        "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+    }
+    assert plugin["containerd"]["default_runtime_name"] == "pyshim"
+    assert plugin["enable_cdi"] is True
+
+
+def test_no_file(machine: Machine) -> None:
+    machine.configure("containerd")
+    assert machine.toml(CONFIG) == {
+        "version": 2,
+        "plugins": {V2: {"containerd": {"runtimes": {"pyshim": {
+            "runtime_type": "io.containerd.runc.v2",
+            "container_annotations": ["cdi.k8s.io/*"],
+            "options": {"BinaryName": PROGRAM},
+        }}}}},
+    }
+    machine.configure("containerd", "--remove")
+    assert not machine.exists(CONFIG)
+
+
+@pytest.mark.parametrize("options", [[], ["--set-as-default"], ["--enable-cdi", "--set-as-default"]])
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_twice_changes_nothing(machine: Machine, text: str, options: list[str]) -> None:
+    machine.write(CONFIG, text)
+    machine.configure("containerd", *options)
+    once = machine.files()
+    result = machine.configure("containerd", *options)
+    assert machine.files() == once
+    assert result.stdout == f"{CONFIG} is as wanted\n"
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_everything_else_stays(machine: Machine, text: str) -> None:
+    machine.write(CONFIG, text)
+    machine.configure("containerd", "--set-as-default", "--enable-cdi")
+    after = machine.read(CONFIG).splitlines()
+    changed = 'default_runtime_name = "pyshim" # pyshim: was'
+    for line in text.splitlines():
+        kept = line in after or ("default_runtime_name" in line and changed in machine.read(CONFIG))
+        assert kept, line
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_remove_brings_everything_back(machine: Machine, text: str) -> None:
+    machine.write(CONFIG, text)
+    machine.configure("containerd", "--set-as-default", "--enable-cdi")
+    machine.configure("containerd", "--remove")
+    before, after = (
+        [line for line in lines.splitlines() if line] for lines in (text, machine.read(CONFIG))
+    )
+    # tomlkit may leave the header of a table that is empty then.
+    assert [line for line in after if line in before or not line.startswith("[")] == before
+    assert "pyshim" not in machine.read(CONFIG)
+
+
+def test_without_the_flag_the_default_comes_back(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM)
+    machine.configure("containerd", "--set-as-default")
+    machine.configure("containerd")
+    assert 'default_runtime_name = "runc" # the default' in machine.read(CONFIG)
+
+
+def test_the_users_own_choice_is_not_undone(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM.replace("sandbox_image", "enable_cdi = true\n    sandbox_image"))
+    machine.configure("containerd", "--enable-cdi")
+    machine.configure("containerd", "--remove")
+    assert find(machine.toml(CONFIG), "plugins", V2, "enable_cdi") is True
+
+
+def test_what_a_user_added_to_the_runtime_stays(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM)
+    machine.configure("containerd")
+    text = machine.read(CONFIG).replace(f'BinaryName = "{PROGRAM}"', f'BinaryName = "{PROGRAM}"\nNoPivotRoot = true # ramdisk')
+    machine.write(CONFIG, text)
+    machine.configure("containerd")
+    assert machine.read(CONFIG) == text
+
+
+def test_drop_in_where_nobody_else_has_the_plugin(machine: Machine) -> None:
+    machine.write(CONFIG, f"version = 2\n{IMPORTS}")
+    machine.configure("containerd", "--set-as-default", "--enable-cdi")
+    assert machine.read(CONFIG) == f"version = 2\n{IMPORTS}"
+    tree = machine.toml(DROP_IN)
+    assert tree["version"] == 2
+    assert tree["plugins"][V2]["containerd"]["default_runtime_name"] == "pyshim"
+    assert tree["plugins"][V2]["enable_cdi"] is True
+    assert runtimes(machine, DROP_IN)["pyshim"]
+    machine.configure("containerd", "--remove")
+    assert not machine.exists(DROP_IN)
+
+
+def test_drop_in_for_version_3_copies_what_the_main_file_says(machine: Machine) -> None:
+    machine.write(CONFIG, TWO_DOT_X.replace("version = 3\n", f"version = 3\n{IMPORTS}"))
+    before = machine.read(CONFIG)
+    machine.configure("containerd")
+    assert machine.read(CONFIG) == before
+    assert runtimes(machine, DROP_IN, V3) == {"pyshim": {
+        "runtime_type": "io.containerd.runc.v2",
+        "sandboxer": "podsandbox",
+        "container_annotations": ["cdi.k8s.io/*"],
+        "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+    }}
+    assert machine.toml(DROP_IN)["version"] == 3
+
+
+def test_containerd_1_would_forget_the_main_file_so_it_is_edited(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
+    machine.configure("containerd")
+    assert not machine.exists(DROP_IN)
+    assert runtimes(machine)["pyshim"]
+
+
+def test_containerd_1_takes_the_last_file_so_that_one_is_edited(machine: Machine) -> None:
+    other = "/etc/containerd/conf.d/50-other.toml"
+    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
+    machine.write(other, f'version = 2\n[plugins."{V2}".containerd.runtimes.crun]\n'
+                         'runtime_type = "io.containerd.runc.v2"\noptions = {SystemdCgroup = true}\n')
+    before = machine.read(CONFIG)
+    machine.configure("containerd")
+    assert machine.read(CONFIG) == before
+    assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
+        "SystemdCgroup": True, "BinaryName": PROGRAM,
+    }
+
+
+def test_our_drop_in_goes_when_it_would_hide_another_file(machine: Machine) -> None:
+    machine.write(CONFIG, f"version = 2\n{IMPORTS}")
+    machine.configure("containerd")
+    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
+    machine.configure("containerd")
+    assert not machine.exists(DROP_IN)
+    assert runtimes(machine)["pyshim"]
+
+
+def test_drop_in_asked_for_where_it_would_hide_the_main_file(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM)
+    result = machine.call("configure", "containerd", "--drop-in", DROP_IN)
+    assert result.exit_code == 1
+    assert result.output == (
+        f"pyshimctl: {DROP_IN}: containerd 1.x would take the CRI plugin's settings from it alone,"
+        f" and forget those of {CONFIG}\nhint: leave out --drop-in\n"
+    )
+
+
+def test_annotation_prefixes_of_pyshims_configuration(machine: Machine) -> None:
+    machine.write("/etc/pyshim/config.toml", '[cdi]\nannotation_prefixes = ["example.com/cdi-"]\n')
+    machine.configure("containerd")
+    assert runtimes(machine)["pyshim"]["container_annotations"] == ["example.com/cdi-*"]  # type: ignore[index]
+
+
+def test_dry_run_is_a_diff_and_changes_nothing(machine: Machine) -> None:
+    machine.write(CONFIG, "version = 2\n")
+    before = machine.files()
+    result = machine.configure("containerd", "--dry-run")
+    assert machine.files() == before
+    assert result.output.startswith(
+        f"--- {CONFIG}\n+++ {CONFIG}\n@@ -1 +1,8 @@\n version = 2\n+\n"
+        f'+[plugins."{V2}".containerd.runtimes.pyshim]\n'
+    )
+
+
+def test_json_report(machine: Machine) -> None:
+    report = json.loads(machine.configure("containerd", "--json").stdout)
+    assert (report["engine"], report["changed"], report["dry_run"]) == ("containerd", True, False)
+    assert [(file["path"], file["action"]) for file in report["files"]] == [(CONFIG, "create")]
+    assert report["next"] == "systemctl restart containerd"
+    again = json.loads(machine.configure("containerd", "--json").stdout)
+    assert (again["changed"], again["files"], again["next"]) == (False, [], "")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    pytest.param("[plugins.cri]\n", f"{CONFIG}: 'version' is 1, and 2, 3 and 4 are supported",
+                 id="version 1"),
+    pytest.param("version = 2\nx\n", f"{CONFIG}: not valid TOML: ", id="not TOML"),
+    pytest.param('version = 2\nimports = "x"\n',
+                 f"{CONFIG}: expected array of strings in 'imports'", id="imports"),
+    pytest.param(f'version = 2\n[plugins."{V2}"]\ncontainerd = 7\n',
+                 f"{CONFIG}: expected table in 'plugins.{V2}.containerd", id="not a table"),
+])
+def test_what_cannot_be_edited_is_named(machine: Machine, text: str, message: str) -> None:
+    machine.write(CONFIG, text)
+    before = machine.files()
+    result = machine.call("configure", "containerd")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"pyshimctl: {message}")
+    assert machine.files() == before
+
+
+def test_mode_and_owner_stay_and_a_link_stays_a_link(machine: Machine) -> None:
+    file = machine.write("/nix/store/config.toml", "version = 2\n")
+    file.chmod(0o640)
+    (machine.root / "etc/containerd").mkdir(parents=True)
+    (machine.root / CONFIG[1:]).symlink_to("/nix/store/config.toml")
+    machine.configure("containerd")
+    assert (machine.root / CONFIG[1:]).is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert "pyshim" in machine.toml("/nix/store/config.toml")["plugins"][V2]["containerd"]["runtimes"]
+
+
+def test_program_must_be_there(machine: Machine) -> None:
+    result = machine.call("configure", "containerd", "--runtime-path", "/opt/pyshim")
+    assert result.exit_code == 1
+    assert result.output == (
+        "pyshimctl: /opt/pyshim: no such program\n"
+        "hint: run 'pyshimctl install', or name one: --runtime-path\n"
+    )

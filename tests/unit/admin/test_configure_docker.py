@@ -1,0 +1,127 @@
+"""`pyshimctl configure docker`: daemon.json keeps what is not ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.unit.admin.configuring import PROGRAM, Machine
+
+CONFIG = "/etc/docker/daemon.json"
+USED = """\
+{
+  "log-opts": {"max-size": "10m"},
+  "features": {
+    "buildkit": true
+  },
+  "runtimes": {
+    "nvidia": {
+      "args": [],
+      "path": "nvidia-container-runtime"
+    }
+  },
+  "live-restore": false
+}
+"""
+
+
+def test_features_and_runtimes_of_others_stay(machine: Machine) -> None:
+    machine.write(CONFIG, USED)
+    result = machine.configure("docker", "--set-as-default", "--enable-cdi")
+    settings = json.loads(machine.read(CONFIG))
+    assert settings == {
+        "log-opts": {"max-size": "10m"},
+        "features": {"buildkit": True, "cdi": True},
+        "runtimes": {
+            "nvidia": {"args": [], "path": "nvidia-container-runtime"},
+            "pyshim": {"path": PROGRAM},
+        },
+        "live-restore": False,
+        "default-runtime": "pyshim",
+    }
+    assert list(settings)[:4] == ["log-opts", "features", "runtimes", "live-restore"]
+    assert "next: systemctl restart docker" in result.output
+
+
+@pytest.mark.parametrize("indent", ["  ", "    ", "\t"])
+def test_indentation_stays(machine: Machine, indent: str) -> None:
+    machine.write(CONFIG, json.dumps({"runtimes": {"a": {"path": "/a"}}}, indent=indent))
+    machine.configure("docker")
+    wanted = {"runtimes": {"a": {"path": "/a"}, "pyshim": {"path": PROGRAM}}}
+    assert machine.read(CONFIG) == json.dumps(wanted, indent=indent)
+
+
+def test_no_file(machine: Machine) -> None:
+    result = machine.configure("docker")
+    assert machine.read(CONFIG) == (
+        '{\n    "runtimes": {\n        "pyshim": {\n'
+        f'            "path": "{PROGRAM}"\n        }}\n    }}\n}}\n'
+    )
+    assert "next: systemctl reload docker" in result.output
+    machine.configure("docker", "--remove")
+    assert not machine.exists(CONFIG)
+
+
+def test_twice_changes_nothing_and_remove_keeps_the_rest(machine: Machine) -> None:
+    machine.write(CONFIG, USED)
+    machine.configure("docker", "--set-as-default")
+    once = machine.read(CONFIG)
+    assert machine.configure("docker", "--set-as-default").stdout == f"{CONFIG} is as wanted\n"
+    assert machine.read(CONFIG) == once
+    machine.configure("docker", "--remove")
+    assert json.loads(machine.read(CONFIG)) == json.loads(USED)
+
+
+def test_arguments_of_the_runtime_stay(machine: Machine) -> None:
+    runtime = {"path": "/old", "runtimeArgs": ["--debug"]}
+    machine.write(CONFIG, json.dumps({"runtimes": {"pyshim": runtime}}))
+    machine.configure("docker")
+    assert json.loads(machine.read(CONFIG))["runtimes"]["pyshim"] == {**runtime, "path": PROGRAM}
+
+
+def test_a_shim_of_that_name_is_replaced(machine: Machine) -> None:
+    shim = {"runtimeType": "io.containerd.runsc.v1", "options": {}}
+    machine.write(CONFIG, json.dumps({"runtimes": {"pyshim": shim}}))
+    machine.configure("docker")
+    assert json.loads(machine.read(CONFIG))["runtimes"]["pyshim"] == {"path": PROGRAM}
+
+
+def test_a_default_that_is_replaced_is_told(machine: Machine) -> None:
+    machine.write(CONFIG, '{"default-runtime": "nvidia"}')
+    result = machine.configure("docker", "--set-as-default")
+    assert "note: default-runtime was 'nvidia'" in result.output
+
+
+def test_another_default_survives_remove(machine: Machine) -> None:
+    machine.write(CONFIG, '{"default-runtime": "nvidia"}')
+    machine.configure("docker")
+    machine.configure("docker", "--remove")
+    assert json.loads(machine.read(CONFIG)) == {"default-runtime": "nvidia"}
+
+
+@pytest.mark.parametrize("text", ["{}", '{"features": {"cdi": true}}'])
+def test_remove_where_nothing_is_ours(machine: Machine, text: str) -> None:
+    machine.write(CONFIG, text)
+    assert machine.configure("docker", "--remove").stdout == f"{CONFIG} is as wanted\n"
+    assert machine.read(CONFIG) == text
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    pytest.param("{", f"{CONFIG}: not valid JSON: ", id="not JSON"),
+    pytest.param("[]", f"{CONFIG}: expected an object", id="no object"),
+    pytest.param('{"features": []}', f"{CONFIG}: expected object in 'features'", id="features"),
+    pytest.param('{"runtimes": 1}', f"{CONFIG}: expected object in 'runtimes'", id="runtimes"),
+])
+def test_what_cannot_be_edited_is_named(machine: Machine, text: str, message: str) -> None:
+    machine.write(CONFIG, text)
+    result = machine.call("configure", "docker", "--enable-cdi")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"pyshimctl: {message}")
+    assert machine.read(CONFIG) == text
+
+
+def test_docker_has_no_drop_ins(machine: Machine) -> None:
+    result = machine.call("configure", "docker", "--drop-in", "/x")
+    assert result.exit_code == 2
+    assert result.output.startswith("pyshimctl: docker reads no drop-ins\n")

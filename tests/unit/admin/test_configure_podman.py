@@ -1,0 +1,56 @@
+"""`pyshimctl configure podman`: the drop-in in containers.conf.d."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.admin.configuring import PROGRAM, Machine
+
+CONFIG = "/etc/containers/containers.conf"
+DROP_IN = "/etc/containers/containers.conf.d/99-pyshim.conf"
+JSON = ["crun", "runc", "kata", "runsc", "youki", "krun"]
+
+
+def test_runtime_and_its_errors_as_json(machine: Machine) -> None:
+    machine.configure("podman")
+    assert machine.toml(DROP_IN) == {"engine": {
+        "runtime_supports_json": [*JSON, "pyshim"],
+        "runtimes": {"pyshim": [PROGRAM]},
+    }}
+
+
+def test_every_option(machine: Machine) -> None:
+    machine.configure("podman", "--set-as-default", "--enable-cdi", "--runtime-name", "gpu")
+    assert machine.toml(DROP_IN)["engine"] == {
+        "runtime": "gpu",
+        "cdi_spec_dirs": ["/etc/cdi", "/var/run/cdi"],
+        "runtime_supports_json": [*JSON, "pyshim"],
+        "runtimes": {"gpu": [PROGRAM]},
+    }
+
+
+@pytest.mark.parametrize(("path", "known"), [
+    pytest.param("/usr/share/containers/containers.conf", ["a"], id="vendor's file"),
+    pytest.param(CONFIG, ["a", "b"], id="main file"),
+    pytest.param("/etc/containers/containers.conf.d/10-x.conf", ["c"], id="another drop-in"),
+])
+def test_the_list_in_force_is_kept(machine: Machine, path: str, known: list[str]) -> None:
+    machine.write(path, f"[engine]\nruntime_supports_json = {known}\n")
+    machine.configure("podman")
+    assert machine.toml(DROP_IN)["engine"]["runtime_supports_json"] == [*known, "pyshim"]
+
+
+def test_podman_knows_a_program_by_its_name(machine: Machine) -> None:
+    machine.write("/opt/p/gpu-runtime", "").chmod(0o755)
+    machine.configure("podman", "--runtime-path", "/opt/p/gpu-runtime")
+    assert machine.toml(DROP_IN)["engine"]["runtime_supports_json"] == [*JSON, "gpu-runtime"]
+
+
+def test_twice_changes_nothing_and_remove_leaves_nothing(machine: Machine) -> None:
+    before = machine.files()
+    machine.configure("podman")
+    once = machine.files()
+    assert machine.configure("podman").stdout == f"{DROP_IN} is as wanted\n"
+    assert machine.files() == once
+    machine.configure("podman", "--remove")
+    assert machine.files() == before

@@ -1,0 +1,79 @@
+"""Edits of files on a machine's tree: all or none, links inside the tree, no litter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocishim.admin.files import Edit, apply_all, read
+from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
+
+
+def listing(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+
+
+def test_when_one_fails_those_made_are_undone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "file").write_text("")
+    host = Host(str(tmp_path))
+    edits = [
+        Edit(host, "/a", "old", "new"),
+        Edit(host, "/b", None, "made"),
+        Edit(host, "/file/c", None, "impossible"),
+    ]
+    with pytest.raises(ConfigError, match=r"^/file/c: cannot be written: "):
+        apply_all(edits)
+    assert listing(tmp_path) == {"a": "old", "file": ""}
+
+
+def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    host = Host(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^/folder: cannot be written: Is a directory"):
+        Edit(host, "/folder", None, "text").apply()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(("target", "path", "real"), [
+    pytest.param("/etc/real", "/link", "etc/real", id="absolute link"),
+    pytest.param("../../../etc/real", "/link", "etc/real", id="link above the root"),
+    pytest.param("/etc", "/link/real", "etc/real", id="link to a folder"),
+    pytest.param("/etc/new", "/link", "etc/new", id="link to nothing"),
+    pytest.param("/etc/real", "/etc/../link", "etc/real", id="dots"),
+])
+def test_links_are_followed_inside_the_tree(tmp_path: Path, target: str, path: str, real: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/real").write_text("")
+    (tmp_path / "link").symlink_to(target)
+    host = Host(str(tmp_path))
+    assert host.real(path) == str(tmp_path / real)
+    assert host.inside(host.real(path)) == f"/{real}"
+
+
+def test_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ConfigError, match=r"^/a: too many symbolic links$"):
+        Host(str(tmp_path)).real("/a")
+
+
+def test_this_machine_is_a_tree_like_any_other() -> None:
+    host = Host()
+    assert (host.real("/"), host.real("/proc/self/../self/../version")) == ("/", "/proc/version")
+    assert not host.elsewhere
+
+
+def test_text_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"ab\xff")
+    with pytest.raises(ConfigError, match=r"^/x: not UTF-8 text at byte 2$"):
+        read(Host(str(tmp_path)), "/x")
+
+
+def test_diff_of_a_file_without_a_last_newline(tmp_path: Path) -> None:
+    diff = Edit(Host(str(tmp_path)), "/x", "a", "a\nb\n").diff()
+    assert diff == (
+        "--- /x\n+++ /x\n@@ -1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n"
+    )
