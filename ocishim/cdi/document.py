@@ -79,12 +79,13 @@ def parse(data: bytes, path: str) -> dict[str, Any] | None:
 
 
 def _read(data: bytes, path: str) -> Any:
-    from ocishim.cdi import jsontext  # noqa: PLC0415 - cold, as above
+    from ocishim.cdi import blocktext, jsontext  # noqa: PLC0415 - cold, as above
 
-    try:
-        return jsontext.load(data)
-    except jsontext.NotPlainError:
-        pass
+    for short_way in (jsontext, blocktext):
+        try:
+            return short_way.load(data)
+        except jsontext.NotPlainError:
+            pass
     from ocishim.cdi import scalars, yamlgo  # noqa: PLC0415 - cold; PyYAML alone is 15 ms
 
     try:
