@@ -44,6 +44,12 @@ class Requests:
         self.sources.append(f"{source} asks for {name}")
 
 
+def in_pod(spec: dict[str, Any]) -> bool:
+    """Return True for a container in a pod whose sandbox is there already."""
+    marks = _annotations(spec)
+    return any(marks.get(mark) == "container" for mark in _SANDBOX_MARKS)
+
+
 def gather(spec: dict[str, Any], config: Config) -> Requests:
     """Return the devices config.json asks for.
 
@@ -59,8 +65,9 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
         return requests
     if asked and marks.get("io.container.manager") == "cri-o":
         asked = _trusted_under_crio(asked, marks, requests)
-    for key, name in _parsed(asked, config) if asked else ():
-        requests.add(name, f"annotation '{key}'")
+    for key in sorted(asked):
+        for name in _parsed(key, asked[key], config):
+            requests.add(name, f"annotation '{key}'")
     if not requests.names and config.volume_mounts:
         _gather_mounts(spec, config, requests)
     if not requests.names and config.env_requests:
@@ -92,32 +99,30 @@ def _prefixes(config: Config) -> tuple[str, ...]:
     return tuple(config.annotation_prefixes)
 
 
-def _annotations(spec: dict[str, Any]) -> dict[str, str]:
+def _annotations(spec: dict[str, Any]) -> dict[str, Any]:
     marks = spec.get("annotations")
     if marks is None:
         return {}
     if not isinstance(marks, dict):
         raise DocumentError("config.json: expected object in 'annotations'")
-    for key, value in marks.items():
-        if not isinstance(value, str):
-            raise DocumentError(f"config.json: expected string in 'annotations[{key}]'")
     return marks
 
 
-def _parsed(asked: dict[str, str], config: Config) -> list[tuple[str, str]]:
+def _parsed(key: str, value: object, config: Config) -> list[str]:
+    if not isinstance(value, str):
+        raise DocumentError(f"config.json: expected string in 'annotations[{key}]'")
     try:
-        return cdi_annotations.parse(asked, _prefixes(config))
+        return [name for _, name in cdi_annotations.parse({key: value}, _prefixes(config))]
     except PyshimError as err:
-        keys = ", ".join(f"'{key}'" for key in sorted(asked))
         raise UnresolvedDeviceError(
-            f"failed to parse CDI device annotations: {err.message} in {keys}",
+            f"failed to parse CDI device annotations: {err.message} in annotation '{key}'",
             hint="write qualified names, vendor.com/class=name, separated by ',' without blanks",
         ) from None
 
 
 def _trusted_under_crio(
-    asked: dict[str, str], marks: dict[str, str], requests: Requests
-) -> dict[str, str]:
+    asked: dict[str, Any], marks: dict[str, Any], requests: Requests
+) -> dict[str, Any]:
     """Keep what a pod's author could not have written.
 
     CRI-O copies every annotation of the pod into config.json, and injects the containers' own
@@ -126,10 +131,10 @@ def _trusted_under_crio(
     own: Any = {}
     if marks.get("io.kubernetes.cri-o.ContainerType") == "container":
         try:
-            own = jsonio.loads(marks.get(_CRIO_ANNOTATIONS, "{}").encode(), _CRIO_ANNOTATIONS)
+            own = jsonio.loads(str(marks.get(_CRIO_ANNOTATIONS)).encode(), _CRIO_ANNOTATIONS)
         except (DocumentError, UnicodeEncodeError):
             own = {}
-    trusted: dict[str, str] = {}
+    trusted: dict[str, Any] = {}
     for key, value in asked.items():
         if key.startswith(STANDARD_PREFIX):
             requests.ignored.append(f"annotation '{key}': CRI-O injects CDI devices itself")

@@ -49,7 +49,7 @@ def _create_with_log(node: Node, bundle: Bundle) -> tuple[Result, str]:
     pytest.param(
         "vendor.com/device",
         'pyshim: failed to parse CDI device annotations: invalid CDI device name "vendor.com/device"'
-        " in 'cdi.k8s.io/test'"
+        " in annotation 'cdi.k8s.io/test'"
         " (write qualified names, vendor.com/class=name, separated by ',' without blanks)",
         id="malformed annotation",
     ),

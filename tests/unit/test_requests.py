@@ -1,0 +1,162 @@
+"""Who may ask for a device: containers' annotations, judged by the engine that wrote them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ocishim import config, requests
+from ocishim.cache import Cache
+from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+
+GPU0, GPU1 = "acme.com/gpu=0", "acme.com/gpu=1"
+OTHER = "nvidia.cdi.k8s.io/"
+
+
+def settings(**values: Any) -> config.Config:
+    """Settings with these values over the defaults; "__" stands for the dot."""
+    chosen = {key.replace("__", "."): value for key, value in values.items()}
+    return config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+
+
+def gather(annotations: object, **values: Any) -> requests.Requests:
+    return requests.gather({"annotations": annotations}, settings(**values))
+
+
+CONTAINER = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "x"}
+SANDBOX = {"io.kubernetes.cri.container-type": "sandbox"}
+
+ASKED = [
+    pytest.param({}, [], id="nothing"),
+    pytest.param(None, [], id="null"),
+    pytest.param({"cdi.k8s.io/x": GPU0}, [GPU0], id="one"),
+    pytest.param({"cdi.k8s.io/nvidia-device-plugin_01234567-89ab-cdef-0123-456789abcdef":
+                  "k8s.device-plugin.nvidia.com/gpu=GPU-4c3c"},
+                 ["k8s.device-plugin.nvidia.com/gpu=GPU-4c3c"], id="the device plugin's"),
+    pytest.param({"cdi.k8s.io/x": f"{GPU1},{GPU0}"}, [GPU1, GPU0], id="in the order asked"),
+    pytest.param({"cdi.k8s.io/b": GPU1, "cdi.k8s.io/a": GPU0}, [GPU0, GPU1], id="keys sorted"),
+    pytest.param({"cdi.k8s.io/x": f"{GPU0},{GPU0}"}, [GPU0, GPU0], id="repeats stay"),
+    pytest.param({"cdi.k8s.io/": GPU0}, [GPU0], id="the prefix alone"),
+    pytest.param({"cdi.k8s.iox/x": GPU0}, [], id="another prefix"),
+    pytest.param({"x.cdi.k8s.io/x": GPU0}, [], id="the prefix inside"),
+    pytest.param({"CDI.k8s.io/x": GPU0}, [], id="letters count"),
+    pytest.param({OTHER + "x": GPU0}, [], id="a prefix that is not configured"),
+    pytest.param({"a": "b", "n": 1, "cdi.k8s.io/x": GPU0}, [GPU0], id="others are not looked at"),
+    pytest.param({**CONTAINER, "cdi.k8s.io/x": GPU0}, [GPU0], id="containerd's container"),
+    pytest.param({"io.container.manager": "libpod", "cdi.k8s.io/x": GPU0}, [GPU0], id="Podman"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotations", "names"), ASKED)
+def test_asked(annotations: object, names: list[str]) -> None:
+    found = gather(annotations)
+    assert (found.names, found.ignored) == (names, [])
+
+
+def test_sources() -> None:
+    assert gather({"cdi.k8s.io/x": f"{GPU0},{GPU1}"}).sources == [
+        f"annotation 'cdi.k8s.io/x' asks for {GPU0}", f"annotation 'cdi.k8s.io/x' asks for {GPU1}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prefixes", "names"), [
+    pytest.param(["cdi.k8s.io/"], [GPU0], id="the standard one"),
+    pytest.param([OTHER], [GPU1], id="another"),
+    pytest.param(["cdi.k8s.io/", OTHER], [GPU0, GPU1], id="both"),
+    pytest.param(["cdi.k8s.io/plugin_"], [], id="a longer one"),
+    pytest.param([], [], id="none"),
+])  # fmt: skip
+def test_prefixes_are_configured(prefixes: list[str], names: list[str]) -> None:
+    annotations = {"cdi.k8s.io/x": GPU0, OTHER + "y": GPU1}
+    assert gather(annotations, cdi__annotation_prefixes=prefixes).names == names
+
+
+@pytest.mark.parametrize("mark", [
+    {"io.kubernetes.cri.container-type": "sandbox"}, {"io.kubernetes.cri-o.ContainerType": "sandbox"},
+])  # fmt: skip
+@pytest.mark.parametrize("source", ["annotation", "environment", "volume mount"])
+def test_a_sandbox_never_gets_devices(mark: dict[str, str], source: str) -> None:
+    """The pause container carries the pod's annotations; a device there would be nobody's."""
+    chosen = settings(requests__volume_mounts=True,
+                      requests__env=[{"name": "N", "kind": "acme.com/gpu", "unprivileged": True}])  # fmt: skip
+    spec: dict[str, Any] = {"annotations": dict(mark)}
+    if source == "annotation":
+        spec["annotations"]["cdi.k8s.io/x"] = GPU0
+    elif source == "environment":
+        spec["process"] = {"env": ["N=0"]}
+    else:
+        spec["mounts"] = [{"source": "/dev/null", "destination": "/var/run/nvidia-container-devices/0"}]
+    found = requests.gather(spec, chosen)
+    assert found.names == []
+    assert bool(found.ignored) == (source == "annotation")
+    spec["annotations"] = {key: value.replace("sandbox", "container") for key, value in spec["annotations"].items()}
+    assert requests.gather(spec, chosen).names, "without the mark it would have got them"
+
+
+def crio(container: object, **annotations: str) -> dict[str, str]:
+    """config.json's annotations as CRI-O writes them: the container's own also as JSON."""
+    own = container if isinstance(container, str) else json.dumps(container)
+    return {
+        "io.container.manager": "cri-o", "io.kubernetes.cri-o.ContainerType": "container",
+        "io.kubernetes.cri-o.Annotations": own, **annotations,
+    }  # fmt: skip
+
+
+KEY = OTHER + "x"
+NOT_OWN = f"annotation '{KEY}': not the container's own under CRI-O"
+CRIO = [
+    pytest.param(crio({"cdi.k8s.io/x": GPU0}, **{"cdi.k8s.io/x": GPU0}), [], "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself", id="the standard prefix, the container's"),
+    pytest.param(crio({}, **{"cdi.k8s.io/x": GPU0}), [], "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself", id="the standard prefix, the pod's"),
+    pytest.param(crio({KEY: GPU0}, **{KEY: GPU0}), [GPU0], None, id="another prefix, the container's"),
+    pytest.param(crio({}, **{KEY: GPU0}), [], NOT_OWN, id="another prefix, the pod's"),
+    pytest.param(crio({KEY: GPU1}, **{KEY: GPU0}), [], NOT_OWN, id="the pod's value over the container's"),
+    pytest.param(crio("not json", **{KEY: GPU0}), [], NOT_OWN, id="JSON that is none"),
+    pytest.param(crio([KEY], **{KEY: GPU0}), [], NOT_OWN, id="JSON that is no object"),
+    pytest.param(crio("\ud800", **{KEY: GPU0}), [], NOT_OWN, id="JSON that is no text"),
+    pytest.param(crio("[" * 1000, **{KEY: GPU0}), [], NOT_OWN, id="JSON too deep"),
+    pytest.param(crio({KEY: [GPU0]}, **{KEY: GPU0}), [], NOT_OWN, id="JSON of another type"),
+    pytest.param({"io.container.manager": "cri-o", "io.kubernetes.cri-o.Annotations": json.dumps({KEY: GPU0}), KEY: GPU0}, [], NOT_OWN, id="no container type"),
+    pytest.param({"io.container.manager": "cri-o", "io.kubernetes.cri-o.ContainerType": "container", KEY: GPU0}, [], NOT_OWN, id="no JSON"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotations", "names", "ignored"), CRIO)
+def test_crio(annotations: dict[str, str], names: list[str], ignored: str | None) -> None:
+    """A pod's author can put any annotation into config.json there, but not into CRI-O's JSON."""
+    found = gather(annotations, cdi__annotation_prefixes=["cdi.k8s.io/", OTHER])
+    assert found.names == names
+    assert found.ignored == ([ignored] if ignored else [])
+
+
+def test_the_pods_own_json_is_overwritten_by_crio() -> None:
+    """A pod that forges CRI-O's marks only loses: CRI-O writes its own over them."""
+    forged = {"io.kubernetes.cri-o.Annotations": json.dumps({KEY: GPU0}), KEY: GPU0}
+    annotations = {**forged, **crio({})}
+    assert gather(annotations, cdi__annotation_prefixes=[OTHER]).names == []
+
+
+FAULTS = [
+    pytest.param(["x"], DocumentError, "config.json: expected object in 'annotations'", id="no object"),
+    pytest.param({"cdi.k8s.io/x": 1}, DocumentError, "config.json: expected string in 'annotations[cdi.k8s.io/x]'", id="no string"),
+    pytest.param({"cdi.k8s.io/x": None}, DocumentError, "config.json: expected string in 'annotations[cdi.k8s.io/x]'", id="null"),
+    pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/b'", id="no qualified name"),
+    pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x'", id="a blank"),
+    pytest.param({"cdi.k8s.io/x": ""}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="empty"),
+    pytest.param({"cdi.k8s.io/x": GPU0 + ","}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="a comma at the end"),
+    pytest.param({"cdi.k8s.io/x": "acme.com/gpu=0\x1b[31m"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"acme.com/gpu=0\\x1b[31m\" in annotation 'cdi.k8s.io/x'", id="a terminal's command"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotations", "kind", "message"), FAULTS)
+def test_fault(annotations: object, kind: type[PyshimError], message: str) -> None:
+    with pytest.raises(PyshimError) as caught:
+        gather(annotations)
+    assert (type(caught.value), caught.value.message) == (kind, message)
+
+
+def test_a_pods_fault_is_not_the_containers() -> None:
+    """What is ignored is not parsed either: a pod's author cannot stop containers with it."""
+    assert gather(crio({}, **{"cdi.k8s.io/x": "no name", KEY: "no name"}), cdi__annotation_prefixes=["cdi.k8s.io/", OTHER]).names == []
+    assert gather({**SANDBOX, "cdi.k8s.io/x": "no name"}).names == []
