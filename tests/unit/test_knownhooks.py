@@ -1,0 +1,154 @@
+"""Hooks pyshim knows: recognised at whatever path, hardened, neighbours fused, nothing lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocishim import knownhooks
+from ocishim.knownhooks import MINIMAL_ENV, Part
+
+
+def hook(line: str, **more: object) -> dict[str, Any]:
+    """A hook whose path is the first word and whose args are all of them."""
+    words = line.split()
+    return {"path": words[0], "args": [words[0].rpartition("/")[2], *words[1:]], **more}
+
+
+LINKS = Part("create-symlinks", ["--link", "a::/b"])
+CACHE = Part("update-ldcache", ["--folder", "/lib"])
+
+KNOWN = [
+    pytest.param("/usr/bin/nvidia-cdi-hook create-symlinks --link a::/b", [LINKS], id="nvidia-cdi-hook"),
+    pytest.param("/usr/bin/nvidia-ctk hook create-symlinks --link a::/b", [LINKS], id="nvidia-ctk hook"),
+    pytest.param("/usr/bin/pyshim-hook create-symlinks --link a::/b", [LINKS], id="pyshim-hook"),
+    pytest.param("/var/lib/kubelet/plugins/gpu.nvidia.com/nvidia-cdi-hook update-ldcache --folder /lib", [CACHE], id="the DRA driver's copy"),
+    pytest.param("/no/such/place/nvidia-cdi-hook update-ldcache --folder /lib", [CACHE], id="a program that is not there"),
+    pytest.param("nvidia-cdi-hook update-ldcache --folder /lib", [CACHE], id="a relative path"),
+    pytest.param("/x/nvidia-cdi-hook --debug update-ldcache --folder /lib", [CACHE], id="a switch before the name"),
+    pytest.param("/x/nvidia-ctk --quiet hook -d update-ldcache --folder /lib", [CACHE], id="switches anywhere before"),
+    pytest.param("/x/nvidia-cdi-hook update-ldcache", [Part("update-ldcache", [])], id="no flags"),
+    pytest.param("/x/pyshim-hook chain --rootfs /r --timeout 5 create-symlinks --link a::/b --next update-ldcache --folder /lib", [LINKS, CACHE], id="a chain"),
+    pytest.param("/x/pyshim-hook chain update-ldcache --folder /lib", [CACHE], id="a chain of one"),
+]  # fmt: skip
+
+UNKNOWN = [
+    pytest.param(hook("/usr/bin/vendor-hook create-symlinks --link a::/b"), id="another program"),
+    pytest.param(hook("/usr/bin/nvidia-cdi-hook apply-cuda-memory-limits"), id="a newer name"),
+    pytest.param(hook("/usr/bin/nvidia-cdi-hook"), id="no name"),
+    pytest.param(hook("/usr/bin/nvidia-cdi-hook --version"), id="only a switch"),
+    pytest.param(hook("/usr/bin/nvidia-ctk system create-dev-char-symlinks"), id="another command"),
+    pytest.param(hook("/usr/bin/nvidia-ctk create-symlinks --link a::/b"), id="nvidia-ctk without hook"),
+    pytest.param(hook("/usr/bin/nvidia-container-runtime-hook prestart"), id="the legacy hook"),
+    pytest.param(hook("/x/nvidia-cdi-hook create-symlinks --link --next"), id="our own separator as a value"),
+    pytest.param(hook("/x/pyshim-hook chain create-symlinks --next future-hook --x"), id="a newer pyshim's chain"),
+    pytest.param(hook("/x/pyshim-hook chain --rootfs /r"), id="a chain of nothing"),
+    pytest.param({"path": "/x/nvidia-cdi-hook"}, id="no args"),
+    pytest.param({"path": "/x/nvidia-cdi-hook", "args": None}, id="args null"),
+    pytest.param({"path": "/x/nvidia-cdi-hook", "args": "create-symlinks"}, id="args no list"),
+    pytest.param({"path": "/x/nvidia-cdi-hook", "args": ["x", 1]}, id="args no strings"),
+    pytest.param({"args": ["nvidia-cdi-hook", "create-symlinks"]}, id="no path"),
+    pytest.param({"path": None, "args": ["x", "create-symlinks"]}, id="path null"),
+    pytest.param({}, id="empty"),
+]
+
+
+@pytest.mark.parametrize(("line", "parts"), KNOWN)
+def test_known(line: str, parts: list[Part]) -> None:
+    assert knownhooks.parse(hook(line)) == parts
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_unknown(unknown: dict[str, Any]) -> None:
+    assert knownhooks.parse(unknown) == []
+
+
+def test_every_hook_the_peer_has() -> None:
+    assert set(knownhooks.WRITES_ROOTFS) == {
+        "create-symlinks", "update-ldcache", "enable-cuda-compat", "chmod",
+        "disable-device-node-modification", "update-application-profile", "create-soname-symlinks",
+    }  # fmt: skip
+    assert [name for name, writes in knownhooks.WRITES_ROOTFS.items() if not writes] == [
+        "disable-device-node-modification",
+    ]
+
+
+@pytest.mark.parametrize(("before", "changed", "env"), [
+    pytest.param({}, True, list(MINIMAL_ENV), id="absent"),
+    pytest.param({"env": None}, True, list(MINIMAL_ENV), id="null"),
+    pytest.param({"env": []}, True, list(MINIMAL_ENV), id="empty, which Go programs leave out"),
+    pytest.param({"env": ["A=1"]}, False, ["A=1"], id="its own"),
+    pytest.param({"env": ["LD_PRELOAD=/x"]}, False, ["LD_PRELOAD=/x"], id="its own, whatever it is"),
+])  # fmt: skip
+def test_harden(before: dict[str, Any], changed: bool, env: list[str]) -> None:  # noqa: FBT001
+    hardened = {"path": "/x", **before}
+    assert knownhooks.harden(hardened) == changed
+    assert hardened == {"path": "/x", "env": env}
+
+
+def test_the_minimal_environment_is_not_shared() -> None:
+    one: dict[str, Any] = {}
+    knownhooks.harden(one)
+    one["env"].append("X=1")
+    assert MINIMAL_ENV == ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+
+
+A, B, C = "/x/nvidia-cdi-hook chmod a", "/x/nvidia-cdi-hook chmod b", "/y/nvidia-ctk hook chmod c"
+L, M = "/x/nvidia-cdi-hook update-ldcache", "/x/nvidia-cdi-hook update-ldcache --folder /m"
+V, W = "/vendor v", "/vendor w"
+
+FUSED = [
+    pytest.param([], [], id="nothing"),
+    pytest.param([V], [V], id="one that is not known"),
+    pytest.param([A], [["chmod a"]], id="one that is"),
+    pytest.param([A, B, C], [["chmod a", "chmod b", "chmod c"]], id="neighbours"),
+    pytest.param([A, V, B], [["chmod a"], V, ["chmod b"]], id="the order relative to others stays"),
+    pytest.param([V, A, B, W, C, V], [V, ["chmod a", "chmod b"], W, ["chmod c"], V], id="in between"),
+    pytest.param([A, A, B, A], [["chmod a", "chmod b"]], id="duplicates: the first stays"),
+    pytest.param([A, V, A], [["chmod a"], V], id="a duplicate on the other side"),
+    pytest.param([A, V, A, W], [["chmod a"], V, W], id="a chain of duplicates alone is none"),
+    pytest.param([V, V], [V, V], id="others are not ours to remove"),
+    pytest.param([A, L, B, L, C], [["chmod a", "chmod b", "update-ldcache", "chmod c"]], id="of update-ldcache the last"),
+    pytest.param([L, A, V, B, L], [["update-ldcache", "chmod a"], V, ["chmod b", "update-ldcache"]], id="of update-ldcache the last of its neighbours"),
+    pytest.param([L, M, L], [["update-ldcache --folder /m", "update-ldcache"]], id="other folders, another hook"),
+    pytest.param(["/x/pyshim-hook chain --rootfs /r chmod a --next chmod b", C], [["chmod a", "chmod b", "chmod c"]], id="a chain takes its neighbours in"),
+]  # fmt: skip
+
+
+def fused(lines: list[str], timeouts: dict[str, Any] | None = None) -> list[Any]:
+    hooks = [hook(line, **({"timeout": (timeouts or {})[line]} if line in (timeouts or {}) else {})) for line in lines]
+    return knownhooks.fuse(hooks, lambda parts, timeout: {"parts": parts, "timeout": timeout}, 10)
+
+
+@pytest.mark.parametrize(("lines", "expected"), FUSED)
+def test_fuse(lines: list[str], expected: list[Any]) -> None:
+    found = [
+        [part.describe() for part in made["parts"]] if "parts" in made else " ".join([made["path"], *made["args"][1:]])
+        for made in fused(lines)
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize(("timeouts", "expected"), [
+    pytest.param({}, [10, 10], id="none: the configured one"),
+    pytest.param({A: 3}, [10, 10], id="the longest of a chain"),
+    pytest.param({A: 3, B: 4}, [4, 10], id="all set"),
+    pytest.param({A: 30, C: 7}, [30, 7], id="each chain its own"),
+    pytest.param({A: 0, B: -1, C: "x"}, [10, 10], id="none that counts"),
+])  # fmt: skip
+def test_timeouts(timeouts: dict[str, Any], expected: list[int]) -> None:
+    found = [made["timeout"] for made in fused([A, B, V, C], timeouts) if "parts" in made]
+    assert found == expected
+
+
+def test_fusing_twice_is_fusing_once() -> None:
+    """What comes out of fuse() goes through it unchanged: a second create finds the same."""
+    def chain(parts: list[Part], timeout: int) -> dict[str, Any]:
+        words = " --next ".join(part.describe() for part in parts)
+        return hook(f"/p/pyshim-hook chain --rootfs /r --timeout {timeout} {words}", timeout=timeout)
+
+    for lines, _ in (row.values for row in FUSED):  # type: ignore[misc]
+        hooks = [hook(line) for line in lines]  # type: ignore[union-attr]
+        once = knownhooks.fuse(hooks, chain, 10)
+        assert knownhooks.fuse(once, chain, 10) == once
