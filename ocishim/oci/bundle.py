@@ -39,8 +39,8 @@ class Bundle:
         self._data, self._status = _read(self.config_path)
         self.spec: dict[str, Any] = jsonio.loads(self._data, self.config_path)
         if not isinstance(self.spec, dict):
-            kind = type(self.spec).__name__
-            found = {"list": "array", "str": "string", "NoneType": "null"}.get(kind, kind)
+            kinds = {"list": "array", "str": "string", "NoneType": "null", "bool": "boolean"}
+            found = kinds.get(type(self.spec).__name__, "number")
             raise DocumentError(f"{self.config_path}: expected an object, found {found}")
 
     def replace(self, spec: dict[str, Any]) -> bool:
