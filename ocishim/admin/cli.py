@@ -19,6 +19,7 @@ COMMANDS = {
     "uninstall": ("install:uninstall", "Remove what install put in place."),
     "configure": ("configure:command", "Make a container engine use pyshim."),
     "config": ("config_cmd:command", "Show, check or print pyshim's own configuration."),
+    "cdi": ("cdi:command", "List, show, check and try out the CDI devices of this node."),
     "explain": ("explain:command", "Tell what a create does with a bundle or container."),
     "doctor": ("doctor:command", "Say what is wrong on this node, and the next step."),
     "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import click
@@ -55,7 +56,19 @@ def _in_force(path: str) -> tuple[dict[str, Any], dict[str, int]]:
     text = files.read(Host(), path)
     if text is None:
         return settings.DEFAULTS, {}
-    return configfile.read(path), lines_of(text)
+    return _read(path), lines_of(text)
+
+
+def _read(path: str) -> dict[str, Any]:
+    """Return the file's settings; an error of TOML begins with file and line like all others."""
+    try:
+        return configfile.read(path)
+    except ConfigError as err:
+        where = re.search(r" \(at line (\d+), column \d+\)$", err.message)
+        if where is None:
+            raise
+        rest = err.message.removeprefix(f"{path}: ")
+        raise ConfigError(f"{path}:{where[1]}: {rest}", hint=err.hint) from None
 
 
 @command.command()
@@ -73,7 +86,7 @@ def check(file: str | None) -> None:
             raise ConfigError(f"{path}: no such file")
         click.echo(f"{path}: not there; every setting has its default")
         return
-    configfile.read(path)
+    _read(path)
     if not read_by_launcher(text):
         click.secho(
             f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
