@@ -10,7 +10,6 @@ what failed. Warnings go to stderr and to pyshim's own log.
 from __future__ import annotations
 
 import os
-import sys
 
 from hooks import chain
 from ocishim.errors import PyshimError, UsageError
@@ -37,6 +36,7 @@ Runs one CDI hook in the rootfs of the container whose state is on stdin, or des
 _CHAIN_OPTIONS = ("--rootfs", "--rootfs-id", "--timeout", "--log", "--log-level")
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
+_STDERR = 2
 
 
 class Call:
@@ -92,10 +92,16 @@ class Reporter:
 
 
 def _write(line: str) -> None:
-    """One line on stderr; a hook whose stderr is closed still works."""
-    data = (" ".join(line.split("\n")) + "\n").encode("utf-8", "surrogateescape")
+    """One line on stderr; a hook whose stderr is closed or full still works."""
     try:
-        os.write(2, data)
+        os.write(_STDERR, (" ".join(line.split("\n")) + "\n").encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass
+
+
+def _print(text: str) -> None:
+    try:
+        os.write(1, text.encode())
     except OSError:
         pass
 
@@ -198,18 +204,21 @@ def _set_deadline(text: str) -> None:
 def main(words: list[str]) -> int:
     """Run the program with the arguments after its name; return the exit status."""
     if words[:1] in (["--help"], ["-h"], ["-help"]) or {"--help", "-h"} & set(words[1:2]):
-        sys.stdout.write(_USAGE)
+        _print(_USAGE)
         return 0
     if words[:1] in (["--version"], ["-v"], ["-version"]):
         from ocishim import __version__  # noqa: PLC0415 - people only
 
-        sys.stdout.write(f"pyshim-hook {__version__}\n")
+        _print(f"pyshim-hook {__version__}\n")
         return 0
     try:
         call = parse(words)
         run(call, Reporter(call))
     except (PyshimError, OSError) as error:
         _write(f"pyshim-hook: {chain.reason(error)}")
+        return 1
+    except MemoryError:
+        _write("pyshim-hook: out of memory")
         return 1
     return 0
 
@@ -220,9 +229,12 @@ def start(words: list[str]) -> NoReturn:
     Taking the interpreter down in order costs 1.5 ms; nothing here waits for it: descriptors are
     written to directly, children are waited for.
     """
-    status = main(words)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        status = status or 1
-    os._exit(status)
+    _open_standard()
+    os._exit(main(words))
+
+
+def _open_standard() -> None:
+    """Put /dev/null where a runtime left 0, 1 or 2 closed: a file of the image must not be 2."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(fd)
