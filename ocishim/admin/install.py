@@ -54,23 +54,24 @@ def install(
     """
     host = Host(host_root)
     _must_be_absolute(prefix, "--prefix")
+    lowlevels = _lowlevels(host, runtime)
     python = pythons.choose(host, python_path)
     sources = {**vendor.own_files(), **vendor.libraries(pythons.site_for(python, libraries))}
     try:
         with Installation(host, prefix) as installation:
             before = installation.current
             done = _install(installation, sources, python)
-            done += _configuration(installation, runtime)
+            done += _configuration(installation, lowlevels[:1])
     except OSError as err:
         raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
     name = installation.current
     report: dict[str, object] = {
         "version": name, "previous": before, "python": python.path, "done": done,
         "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
-        "lowlevel": _lowlevels(host, runtime)[:1],
+        "lowlevel": lowlevels[:1],
     }
     _report(report, as_json=as_json)
-    if not report["lowlevel"]:
+    if not lowlevels:
         click.secho(
             "warning: no low-level runtime found; install runc or crun, or name one in"
             f" {settings.DEFAULT_PATH}", err=True, fg="yellow",
@@ -93,14 +94,13 @@ def _install(
     return done
 
 
-def _configuration(installation: Installation, runtime: str | None) -> list[str]:
+def _configuration(installation: Installation, lowlevel_paths: list[str]) -> list[str]:
     host = installation.host
     path = settings.DEFAULT_PATH
     if files.read(host, path) is not None:
         return []
     installation.make_folders(os.path.dirname(path))
-    found = _lowlevels(host, runtime)[:1]
-    text = default_text([*found, *(name for name in settings.DEFAULTS["runtimes"])])
+    text = default_text([*lowlevel_paths, *settings.DEFAULTS["runtimes"]])
     files.replace(host.real(path), text.encode())
     digest = hashlib.sha256(text.encode()).hexdigest()
     installation.write_record({**installation.record(), "configuration": [digest]})

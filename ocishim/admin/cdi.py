@@ -1,0 +1,185 @@
+"""`pyshimctl cdi`: the CDI devices of this node for people.
+
+Everything is asked of the registry and the editor that `pyshim` itself uses; here it is only
+worded. Checking spec files is cdi_validate.py's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocishim import config as settings
+from ocishim import jsonio
+from ocishim.admin.cdi_validate import validate
+from ocishim.cdi import edits, hostdev, registry, stale, unresolved
+from ocishim.oci import spec as oci_spec
+from ocishim.oci.bundle import Bundle
+
+if TYPE_CHECKING:
+    from ocishim.cdi.registry import Found, Registry
+
+_SHORT = {
+    "env": "env",
+    "deviceNodes": "node",
+    "netDevices": "net device",
+    "mounts": "mount",
+    "hooks": "hook",
+    "additionalGids": "gid",
+}
+
+spec_dir_option = click.option(
+    "--spec-dir",
+    "spec_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="Look here instead of in cdi.spec_dirs; a later DIR wins over an earlier one.",
+)
+
+
+@click.group()
+def command() -> None:
+    """Look at the CDI devices of this node, check their specs, try them on a bundle."""
+
+
+command.add_command(validate)
+
+
+@command.command("list", short_help="All devices, where they come from, what they do.")
+@spec_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
+    """List the devices that containers can ask for, and the files they come from.
+
+    What is wrong with other files goes to stderr. Exit status: 0; 1 when a file is rejected or
+    two files define the same device.
+    """
+    known = load(spec_dirs)
+    found = known.resolve(known.devices())
+    faults = _faults(known)
+    if as_json:
+        devices = [_summary(device) for device in found]
+        click.echo(json.dumps({"devices": devices, "errors": faults}, indent=2))
+    else:
+        _print_table(found)
+        click.echo(unresolved.looked_in(known), err=True)
+        for fault in faults:
+            click.secho(f"{fault['path']}: {fault['reason']}", err=True, fg="yellow")
+    raise SystemExit(1 if faults else 0)
+
+
+@command.command(short_help="What one device does to a container.")
+@click.argument("name")
+@spec_dir_option
+@click.option("--json", "as_json", is_flag=True, help="The edits as the spec has them.")
+def show(name: str, spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what the device NAME (vendor/class=name) does to a container on this node.
+
+    Exit status: 0; 1 when NAME cannot be resolved or the host lacks what it needs.
+    """
+    (found,) = load(spec_dirs).resolve([name])
+    if as_json:
+        whole = {**_summary(found), "containerEdits": found.edits, "common": found.common}
+        click.echo(json.dumps(whole, indent=2))
+        return
+    click.echo(f"device   {found.name}\nspec     {found.path}\nversion  {found.cdi_version}")
+    for finding in stale.findings([found]):
+        click.secho(f"warning  {finding.message}", fg="yellow")
+    for change in edits.plan({}, edits.merge([found]), hostdev.stat):
+        click.echo(f"  {change.describe()}")
+
+
+@command.command(short_help="What devices change in a bundle's config.json.")
+@click.argument("bundle", type=click.Path(exists=True, file_okay=False))
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@spec_dir_option
+@click.option("--write", is_flag=True, help="Replace config.json instead of printing the diff.")
+def inject(bundle: str, names: tuple[str, ...], spec_dirs: tuple[str, ...], *, write: bool) -> None:
+    """Print as a diff what the devices NAME... change in BUNDLE's config.json.
+
+    Nothing is written without --write. What is there already is not added again. Exit status:
+    0, also when nothing changes; 1 when a device cannot be resolved or applied.
+    """
+    opened = Bundle(bundle)
+    found = load(spec_dirs).resolve(list(names))
+    for finding in stale.findings(found):
+        click.secho(f"warning: {finding.message}", err=True, fg="yellow")
+    spec = jsonio.copy(opened.spec)
+    planned = edits.plan(spec, edits.merge(found), hostdev.stat)
+    changes = oci_spec.apply(spec, planned, once=True)
+    if not write:
+        _print_diff(opened, spec)
+    elif opened.replace(spec):
+        click.echo(f"{opened.config_path} is rewritten with {len(changes)} edits")
+    if not changes:
+        click.echo("every edit is already in config.json", err=True)
+
+
+def load(spec_dirs: tuple[str, ...]) -> Registry:
+    """The registry of the given spec dirs, else of the configured ones through the cache."""
+    if spec_dirs:
+        return registry.load(list(spec_dirs), None)
+    config = settings.load()
+    return registry.load(config.spec_dirs, config.cache)
+
+
+def edits_in_short(found: Found) -> str:
+    """`5 nodes, 26 mounts, 6 hooks`: what a container gets that asks for this device alone."""
+    merged = edits.merge([found])
+    words = []
+    for field, noun in _SHORT.items():
+        count = len(merged[field])
+        if count:
+            words.append(f"{count} {noun}" + ("s" if count > 1 and noun != "env" else ""))
+    if "intelRdt" in merged:
+        words.append("intelRdt")
+    return ", ".join(words)
+
+
+def _summary(found: Found) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "path": found.path,
+        "cdiVersion": found.cdi_version,
+        "edits": edits_in_short(found),
+    }
+
+
+def _faults(known: Registry) -> list[dict[str, str]]:
+    faults = []
+    for path, errors in known.load_errors.items():
+        for error in errors:
+            fault = (error.message, error.kind, error.field, error.cdi_version)
+            reason = unresolved.rejection(path, fault)
+            faults.append({"path": path, "field": error.field, "reason": reason})
+    return faults
+
+
+def _print_table(found: list[Found]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - people only
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("DEVICE", "SPEC", "EDITS"):
+        # Names are there to be copied: wide output rather than cut words.
+        table.add_column(title, no_wrap=True, overflow="ignore")
+    for device in found:
+        table.add_row(device.name, device.path, edits_in_short(device))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 1000
+    console.print(table)
+
+
+def _print_diff(opened: Bundle, spec: dict[str, Any]) -> None:
+    old, new = (
+        json.dumps(json.loads(jsonio.dumps(value)), indent=2, ensure_ascii=False).splitlines()
+        for value in (opened.spec, spec)
+    )
+    path = opened.config_path
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    for line in difflib.unified_diff(old, new, path, f"{path} (injected)", lineterm=""):
+        click.secho(line, fg=colours.get(line[0]))
