@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     # that opening it gave. The scan ends at an errno other than ENOENT.
     Listing = tuple[str, str, bytes] | tuple[str, int]
 
-_SUFFIXES = (".json", ".yaml")
+SUFFIXES = (".json", ".yaml")
 # Device, inode, size, mtime and ctime (ns): as in cache.identity, and as the kernel sizes them.
 _IDENTITY = Struct("=QQqqq")
 _NO_FILE = -1
@@ -89,7 +89,7 @@ def _list(directory: str) -> tuple[list[str], bytes]:
     # Names relative to a descriptor: 1.9 ms for 1,000 files, 2.6 ms by path.
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        names = [name for name in os.listdir(fd) if name.endswith(_SUFFIXES)]
+        names = [name for name in os.listdir(fd) if name.endswith(SUFFIXES)]
         _sort(names)
         return names, b"".join([_identity(name, fd) for name in names])
     finally:

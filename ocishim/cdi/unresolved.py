@@ -3,7 +3,7 @@
 The reference's sentence comes first, then a reason for each device (those with the same reason
 together), then where was looked. Files may be opened again: this is the way out, speed is
 nothing. Engines classify a runtime's errors by phrases such as "permission denied", which
-therefore do not occur in our own words: errno names say the same.
+therefore do not occur in our own words (errors.reason).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import errno
 import os
 
 from ocishim.cdi import index, names
-from ocishim.errors import UnresolvedDeviceError
+from ocishim.errors import UnresolvedDeviceError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def looked_in(registry: Registry) -> str:
         elif listing[1] == errno.ENOENT:
             dirs.append(f"{listing[0]} (missing)")
         else:
-            dirs.append(f"{listing[0]} (unreadable: {_errno_name(listing[1])})")
+            dirs.append(f"{listing[0]} (unreadable: {_reason(listing[1])})")
     unseen = registry.spec_dirs[len(dirs) :]
     if unseen:
         dirs.append(f"and so not in {', '.join(unseen)}")
@@ -214,12 +214,12 @@ def _why_unreadable(path: str) -> str:
     except OSError as e:
         if e.errno == errno.ENOENT and os.path.islink(path):
             return "a symlink to nowhere"
-        return _errno_name(e.errno or 0)
+        return _reason(e.errno or 0)
     return "it was not a moment ago, but now it is"
 
 
-def _errno_name(number: int) -> str:
-    return errno.errorcode.get(number, f"errno {number}")
+def _reason(number: int) -> str:
+    return reason(OSError(number, os.strerror(number)))
 
 
 def _some(items: Iterable[str]) -> str:

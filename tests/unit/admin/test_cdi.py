@@ -1,0 +1,268 @@
+"""`pyshimctl cdi`: what it prints, what it writes and how it exits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ocishim.admin.cli import main
+from tests.specdirs import SpecDirs, spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GPU0 = "acme.com/gpu=0"
+CONFIG = {"ociVersion": "1.0.2", "process": {"env": ["A=1"]}, "x-unknown": 1.50}
+
+
+class Node:
+    """A node whose configuration names two spec dirs below `root`."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.dirs = SpecDirs(root)
+        (root / "config.toml").write_text(f"[cdi]\nspec_dirs = {json.dumps(self.dirs.paths)}\n")
+        monkeypatch.setenv("PYSHIM_CONFIG", str(root / "config.toml"))
+        monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
+        (root / "bundle").mkdir()
+        (root / "bundle" / "config.json").write_text(json.dumps(CONFIG))
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(
+            main, ["cdi", *(word.replace("@", str(self.root)) for word in words)]
+        )
+
+    def out(self, result: Result) -> str:
+        return result.stdout.replace(str(self.root), "@")
+
+    def err(self, result: Result) -> str:
+        return result.stderr.replace(str(self.root), "@")
+
+
+@pytest.fixture(name="node")
+def _node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    return Node(tmp_path, monkeypatch)
+
+
+@pytest.fixture(name="filled")
+def _filled(node: Node) -> Node:
+    node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0", "1", env="x"))
+    node.dirs.write("run/b.yaml", spec("b.c/d", "e"))
+    return node
+
+
+def test_list_is_a_table_of_names_files_and_edits(filled: Node) -> None:
+    result = filled.run("list")
+    rows = [line.split() for line in filled.out(result).splitlines()]
+    assert rows == [
+        ["DEVICE", "SPEC", "EDITS"],
+        ["acme.com/gpu=0", "@/etc/acme.yaml", "2", "env"],
+        ["acme.com/gpu=1", "@/etc/acme.yaml", "2", "env"],
+        ["b.c/d=e", "@/run/b.yaml", "1", "env"],
+    ]
+    assert filled.err(result) == "looked in @/etc (1 file), @/run (1 file)\n"
+    assert result.exit_code == 0
+
+
+def test_list_cuts_nothing_however_long_the_names_are(node: Node) -> None:
+    name = "GPU-" + "1d1d3726" * 30
+    node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", name))
+    assert f"acme.com/gpu={name}" in node.out(node.run("list"))
+
+
+def test_list_names_what_is_rejected_and_what_conflicts(filled: Node) -> None:
+    filled.dirs.write("etc/bad.yaml", spec("bad.com/x", "0") + "unknown: 1\n")
+    filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
+    result = filled.run("list")
+    conflict = 'conflicting device "b.c/d=e" (specs "@/run/c.yaml", "@/run/b.yaml")'
+    assert filled.err(result).splitlines()[1:] == [
+        "@/etc/bad.yaml: unknown field 'unknown' (cdiVersion 0.6.0)",
+        f"@/run/c.yaml: {conflict}",
+        f"@/run/b.yaml: {conflict}",
+    ]
+    assert "b.c/d=e" not in filled.out(result)
+    assert result.exit_code == 1
+
+
+def test_list_as_json(filled: Node) -> None:
+    filled.dirs.write("run/b.yaml", spec("b.c/d", "e").replace("0.6.0", "9.9.9"))
+    result = filled.run("list", "--json")
+    device = {"path": "@/etc/acme.yaml", "cdiVersion": "0.6.0", "edits": "2 env"}
+    assert json.loads(filled.out(result)) == {
+        "devices": [{"name": GPU0, **device}, {"name": "acme.com/gpu=1", **device}],
+        "errors": [
+            {
+                "path": "@/run/b.yaml",
+                "field": "cdiVersion",
+                "reason": "invalid version \"9.9.9\" in 'cdiVersion'",
+            }
+        ],
+    }
+    assert result.exit_code == 1
+
+
+def test_list_of_other_spec_dirs_in_order_of_priority(filled: Node) -> None:
+    (filled.root / "more").mkdir()
+    filled.dirs.write("more/acme.yaml", spec("acme.com/gpu", "0"))
+    result = filled.run("list", "--spec-dir", "@/etc", "--spec-dir", "@/more")
+    assert [line.split()[:2] for line in filled.out(result).splitlines()[1:]] == [
+        ["acme.com/gpu=0", "@/more/acme.yaml"],
+        ["acme.com/gpu=1", "@/etc/acme.yaml"],
+    ]
+
+
+def test_every_kind_of_edit_is_counted(node: Node) -> None:
+    node.dirs.write(
+        "etc/a.json",
+        json.dumps(
+            {
+                "cdiVersion": "1.1.0",
+                "kind": "acme.com/gpu",
+                "containerEdits": {"mounts": [{"hostPath": "/a", "containerPath": "/a"}] * 2},
+                "devices": [
+                    {
+                        "name": "0",
+                        "containerEdits": {
+                            "deviceNodes": [{"path": "/dev/null"}],
+                            "hooks": [{"hookName": "prestart", "path": "/x"}] * 3,
+                            "env": ["A=1", "B=2"],
+                            "netDevices": [{"hostInterfaceName": "a", "name": "b"}],
+                            "additionalGids": [4, 5],
+                            "intelRdt": {},
+                        },
+                    }
+                ],
+            }
+        ),
+    )
+    words = "2 env, 1 node, 1 net device, 2 mounts, 3 hooks, 2 gids, intelRdt"
+    assert node.out(node.run("list")).splitlines()[1].endswith(words)
+
+
+def test_show_tells_what_the_device_does(filled: Node) -> None:
+    result = filled.run("show", GPU0)
+    lines = filled.out(result).splitlines()
+    assert lines[:3] == [f"device   {GPU0}", "spec     @/etc/acme.yaml", "version  0.6.0"]
+    assert ["C=x" in lines[3], "D=0x" in lines[4], len(lines)] == [True, True, 5]
+    assert result.exit_code == 0
+
+
+def test_show_warns_of_a_stale_spec(node: Node) -> None:
+    text = spec("acme.com/gpu", "0").replace(
+        "env:", "mounts: [{hostPath: /gone/lib.so, containerPath: /x}]\n    env:"
+    )
+    node.dirs.write("etc/acme.yaml", text)
+    result = node.run("show", GPU0)
+    assert "warning  @/etc/acme.yaml is stale: mount source /gone/lib.so is gone" in node.out(
+        result
+    )
+    assert result.exit_code == 0
+
+
+def test_show_as_json_has_the_edits_of_the_spec(filled: Node) -> None:
+    assert json.loads(filled.out(filled.run("show", GPU0, "--json"))) == {
+        "name": GPU0,
+        "path": "@/etc/acme.yaml",
+        "cdiVersion": "0.6.0",
+        "edits": "2 env",
+        "containerEdits": {"env": ["D=0x"]},
+        "common": {"env": ["C=x"]},
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "acme.com/gpu=7"], ["inject", "@/bundle", "acme.com/gpu=7"]]
+)
+def test_an_unknown_device_is_the_registrys_error(filled: Node, words: list[str]) -> None:
+    result = filled.run(*words)
+    assert filled.err(result) == (
+        "pyshimctl: unresolvable CDI devices acme.com/gpu=7: acme.com/gpu has no device 7, "
+        "nearest acme.com/gpu=0, acme.com/gpu=1; looked in @/etc (1 file), @/run (1 file)\n"
+        "hint: run 'pyshimctl cdi list'\n"
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_validate_judges_every_file_of_the_spec_dirs(filled: Node) -> None:
+    filled.dirs.write("run/bad.yaml", spec("b.c/d", "0").replace("D=0", "D"))
+    result = filled.run("validate")
+    assert filled.out(result) == (
+        "@/etc/acme.yaml: valid, acme.com/gpu, 2 devices, 0.6.0\n"
+        "@/run/b.yaml: valid, b.c/d, 1 device, 0.6.0\n"
+        '@/run/bad.yaml: failed add device "0": invalid device "0": invalid container edits: '
+        "invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]' "
+        "(cdiVersion 0.6.0)\n"
+    )
+    assert result.exit_code == 1
+
+
+def test_validate_judges_named_files_and_tells_of_names_that_are_not_loaded(filled: Node) -> None:
+    filled.dirs.write("etc/a.yml", spec("b.c/d", "e"))
+    result = filled.run("validate", "@/etc/a.yml")
+    assert filled.out(result) == "@/etc/a.yml: valid, b.c/d, 1 device, 0.6.0\n"
+    assert filled.err(result) == "@/etc/a.yml: only files named *.json and *.yaml are loaded\n"
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("none.yaml", "does not exist"), ("", "is a directory")],
+    ids=["missing", "directory"],
+)
+def test_validate_of_what_cannot_be_read(filled: Node, name: str, why: str) -> None:
+    result = filled.run("validate", f"@/etc/{name}", "@/etc/acme.yaml")
+    assert filled.out(result).splitlines()[0] == f"@/etc/{name}: {why}"
+    assert "acme.yaml: valid" in filled.out(result)
+    assert result.exit_code == 1
+
+
+def test_inject_prints_a_diff_and_writes_nothing(filled: Node) -> None:
+    before = (filled.root / "bundle/config.json").read_bytes()
+    result = filled.run("inject", "@/bundle", GPU0, "b.c/d=e")
+    assert filled.out(result).splitlines() == [
+        "--- @/bundle/config.json",
+        "+++ @/bundle/config.json (injected)",
+        "@@ -2,7 +2,9 @@",
+        '   "ociVersion": "1.0.2",',
+        '   "process": {',
+        '     "env": [',
+        '-      "A=1"',
+        '+      "A=1",',
+        '+      "C=x",',
+        '+      "D=e"',
+        "     ]",
+        "   },",
+        '   "x-unknown": 1.5',
+    ]
+    assert (filled.root / "bundle/config.json").read_bytes() == before
+    assert result.exit_code == 0
+
+
+def test_inject_writes_when_told_and_only_once(filled: Node) -> None:
+    result = filled.run("inject", "@/bundle", GPU0, "--write")
+    assert filled.out(result) == "@/bundle/config.json is rewritten with 2 edits\n"
+    written = (filled.root / "bundle/config.json").read_bytes()
+    assert json.loads(written)["process"]["env"] == ["A=1", "C=x", "D=0x"]
+    assert b"1.5" in written
+    again = filled.run("inject", "@/bundle", GPU0, "--write")
+    assert filled.out(again) == ""
+    assert filled.err(again) == "every edit is already in config.json\n"
+    assert (filled.root / "bundle/config.json").read_bytes() == written
+
+
+@pytest.mark.parametrize("name", ["list", "show", "validate", "inject"])
+def test_help_tells_the_exit_status(node: Node, name: str) -> None:
+    result = node.run(name, "--help")
+    assert "Exit status:" in " ".join(result.stdout.split())
+    assert result.exit_code == 0
+
+
+def test_a_broken_configuration_is_named(filled: Node) -> None:
+    (filled.root / "config.toml").write_text("[cdi]\nspec_dir = 1\n")
+    result = filled.run("list")
+    assert "unknown setting 'cdi.spec_dir'" in filled.err(result)
+    assert result.exit_code == 1
+    assert filled.run("list", "--spec-dir", "@/etc").exit_code == 0, "it is not needed then"
