@@ -87,7 +87,7 @@ def _merged(steps: list[Step]) -> list[Step]:
     result: list[Step] = []
     for step in steps:
         same = [other for other in steps if other.name == step.name]
-        if not hasattr(step.module, "merge") or len(same) == 1:
+        if not hasattr(step.module, "merge"):
             result.append(step)
         elif same[-1] is step:
             request = step.module.merge([other.request for other in same])
