@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ocishim.cache import Cache
+from ocishim.cdi import document, registry, specfile
+from ocishim.errors import UnresolvedDeviceError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-OLD = 1_700_000_000_000_000_000
+    import pytest
 
 
 def spec(kind: str, *devices: str, env: str = "") -> str:
@@ -44,3 +48,40 @@ class SpecDirs:
         temporary.write_text(text, encoding="utf-8")
         os.rename(temporary, target)
         return str(target)
+
+
+class Lab:
+    """Spec dirs with a cache; counts what is parsed and takes every file for settled."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dirs = SpecDirs(root)
+        self.folder = root / "cache"
+        self.cache = Cache(str(self.folder))
+        self.parsed: list[str] = []
+        parse = document.load
+
+        def counted(data: bytes, path: str) -> dict[str, object]:
+            self.parsed.append(os.path.basename(path))
+            return parse(data, path)
+
+        monkeypatch.setattr(document, "load", counted)
+        monkeypatch.setattr(specfile, "is_settled", lambda _changed, _now: True)
+
+    def load(self) -> registry.Registry:
+        self.parsed.clear()
+        return registry.load(self.dirs.paths, self.cache)
+
+    def values(self, name: str = "acme.com/gpu=0") -> list[str]:
+        """The D=... of a device; [] if it cannot be resolved."""
+        return values(self.load(), name)
+
+    def entries(self, prefix: str) -> list[str]:
+        return sorted(name for name in os.listdir(self.folder) if name.startswith(prefix))
+
+
+def values(loaded: registry.Registry, name: str = "acme.com/gpu=0") -> list[str]:
+    try:
+        env: list[str] = loaded.resolve([name])[0].edits["env"]
+    except UnresolvedDeviceError:
+        return []
+    return env

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,57 +9,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ocishim import cache as cache_module
-from ocishim.cache import Cache
-from ocishim.cdi import document, registry, scan, specfile
-from ocishim.errors import UnresolvedDeviceError
-from tests.specdirs import SpecDirs, spec
+from ocishim.cdi import registry, scan, specfile
+from tests.specdirs import Lab, spec, values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GPU0 = "acme.com/gpu=0"
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(cache_module.__file__)))
-
-
-class Lab:
-    """Spec dirs with a cache; counts what is parsed and takes every file for settled."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.dirs = SpecDirs(root)
-        self.folder = root / "cache"
-        self.cache = Cache(str(self.folder))
-        self.parsed: list[str] = []
-        parse = document.load
-
-        def counted(data: bytes, path: str) -> dict[str, object]:
-            self.parsed.append(os.path.basename(path))
-            return parse(data, path)
-
-        monkeypatch.setattr(document, "load", counted)
-        monkeypatch.setattr(specfile, "is_settled", lambda _changed, _now: True)
-
-    def load(self) -> registry.Registry:
-        self.parsed.clear()
-        return registry.load(self.dirs.paths, self.cache)
-
-    def values(self, name: str = GPU0) -> list[str]:
-        """The D=... of a device; [] if it cannot be resolved."""
-        return values(self.load(), name)
-
-    def entries(self, prefix: str) -> list[str]:
-        return sorted(name for name in os.listdir(self.folder) if name.startswith(prefix))
-
-
-def values(loaded: registry.Registry, name: str = GPU0) -> list[str]:
-    try:
-        env: list[str] = loaded.resolve([name])[0].edits["env"]
-    except UnresolvedDeviceError:
-        return []
-    return env
 
 
 @pytest.fixture(name="lab")
@@ -152,70 +110,6 @@ def test_a_file_replaced_by_an_older_one_is_seen(lab: Lab) -> None:
     os.utime(lab.dirs.etc / "b.tmp", (1000, 1000))
     os.rename(lab.dirs.etc / "b.tmp", path)
     assert lab.values() == ["D=0b"]
-
-
-def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Identities in which no time passes, as for a file written twice within one tick."""
-
-    def pack(stat: os.stat_result) -> bytes:
-        return scan._IDENTITY.pack(1, 1, stat.st_size, 1, 1)
-
-    monkeypatch.setattr(scan, "pack", pack)
-
-
-def test_a_write_within_the_tick_of_reading_is_seen(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _stopped_clock(monkeypatch)
-    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="a"))
-    assert lab.values() == ["D=0a"]
-    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="b"))
-    assert lab.values() == ["D=0a"], "without the rule it is missed, or this test tests nothing"
-    for entry in lab.entries("cdi-"):
-        os.unlink(lab.folder / entry)
-    monkeypatch.setattr(specfile, "is_settled", lambda _changed, _now: False)
-    assert lab.values() == ["D=0b"]
-    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="c"))
-    assert lab.values() == ["D=0c"]
-    assert lab.values() == ["D=0c"]
-    assert lab.parsed == [], "it is read again, and found to be the same"
-
-
-S = 1_000_000_000
-
-
-@pytest.mark.parametrize(
-    ("changed", "now", "is_settled"),
-    [
-        pytest.param(5 * S + 1, 5 * S + 1, False, id="this moment"),
-        pytest.param(5 * S + 1, 5 * S + 10_000_000, False, id="within a tick of 10 ms"),
-        pytest.param(5 * S + 1, 5 * S + 20_000_002, True, id="two ticks ago"),
-        pytest.param(9 * S + 1, 5 * S, False, id="in the future: the clock stepped back"),
-        pytest.param(5 * S, 6 * S + 900_000_000, False, id="a clock of whole seconds"),
-        pytest.param(5 * S, 7 * S + 1, True, id="whole seconds, two ago"),
-    ],
-)
-def test_when_a_file_can_no_longer_change_unseen(
-    changed: int, now: int, *, is_settled: bool
-) -> None:
-    assert specfile.is_settled(changed, now) is is_settled
-
-
-def test_after_the_clock_stepped_back_files_are_read_until_it_has_caught_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dirs, cache = SpecDirs(tmp_path), Cache(str(tmp_path / "cache"))
-    dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="a"))
-    now = time.time_ns()
-    monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * S)
-    _stopped_clock(monkeypatch)
-    assert values(registry.load(dirs.paths, cache)) == ["D=0a"]
-    dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="b"))
-    assert values(registry.load(dirs.paths, cache)) == ["D=0b"]
-    assert not any(name.startswith(registry.INDEX) for name in cache.names())
-    monkeypatch.setattr(time, "time_ns", lambda: now + 3600 * S)
-    assert values(registry.load(dirs.paths, cache)) == ["D=0b"]
-    assert any(name.startswith(registry.INDEX) for name in cache.names())
 
 
 def test_a_file_that_could_not_be_opened_is_tried_again(
@@ -374,63 +268,3 @@ def test_a_warm_look_up_loads_four_modules(lab: Lab) -> None:
     modules = ["ocishim", "ocishim.cache", "ocishim.cdi"]
     modules += ["ocishim.cdi.registry", "ocishim.cdi.scan"]
     assert done.stdout == f"{modules} [] ['D=0']\n"
-
-
-names = st.sampled_from(["a.yaml", "b.yaml", "c.json", "ignored.txt"])
-places = st.tuples(st.sampled_from(["etc", "run"]), names).map("/".join)
-contents = st.sampled_from(
-    [
-        *(spec("acme.com/gpu", *ds, env=e) for ds in ("0", "1", "01") for e in ("", "x", "y")),
-        "not a spec",
-        "",
-    ]
-)
-steps = st.one_of(
-    st.tuples(st.just("write"), places, contents),
-    st.tuples(st.just("in place"), places, contents),
-    st.tuples(st.just("remove"), places, st.none()),
-    st.tuples(st.just("touch"), places, st.integers(0, 1 << 33)),
-    st.tuples(st.just("move"), places, places),
-    st.tuples(st.just("harm"), st.integers(0, 9), st.integers(0, 4000)),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(steps, max_size=25))
-def test_whatever_happens_the_cache_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, object, object]]
-) -> None:
-    root = tmp_path_factory.mktemp("history")
-    dirs, cache = SpecDirs(root), Cache(str(root / "cache"))
-    for what, where, argument in history:
-        _happen(root, what, where, argument)
-        cached, plain = registry.load(dirs.paths, cache), registry.load(dirs.paths, None)
-        assert _everything(cached) == _everything(plain)
-
-
-def _happen(root: Path, what: str, where: object, argument: object) -> None:
-    path = root / str(where)
-    try:
-        if what == "write":
-            (root / "new").write_text(str(argument))
-            os.rename(root / "new", path)
-        elif what == "in place":
-            path.write_text(str(argument))
-        elif what == "remove":
-            path.unlink()
-        elif what == "touch":
-            os.utime(path, (int(str(argument)), int(str(argument))))
-        elif what == "move":
-            os.rename(path, root / str(argument))
-        else:
-            entries = sorted((root / "cache").iterdir())
-            os.truncate(entries[int(str(where)) % len(entries)], int(str(argument)))
-    except (FileNotFoundError, ZeroDivisionError):
-        pass  # nothing to remove, touch, move or harm yet
-
-
-def _everything(loaded: registry.Registry) -> str:
-    devices = loaded.devices()
-    found = [[f.name, f.path, f.common, f.edits] for f in loaded.resolve(devices)]
-    errors = {path: [e.message for e in es] for path, es in loaded.load_errors.items()}
-    return json.dumps([devices, found, errors])
