@@ -173,7 +173,7 @@ def _in_place(files: Files, wish: Wish) -> list[Edit]:
     path = files.others[-1] if files.others else files.path
     before = files.texts.get(path)
     file = TomlFile(path, before or HEADER.format(engine="containerd"))
-    if before is None:
+    if path == files.path and "version" not in file.wanted:
         file.set(("version",), files.version)
     runtime = (*files.cri, "containerd", "runtimes", wish.name)
     for key, value in entry(files, wish).items():

@@ -140,6 +140,15 @@ def test_no_file(machine: Machine) -> None:
     assert not machine.exists(CONFIG)
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"], ids=["empty", "comment"])
+def test_a_file_that_says_nothing_gets_a_version(machine: Machine, text: str) -> None:
+    """Without one containerd 1.x reads it as version 1, with other names of plugins."""
+    machine.write(CONFIG, text)
+    machine.configure("containerd")
+    assert machine.toml(CONFIG)["version"] == 2
+    assert machine.read(CONFIG).startswith(text)
+
+
 @pytest.mark.parametrize("options", [[], ["--set-as-default"], ["--enable-cdi", "--set-as-default"]])
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_twice_changes_nothing(machine: Machine, text: str, options: list[str]) -> None:
