@@ -36,11 +36,11 @@ CAPABILITIES = (const.CAP_DAC_OVERRIDE,)
 CAP_DAC_READ_SEARCH: with it open_by_handle_at(2) reaches files outside of the rootfs."""
 
 LIMITS = (
-    # Memory that is really the program's; 100,000 libraries take 21 MiB of ldconfig.
+    # Memory that is really the program's; ldconfig takes 10 MiB for 20,000 libraries.
     (process.RLIMIT_DATA, 48 << 20),
     # Address space holds each library whole, one after another; the largest today have 2 GiB.
     (process.RLIMIT_AS, 16 << 30),
-    (process.RLIMIT_FSIZE, 64 << 20),  # a cache of 100,000 libraries has 10 MiB
+    (process.RLIMIT_FSIZE, 64 << 20),  # a cache of 20,000 libraries has 1 MiB
     (process.RLIMIT_NOFILE, 64),
     (process.RLIMIT_CORE, 0),
 )
@@ -228,20 +228,8 @@ def _drop_privileges() -> None:
         kept |= 1 << capability
     # For uid 0, exec adds the bounding set to the inheritable one (capabilities(7)): both must
     # go. The ambient set follows the inheritable.
-    _drop_bounding(kept)
+    process.drop_bounding(kept)
     _, permitted, _ = syscalls.capget()
     kept &= permitted
     syscalls.capset(kept, kept, 0)
     syscalls.prctl(const.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-def _drop_bounding(kept: int) -> None:
-    for capability in range(64):
-        if kept >> capability & 1:
-            continue
-        try:
-            syscalls.prctl(const.PR_CAPBSET_DROP, capability, 0, 0, 0)
-        except OSError as error:
-            if error.errno == errno.EINVAL:  # past the last capability of this kernel
-                return
-            raise

@@ -6,6 +6,7 @@ and in which order, is the hooks' sandbox's business.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -87,6 +88,18 @@ def set_fs_ids(uid: int, gid: int) -> None:
     """
     syscall(_SETFSGID, gid)
     syscall(_SETFSUID, uid)
+
+
+def drop_bounding(kept: int) -> None:
+    """Drop every capability of this kernel from the bounding set but those of the mask `kept`."""
+    for capability in range(64):
+        if kept >> capability & 1 or not syscall(
+            _PRCTL, const.PR_CAPBSET_DROP, capability, 0, 0, 0
+        ):
+            continue
+        if get_errno() == errno.EINVAL:  # past the last one
+            return
+        raise _fail(f"prctl(PR_CAPBSET_DROP, {capability})")
 
 
 def has_seccomp() -> bool:
