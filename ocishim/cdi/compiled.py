@@ -15,7 +15,7 @@ import time
 
 from ocishim.cdi import index, specfile
 from ocishim.cdi.record import Record
-from ocishim.cdi.registry import INDEX, dirs_name
+from ocishim.cdi.registry import INDEX, code_state, dirs_name
 from ocishim.cdi.scan import stat_errno
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
     """
     now = time.time_ns()
     name = dirs_name(TABLE, spec_dirs)
-    table: Any = (cache.get(name, None) if cache is not None else None) or {}
+    table: Any = (cache.get(name, code_state()) if cache is not None else None) or {}
     known: Known = []
     fresh: dict[int, Parts] = {}
     for number, (priority, path, what) in enumerate(found.files()):
@@ -85,12 +85,12 @@ def _save(
 ) -> None:
     records = {path: record.data() for _priority, path, record in compiled.known}
     if records != table:
-        cache.put(dirs_name(TABLE, spec_dirs), None, records)
+        cache.put(dirs_name(TABLE, spec_dirs), code_state(), records)
         _prune(len(records), cache)
     # An index must not outlive a change it cannot see, nor speak of a state nobody has read.
     states = [what for _priority, _path, what in found.files()]
     if states == [record.identity for _priority, _path, record in compiled.known]:
-        cache.put(dirs_name(INDEX, spec_dirs), found.key, compiled.index)
+        cache.put(dirs_name(INDEX, spec_dirs), (code_state(), found.key), compiled.index)
 
 
 def _prune(used: int, cache: Cache) -> None:
@@ -104,7 +104,7 @@ def _prune(used: int, cache: Cache) -> None:
         return
     for name in names:
         if name.startswith(TABLE):
-            table: Any = cache.get(name, None) or {}
+            table: Any = cache.get(name, code_state()) or {}
             entries -= {data[1] for data in table.values()}
     for name in entries:
         cache.remove(name)

@@ -8,6 +8,8 @@ told by unresolved.py, and what the edits do to an OCI spec is edits.py's busine
 
 from __future__ import annotations
 
+import os
+
 from ocishim.cache import digest
 from ocishim.cdi.scan import scan
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Index = tuple[bytes, bytes]
 
 INDEX = "cdi-index-"
+_CODE = os.path.dirname(__file__)
 
 
 class Found:
@@ -171,7 +174,7 @@ def load(spec_dirs: list[str], cache: Cache | None) -> Registry:
     """
     found = scan(spec_dirs)
     if cache is not None:
-        index: Any = cache.get(dirs_name(INDEX, spec_dirs), found.key)
+        index: Any = cache.get(dirs_name(INDEX, spec_dirs), (code_state(), found.key))
         if index is not None:
             return Registry(spec_dirs, found, index, cache)
     return Registry.build(spec_dirs, found, cache)
@@ -180,3 +183,14 @@ def load(spec_dirs: list[str], cache: Cache | None) -> Registry:
 def dirs_name(prefix: str, spec_dirs: list[str]) -> str:
     """A cache entry's name for these spec dirs: two configurations keep one each."""
     return prefix + digest("\0".join(spec_dirs).encode(errors="surrogateescape"))
+
+
+def code_state() -> int:
+    """When this package was last installed (ns): a reader that was mended reads anew.
+
+    A distribution's second build has the same version; its files are put in place by rename.
+    """
+    try:
+        return os.stat(_CODE).st_mtime_ns
+    except OSError:  # in a zip file
+        return 0

@@ -247,6 +247,18 @@ def test_left_over_temporary_files_are_removed(lab: Lab, age: int, *, stays: boo
     assert left_over.exists() is stays
 
 
+def test_a_reader_that_was_installed_anew_reads_anew(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
+    lab.load()
+    monkeypatch.setattr(registry, "_CODE", str(lab.dirs.root))
+    assert lab.values() == ["D=0"]
+    assert lab.parsed == ["a.yaml"]
+    assert lab.values() == ["D=0"]
+    assert lab.parsed == []
+
+
 _WARM = """
 import sys
 sys.path.insert(0, sys.argv[1])
