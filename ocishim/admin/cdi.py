@@ -15,6 +15,7 @@ import click
 from ocishim import config as settings
 from ocishim import jsonio
 from ocishim.admin.cdi_validate import validate
+from ocishim.admin.generate.command import generate
 from ocishim.cdi import edits, hostdev, registry, stale, unresolved
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
@@ -46,6 +47,7 @@ def command() -> None:
 
 
 command.add_command(validate)
+command.add_command(generate)
 
 
 @command.command("list", short_help="All devices, where they come from, what they do.")

@@ -1,0 +1,1 @@
+"""`pyshimctl cdi generate`: CDI specs from what a host has."""

@@ -1,0 +1,102 @@
+"""Build a CDI spec: container edits, merging them, and writing the document.
+
+Pure but for the text it returns; what goes into the edits is decided by nvidia.py and its
+siblings.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ocishim.cdi import document, names, versions
+
+FORMATS = ("yaml", "json")
+_LISTS = ("env", "deviceNodes", "mounts", "hooks", "additionalGids")
+_BIND = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
+_SOCKET = ["nosuid", "nodev", "rbind", "rprivate", "noexec"]
+
+
+class Edits:
+    """Container edits under construction, members as CDI spells them; each value is there once."""
+
+    __slots__ = _LISTS
+
+    def __init__(self) -> None:
+        self.env: list[str] = []
+        self.deviceNodes: list[dict[str, Any]] = []
+        self.mounts: list[dict[str, Any]] = []
+        self.hooks: list[dict[str, Any]] = []
+        self.additionalGids: list[int] = []
+
+    def add(self, name: str, value: Any) -> None:
+        """Append `value` to the list `name` unless it is there."""
+        values = getattr(self, name)
+        if value not in values:
+            values.append(value)
+
+    def add_node(self, path: str, host_path: str, *, gid: int = 0) -> None:
+        """Add the device node `path`, read from `host_path`; gid when only a group may open it."""
+        node = {"path": path}
+        if host_path != path:
+            node["hostPath"] = host_path
+        self.add("deviceNodes", node)
+        if gid:
+            self.add("additionalGids", gid)
+
+    def add_mount(self, path: str, host_path: str, *, socket: bool = False) -> None:
+        """Add a bind mount of the file `host_path` at `path`; read-only unless it is a socket."""
+        options = list(_SOCKET if socket else _BIND)
+        self.add("mounts", {"hostPath": host_path, "containerPath": path, "options": options})
+
+    def update(self, other: Edits) -> None:
+        """Add everything of `other`."""
+        for name in _LISTS:
+            for value in getattr(other, name):
+                self.add(name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document's form, lists without order of their own sorted."""
+        nodes = sorted(self.deviceNodes, key=lambda node: _natural(node["path"]))
+        mounts = sorted(self.mounts, key=lambda mount: mount["containerPath"])
+        lists = {
+            "env": self.env,
+            "deviceNodes": nodes,
+            "hooks": self.hooks,
+            "mounts": mounts,
+            "additionalGids": sorted(self.additionalGids),
+        }
+        return {name: values for name, values in lists.items() if values}
+
+
+def _natural(path: str) -> tuple[str, int]:
+    """Sort nvidia2 before nvidia10."""
+    stem = path.rstrip("0123456789")
+    return stem, int(path[len(stem) :] or -1)
+
+
+def spec(kind: str, devices: dict[str, Edits], common: Edits) -> dict[str, Any]:
+    """Return the document for `devices` by name; its version is the lowest that has all it uses.
+
+    Raises DocumentError when the kind or a device's name is not valid, or there is no device.
+    """
+    found: dict[str, Any] = {
+        "cdiVersion": versions.CURRENT,
+        "kind": kind,
+        "devices": [
+            {"name": name, "containerEdits": edits.as_dict()} for name, edits in devices.items()
+        ],
+        "containerEdits": common.as_dict(),
+    }
+    found["cdiVersion"] = versions.minimum(found)
+    document.load(json.dumps(found).encode(), f"the generated spec of {names.goquote(kind)}")
+    return found
+
+
+def text(found: dict[str, Any], form: str) -> str:
+    """Return the document as "yaml" or "json"."""
+    if form == "json":
+        return json.dumps(found, indent=2) + "\n"
+    import yaml  # noqa: PLC0415 - not for JSON
+
+    return "---\n" + yaml.safe_dump(found, sort_keys=False, default_flow_style=False, width=1000)
