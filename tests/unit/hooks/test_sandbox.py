@@ -344,15 +344,15 @@ def test_failures_are_told(tmp_path: Path, source: str, message: str) -> None:
 @pytest.mark.parametrize("source", [SLEEPS, CLOSES], ids=["sleeps", "closes its output and sleeps"])
 def test_a_deadline(tmp_path: Path, source: str) -> None:
     program = str(libs.static_program(source))
-    args = ("chain", "--timeout", "1", "update-ldcache", "--ldconfig-path", program)
+    args = ("chain", "--timeout", "2", "update-ldcache", "--ldconfig-path", program)
     done = call(tmp_path, *args, limit=10)
     assert re.fullmatch(
         r"pyshim-hook: createContainer hook update-ldcache failed: "
-        r"ldconfig: not done after 0\.8\d* s, killed\n",
+        r"ldconfig: not done after 1\.\d+ s, killed\n",
         done.stderr,
     ), done
     assert done.status == 1
-    assert 0.8 < done.seconds < 1.5
+    assert 1 < done.seconds < 5  # the machine may be busy; without the option it takes 10
     assert names(tmp_path) == ["etc", "etc/ld.so.conf"]
 
 
