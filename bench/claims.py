@@ -143,13 +143,21 @@ class Lab:
         before: Callable[[int], object] = lambda _run: None,
         program: str = _PROGRAM,
     ) -> str:
-        """The medians of several runs in words; `before` is called ahead of each."""
+        """Medians (and minima) of several runs in words; `before` is called ahead of each."""
         results = []
         for number in range(runs):
             before(number)
             results.append(self.run(*names, program=program))
-        inside, whole, memory = (statistics.median(column) for column in zip(*results, strict=True))
-        return f"{inside:8.2f} ms in it, process {whole:8.2f} ms, {memory:6.1f} MiB"
+        inside, whole, memory = zip(*results, strict=True)
+        return (
+            f"{_median_and_least(inside)} ms in it, process {_median_and_least(whole)} ms, "
+            f"{statistics.median(memory):5.1f} MiB"
+        )
+
+
+def _median_and_least(values: tuple[float, ...]) -> str:
+    """The least tells what it costs on a machine that has nothing else to do."""
+    return f"{statistics.median(values):7.2f} ({min(values):7.2f})"
 
 
 def _library() -> str:
