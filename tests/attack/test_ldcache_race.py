@@ -6,52 +6,18 @@ change. CVE-2025-23359 and CVE-2026-24260 were of this kind.
 
 from __future__ import annotations
 
-import mmap
-import os
-import signal
-import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ocishim.linux import const, syscalls
 from tests import libs
 from tests.hookcall import call
+from tests.swapper import Swapper
 from tests.trees import make_tree, snapshot
 
 pytestmark = pytest.mark.root
 SWAPS = 10_000
-
-
-class Swapper:
-    """A process that exchanges two names as fast as it can; `count` says how often it has."""
-
-    def __init__(self, first: Path, second: Path) -> None:
-        self._shared = mmap.mmap(-1, 8)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                self._swap(os.open(first.parent, os.O_PATH), first.name, second)
-            finally:
-                os._exit(1)
-
-    def _swap(self, folder: int, name: str, other: Path) -> None:
-        for number in range(1 << 62):
-            syscalls.renameat2(
-                folder, name, const.AT_FDCWD, os.fspath(other), const.RENAME_EXCHANGE
-            )
-            struct.pack_into("Q", self._shared, 0, number)
-
-    @property
-    def count(self) -> int:
-        return int(struct.unpack_from("Q", self._shared)[0])
-
-    def stop(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
-        assert os.WIFSIGNALED(status), "the swapping itself failed"
 
 
 @pytest.fixture
@@ -70,21 +36,11 @@ def outside(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def swapper() -> Iterator[list[Swapper]]:
-    running: list[Swapper] = []
-    yield running
-    for one in running:
-        one.stop()
-
-
 @pytest.mark.parametrize(
     "name",
     ["etc", "etc/ld.so.conf.d", "etc/ld.so.conf", "opt/lib", "opt", "var/cache", "etc/ld.so.cache"],
 )
-def test_swapped_with_a_link_to_the_host(
-    tmp_path: Path, outside: Path, swapper: list[Swapper], name: str
-) -> None:
+def test_swapped_with_a_link_to_the_host(tmp_path: Path, outside: Path, name: str) -> None:
     root = make_tree(
         tmp_path / "root",
         "file etc/ld.so.conf include /etc/ld.so.conf.d/*.conf\n",
@@ -96,7 +52,6 @@ def test_swapped_with_a_link_to_the_host(
     target = outside / name if (outside / name).exists() else outside
     make_tree(tmp_path / "swap", f"symlink link {target}")
     before = snapshot(outside)
-    swapper.append(Swapper(root / name, tmp_path / "swap/link"))
     hooks = (
         ("update-ldcache", "--folder", "/opt/lib"),
         ("create-soname-symlinks", "--folder", "/opt/lib"),
@@ -104,26 +59,27 @@ def test_swapped_with_a_link_to_the_host(
     )
     end = time.monotonic() + 60
     runs = 0
-    while swapper[0].count < SWAPS or runs < 12:
-        done = call(root, *hooks[runs % len(hooks)])
-        assert done.status in (0, 1), done
-        assert done.seconds < 5, done
-        assert "Traceback" not in done.stderr
-        assert time.monotonic() < end
-        runs += 1
+    with Swapper(root / name, tmp_path / "swap/link") as swapper:
+        while swapper.swaps < SWAPS or runs < 12:
+            done = call(root, *hooks[runs % len(hooks)])
+            assert done.status in (0, 1), done
+            assert done.seconds < 5, done
+            assert "Traceback" not in done.stderr
+            assert time.monotonic() < end
+            runs += 1
     assert snapshot(outside) == before
 
 
-def test_a_fifo_that_comes_and_goes(tmp_path: Path, outside: Path, swapper: list[Swapper]) -> None:
+def test_a_fifo_that_comes_and_goes(tmp_path: Path, outside: Path) -> None:
     """Looked at as a file, opened as a fifo: no hook may wait for a writer."""
     root = make_tree(tmp_path / "root", "file etc/ld.so.conf /opt/lib\n")
     make_tree(tmp_path / "swap", "fifo fifo")
-    swapper.append(Swapper(root / "etc/ld.so.conf", tmp_path / "swap/fifo"))
     before = snapshot(outside)
     statuses: set[int] = set()
-    while swapper[0].count < SWAPS or len(statuses) < 2:
-        done = call(root, "update-ldcache", "--folder", "/opt/lib")
-        statuses.add(done.status)
-        assert done.seconds < 2, done
-        assert done.status == 0 or "/etc/ld.so.conf" in done.stderr, done
+    with Swapper(root / "etc/ld.so.conf", tmp_path / "swap/fifo") as swapper:
+        while swapper.swaps < SWAPS or len(statuses) < 2:
+            done = call(root, "update-ldcache", "--folder", "/opt/lib")
+            statuses.add(done.status)
+            assert done.seconds < 2, done
+            assert done.status == 0 or "/etc/ld.so.conf" in done.stderr, done
     assert snapshot(outside) == before
