@@ -199,7 +199,10 @@ def test_an_engines_document_is_kept(way: str, data: Path, engine: str) -> None:
     assert json.loads(again, object_pairs_hook=list) == json.loads(whole, object_pairs_hook=list)
 
 
-@pytest.mark.parametrize("value", [{1}, object(), b"x", 1.5j, {"a": [{2}]}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [{1}, object(), b"x", 1.5j, {"a": [{2}]}],
+    ids=["set", "object", "bytes", "complex", "set inside"],
+)
 def test_what_is_no_json_value_is_an_error(way: str, value: object) -> None:
     with pytest.raises(TypeError, match="is not a JSON value"):
         jsonio.dumps(value)
