@@ -1,0 +1,179 @@
+"""An installation that runs: in the root of another machine, entered by chroot(2).
+
+What lies where is tested in tests/unit/admin/test_install.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import need
+from tools.lab.shim import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+
+# The machine's own /usr, read-only, with an empty /usr/local.
+_MOUNTS = """
+cd "$1"
+mkdir -p usr etc proc dev run tmp
+mount --bind /usr usr
+mount -o remount,bind,ro usr
+mount -t tmpfs tmpfs usr/local
+mount -t tmpfs tmpfs tmp
+mount -t proc proc proc
+for name in lib lib64 bin sbin; do [ ! -e /$name ] || cp -a /$name .; done
+touch dev/null
+mount --bind /dev/null dev/null
+"""
+
+
+class Machine:
+    """The root of another machine, at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def enter(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program of the machine."""
+        return subprocess.run(
+            ["chroot", str(self.root), *argv], input=stdin, capture_output=True, text=True,
+            check=False, timeout=60, env={"PATH": "/usr/sbin:/usr/bin"},
+        )
+
+    def admin(self, *args: str, source: Path = REPOSITORY) -> str:
+        """Run the pyshimctl of `source` on the machine, from outside."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ocishim.admin", *args, "--host-root", str(self.root)],
+            capture_output=True, text=True, check=False, timeout=120, cwd=source,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def listing(self) -> list[str]:
+        """Every name in the folders an installation writes to."""
+        folders = [self.root / "usr/local", self.root / "etc", self.root / "run"]
+        return sorted(str(path) for folder in folders for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine without pyshim."""
+    root = tmp_path / "machine"
+    root.mkdir()
+    subprocess.run(["sh", "-ec", _MOUNTS, "sh", str(root)], check=True)
+    try:
+        yield Machine(root)
+    finally:
+        for mount in ("dev/null", "proc", "tmp", "usr/local", "usr"):
+            subprocess.run(["umount", "-l", str(root / mount)], check=True)
+
+
+def bundle(machine: Machine) -> str:
+    """Make a bundle that wants nothing of pyshim; its path on the machine."""
+    folder = machine.root / "tmp/bundle"
+    (folder / "rootfs").mkdir(parents=True)
+    spec = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"]}}
+    (folder / "config.json").write_text(json.dumps(spec))
+    return "/tmp/bundle"
+
+
+def test_programs_run_with_nothing_but_what_was_installed(machine: Machine) -> None:
+    need("runc")
+    machine.admin("install")
+    assert machine.enter("/usr/local/bin/pyshim", "--version").stdout.startswith("runc version ")
+    hook = machine.enter("/usr/local/bin/pyshim-hook", "--version")
+    assert hook.stdout.startswith("pyshim-hook ")
+    version = json.loads(machine.enter("/usr/local/bin/pyshimctl", "version", "--json").stdout)
+    assert version["program"] == "/usr/local/bin/pyshim"
+    assert version["library"].startswith("/usr/local/lib/pyshim/")
+    assert version["lowlevel"]["kind"] == "runc"
+    for command in ("--help", "config show", "config check", "configure containerd --dry-run"):
+        done = machine.enter("/usr/local/bin/pyshimctl", *command.split())
+        assert done.returncode == 0, done.stderr
+
+
+def test_any_user_can_run_it(machine: Machine) -> None:
+    """In a user namespace the hook program runs as somebody who owns nothing of it."""
+    old = os.umask(0o077)
+    try:
+        machine.admin("install")
+    finally:
+        os.umask(old)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    for program in ("pyshim-hook", "pyshim", "pyshimctl"):
+        done = machine.enter(*nobody, f"/usr/local/bin/{program}", "--version")
+        assert done.returncode == 0, done.stderr
+
+
+def test_it_installs_from_itself(machine: Machine, tmp_path: Path) -> None:
+    """An installed copy has what it takes to put itself on another machine."""
+    machine.admin("install")
+    installed = machine.root / "usr/local/lib/pyshim" / machine.enter(
+        "readlink", "/usr/local/lib/pyshim/current").stdout.strip()
+    before = sorted(path.name for path in (installed / "site").iterdir())
+    done = machine.enter("/usr/local/bin/pyshimctl", "install", "--prefix", "/tmp/other")
+    assert done.returncode == 0, done.stderr
+    assert machine.enter("/tmp/other/bin/pyshim", "--version").returncode == 0
+    copy = machine.root / "tmp/other/lib/pyshim" / installed.name / "site"
+    assert sorted(path.name for path in copy.iterdir()) == before
+
+
+def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None:
+    """Three upgrades, while creates and passed-through commands run without a pause."""
+    machine.admin("install", "--runtime", "/usr/bin/true")
+    path = bundle(machine)
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    for package in ("ocishim", "hooks"):
+        shutil.copytree(REPOSITORY / package, newer / package)
+    stop = threading.Event()
+    calls: list[tuple[str, int, str]] = []
+
+    def work(*arguments: str) -> None:
+        while not stop.is_set():
+            done = machine.enter("/usr/local/bin/pyshim", *arguments)
+            calls.append((arguments[0], done.returncode, done.stderr))
+
+    workers = [
+        threading.Thread(target=work, args=arguments)
+        for arguments in (("create", "--bundle", path, "x"), ("state", "x"))
+    ]
+    for worker in workers:
+        worker.start()
+    versions = set()
+    try:
+        for count in range(3):
+            (newer / "hooks/newer.py").write_text(f"COUNT = {count}\n")
+            machine.admin("install", source=newer)
+            versions.add(machine.enter("readlink", "/usr/local/lib/pyshim/current").stdout)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert len(versions) == 3
+    assert {command for command, _, _ in calls} == {"create", "state"}
+    assert [call for call in calls if call[1:] != (0, "")] == []
+
+
+def test_uninstall_of_what_was_used_leaves_no_trace(machine: Machine) -> None:
+    before = machine.listing()
+    machine.admin("install", "--runtime", "/usr/bin/true")
+    (machine.root / "run/pyshim").mkdir(mode=0o700)
+    done = machine.enter("/usr/local/bin/pyshim", "create", "--bundle", bundle(machine), "x")
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(machine.root / "run/pyshim")
+    done = machine.enter("/usr/local/bin/pyshimctl", "uninstall")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.listing() == before
