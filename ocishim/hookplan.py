@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ocishim import executor, knownhooks, readonly
+from ocishim import executor, knownhooks, readonly, requests
 from ocishim.errors import DocumentError, HookError
 
 TYPE_CHECKING = False
@@ -29,16 +29,18 @@ _RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 class HookPlan:
     """executor: who runs createContainer hooks. taken: those pyshim is to run itself, in order.
 
-    layer: True when they write to a private layer over the rootfs.
+    layer: True when they write to a private layer over the rootfs; stacked: when that has to be
+    on the host, because gVisor opens the root of a pod's further containers at `start`.
     sentences: what was decided, for people. warnings: what the operator should know even when
     nothing fails.
     """
 
-    __slots__ = ("executor", "layer", "sentences", "taken", "warnings")
+    __slots__ = ("executor", "layer", "sentences", "stacked", "taken", "warnings")
 
     def __init__(self) -> None:
         self.executor = executor.RUNTIME
         self.layer = False
+        self.stacked = False
         self.taken: list[dict[str, Any]] = []
         self.sentences: list[str] = []
         self.warnings: list[str] = []
@@ -133,6 +135,7 @@ class Planner:
         if reason and self.config.readonly_rootfs == "overlay":
             if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
                 plan.layer = True
+                plan.stacked = self.version.kind == "runsc" and requests.in_pod(spec)
                 plan.sentences.append(f"hooks write to a layer over the rootfs: {reason}")
             return hooks
         if not reason or not any(_writes(hook) for hook in hooks):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A container that asked for a read-only root writes nothing there itself: the hooks' few files.
 _READONLY_BYTES = 64 << 20
+_LAYER, _FILES = "pyshim", "pyshim-files"  # the overlay and its tmpfs, as mountinfo calls them
 _KEPT_FLAGS = const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
 _MOVE_MOUNT_SET_GROUP = 0x100  # Linux 5.15, linux/mount.h
 _SHARED = ("shared", "rshared")
@@ -42,10 +43,54 @@ def enter(rootfs: str, spec: dict[str, Any]) -> None:
             os.close(handle)
         _cover(rootfs, spec)
     except OSError as err:
-        raise ConfigError(
-            f'hooks.readonly_rootfs = "overlay": no layer over {rootfs}: {err.strerror or err}',
-            hint=_HINTS.get(err.errno or 0, 'set it to "skip" or "when-writable"'),
-        ) from None
+        raise _impossible(rootfs, err) from None
+
+
+def stack(rootfs: str, spec: dict[str, Any]) -> None:
+    """Put a layer on the engine's own mount at `rootfs`, where every process sees it.
+
+    For gVisor's further containers of a pod, whose root is opened by `start`, from the host. Who
+    mounted the rootfs unmounts until nothing is mounted there (containerd's UnmountAll), which
+    takes the layer along. A layer that is there already serves. ConfigError when `rootfs` is no
+    mount, since nobody would unmount it, or when this system cannot.
+    """
+    try:
+        handle = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not mntns.is_mountpoint(handle):
+                raise ConfigError(
+                    f'hooks.readonly_rootfs = "overlay": gVisor opens {rootfs} at start only, and '
+                    "over a folder that is no mount the layer would stay for ever",
+                    hint='set it to "skip" or "when-writable" for this runtime',
+                )
+            source = mountinfo.mount_of(handle).source
+        finally:
+            os.close(handle)
+        if source == _FILES:  # a killed create got half-way
+            unstack(rootfs)
+        if source != _LAYER:
+            _cover(rootfs, spec)
+    except OSError as err:
+        raise _impossible(rootfs, err) from None
+
+
+def unstack(rootfs: str) -> None:
+    """Take a stacked layer, or what there is of one, away again."""
+    while True:
+        handle = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if mountinfo.mount_of(handle).source not in (_LAYER, _FILES):
+                return
+        finally:
+            os.close(handle)
+        syscalls.umount2(rootfs, const.MNT_DETACH)
+
+
+def _impossible(rootfs: str, err: OSError) -> ConfigError:
+    return ConfigError(
+        f'hooks.readonly_rootfs = "overlay": no layer over {rootfs}: {err.strerror or err}',
+        hint=_HINTS.get(err.errno or 0, 'set it to "skip" or "when-writable"'),
+    )
 
 
 _HINTS = {
@@ -128,13 +173,13 @@ def _cover(rootfs: str, spec: dict[str, Any]) -> None:
     lower = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     readonly = find_dict(spec, "root").get("readonly") is True
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # tmpfs(5)'s own default
-    files = mntns.tmpfs(size=_READONLY_BYTES if readonly else half)
+    files = mntns.tmpfs(size=_READONLY_BYTES if readonly else half, source=_FILES)
     try:
         _make_upper(files, os.fstat(lower))
         mntns.attach(files, lower)
         flags = os.fstatvfs(lower).f_flag & _KEPT_FLAGS
         target = f"/proc/self/fd/{files}"
-        syscalls.mount("pyshim", target, "overlay", flags, _options(spec, lower, files))
+        syscalls.mount(_LAYER, target, "overlay", flags, _options(spec, lower, files))
     finally:
         os.close(files)
         os.close(lower)

@@ -6,13 +6,17 @@ import os
 
 
 class Mount:
-    """One mount of this namespace. `point` is where it is mounted; `shared`: it has peers."""
+    """One mount of this namespace.
 
-    __slots__ = ("id", "point", "shared")
+    `point` is where it is mounted, `source` what its maker called it; `shared`: it has peers.
+    """
 
-    def __init__(self, number: int, point: str, *, shared: bool) -> None:
+    __slots__ = ("id", "point", "shared", "source")
+
+    def __init__(self, number: int, point: str, source: str, *, shared: bool) -> None:
         self.id = number
         self.point = point
+        self.source = source
         self.shared = shared
 
 
@@ -41,9 +45,9 @@ def _mount_id(fd: int) -> int:
 def parse(line: bytes) -> Mount:
     """Read one line: `36 35 98:0 /root /point rw shared:1 master:2 - ext3 /dev/root rw`."""
     fields = line.split(b" ")
-    optional = fields[6 : fields.index(b"-", 6)]
-    shared = any(field.startswith(b"shared:") for field in optional)
-    return Mount(int(fields[0]), _unescape(fields[4]), shared=shared)
+    dash = fields.index(b"-", 6)
+    shared = any(field.startswith(b"shared:") for field in fields[6:dash])
+    return Mount(int(fields[0]), _unescape(fields[4]), _unescape(fields[dash + 2]), shared=shared)
 
 
 def _unescape(field: bytes) -> str:

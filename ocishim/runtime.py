@@ -148,20 +148,33 @@ def create(
             log.write("debug", sentence)
     for warning in made.warnings:
         log.write("warning", warning)
-    if made.hooks.layer:
-        from ocishim import layer  # noqa: PLC0415 - only over a read-only rootfs
+    rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
+    if rootfs:
+        _put_layer(made, rootfs)
+    try:
+        if made.hooks.taken:
+            from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves them to us
 
-        rootfs = readonly.rootfs_path(made.spec, bundle.path)
+            hooks = made.hooks.taken
+            hookspace.run(hookspace.Job(bundle.path, made.spec, hooks, log.subject, log))
+        bundle.replace(made.spec)
+    except BaseException:
+        if made.hooks.stacked:
+            from ocishim import layer  # noqa: PLC0415 - rare
+
+            layer.unstack(rootfs)
+        raise
+
+
+def _put_layer(made: Plan, rootfs: str) -> None:
+    from ocishim import layer  # noqa: PLC0415 - only over a read-only rootfs
+
+    if made.hooks.stacked:
+        layer.stack(rootfs, made.spec)
+    else:
         layer.enter(rootfs, made.spec)
-        if oci_spec.has_user_namespace(made.spec):
-            _identify(made, rootfs)
-    if made.hooks.taken:
-        from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves hooks to us
-
-        hookspace.run(
-            hookspace.Job(bundle.path, made.spec, made.hooks.taken, log.subject, log)
-        )
-    bundle.replace(made.spec)
+    if oci_spec.has_user_namespace(made.spec):
+        _identify(made, rootfs)
 
 
 def _identify(made: Plan, rootfs: str) -> None:

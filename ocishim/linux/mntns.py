@@ -63,14 +63,19 @@ def _set_read_only(mount_fd: int, *, recursive: bool) -> bool:
     return True
 
 
-def tmpfs(*, size: int, mode: int = 0o755, attributes: int = 0) -> int:
+def tmpfs(
+    *, size: int, mode: int = 0o755, attributes: int = 0, source: str = "pyshim-scratch"
+) -> int:
     """Return a tmpfs of `size` bytes that is mounted nowhere yet; the caller closes.
+
+    `source` is what mountinfo will call it.
 
     Files are made in it by descriptor (`os.open(name, flags, dir_fd=fd)`), and a clone of one
     can be attached: nothing of it is ever visible at a path of the image.
     """
     context = syscalls.fsopen("tmpfs")
     try:
+        syscalls.fsconfig(context, const.FSCONFIG_SET_STRING, "source", source)
         syscalls.fsconfig(context, const.FSCONFIG_SET_STRING, "size", str(size))
         syscalls.fsconfig(context, const.FSCONFIG_SET_STRING, "mode", f"{mode:o}")
         syscalls.fsconfig(context, const.FSCONFIG_CMD_CREATE, None, None)
