@@ -120,8 +120,14 @@ def _is_too_deep(value: object) -> bool:
 def _scan(text: str) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip(_SPACE))
     if _c is not None:
-        result: tuple[Any, int] = _c.make_scanner(_Context)(text, start)
-        return result
+        scan: Callable[[str, int], tuple[Any, int]] = _c.make_scanner(_Context)
+        try:
+            return scan(text, start)
+        except SystemError:
+            # Before 3.12 the scanner has no words for a fault unless somebody imported json.
+            import json.decoder  # noqa: PLC0415 - failure only
+
+            return scan(text, start)
     import json  # noqa: PLC0415 - only where there is no C scanner
 
     decoder = json.JSONDecoder(

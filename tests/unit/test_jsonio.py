@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +227,24 @@ def test_cost_grows_with_the_size() -> None:
         times.append(time.process_time() - started)
         assert len(data) > 60 * count
     assert times[1] < times[0] * 80
+
+
+@pytest.mark.parametrize("data", ['{"a":1', '{"a" 1}', '"x', '["\\q"]', "{1:2}"])
+def test_a_fault_where_nobody_imported_json(data: str) -> None:
+    """Before 3.12 the C scanner then fails without an exception: SystemError."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from ocishim import errors, jsonio\n"
+        "assert 'json' not in sys.modules\n"
+        "try: jsonio.loads(sys.argv[2].encode(), 'f')\n"
+        "except errors.DocumentError as err: print(err)"
+    )
+    library = os.path.dirname(os.path.dirname(jsonio.__file__))
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, library, data],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    with pytest.raises(DocumentError) as caught:
+        jsonio.loads(data.encode(), "f")
+    assert (done.stdout, done.stderr) == (f"{caught.value}\n", "")
 
 
 def test_copy_is_deep() -> None:
