@@ -28,6 +28,8 @@ _SENTENCE_BYTES = 800
 _REASONS_BYTES = 400
 _DIRS_BYTES = 250
 _SHOWN = 3
+_NO_KIND = ("yaml", "no-data")
+"""Faults of files of which nobody knows the kind."""
 
 
 def error(registry: Registry, missing: list[str]) -> UnresolvedDeviceError:
@@ -92,10 +94,10 @@ class _Reasons:
         else:
             kind, _, device = name.partition("=")
             suspects = self._suspects(kind)
-            if all(fault[1] == "io" for _path, fault in suspects):
+            if not any(mentions for _path, mentions in suspects):
                 self._group(device, "device", kind)
-            for path, _fault in suspects:
-                self._group(name, "rejected", path, kind)
+            for path, mentions in suspects:
+                self._group(name, "rejected", path, kind if mentions else "")
 
     def text(self) -> str:
         """The reasons, as many as there is room for."""
@@ -121,13 +123,19 @@ class _Reasons:
     def _group(self, member: str, *key: str) -> None:
         self.groups.setdefault(key, []).append(member)
 
-    def _suspects(self, kind: str) -> list[tuple[str, Error]]:
-        """The rejected files that speak of this kind, or that nobody can read."""
-        return [
-            (path, fault)
-            for path, fault in self.rejected
-            if fault[1] == "io" or _mentions(path, kind)
-        ]
+    def _suspects(self, kind: str) -> list[tuple[str, bool]]:
+        """The rejected files that may be the cause, and whether each speaks of this kind.
+
+        Those nobody can read; and those that cannot be parsed and say nothing of it, since they
+        may have been cut off, where no other file has the kind.
+        """
+        unreadable = [(path, False) for path, fault in self.rejected if fault[1] == "io"]
+        others = [path for path, fault in self.rejected if fault[1] != "io"]
+        speaking = [(path, True) for path in others if _mentions(path, kind)]
+        if not speaking and kind not in self.kinds:
+            faults = dict(self.rejected)
+            return unreadable + [(path, False) for path in others if faults[path][1] in _NO_KIND]
+        return unreadable + speaking
 
     def _say_conflict(self, members: list[str], *paths: str) -> str:
         verb = "are" if len(members) > 1 else "is"
@@ -142,7 +150,8 @@ class _Reasons:
         fault = dict(self.rejected)[path]
         if fault[1] == "io":
             return f"{path} {rejection(path, fault)}"
-        return f"{path}, which mentions {kind}, is rejected: {rejection(path, fault)}"
+        mentions = f", which mentions {kind}," if kind else ""
+        return f"{path}{mentions} is rejected: {rejection(path, fault)}"
 
     def _say_device(self, members: list[str], kind: str) -> str:
         vendor, _, class_ = kind.partition("/")
