@@ -185,6 +185,12 @@ def test_one_dir_listed_twice_does_not_conflict(dirs: SpecDirs, load: Load) -> N
     assert load([str(dirs.etc), f"{dirs.run}/../etc/."]).devices() == [GPU0]
 
 
+@pytest.mark.parametrize("spelling", ["{}/../etc", "/{}", "{}//.", "///{}/"])
+def test_paths_are_those_of_the_cleaned_dir(dirs: SpecDirs, load: Load, spelling: str) -> None:
+    path = dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
+    assert load([spelling.format(dirs.etc)]).resolve([GPU0])[0].path == path
+
+
 def test_a_spec_dir_that_is_a_symlink_is_followed(dirs: SpecDirs, load: Load) -> None:
     dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
     (dirs.root / "link").symlink_to("etc")

@@ -185,14 +185,19 @@ def test_lost_edits_are_read_from_the_file_again(lab: Lab, harm: str) -> None:
     assert lab.parsed == [], "what was lost is kept again"
 
 
-def test_edits_lost_while_the_file_changes_come_from_the_new_file(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("devices", "expected"), [(("1", "0"), ["D=0b"]), (("1",), [])], ids=["there", "gone"]
+)
+def test_edits_lost_while_the_file_changes_come_from_the_new_file(
+    lab: Lab, devices: tuple[str, ...], expected: list[str]
+) -> None:
     lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="a"))
     lab.load()
     loaded = lab.load()
     for name in lab.entries(specfile.ENTRY):
         os.unlink(lab.folder / name)
-    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "1", "0", env="b"))
-    assert values(loaded) == ["D=0b"]
+    lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", *devices, env="b"))
+    assert values(loaded) == expected
 
 
 def test_only_the_requested_devices_edits_are_loaded(lab: Lab) -> None:
