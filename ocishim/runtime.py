@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from ocishim import hookplan, jsonio, knownhooks, lowlevel, readonly, requests
+from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
 
@@ -58,6 +59,16 @@ class Plan:
 
 def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
     """Decide what `create` on `bundle` does. Raises a PyshimError when it cannot succeed."""
+    try:
+        return _decide(bundle, config, lowlevel_path, hook_program)
+    except DocumentError as err:
+        name, _, fault = err.message.partition(": ")
+        if name != "config.json":
+            raise
+        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint) from None
+
+
+def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     hookplan.restore(made.spec)
     hardened = hookplan.harden(made.spec, config)
@@ -90,7 +101,10 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
     merged = edits.merge(made.found)
     _check_stale(made, config, merged)
     present = _known_parts(made.spec)
-    made.planned = edits.plan(made.spec, merged, hostdev.stat)
+    try:
+        made.planned = edits.plan(made.spec, merged, hostdev.stat)
+    except UnresolvedDeviceError as err:
+        raise _node_error(made.found, err.message) from None
     changes = [change for change in made.planned if not _is_present(change, present)]
     for change in changes:
         if isinstance(change, oci_spec.AddHook):
@@ -108,6 +122,25 @@ def _programs(devices: list[Found]) -> dict[str, str]:
         for edits in (device.common, device.edits)
         for hook in edits.get("hooks", ())
     }
+
+
+def _node_error(devices: list[Found], message: str) -> UnresolvedDeviceError:
+    """Return the reference's sentence about a device node with who needs it and what to do.
+
+    Its "no such file or directory" would make Podman blame the container's command.
+    """
+    needing = [
+        device
+        for device in devices
+        for edits in (device.common, device.edits)
+        for node in edits.get("deviceNodes", ())
+        if f'"{node.get("hostPath") or node["path"]}"' in message
+    ]
+    needed = f", needed by {needing[0].name} of {needing[0].path}" if needing else ""
+    return UnresolvedDeviceError(
+        message.replace(": no such file or directory", ": does not exist") + needed,
+        hint="is the driver loaded? If it is, generate the CDI spec again",
+    )
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
