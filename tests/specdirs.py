@@ -65,6 +65,8 @@ class Lab:
             return parse(data, path)
 
         monkeypatch.setattr(document, "load", counted)
+        # Python may make a __pycache__ in the package's folder at any time.
+        monkeypatch.setattr(registry, "_CODE", "/")
         monkeypatch.setattr(specfile, "is_settled", lambda _changed, _now: True)
 
     def load(self) -> registry.Registry:

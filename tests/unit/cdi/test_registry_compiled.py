@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from ocishim import cache as cache_module
 from ocishim.cdi import registry, scan, specfile
@@ -266,7 +267,7 @@ def test_a_reader_that_was_installed_anew_reads_anew(
 
 _WARM = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1].split(":")
 from ocishim.cache import Cache
 from ocishim.cdi import registry
 found = registry.load([sys.argv[2]], Cache(sys.argv[3])).resolve(sys.argv[4:])
@@ -276,12 +277,17 @@ print(sorted(modules), [m for m in sys.modules if m in heavy], found[0].edits["e
 """
 
 
+def _import_path() -> str:
+    return f"{REPOSITORY}:{os.path.dirname(os.path.dirname(yaml.__file__))}"
+
+
 def test_a_warm_look_up_loads_four_modules(lab: Lab) -> None:
     lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
-    etc = str(lab.dirs.etc)
-    registry.load([etc], lab.cache)
-    argv = [sys.executable, "-I", "-S", "-c", _WARM, REPOSITORY, etc, str(lab.folder), GPU0]
-    done = subprocess.run(argv, capture_output=True, check=True, text=True)
+    time.sleep(0.05)  # until the file is settled
+    paths = [_import_path(), str(lab.dirs.etc), str(lab.folder)]
+    for _run in ("cold", "warm"):
+        argv = [sys.executable, "-I", "-S", "-c", _WARM, *paths, GPU0]
+        done = subprocess.run(argv, capture_output=True, check=True, text=True)
     modules = ["ocishim", "ocishim.cache", "ocishim.cdi"]
     modules += ["ocishim.cdi.registry", "ocishim.cdi.scan"]
     assert done.stdout == f"{modules} [] ['D=0']\n"
