@@ -91,6 +91,20 @@ def test_what_is_not_known_is_a_warning(
     assert hook.run(*words, state=state) == (0, "", f"pyshim-hook: warning: {text}\n")
 
 
+@pytest.mark.parametrize("words", [("future-hook",), (), LINK], ids=["unknown", "none", "known"])
+def test_a_state_larger_than_a_pipe_is_taken(hook: Hook, words: tuple[str, ...]) -> None:
+    """The runtime writes it before it waits: crun 1.8 fails with `Broken pipe` otherwise."""
+    state = json.dumps({"bundle": str(hook.folder / "bundle"), "annotations": {"a": "b" * 500_000}})
+    started = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", START, *words],
+        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert started.stdin is not None
+    os.write(started.stdin.fileno(), state.encode())
+    started.stdin.close()
+    assert started.wait(30) == 0
+
+
 def test_quiet_keeps_warnings_back(hook: Hook) -> None:
     assert hook.run("--quiet", "future-hook") == (0, "", "")
 
