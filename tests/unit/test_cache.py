@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocishim import cache as cache_module
@@ -133,6 +133,7 @@ def entry_bytes(_cache: Cache, folder: Path) -> bytes:
     return (folder / "entry").read_bytes()
 
 
+@settings(deadline=None)  # other work may have the machine
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_the_mark_give_nothing(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
@@ -151,6 +152,7 @@ plain: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None)  # other work may have the machine
 @given(key=plain, value=plain)
 def test_any_plain_value_makes_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, key: object, value: object

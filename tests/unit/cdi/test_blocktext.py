@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench import claims
@@ -105,6 +105,7 @@ lines = st.tuples(
 ).map(lambda line: line[0] + line[1] + "".join(line[2]))
 
 
+@settings(deadline=None)  # other work may have the machine
 @given(st.lists(lines, max_size=8).map("\n".join))
 @example("kind:\n- x\n- y\nname: 1")
 @example("env:\n  - x\n - y")
@@ -112,6 +113,7 @@ def test_both_ways_agree_on_what_the_short_way_takes(text: str) -> None:
     agree(text)
 
 
+@settings(deadline=None)  # other work may have the machine
 @given(
     st.integers(0, 3000),
     st.sampled_from("\n -:#'\"[]{}y0.&*!|>\\\t") | st.just(""),

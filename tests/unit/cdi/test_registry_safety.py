@@ -227,14 +227,19 @@ def written():
         return int(file.read().rpartition("D=0v")[2])
 
 def load():
-    for _round in range(12):
+    versions = set()
+    for number in range(5000):
+        if number >= 12 and len(versions) >= 3:
+            return 0
         before = written()
         found = registry.load([sys.argv[3]], Cache(sys.argv[2])).resolve(["acme.com/gpu=0"])
         seen = int(found[0].edits["env"][0].removeprefix("D=0v"))
         if not before <= seen <= written():
             print(f"saw {seen}, the file said {before} before and {written()} after")
             return 1
-    return 0
+        versions.add(seen)
+    print("the file hardly changed")
+    return 1
 
 children = []
 for _child in range(50):
@@ -258,7 +263,7 @@ while children:
         children.remove(pid)
         if status:
             print("child's status", status)
-print(version)
+print("done")
 """
 
 
@@ -268,7 +273,6 @@ def test_fifty_processes_at_once_while_a_file_changes(dirs: SpecDirs) -> None:
     done = subprocess.run(argv, capture_output=True, check=True, text=True, timeout=120)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert len(lines) == 1, done.stdout
-    assert int(lines[0]) > 50, "the file hardly changed"
+    assert lines == ["done"], done.stdout
     names = os.listdir(dirs.root / "cache")
     assert not [name for name in names if name.endswith(".tmp")]
