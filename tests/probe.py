@@ -172,6 +172,8 @@ class Box:
             )  # fmt: skip
             process.wait(60)
         found = Seen(seen) if (seen / "pid").exists() else None
+        if found and found.argv == [b"--version"] != [os.fsencode(arg) for arg in args]:
+            found = None  # pyshim asked, the container was not created
         texts = [path.read_text(errors="surrogateescape") for path in outputs]
         return Done(process.returncode, *texts, process.pid, found)
 
