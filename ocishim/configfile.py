@@ -175,7 +175,7 @@ class _Reader:
         from difflib import get_close_matches  # noqa: PLC0415 - failure only
 
         near = get_close_matches(key, DEFAULTS, 1)
-        return f"did you mean '{near[0]}'?" if near else ""
+        return f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
 
     def _error(self, key: str, message: str, hint: str = "") -> ConfigError:
         line = self._line(key)

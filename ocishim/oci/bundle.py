@@ -5,6 +5,7 @@ Source: runtime-spec, bundle.md. What config.json says is oci/spec.py's work.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -103,9 +104,9 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as err:
-        raise DocumentError(
-            f"{path}: {reason(err)}", hint="--bundle must name a directory with a config.json"
-        ) from None
+        missing = err.errno in (errno.ENOENT, errno.ENOTDIR)
+        hint = "--bundle must name a directory with a config.json" if missing else ""
+        raise DocumentError(f"{path}: {reason(err)}", hint=hint) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -163,9 +163,9 @@ def test_path(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> Non
 
 
 FAULTS = [
-    pytest.param("nope = 1", "F:1: unknown setting 'nope'", id="unknown"),
+    pytest.param("nope = 1", "F:1: unknown setting 'nope' (see 'pyshimctl config default')", id="unknown"),
     pytest.param("[hooks]\ntimout = 3", "F:2: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)", id="misspelt"),
-    pytest.param("\n[hook]\ntimeout = 3", "F:2: unknown setting 'hook'", id="unknown table"),
+    pytest.param("\n[hook]\ntimeout = 3", "F:2: unknown setting 'hook' (see 'pyshimctl config default')", id="unknown table"),
     pytest.param("hooks.timout = 3", "F:1: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)", id="dotted key"),
     pytest.param("[log]\nlevel = 'info'\n[hooks]\nlevel = 3", "F:4: unknown setting 'hooks.level' (did you mean 'log.level'?)", id="the line of its own table"),
     pytest.param("runtimes = 3", "F:1: expected array, found integer in 'runtimes'", id="no array"),
