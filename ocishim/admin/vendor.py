@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import sysconfig
 from importlib import metadata
 
 from ocishim.admin import launchers
 from ocishim.errors import ConfigError
 
-PACKAGES = ("ocishim", "hooks", "deploy")
-"""What is pyshim's own in the library's folder."""
+PACKAGES = ("ocishim", "hooks")
+"""What is pyshim's own in the library's folder, beside `deploy`."""
 SITE = "site"
 """The folder of the libraries, beside the packages."""
 
@@ -24,10 +25,16 @@ Files = dict[str, str]
 """Where a file comes from, by its path in the installation."""
 
 
+def deploy() -> str:
+    """Return the folder of the files for Kubernetes: beside the packages, or where pip put it."""
+    beside = f"{launchers.library()}/deploy"
+    return beside if os.path.isdir(beside) else f"{sysconfig.get_path('data')}/share/pyshim/deploy"
+
+
 def own_files() -> Files:
-    """Return pyshim's packages."""
+    """Return pyshim's packages and the files for Kubernetes."""
     library = launchers.library()
-    found: Files = {}
+    found = _tree(deploy(), "deploy")
     for package in PACKAGES:
         found.update(_tree(f"{library}/{package}", package))
     return found

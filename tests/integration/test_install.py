@@ -167,6 +167,35 @@ def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None
     assert [call for call in calls if call[1:] != (0, "")] == []
 
 
+def test_the_clusters_installer(machine: Machine, tmp_path: Path) -> None:
+    """deploy/installer.sh on a node: installs, registers, restarts once, and takes it all back."""
+    before = machine.listing()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, script in (
+        ("pyshimctl", f'cd {REPOSITORY}; exec {sys.executable} -m ocishim.admin "$@"'),
+        ("nsenter", f'echo "$@" >>{tmp_path}/restarts'),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}", "HOST_ROOT": str(machine.root), "ENGINE": "crio",
+    }
+    for action in ("install", "install", "remove"):
+        done = subprocess.run(
+            ["sh", str(REPOSITORY / "deploy/installer.sh"), action], env=environment, check=False,
+            capture_output=True, text=True, timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        if action == "install":
+            assert machine.enter("/usr/local/bin/pyshim-hook", "--version").returncode == 0
+            drop_in = machine.root / "etc/crio/crio.conf.d/99-pyshim.conf"
+            assert 'runtime_path = "/usr/local/bin/pyshim"' in drop_in.read_text()
+    assert len((tmp_path / "restarts").read_text().splitlines()) == 2
+    left = [path for path in machine.listing() if path not in before and "etc/crio" not in path]
+    assert left == []
+
+
 def test_uninstall_of_what_was_used_leaves_no_trace(machine: Machine) -> None:
     before = machine.listing()
     machine.admin("install", "--runtime", "/usr/bin/true")
