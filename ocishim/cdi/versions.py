@@ -25,8 +25,17 @@ def _all_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return edits
 
 
+def _seen_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The spec's own edits and the last device's: all that _v050 and _v040 look at.
+
+    The reference collects pointers to its loop's one variable there, which in the end is the
+    last device (specs-go/version.go; its go.mod says Go 1.19). What it accepts, engines load.
+    """
+    return [spec.get("containerEdits", {}), *_all_edits(spec)[-1:]]
+
+
 def _any_has(spec: dict[str, Any], items: str, key: str) -> bool:
-    return any(item and item.get(key) for e in _all_edits(spec) for item in e.get(items, []))
+    return any(item and item.get(key) for e in _seen_edits(spec) for item in e.get(items, []))
 
 
 def _v110(spec: dict[str, Any]) -> bool:

@@ -42,6 +42,22 @@ def test_edits_ask_for_a_version(place: Any, edits: dict[str, Any], version: str
 
 
 @pytest.mark.parametrize(
+    ("edits", "alone", "before_another"),
+    [
+        ({"mounts": [{"type": "bind"}]}, "0.4.0", "0.3.0"),
+        ({"deviceNodes": [{"hostPath": "/a"}]}, "0.5.0", "0.3.0"),
+        ({"additionalGids": [1]}, "0.7.0", "0.7.0"),
+    ],
+)
+def test_two_rules_look_at_the_last_device_only(
+    edits: dict[str, Any], alone: str, before_another: str
+) -> None:
+    device, other = {"name": "d", "containerEdits": edits}, {"name": "e", "containerEdits": {}}
+    assert versions.minimum({"devices": [other, device]}) == alone
+    assert versions.minimum({"devices": [device, other]}) == before_another
+
+
+@pytest.mark.parametrize(
     ("spec", "version"),
     [
         ({}, "0.3.0"),
