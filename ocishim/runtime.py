@@ -73,6 +73,14 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
     hookplan.restore(made.spec)
     hardened = hookplan.harden(made.spec, config)
     injected = _inject(made, config) if made.requests.names else {}
+    linux = made.spec.get("linux")
+    if isinstance(linux, dict) and linux.get("netDevices"):
+        from ocishim import netdevices  # noqa: PLC0415 - rare
+
+        network = netdevices.arrange(
+            made.spec, lowlevel_path, config.cache, hook_program, config.timeout
+        )
+        hardened = [*network, *hardened]
     if hookplan.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
