@@ -49,6 +49,7 @@ def test_what_writers_of_specs_write_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "devices:\nkind: x\n", "containerEdits:\n  env:\nkind: x\n",
         "", "\n", "# nothing\n", "---\n", "kind", "kind:\n", "kind:x\n", " kind: x\n",
         "Kind: x\n", "unknown: x\n", "kind: x\nkind: x\n", "kind: x\n name: y\n",
         "kind:\n  name: x\n type: y\n", "kind: x\n  y\n", "kind: x\n...\n", "kind: x\n---\n",
