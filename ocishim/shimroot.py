@@ -57,13 +57,20 @@ class Builder:
     def build(self, spec: dict[str, Any]) -> Rootfs:
         """Mount everything; return the root, which the caller closes.
 
-        DocumentError for a mount that cannot be, UnsafePathError where the image is in the way.
+        DocumentError for a mount without a source, HookError for one that cannot be made,
+        UnsafePathError where the image is in the way.
         """
         root = self._open()
         for index, mount in enumerate(find_list(spec, "mounts")):
             if not isinstance(mount, dict):
                 raise DocumentError(f"config.json: expected an object in 'mounts[{index}]'")
-            self._add(root, mount, f"mounts[{index}]")
+            try:
+                self._add(root, mount, f"mounts[{index}]")
+            except OSError as err:
+                field = f"'mounts[{index}]' at {mount.get('destination')}"
+                raise HookError(
+                    f"config.json: {field} cannot be mounted for the hooks: {err.strerror or err}"
+                ) from None
         for device in find_list(spec, "linux", "devices"):
             if isinstance(device, dict):
                 self._add_device(root, device)
@@ -129,7 +136,7 @@ class Builder:
             return self._as_owner(make, path)
         except OSError as err:
             if err.errno != errno.EROFS:
-                raise HookError(f"mount point {path} for the hooks: {err.strerror}") from None
+                raise
             self._note(f"hooks do not see the mount {path}: no place for it, and no way to make it")
             return None
 

@@ -1,0 +1,189 @@
+"""shimroot: the root hooks see, in a mount namespace that ends with a child process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocishim import shimroot
+from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.linux import mntns
+from ocishim.rootfs import Rootfs
+
+pytestmark = pytest.mark.root
+
+
+def in_root(
+    tree: Path, mounts: list[Any], look: Callable[[Rootfs, list[str]], Any],
+    devices: list[Any] | None = None, owner: tuple[int, int] = (0, 0),
+) -> Any:
+    """look(root, notes) in a child that built the root; its exception is raised here."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            mntns.private()
+            notes: list[str] = []
+            builder = shimroot.Builder(str(tree), str(tree.parent), owner, notes.append)
+            spec = {"mounts": mounts, "linux": {"devices": devices or []}}
+            with builder.build(spec) as root:
+                os.fchdir(root.fd)
+                answer = look(root, notes)
+        except BaseException as error:  # noqa: BLE001
+            answer = error
+        os.write(writer, pickle.dumps(answer))
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pickle.loads(pipe.read())  # noqa: S301 - our own child's
+    os.waitpid(pid, 0)
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "rootfs"
+    (folder / "etc").mkdir(parents=True)
+    (folder / "etc/here").write_text("image")
+    return folder
+
+
+def bind(source: Path | str, destination: str, *options: str) -> dict[str, Any]:
+    return {"source": str(source), "destination": destination, "type": "bind", "options": list(options)}
+
+
+def read(path: str) -> Callable[[Rootfs, list[str]], Any]:
+    return lambda _root, _notes: Path(path).read_text()
+
+
+def test_file_over_a_file(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("host")
+    assert in_root(tree, [bind(tmp_path / "file", "/etc/here", "rbind")], read("etc/here")) == "host"
+    assert (tree / "etc/here").read_text() == "image"
+
+
+def test_mount_points_are_made_like_their_source(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("host")
+    in_root(tree, [bind(tmp_path / "file", "/a/b/file"), bind(tmp_path, "/c/folder")], lambda *_: None)
+    assert (tree / "a/b/file").is_file()
+    assert (tree / "c/folder").is_dir()
+
+
+def test_a_relative_source_is_the_bundles(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("bundle")
+    assert in_root(tree, [bind("file", "/etc/here")], read("etc/here")) == "bundle"
+
+
+def test_later_mounts_lie_on_earlier_ones(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "file").write_text("two")
+    mounts = [bind(tmp_path / "one", "/mnt"), bind(tmp_path / "file", "/mnt/file")]
+    assert in_root(tree, mounts, read("mnt/file")) == "two"
+    assert (tmp_path / "one/file").exists(), "the mount point is in the volume, as with runc"
+    assert not (tree / "mnt/file").exists()
+
+
+@pytest.mark.parametrize(("options", "flags"), [
+    (["rbind"], 0),
+    (["rbind", "ro"], os.ST_RDONLY),
+    (["bind", "ro", "nosuid", "nodev", "noexec"],
+     os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC),
+    (["rbind", "rro"], os.ST_RDONLY),
+])  # fmt: skip
+@pytest.mark.parametrize("old_kernel", [False, True])
+def test_options(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    options: list[str], flags: int, old_kernel: bool,  # noqa: FBT001
+) -> None:
+    if old_kernel:  # before 5.12
+        monkeypatch.setattr(shimroot, "_set_attributes", lambda *_, **__: False)
+    wanted = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
+    found = in_root(tree, [bind(tmp_path, "/mnt", *options)], lambda *_: os.statvfs("mnt").f_flag)
+    assert found & wanted == flags
+
+
+def test_tmpfs_is_ours_and_empty(tree: Path) -> None:
+    def look(*_: object) -> list[str]:
+        Path("etc/made").touch()
+        return os.listdir("etc")
+
+    assert in_root(tree, [{"destination": "/etc", "type": "tmpfs"}], look) == ["made"]
+    assert os.listdir(tree / "etc") == ["here"]
+
+
+def test_devices_are_made_on_tmpfs_alone(tree: Path) -> None:
+    devices = [
+        {"path": "/dev/acme0", "type": "c", "major": 1, "minor": 3},
+        {"path": "/dev/sub/acme1", "type": "c", "major": 1, "minor": 5},
+        {"path": "/dev/pipe", "type": "p"},
+        {"path": "/etc/acme2", "type": "c", "major": 1, "minor": 3},
+    ]
+
+    def look(*_: object) -> tuple[bool, int, list[str]]:
+        status = os.stat("dev/acme0")
+        return stat.S_ISCHR(status.st_mode), status.st_rdev, sorted(os.listdir("dev"))
+
+    found = in_root(tree, [{"destination": "/dev", "type": "tmpfs"}], look, devices)
+    assert found == (True, os.makedev(1, 3), ["acme0", "sub"])
+    assert os.listdir(tree / "etc") == ["here"]
+
+
+def test_what_lies_in_proc_is_left_out_and_told(tree: Path, tmp_path: Path) -> None:
+    mounts = [
+        {"destination": "/proc", "type": "proc"}, bind(tmp_path, "/proc/driver/acme"),
+        {"destination": "/proc/fs", "type": "tmpfs"},
+    ]  # fmt: skip
+    assert in_root(tree, mounts, lambda _root, notes: notes) == [
+        "hooks do not see the mount /proc/driver/acme", "hooks do not see the mount /proc/fs",
+    ]
+    assert not (tree / "proc").exists()
+
+
+def test_links_stay_in_the_root(tree: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tree / "opt").symlink_to(f"../../../../../../..{outside}")
+    (tmp_path / "file").write_text("host")
+    with pytest.raises(UnsafePathError):
+        in_root(tree, [bind(tmp_path / "file", "/opt/file")], lambda *_: None)
+    (tree / "opt").unlink()
+    (tree / "opt").symlink_to("/etc")
+    in_root(tree, [bind(tmp_path / "file", "/opt/file")], lambda *_: None)
+    assert (tree / "etc/file").exists()
+    assert os.listdir(outside) == []
+
+
+def test_a_dangling_link_is_refused(tree: Path, tmp_path: Path) -> None:
+    (tree / "link").symlink_to("nowhere/file")
+    (tmp_path / "file").touch()
+    with pytest.raises(UnsafePathError, match="leads to nothing in the rootfs"):
+        in_root(tree, [bind(tmp_path / "file", "/link")], lambda *_: None)
+
+
+def test_a_missing_source_is_named(tree: Path) -> None:
+    with pytest.raises(DocumentError) as caught:
+        in_root(tree, [bind("/etc", "/mnt"), bind("/no/such", "/mnt")], lambda *_: None)
+    assert caught.value.message == (
+        "config.json: 'mounts[1].source' /no/such: No such file or directory"
+    )
+
+
+def test_a_place_that_cannot_be_made(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HookError, match=r"'mounts\[0\]' at /etc cannot be mounted for the hooks"):
+        in_root(tree, [bind(tmp_path / "file", "/etc")], lambda *_: None)
+
+
+def test_mount_points_belong_to_the_containers_root(tree: Path, tmp_path: Path) -> None:
+    os.chown(tree, 200000, 200000)
+    in_root(tree, [bind(tmp_path, "/mnt/sub")], lambda *_: None, owner=(200000, 200000))
+    assert (tree / "mnt/sub").stat().st_uid == 200000
+    assert (tree / "mnt").stat().st_gid == 200000
