@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.linux import const, ffi, syscalls
+from tests.conftest import missing
 from tests.isolated import isolated, run
 from tests.trees import make_tree
 
@@ -289,3 +290,46 @@ def test_the_hot_path_loads_no_ctypes_package() -> None:
         cwd=Path(__file__).parents[3],
     )
     assert done.stdout == "False\n"
+
+
+_ORDER = [
+    "mount",
+    "umount2",
+    "pivot_root",
+    "unshare",
+    "setns",
+    "renameat2",
+    "execveat",
+    "statx",
+    "prctl",
+    "capget",
+    "capset",
+]
+_HEADERS = {
+    "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+    "aarch64": "/usr/include/asm-generic/unistd.h",
+}
+
+
+@pytest.mark.parametrize("machine", list(_HEADERS))
+def test_the_numbers_are_the_kernels(machine: str) -> None:
+    path = Path(_HEADERS[machine])
+    if not path.exists():
+        missing(f"{path} is not there (Debian: linux-libc-dev)")
+    numbers = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if words[:1] == ["#define"] and len(words) == 3 and words[2].isdecimal():
+            numbers[words[1].removeprefix("__NR_").removeprefix("__NR3264_")] = int(words[2])
+    assert syscalls._NUMBERS[machine] == tuple(numbers[name] for name in _ORDER)
+    for name in (
+        "open_tree",
+        "move_mount",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "openat2",
+        "mount_setattr",
+    ):
+        value = numbers.get(name)  # a header older than the call does not know it
+        assert value in (None, getattr(syscalls, f"_{name.upper()}"))
