@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tools.lab import driver, leaks, namespace, rootfs
 from tools.lab.bundle import Bundle, make_spec
 from tools.lab.compiler import Compiler
 from tools.lab.runtime import Result, crun_without_cgroups
-from tools.lab.shim import PROGRAMS, Shim
+from tools.lab.shim import PROGRAMS, Shim, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,11 +91,22 @@ def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path]) -> Path
     return lowlevels[request.param]
 
 
-@pytest.fixture
-def shim(tmp_path: Path, lowlevel: Path) -> Shim:
-    """pyshim, installed in the test's folder, in front of `lowlevel`."""
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of pyshim and pyshim-hook, in a place that a container's root can come to.
+
+    A checkout below /root is none: there pyshim is installed elsewhere, as its message demands.
+    """
     assert (PROGRAMS / "pyshim").exists(), "run make venv first"
-    return Shim(tmp_path / "pyshim", lowlevel)
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in PROGRAMS.parents):
+        return PROGRAMS
+    return install(tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture
+def shim(tmp_path: Path, lowlevel: Path, programs: Path) -> Shim:
+    """pyshim, configured in the test's folder, in front of `lowlevel`."""
+    return Shim(tmp_path / "pyshim", lowlevel, programs)
 
 
 class Node:

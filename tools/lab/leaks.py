@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/opt", "/var", "/var/lib", "/var/cache", "/var/log")
+_SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/var", "/var/lib", "/var/cache", "/var/log")
 _RUN_DEPTH = 3
-# mount(8) and umount(8) make it wherever they run (libmount).
-_NOT_OURS = {"/run/mount"}
+# libmount's table, which mount(8) makes wherever it runs; the shields' layers (namespace.py).
+_NOT_OURS = {"/run/mount", "/run/.shields"}
 
 
 def mounts() -> set[str]:

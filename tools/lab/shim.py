@@ -6,6 +6,10 @@ Leaves what a spec needs of the host to driver.py.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +25,9 @@ PROGRAMS = REPOSITORY / ".venv/bin"
 class Shim(Runtime):
     """pyshim in front of the low-level runtime `lowlevel`, with all its files in `folder`."""
 
-    def __init__(self, folder: Path, lowlevel: Path | str) -> None:
+    def __init__(
+        self, folder: Path, lowlevel: Path | str, programs: Path = PROGRAMS,
+    ) -> None:
         self.config = folder / "config.toml"
         self.spec_dir = folder / "cdi"
         self.log = folder / "pyshim.log"
@@ -31,7 +37,7 @@ class Shim(Runtime):
         environment = {
             "PYSHIM_CONFIG": str(self.config), "PYSHIM_CACHE_DIR": str(folder / "cache"),
         }
-        super().__init__(PROGRAMS / "pyshim", folder / "root", environment)
+        super().__init__(programs / "pyshim", folder / "root", environment)
 
     def configure(self, settings: Mapping[str, object] | None = None) -> None:
         """Write config.toml; `settings` are dotted keys beside the ones the lab needs."""
@@ -64,6 +70,23 @@ class Shim(Runtime):
     def warnings(self) -> str:
         """What pyshim has written to its own log."""
         return self.log.read_text() if self.log.exists() else ""
+
+
+def install(folder: Path) -> Path:
+    """Install pyshim into `folder`, which everybody may enter; return the programs' folder."""
+    for package in ("ocishim", "hooks"):
+        shutil.copytree(REPOSITORY / package, folder / package)
+    shutil.copytree(sysconfig.get_path("platlib"), folder / "site", symlinks=True)
+    programs = folder / "bin"
+    subprocess.run(
+        [sys.executable, "-m", "ocishim.admin.launchers", str(programs)], cwd=folder, check=True,
+    )
+    for program in programs.iterdir():
+        text = program.read_text().replace(sysconfig.get_path("platlib"), f"{folder}/site")
+        program.write_text(text)
+    for place in (folder, *folder.parents[:-2]):
+        place.chmod(place.stat().st_mode | 0o111)
+    return programs
 
 
 def _toml(value: object) -> str:
