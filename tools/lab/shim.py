@@ -9,7 +9,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,17 +72,16 @@ class Shim(Runtime):
 
 
 def install(folder: Path) -> Path:
-    """Install pyshim into `folder`, which everybody may enter; return the programs' folder."""
+    """Install pyshim into `folder`, which everybody may enter; return the programs' folder.
+
+    The libraries stay in the virtual environment: what a hook needs in a container is here.
+    """
     for package in ("ocishim", "hooks"):
         shutil.copytree(REPOSITORY / package, folder / package)
-    shutil.copytree(sysconfig.get_path("platlib"), folder / "site", symlinks=True)
     programs = folder / "bin"
     subprocess.run(
         [sys.executable, "-m", "ocishim.admin.launchers", str(programs)], cwd=folder, check=True,
     )
-    for program in programs.iterdir():
-        text = program.read_text().replace(sysconfig.get_path("platlib"), f"{folder}/site")
-        program.write_text(text)
     for place in (folder, *folder.parents[:-2]):
         place.chmod(place.stat().st_mode | 0o111)
     return programs
