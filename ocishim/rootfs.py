@@ -192,10 +192,8 @@ class Rootfs:
         flags = os.O_PATH | os.O_DIRECTORY
         try:
             return self.resolve(unsafe_path, flags)
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError:
-            pass
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # the walk makes it, or says what is in the way
         fd = self.resolve("/", flags)
         walked = ""
         for name in unsafe_path.split("/"):
