@@ -1,0 +1,284 @@
+"""The map of the house: who may import whom, who may touch what, and how long things may get.
+
+Imports point down: programs > I/O > pure > ground. Every rule here is shown to find what it
+forbids, on a made-up module, by the tests at the end.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Level by name; a package's name stands for all its modules. What is not here is I/O.
+GROUND = (
+    "ocishim", "ocishim.cdi", "ocishim.linux", "ocishim.oci", "hooks",
+    "ocishim.errors", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls",
+)  # fmt: skip
+PURE = (
+    "ocishim.argv", "ocishim.jsonio", "ocishim.knownhooks", "ocishim.executor", "ocishim.visible",
+    "ocishim.requests", "ocishim.oci.types", "ocishim.oci.members", "ocishim.oci.changes",
+    "ocishim.oci.spec", "ocishim.cdi.names", "ocishim.cdi.annotations", "ocishim.cdi.versions",
+    "ocishim.cdi.document", "ocishim.cdi.coerce", "ocishim.cdi.scalars", "ocishim.cdi.resolve",
+    "ocishim.cdi.yamlgo", "ocishim.cdi.jsontext", "ocishim.cdi.blocktext", "ocishim.cdi.validate",
+    "ocishim.cdi.edits", "ocishim.cdi.index", "ocishim.cdi.record", "ocishim.cdi.loaderrors",
+)  # fmt: skip
+PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "hooks.program",
+            "hooks.__main__")  # fmt: skip
+LEVELS = ("ground", "pure", "I/O", "program")
+
+# What a pure module may have of the standard library and of others: nothing that reads or runs.
+HARMLESS = {
+    "__future__", "_json", "binascii", "bisect", "collections.abc", "decimal", "json",
+    "json.decoder", "re", "struct", "typing", "yaml", "yaml.cyaml", "yaml.error",
+}  # fmt: skip
+
+# package or module: which of ours it must not know
+STRANGERS = [
+    ("ocishim", "hooks"),
+    ("ocishim.oci", "ocishim.cdi"),
+    ("ocishim.linux", "ocishim.oci"),
+    ("ocishim.linux", "ocishim.cdi"),
+    ("hooks", "ocishim.cdi"),
+    ("hooks", "ocishim.config"),
+    ("hooks", "ocishim.runtime"),
+    ("hooks", "ocishim.entry"),
+    ("hooks", "ocishim.admin"),
+    ("conformance", "ocishim"),
+    ("conformance", "hooks"),
+]
+ALLOWED_STRANGERS = {"conformance.adapters": "ocishim"}  # a driver for the CDI corpus
+
+# name of the module or of its package: where it may be imported
+AT_HOME = {
+    "ctypes": ("ocishim.linux",),
+    "_ctypes": ("ocishim.linux",),
+    "click": ("ocishim.admin",),
+    "rich": ("ocishim.admin",),
+    "tomlkit": ("ocishim.admin",),
+    "pynvml": ("ocishim.admin",),
+    "jsonschema": ("ocishim.cdi", "ocishim.admin"),
+    "yaml": ("ocishim.cdi", "ocishim.admin"),
+    "pyroute2": ("ocishim.netdevices", "hooks.net_devices", "ocishim.admin"),
+}
+# start.py restores what CPython changed there, before anything reads it.
+ENVIRONMENT = ("ocishim.config", "ocishim.admin", "ocishim.start")
+
+MAX_LINES = 300
+MAX_FUNCTION = 60
+
+
+class Module:
+    """One source file: its dotted name, its text and what it imports, for types or for real."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self.tree = ast.parse(text)
+        self.imports = sorted(set(_imports(self.tree)))
+
+    def within(self, names: tuple[str, ...] | str) -> bool:
+        """True when this is one of `names` or lies in such a package."""
+        return is_within(self.name, names)
+
+
+def is_within(name: str, names: tuple[str, ...] | str) -> bool:
+    names = (names,) if isinstance(names, str) else names
+    return any(name == other or name.startswith(other + ".") for other in names)
+
+
+def _imports(tree: ast.AST, *, at_top: bool = False) -> Iterator[str]:
+    """What is imported for real: `from a import b` gives a and a.b. at_top: not in functions."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if at_top and isinstance(child, ast.FunctionDef):
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield str(child.module)
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        yield from _imports(child, at_top=at_top)
+
+
+@functools.cache
+def modules(*folders: str) -> list[Module]:
+    """The modules below these folders of the repository."""
+    found = []
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found.append(Module(name.removesuffix(".__init__"), path.read_text()))
+    return found
+
+
+def level(name: str) -> int:
+    """0 ground, 1 pure, 2 I/O, 3 programs."""
+    if name in GROUND:
+        return 0
+    return 1 if is_within(name, PURE) else 3 if is_within(name, PROGRAMS) else 2
+
+
+def points_up(module: Module, known: set[str]) -> list[str]:
+    return [
+        f"{module.name} ({LEVELS[level(module.name)]}) imports {name} ({LEVELS[level(name)]})"
+        for name in module.imports
+        if name in known and level(name) > level(module.name)
+    ]
+
+
+def reads_the_world(module: Module, known: set[str]) -> list[str]:
+    if level(module.name) != 1:
+        return []
+    return [
+        f"{module.name} is pure and imports {name}"
+        for name in module.imports
+        if name not in known and name not in HARMLESS and name.rpartition(".")[0] not in HARMLESS | known
+    ]
+
+
+def knows_a_stranger(module: Module, known: set[str]) -> list[str]:
+    return [
+        f"{module.name} imports {name}"
+        for name in module.imports
+        for package, stranger in STRANGERS
+        if module.within(package) and is_within(name, stranger)
+        and not any(module.within(p) and is_within(name, s) for p, s in ALLOWED_STRANGERS.items())
+    ]  # fmt: skip
+
+
+def is_away_from_home(module: Module, known: set[str]) -> list[str]:
+    return [
+        f"{module.name} imports {name}"
+        for name in module.imports
+        for library, homes in AT_HOME.items()
+        if is_within(name, library) and not module.within(homes)
+    ]
+
+
+def reads_the_environment(module: Module, known: set[str]) -> list[str]:
+    if module.within(ENVIRONMENT):
+        return []
+    return [
+        f"{module.name} line {node.lineno}: os.{node.attr}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb")
+    ]  # fmt: skip
+
+
+def is_too_long(module: Module, known: set[str]) -> list[str]:
+    count = module.text.count("\n")
+    found = [f"{module.name} has {count} lines"] if count > MAX_LINES else []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = int(node.end_lineno or 0) - node.lineno + 1
+            if length > MAX_FUNCTION:
+                found.append(f"{module.name}.{node.name} has {length} lines")
+    return found
+
+
+def says_nothing(module: Module, known: set[str]) -> list[str]:
+    missing = [] if ast.get_docstring(module.tree) else [f"{module.name} has no docstring"]
+    evaluates = "from __future__ import annotations" not in module.text
+    if evaluates and any(isinstance(node, ast.FunctionDef) for node in ast.walk(module.tree)):
+        missing.append(f"{module.name} evaluates its annotations")
+    return missing
+
+
+RULES: list[Callable[[Module, set[str]], list[str]]] = [
+    points_up, reads_the_world, knows_a_stranger, is_away_from_home, reads_the_environment,
+    is_too_long, says_nothing,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house(rule: Callable[[Module, set[str]], list[str]]) -> None:
+    house = modules("ocishim", "hooks")
+    known = {module.name for module in house}
+    guests = modules("conformance") if rule is knows_a_stranger else []
+    faults = [fault for module in house + guests for fault in rule(module, known)]
+    assert faults == []
+
+
+def test_no_circle() -> None:
+    """Modules that import each other at the top cannot be read one at a time."""
+    house = {module.name: module for module in modules("ocishim", "hooks")}
+    below = {
+        name: {other for other in _imports(module.tree, at_top=True) if other in house} - {name}
+        for name, module in house.items()
+    }  # fmt: skip
+    packages = {name for name in house if any(other.startswith(name + ".") for other in house)}
+    while True:
+        done = [name for name, needs in below.items() if not needs - packages]
+        if not done:
+            break
+        for name in done:
+            del below[name]
+        below = {name: needs - set(done) for name, needs in below.items()}
+    assert below == {}
+
+
+def test_the_map_names_what_is_there() -> None:
+    house = {module.name for module in modules("ocishim", "hooks")}
+    named = {*GROUND, *PURE, *PROGRAMS, *ENVIRONMENT} - {"ocishim.oci.types"}
+    assert sorted(named - house) == []
+
+
+def test_every_folder_is_looked_at() -> None:
+    """A module in a folder without `__init__.py` would be found by nobody who installs."""
+    for folder in ("ocishim", "hooks"):
+        for directory, _, files in os.walk(ROOT / folder):
+            if any(file.endswith(".py") for file in files):
+                assert "__init__.py" in files, directory
+
+
+WRONG = [
+    pytest.param(points_up, "ocishim.argv", "import ocishim.log", id="pure imports I/O"),
+    pytest.param(points_up, "ocishim.log", "from ocishim import runtime", id="I/O imports a program"),
+    pytest.param(points_up, "ocishim.errors", "from ocishim.argv import parse", id="ground imports pure"),
+    pytest.param(points_up, "ocishim.cache", "def f():\n    from ocishim.entry import main", id="in a function"),
+    pytest.param(reads_the_world, "ocishim.cdi.names", "import os", id="pure imports os"),
+    pytest.param(reads_the_world, "ocishim.requests", "from subprocess import run", id="pure imports subprocess"),
+    pytest.param(knows_a_stranger, "ocishim.log", "import hooks.chain", id="ocishim imports hooks"),
+    pytest.param(knows_a_stranger, "ocishim.oci.spec", "from ocishim.cdi import names", id="oci imports cdi"),
+    pytest.param(knows_a_stranger, "hooks.chmod", "from ocishim import config", id="hooks import config"),
+    pytest.param(knows_a_stranger, "conformance.run", "from ocishim import jsonio", id="conformance imports ocishim"),
+    pytest.param(is_away_from_home, "ocishim.rootfs", "import ctypes", id="ctypes outside linux"),
+    pytest.param(is_away_from_home, "ocishim.log", "from click import echo", id="click outside admin"),
+    pytest.param(is_away_from_home, "hooks.chmod", "from yaml.cyaml import CParser", id="yaml in a hook"),
+    pytest.param(reads_the_environment, "ocishim.lowlevel", "import os\nos.environ['X']", id="environ"),
+    pytest.param(reads_the_environment, "hooks.chmod", "import os\nx = os.getenv('X')", id="getenv"),
+    pytest.param(is_too_long, "ocishim.log", "x = 1\n" * 301, id="301 lines"),
+    pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 60, id="61 lines in a function"),
+    pytest.param(says_nothing, "ocishim.log", "x = 1", id="no docstring"),
+    pytest.param(says_nothing, "ocishim.log", '"""X."""\ndef f(): pass', id="annotations are evaluated"),
+]  # fmt: skip
+RIGHT = [
+    pytest.param(points_up, "ocishim.log", "import ocishim.jsonio", id="I/O imports pure"),
+    pytest.param(points_up, "ocishim.argv", "if TYPE_CHECKING:\n    from ocishim import log", id="for types only"),
+    pytest.param(reads_the_world, "ocishim.cdi.names", "import re", id="pure imports re"),
+    pytest.param(reads_the_world, "ocishim.log", "import os", id="I/O imports os"),
+    pytest.param(knows_a_stranger, "conformance.adapters.x", "from ocishim import jsonio", id="adapters"),
+    pytest.param(is_away_from_home, "ocishim.linux.ffi", "import ctypes", id="ctypes in linux"),
+    pytest.param(reads_the_environment, "ocishim.admin.cli", "import os\nos.environ", id="admin's environ"),
+    pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 59, id="60 lines in a function"),
+]
+
+
+@pytest.mark.parametrize(("rule", "name", "text"), WRONG)
+def test_a_rule_finds(rule: Callable[[Module, set[str]], list[str]], name: str, text: str) -> None:
+    known = {module.name for module in modules("ocishim", "hooks")}
+    assert rule(Module(name, text), known)
+
+
+@pytest.mark.parametrize(("rule", "name", "text"), RIGHT)
+def test_a_rule_lets_pass(rule: Callable[[Module, set[str]], list[str]], name: str, text: str) -> None:
+    known = {module.name for module in modules("ocishim", "hooks")}
+    assert rule(Module(name, text), known) == []
