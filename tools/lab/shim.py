@@ -82,8 +82,9 @@ def install(folder: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "ocishim.admin.launchers", str(programs)], cwd=folder, check=True,
     )
-    for place in (folder, *folder.parents[:-2]):
-        place.chmod(place.stat().st_mode | 0o111)
+    folder.chmod(0o755)  # Python lists the folders it imports from
+    for parent in folder.parents[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o111)
     return programs
 
 
