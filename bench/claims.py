@@ -98,7 +98,7 @@ def _paths() -> list[str]:
     return paths + [f"/usr/bin/{name}" for name in _PROGRAMS.split()]
 
 
-# What one measured process does: argv is spec dir, cache folder ("" for none), device names.
+# What one measured process does: argv is import path, spec dir, cache folder, device names.
 _PROGRAM = """
 import sys, time
 sys.path[:0] = sys.argv[1].split(":")
@@ -111,53 +111,40 @@ end = time.perf_counter()
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print((end - begin) * 1000, peak.split()[1])
 """
-_BASE = _PROGRAM.replace("found = registry", "# registry")
+ROUNDS = 21
+COLD_ROUNDS = 3
 
 
-class Lab:
-    """A spec dir and a cache in a temporary folder on tmpfs, as /run is."""
+class Node:
+    """Spec dir and cache in a temporary folder on tmpfs, as /run is; `before` precedes a run."""
 
-    def __init__(self) -> None:
-        self.root = tempfile.mkdtemp(prefix="claims-", dir="/dev/shm")
-        self.specs = self.root + "/cdi"
-        self.cache = self.root + "/cache"
-        os.mkdir(self.specs)
+    def __init__(self, root: str, title: str) -> None:
+        self.title = title
+        self.specs = f"{root}/{title}/cdi"
+        self.cache = f"{root}/{title}/cache"
+        self.wanted = ""
+        self.before: Callable[[Node], None] = lambda _node: None
+        self.inside: list[float] = []
+        self.whole: list[float] = []
+        self.memory: list[float] = []
+        os.makedirs(self.specs)
 
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.root)
+    def with_claims(self, count: int) -> Node:
+        """Fill the spec dir with claims; the one in the middle is asked for."""
+        make_claims(self.specs, count)
+        self.wanted = device(count // 2)
+        return self
 
-    def run(self, *names: str, program: str = _PROGRAM) -> tuple[float, float, float]:
-        """One process: ms inside it, ms of the whole process, its peak memory in MiB."""
-        argv = [sys.executable, "-I", "-S", "-c", program, _library(), self.specs, self.cache]
+    def run(self) -> None:
+        """One process: ms in the registry, ms of the whole process, its peak memory in MiB."""
+        self.before(self)
+        argv = [sys.executable, "-I", "-S", "-c", _PROGRAM, _library(), self.specs, self.cache]
         begin = time.perf_counter()
-        done = subprocess.run([*argv, *names], stdout=subprocess.PIPE, check=True)
-        whole = (time.perf_counter() - begin) * 1000
+        done = subprocess.run([*argv, self.wanted], stdout=subprocess.PIPE, check=True)
+        self.whole.append((time.perf_counter() - begin) * 1000)
         inside, peak = (float(word) for word in done.stdout.split())
-        return inside, whole, peak / 1024
-
-    def measure(
-        self,
-        *names: str,
-        runs: int = 21,
-        before: Callable[[int], object] = lambda _run: None,
-        program: str = _PROGRAM,
-    ) -> str:
-        """Medians (and minima) of several runs in words; `before` is called ahead of each."""
-        results = []
-        for number in range(runs):
-            before(number)
-            results.append(self.run(*names, program=program))
-        inside, whole, memory = zip(*results, strict=True)
-        return (
-            f"{_median_and_least(inside)} ms in it, process {_median_and_least(whole)} ms, "
-            f"{statistics.median(memory):5.1f} MiB"
-        )
-
-
-def _median_and_least(values: tuple[float, ...]) -> str:
-    """The least tells what it costs on a machine that has nothing else to do."""
-    return f"{statistics.median(values):7.2f} ({min(values):7.2f})"
+        self.inside.append(inside)
+        self.memory.append(peak / 1024)
 
 
 def _library() -> str:
@@ -168,51 +155,64 @@ def _library() -> str:
     return here + ":" + os.path.dirname(os.path.dirname(yaml.__file__))
 
 
+def change(node: Node) -> None:
+    """Change one claim of many."""
+    text = spec_text([f"{uid(0)}-gpu-0"]) + f"# {len(node.inside)}\n"
+    write(node.specs, file_name(0), text)
+    _settle()
+
+
+def forget(node: Node) -> None:
+    """Lose the cache."""
+    shutil.rmtree(node.cache, ignore_errors=True)
+
+
 def main() -> None:
-    """Print the registry's cost, one line a case."""
-    lab = Lab()
+    """Print the registry's cost, one line a case; cases take turns, as the machine is shared."""
+    root = tempfile.mkdtemp(prefix="claims-", dir="/dev/shm")
     try:
-        bare = lab.measure(program=_BASE)
-        print(f"{'the same process without a registry':36} {bare}")
-    finally:
-        lab.remove()
-    for count in (1, 56, 1000):
-        _measure(lambda lab, count=count: _measure_claims(lab, count))
-    _measure(_measure_devices)
-
-
-def _measure(case: Callable[[Lab], None]) -> None:
-    lab = Lab()
-    try:
-        case(lab)
-    finally:
-        lab.remove()
-
-
-def _measure_claims(lab: Lab, count: int) -> None:
-    make_claims(lab.specs, count)
-    _settle()
-    wanted = device(count // 2)
-
-    def forget(_run: int) -> None:
-        shutil.rmtree(lab.cache, ignore_errors=True)
-
-    def change(run: int) -> None:
-        write(lab.specs, file_name(0), spec_text([f"{uid(0)}-gpu-0"]) + f"# {run}\n")
+        nodes = _warm_nodes(root)
+        for node in nodes:
+            node.run()
         _settle()
+        for node in nodes:
+            node.run()
+            del node.inside[:], node.whole[:], node.memory[:]
+        cold = Node(root, "1000 claims, cold").with_claims(1000)
+        cold.before = forget
+        for _round in range(COLD_ROUNDS):
+            cold.run()
+        for _round in range(ROUNDS):
+            for node in nodes:
+                node.run()
+        _report([*nodes, cold])
+    finally:
+        shutil.rmtree(root)
 
-    cold = lab.measure(wanted, runs=3, before=forget)
-    print(f"{f'{count} claims, warm':36} {lab.measure(wanted)}")
-    print(f"{f'{count} claims, one file changed':36} {lab.measure(wanted, before=change)}")
-    print(f"{f'{count} claims, cold':36} {cold}")
+
+def _warm_nodes(root: str) -> list[Node]:
+    nodes = [Node(root, f"{count} claims, warm").with_claims(count) for count in (1, 56, 1000)]
+    changed = Node(root, "1000 claims, one changed").with_claims(1000)
+    changed.before = change
+    many = Node(root, "1 of 10000 devices, warm")
+    write(many.specs, "many.yaml", spec_text([f"gpu-{number}" for number in range(10_000)]))
+    many.wanted = f"{KIND}=gpu-9000"
+    return [*nodes, changed, many]
 
 
-def _measure_devices(lab: Lab) -> None:
-    write(lab.specs, "many.yaml", spec_text([f"gpu-{number}" for number in range(10_000)]))
-    _settle()
-    wanted = f"{KIND}=gpu-9000"
-    lab.run(wanted)
-    print(f"{'1 of 10,000 devices of one spec':36} {lab.measure(wanted)}")
+def _report(nodes: list[Node]) -> None:
+    """Medians; what a case takes more than the first one, pair by pair; minima in brackets."""
+    print(f"{'':26} {'ms in the registry':>20} {'more than one claim':>20} {'process':>20}  MiB")
+    base = nodes[0].inside
+    for node in nodes:
+        more = [value - one for value, one in zip(node.inside, base, strict=False)]
+        columns = " ".join(map(_median_and_least, (node.inside, more, node.whole)))
+        print(f"{node.title:26} {columns} {statistics.median(node.memory):5.1f}")
+
+
+def _median_and_least(values: list[float]) -> str:
+    """The least tells what it costs on a machine that has nothing else to do."""
+    return f"{statistics.median(values):10.2f} ({min(values):7.2f})"
 
 
 def _settle() -> None:
