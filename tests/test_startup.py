@@ -1,0 +1,218 @@
+"""What starting costs: the modules each hot path loads and the processes it starts, as lists.
+
+Before a line is added here: `python3 -I -S -X importtime`, and the number in the commit message.
+Times are the benchmark's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocishim.admin import launchers
+from tests.conftest import need
+from tests.probe import ACME, Box, oci
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Of the standard library: what is cheap, 0.1 ms each, or written in C.
+STANDARD = {
+    "__future__", "_collections_abc", "_stat", "errno", "genericpath", "os", "posixpath", "stat",
+    "_struct", "struct",
+}  # fmt: skip
+
+PASS_THROUGH = {
+    "ocishim", "ocishim.argv", "ocishim.cache", "ocishim.config", "ocishim.entry", "ocishim.errors",
+    "ocishim.lowlevel", "ocishim.start",
+}  # fmt: skip
+
+CREATE = PASS_THROUGH | {
+    "ocishim.jsonio", "ocishim.knownhooks", "ocishim.hookplan", "ocishim.executor", "ocishim.log",
+    "ocishim.readonly", "ocishim.requests", "ocishim.runtime", "ocishim.visible", "ocishim.oci",
+    "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.members", "ocishim.oci.spec",
+    "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
+}  # fmt: skip
+
+DEVICE = CREATE | {
+    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
+    "ocishim.cdi.stale",
+}  # fmt: skip
+
+HOOK = {
+    "hooks", "hooks.chain", "hooks.change", "hooks.flags", "hooks.program", "hooks.refusals",
+    "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
+    "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
+    "ocishim.oci.state", "ocishim.rootfs",
+}  # fmt: skip
+
+LDCACHE = {
+    "hooks.arch", "hooks.elf", "hooks.ldconf", "hooks.ldconfig", "hooks.musl", "hooks.sandbox",
+    "hooks.seccomp", "hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
+    "ocishim.linux.process",
+}  # fmt: skip
+
+
+@pytest.fixture(name="box")
+def _box(tmp_path: Path) -> Box:
+    """Pyshim in front of /bin/true; config, specs and the runtime's version are compiled."""
+    box = Box(tmp_path)
+    box.settings({"runtimes": ["/bin/true"], "log.level": "info"})
+    box.add_spec("acme.json", ACME)
+    box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "warm")
+    assert box.call("create", "-b", "warm", "c").status == 0
+    box.bundle(oci(), "plain")
+    box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "device")
+    return box
+
+
+def loaded(box: Box, *command: str, stdin: str = "") -> set[str]:
+    """The modules that `python -I -S command` loads beyond those of an empty program."""
+    found = []
+    for words in (("-c", ""), command):
+        done = subprocess.run(
+            [launchers.interpreter(), "-I", "-S", "-X", "importtime", *words],
+            env=box.environment(), cwd=box.folder, input=stdin, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        lines = done.stderr.splitlines()
+        assert [line for line in lines if not line.startswith("import time:")] == []
+        found.append({line.rpartition("|")[2].strip() for line in lines[1:]})
+    return found[1] - found[0]
+
+
+def by_pyshim(box: Box, *args: str) -> set[str]:
+    return loaded(box, str(box.bin / ".pyshim-main.py"), str(box.pyshim), "", "", *args)
+
+
+def by_hook(box: Box, *args: str) -> set[str]:
+    state = {"ociVersion": "1.0.2", "id": "c", "status": "creating", "pid": 1,
+             "bundle": str(box.folder / "device")}  # fmt: skip
+    return loaded(box, str(box.bin / "pyshim-hook"), *args, stdin=json.dumps(state))
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] in ("ocishim", "hooks")}
+
+
+def test_create(box: Box) -> None:
+    found = by_pyshim(box, "create", "--bundle", "device", "c")
+    assert b"GPU=0" in (box.folder / "device/config.json").read_bytes()
+    assert ours(found) == DEVICE
+    assert found - DEVICE == STANDARD | {"_json"}
+
+
+def test_create_again(box: Box) -> None:
+    assert ours(by_pyshim(box, "create", "--bundle", "warm", "c")) == DEVICE
+
+
+def test_create_without_a_device(box: Box) -> None:
+    found = by_pyshim(box, "create", "--bundle", "plain", "c")
+    assert ours(found) == CREATE
+    assert found - CREATE <= STANDARD | {"_json"}
+
+
+@pytest.mark.parametrize("line", ["exec c create", "delete run", "create --help"])
+def test_pass_through(box: Box, line: str) -> None:
+    found = by_pyshim(box, *line.split())
+    assert ours(found) == PASS_THROUGH
+    assert found - PASS_THROUGH <= STANDARD
+
+
+def test_one_hook(box: Box) -> None:
+    found = by_hook(box, "create-symlinks", "--link", "a::/b")
+    expected = HOOK | {"hooks.create_symlinks", "ocishim.oci.bundle", "ocishim.jsonio"}
+    assert (box.folder / "device/rootfs/b").is_symlink()
+    assert ours(found) == expected
+    assert found - expected <= STANDARD | {"_json", "_ctypes"}
+
+
+def chain(box: Box, *words: str) -> list[str]:
+    """A chain as pyshim writes it."""
+    rootfs = box.folder / "device/rootfs"
+    status = rootfs.stat()
+    return ["chain", "--rootfs", str(rootfs), "--rootfs-id", f"{status.st_dev}:{status.st_ino}",
+            "--timeout", "10", "--log", str(box.log), "--log-level", "info", *words]  # fmt: skip
+
+
+def test_a_chain(box: Box) -> None:
+    """Neither the state nor config.json is parsed: pyshim has said where the rootfs is."""
+    links = ["create-symlinks", "--link", "a::/b", "--next", "create-symlinks", "--link", "c::/d"]
+    found = by_hook(box, *chain(box, *links))
+    assert (box.folder / "device/rootfs/d").is_symlink()
+    assert ours(found) == HOOK | {"hooks.create_symlinks"}
+    assert found - ours(found) <= STANDARD | {"_ctypes"}
+
+
+LIBRARIES = ["create-symlinks", "--link", "a::/b", "--next", "update-ldcache", "--folder", "/lib"]
+
+
+@pytest.mark.root
+def test_a_chain_with_libraries(box: Box) -> None:
+    found = by_hook(box, *chain(box, *LIBRARIES))
+    assert ours(found) == HOOK | LDCACHE | {"hooks.create_symlinks"}
+    assert found - ours(found) <= STANDARD | {"_ctypes", "fcntl", "select"}
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def processes(box: Box, *command: str, stdin: str = "") -> tuple[list[str], int]:
+    """The programs that replace one another in the first process, and how many others it starts."""
+    trace = box.folder / "trace"
+    subprocess.run(
+        [need("strace"), "-f", "-qq", "-e", "trace=process", "-o", str(trace), *command],
+        env=box.environment(), cwd=box.folder, input=stdin, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = trace.read_text().splitlines()
+    first = lines[0].split()[0]
+    programs = [
+        os.path.basename(match[1])
+        for line in lines
+        if (match := re.match(rf'{first} +execve\("([^"]+)".* = 0$', line))
+    ]
+    others = {line.split()[0] for line in lines} - {first}
+    return programs, len(others)
+
+
+PYTHON = os.path.basename(launchers.interpreter())
+
+
+@pytest.mark.parametrize(("line", "programs"), [
+    pytest.param("state c", ["pyshim", "true"], id="the shell decides"),
+    pytest.param("--root /r kill c 9", ["pyshim", "true"], id="the shell decides, flags"),
+    pytest.param("exec c create", ["pyshim", PYTHON, "true"], id="Python decides"),
+    pytest.param("create --bundle device c", ["pyshim", PYTHON, "true"], id="create"),
+    pytest.param("create --bundle warm c", ["pyshim", PYTHON, "true"], id="create, again"),
+])  # fmt: skip
+def test_one_process(box: Box, line: str, programs: list[str]) -> None:
+    """Always the process that the engine started: nothing is forked."""
+    assert processes(box, str(box.pyshim), *line.split()) == (programs, 0)
+
+
+def test_the_runtime_is_asked_once_for_its_version(box: Box) -> None:
+    """The only process a create may start, and a cold one at that."""
+    for name in os.listdir(box.cache):
+        (box.cache / name).unlink()
+    line = ["create", "--bundle", "device", "c"]
+    assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 1)
+    assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 0)
+
+
+def test_a_hook_is_one_process(box: Box) -> None:
+    """However many links: six hooks of the peer are six processes."""
+    links = [word for n in range(20) for word in ("--next", "create-symlinks", "--link", f"a::/l{n}")][1:]
+    command = [str(box.bin / "pyshim-hook"), *chain(box, *links)]
+    assert processes(box, *command, stdin="{}") == (["pyshim-hook"], 0)
+    assert (box.folder / "device/rootfs/l19").is_symlink()
+
+
+@pytest.mark.root
+def test_ldconfig_is_the_second(box: Box) -> None:
+    command = [str(box.bin / "pyshim-hook"), *chain(box, *LIBRARIES)]
+    assert processes(box, *command, stdin="{}") == (["pyshim-hook"], 1)
