@@ -131,8 +131,9 @@ class Planner:
     def _without_unwritable(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
     ) -> list[dict[str, Any]]:
-        reason = self._readonly_reason(spec)
-        if reason and self.config.readonly_rootfs == "overlay":
+        elsewhere = readonly.elsewhere(spec) if self.version.kind == "runsc" else ""
+        reason = elsewhere or self._readonly_reason(spec)
+        if reason and not elsewhere and self.config.readonly_rootfs == "overlay":
             if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
                 plan.layer = True
                 plan.stacked = self.version.kind == "runsc" and requests.in_pod(spec)
@@ -153,7 +154,7 @@ class Planner:
         names = ", ".join(dict.fromkeys(skipped))
         plan.warnings.append(
             f"CDI hooks skipped, links and library cache are missing: {names}: {reason}; "
-            f"{self._other_setting(spec)}"
+            + ("no setting helps" if elsewhere else self._other_setting(spec))
         )
         return kept
 
@@ -167,11 +168,10 @@ class Planner:
         return reason
 
     def _other_setting(self, spec: dict[str, Any]) -> str:
+        serving = '"when-writable" or "overlay"'
         if readonly.unwritable(readonly.rootfs_path(spec, self.bundle)):
-            return 'no hook can write there; hooks.readonly_rootfs is "' + (
-                self.config.readonly_rootfs + '"'
-            )
-        return f'hooks.readonly_rootfs = "when-writable" in {self.config.path} runs them'
+            serving = '"overlay"'
+        return f"hooks.readonly_rootfs = {serving} in {self.config.path} runs them"
 
     def _taken_over(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan

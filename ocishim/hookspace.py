@@ -3,7 +3,8 @@
 For runtimes that do not run them, or too late to write. A child of this process gets mount and
 PID namespaces of its own, so that its end, however it comes, leaves no mount and no process;
 namespaces the container has (user; network, ipc and uts for hooks pyshim does not know) it gets or
-joins as well, because hooks are written for the container's. What it mounts is shimroot.py's part, running hooks hookrunner.py's.
+joins as well, because hooks are written for the container's. What it mounts is shimroot.py's part,
+running hooks hookrunner.py's.
 """
 
 from __future__ import annotations

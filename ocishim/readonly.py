@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_GVISOR_ROOT = "dev.gvisor.spec.rootfs.type"
+
+
 def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     """Return root.path as an absolute path without links (runtime-spec: relative to the bundle).
 
@@ -40,6 +43,16 @@ def asked_readonly(spec: dict[str, Any]) -> bool:
     """Return True when config.json wants the container's root read-only."""
     root = spec.get("root")
     return isinstance(root, dict) and root.get("readonly") is True
+
+
+def elsewhere(spec: dict[str, Any]) -> str:
+    """Return why what is written under root.path will not be seen by gVisor, "" when it will.
+
+    An annotation can give it another root than the directory (gVisor, boot/mount_hints.go).
+    """
+    annotations = spec.get("annotations")
+    kind = annotations.get(_GVISOR_ROOT, "bind") if isinstance(annotations, dict) else "bind"
+    return "" if kind == "bind" else f"gVisor makes the root itself ({_GVISOR_ROOT}: {kind})"
 
 
 def unwritable(rootfs: str) -> str:

@@ -366,3 +366,28 @@ def test_many_at_once(node: Node, glibc: Path, image: Maker) -> None:
     for name in names:
         node.shim.delete(name)
     assert [result.returncode for result in results] == [0] * len(names), results
+
+
+@only_runc
+def test_one_overlay_too_many(node: Node, glibc: Path) -> None:
+    """The kernel stacks two; where the engine has used both up, create says so and leaves nothing."""
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = node.bundle(None, SCRIPT, annotations=ALL, readonly=True)
+    lower, inner = glibc, node.folder / "inner"
+    stack = []
+    for target in (inner, bundle.rootfs):
+        target.mkdir()
+        options = f"lowerdir={lower}:{node.folder}"
+        subprocess.run(["mount", "-t", "overlay", "-o", options, "engine", target], check=True)
+        stack.append(target)
+        lower = target
+    before = bundle.config.read_bytes()
+    try:
+        result = node.run(bundle)
+        assert result.returncode == 1
+        assert f"no layer over {bundle.rootfs}: " in result.stderr
+        assert "one too many" in result.stderr
+        assert bundle.config.read_bytes() == before
+    finally:
+        for target in reversed(stack):
+            subprocess.run(["umount", target], check=True)

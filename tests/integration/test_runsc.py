@@ -123,6 +123,25 @@ def _fake_run(folder: Path, bundle: Bundle, version: str) -> str:
 
 
 @pytest.mark.parametrize("lowlevel", ["fake"], indirect=True)
+@pytest.mark.parametrize("setting", ["skip", "when-writable", "overlay"])
+def test_a_root_that_gvisor_makes_itself(
+    node: Node, busybox: Path, tmp_path: Path, setting: str,
+) -> None:
+    """Links in the folder would not be seen: they are left out, and one warning says so."""
+    node.add_spec("nvidia-dgx-a100.yaml")
+    shim = Shim(tmp_path / "fake", gvisor.fake(tmp_path / "fake", "0.0~20240729.0"))
+    shim.configure({
+        "hooks.readonly_rootfs": setting, "cdi.spec_dirs": [str(node.shim.spec_dir)],
+    })
+    marks = {**ALL, "dev.gvisor.spec.rootfs.type": "erofs"}
+    bundle = node.bundle(busybox, "true", annotations=marks)
+    assert shim.create(bundle, "c1").returncode == 0
+    assert len(shim.warnings.splitlines()) == 1
+    assert "gVisor makes the root itself (dev.gvisor.spec.rootfs.type: erofs)" in shim.warnings
+    assert not (bundle.rootfs / "etc/ld.so.cache").exists()
+
+
+@pytest.mark.parametrize("lowlevel", ["fake"], indirect=True)
 @pytest.mark.parametrize(("version", "runs_hooks"), [
     ("release-20260520.0", True), ("release-20260601.0", True), ("0.0~20260622.0", True),
     ("release-20260519.0", False), ("0.0~20240729.0", False), ("VERSION_MISSING", False),

@@ -41,7 +41,7 @@ def in_root(
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        answer = pickle.loads(pipe.read())  # noqa: S301 - our own child's
+        answer = pickle.loads(pipe.read())
     os.waitpid(pid, 0)
     if isinstance(answer, BaseException):
         raise answer
@@ -91,6 +91,13 @@ def test_later_mounts_lie_on_earlier_ones(tree: Path, tmp_path: Path) -> None:
     assert not (tree / "mnt/file").exists()
 
 
+@pytest.fixture(params=["Linux 5.12", "Linux 5.6"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Return nothing: the kernel there is, then one without mount_setattr."""
+    if request.param == "Linux 5.6":
+        monkeypatch.setattr(shimroot, "_set_attributes", lambda *_, **__: False)
+
+
 @pytest.mark.parametrize(("options", "flags"), [
     (["rbind"], 0),
     (["rbind", "ro"], os.ST_RDONLY),
@@ -98,13 +105,8 @@ def test_later_mounts_lie_on_earlier_ones(tree: Path, tmp_path: Path) -> None:
      os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC),
     (["rbind", "rro"], os.ST_RDONLY),
 ])  # fmt: skip
-@pytest.mark.parametrize("old_kernel", [False, True])
-def test_options(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    options: list[str], flags: int, old_kernel: bool,  # noqa: FBT001
-) -> None:
-    if old_kernel:  # before 5.12
-        monkeypatch.setattr(shimroot, "_set_attributes", lambda *_, **__: False)
+@pytest.mark.usefixtures("kernel")
+def test_options(tree: Path, tmp_path: Path, options: list[str], flags: int) -> None:
     wanted = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
     found = in_root(tree, [bind(tmp_path, "/mnt", *options)], lambda *_: os.statvfs("mnt").f_flag)
     assert found & wanted == flags
