@@ -1,0 +1,106 @@
+"""The console transcripts in docs/ are true: their commands run on a node and print the same.
+
+In a ```console block `# ` begins a command and `> ` goes on with it; the other lines are what it
+prints, on both outputs. `…` stands for any text, on a line of its own for any lines. Blocks of
+other kinds are not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import need
+from tools.lab.shim import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("docs")]
+
+DOCUMENTS = {
+    "docs/quickstart-containerd.md": ("containerd", "ctr", "runc", "busybox"),
+    "docs/quickstart-crio.md": ("runc",),
+    "docs/quickstart-docker.md": ("dockerd", "docker", "runc", "busybox"),
+    "docs/quickstart-podman.md": ("podman", "conmon", "runc", "busybox"),
+}
+"""The documents whose transcripts are checked, with the programs they need."""
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CGROUPS = ("default", "docker", "libpod_parent", "pyshim")
+_MARK = "\x1e"
+
+
+class Step:
+    """One command and what the document says it prints."""
+
+    def __init__(self, command: str, printed: list[str]) -> None:
+        self.command = command
+        self.printed = printed
+
+    def matches(self, text: str) -> bool:
+        """Whether `text` is what the document says."""
+        pattern = "".join(
+            "(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + "\n"
+            for line in self.printed
+        )
+        return re.fullmatch(pattern, text) is not None
+
+
+def steps(document: str) -> list[Step]:
+    """Return the commands of all console blocks in order."""
+    found: list[Step] = []
+    for block in _BLOCK.findall(document):
+        for line in block.splitlines():
+            if line.startswith("# ") and not _is_output(line, found):
+                found.append(Step(line[2:], []))
+            elif line.startswith("> ") and not found[-1].printed:
+                found[-1].command += f"\n{line[2:]}"
+            else:
+                found[-1].printed.append(line)
+    return found
+
+
+def _is_output(line: str, before: list[Step]) -> bool:
+    """Whether a line that begins like a command is the comment of a file that is shown."""
+    return bool(before) and before[-1].command.startswith("cat /") and line[2:3] in "W`"
+
+
+@pytest.fixture
+def _no_cgroups_left() -> Iterator[None]:
+    """Engines keep their groups; those that were not there before are removed."""
+    root = Path("/sys/fs/cgroup")
+    groups = [folder / name for folder in (root, *root.glob("*/")) for name in _CGROUPS]
+    before = {group for group in groups if group.is_dir()}
+    yield
+    for group in groups:
+        if group.is_dir() and group not in before:
+            for folder, _, _ in os.walk(group, topdown=False):
+                os.rmdir(folder)
+
+
+@pytest.mark.usefixtures("_no_cgroups_left")
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_transcript(document: str, tmp_path: Path) -> None:
+    for program in DOCUMENTS[document]:
+        need(program)
+    wanted = steps((REPOSITORY / document).read_text())
+    script = tmp_path / "commands"
+    mark = f"printf '{_MARK}'\n"
+    script.write_text("exec 2>&1\n" + mark.join(f"{step.command}\n" for step in wanted))
+    (tmp_path / "node").mkdir()
+    argv = ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "tests/integration/docnode.sh"]
+    done = subprocess.run(
+        [*argv, str(tmp_path / "node"), str(script)], cwd=REPOSITORY, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )
+    printed = done.stdout.split(_MARK)
+    assert len(printed) == len(wanted), done.stdout
+    for step, text in zip(wanted, printed, strict=True):
+        assert step.matches(text), f"{document}: {step.command}\nprints\n{text}\nnot\n" + "\n".join(
+            step.printed)
