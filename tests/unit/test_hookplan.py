@@ -1,0 +1,266 @@
+"""What becomes of one container's hooks: skipped, fused, taken, by whom run; and what is said."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim import config, hookplan, knownhooks, lowlevel
+from ocishim.cache import Cache
+from ocishim.errors import DocumentError, HookError
+from tests import isolated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNC, CRUN, RUNSC = "runc version 1.1.5", "crun version 1.8.1", "runsc version 0.0~20240729.0"
+
+
+def known(line: str, **more: Any) -> dict[str, Any]:
+    return {"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", *line.split()], "env": ["A=1"], **more}
+
+
+def vendor(name: str, **more: Any) -> dict[str, Any]:
+    return {"path": f"/opt/{name}", "args": [name], "env": ["A=1"], **more}
+
+
+LINKS, CACHE = known("create-symlinks --link a::/b"), known("update-ldcache --folder /l")
+PARAMS, OTHER = known("disable-device-node-modification"), vendor("other")
+
+
+@pytest.fixture(name="bundle")
+def _bundle(tmp_path: Path) -> Path:
+    (tmp_path / "rootfs").mkdir()
+    program = tmp_path / "bin/pyshim-hook"
+    program.parent.mkdir()
+    program.touch(0o755)
+    return tmp_path
+
+
+def decide(
+    bundle: Path, hooks: list[dict[str, Any]], version: str = RUNC, *, readonly: bool = False,
+    injected: dict[str, str] | None = None, lists: dict[str, Any] | None = None, **values: Any,
+) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
+    """The createContainer hooks that remain, in short; the plan; and the spec."""
+    chosen = {key.replace("__", "."): value for key, value in values.items()}
+    made = config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+    spec = {"root": {"path": "rootfs", "readonly": readonly},
+            "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})}}  # fmt: skip
+    hookplan.harden(spec, made)
+    program = str(bundle / "bin/pyshim-hook")
+    planner = hookplan.Planner(made, str(bundle), program, lowlevel.parse_version(version))
+    plan = planner.decide(spec, injected or {})
+    return short(spec["hooks"].get("createContainer", [])), plan, spec
+
+
+def short(hooks: list[dict[str, Any]]) -> list[Any]:
+    """A chain as the list of its hooks' names, another hook as its program's name."""
+    return [
+        [part.name for part in knownhooks.parse(hook)] if hook["path"].endswith("pyshim-hook") else hook["args"][0]
+        for hook in hooks
+    ]
+
+
+PLANS = [
+    pytest.param([], {}, [], "runtime", 0, id="no hooks"),
+    pytest.param([OTHER], {}, ["other"], "runtime", 0, id="a vendor's alone"),
+    pytest.param([LINKS, CACHE], {}, [["create-symlinks", "update-ldcache"]], "runtime", 0, id="known ones are fused"),
+    pytest.param([LINKS, OTHER, CACHE], {}, [["create-symlinks"], "other", ["update-ldcache"]], "runtime", 0, id="the order stays"),
+    pytest.param([LINKS, CACHE], {"hooks__native": False}, ["nvidia-cdi-hook"] * 2, "runtime", 0, id="not native"),
+    pytest.param([LINKS, CACHE], {"readonly": True}, [], "runtime", 1, id="read-only: skipped"),
+    pytest.param([LINKS, OTHER], {"readonly": True}, ["other"], "runtime", 1, id="read-only: a vendor's stays"),
+    pytest.param([LINKS, PARAMS], {"readonly": True}, [["disable-device-node-modification"]], "runtime", 1, id="read-only: what only mounts stays"),
+    pytest.param([OTHER, PARAMS], {"readonly": True}, ["other", ["disable-device-node-modification"]], "runtime", 0, id="read-only: nothing writes"),
+    pytest.param([LINKS], {"readonly": True, "hooks__native": False}, [], "runtime", 1, id="read-only, not native: skipped"),
+    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "when-writable"}, [["create-symlinks"]], "runtime", 0, id="when-writable: run"),
+    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "overlay"}, [["create-symlinks"]], "runtime", 0, id="overlay: run"),
+    pytest.param([LINKS], {"version": CRUN}, [["create-symlinks"]], "runtime", 0, id="old crun"),
+    pytest.param([LINKS], {"version": CRUN, "readonly": True, "hooks__readonly_rootfs": "when-writable"}, [], "shim", 0, id="old crun, read-only: taken"),
+    pytest.param([LINKS, OTHER], {"version": RUNSC}, [], "shim", 0, id="old runsc: taken, a vendor's too"),
+    pytest.param([LINKS, PARAMS], {"version": RUNSC}, [], "shim", 0, id="old runsc: what only mounts goes"),
+    pytest.param([LINKS, PARAMS], {"hooks__executor": "shim"}, [["disable-device-node-modification"]], "shim", 0, id="taken: what only mounts stays"),
+    pytest.param([LINKS], {"version": RUNSC, "hooks__executor": "runtime"}, [["create-symlinks"]], "runtime", 0, id="runtime by setting"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("hooks", "how", "left", "executor", "warnings"), PLANS)
+def test_plan(  # noqa: PLR0917
+    bundle: Path, hooks: list[Any], how: dict[str, Any], left: list[Any], executor: str, warnings: int
+) -> None:
+    found, plan, spec = decide(bundle, hooks, **how)
+    assert found == left
+    assert (plan.executor, len(plan.warnings)) == (executor, warnings)
+    taken = spec["hooks"].get(hookplan.TAKEN, [])
+    assert (taken != []) == (executor == "shim")
+    assert [name for name in short(plan.taken) if name] != [] or executor == "runtime"
+
+
+def test_what_was_taken_is_decided_afresh(bundle: Path) -> None:
+    """Another create, perhaps on another runtime, starts from the same hooks."""
+    _, _, spec = decide(bundle, [LINKS, OTHER, PARAMS], RUNSC)
+    hookplan.restore(spec)
+    assert short(spec["hooks"]["createContainer"]) == [["create-symlinks"], "other", ["disable-device-node-modification"]]
+    assert hookplan.TAKEN not in spec["hooks"]
+
+
+def test_the_chain(bundle: Path) -> None:
+    """Everything the hook needs is in its arguments: it reads neither state nor config.json."""
+    _, _, spec = decide(bundle, [LINKS, known("update-ldcache", timeout=33)], log__file="/var/log/p", log__level="debug")
+    rootfs = bundle / "rootfs"
+    status = rootfs.stat()
+    assert spec["hooks"]["createContainer"] == [{
+        "path": str(bundle / "bin/pyshim-hook"),
+        "args": ["pyshim-hook", "chain", "--rootfs", str(rootfs),
+                 "--rootfs-id", f"{status.st_dev}:{status.st_ino}", "--timeout", "33",
+                 "--log", "/var/log/p", "--log-level", "debug",
+                 "create-symlinks", "--link", "a::/b", "--next", "update-ldcache"],
+        "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        "timeout": 33,
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize(("native", "hook", "expected"), [
+    pytest.param(True, vendor("v"), 10, id="none: the configured one"),
+    pytest.param(True, vendor("v", timeout=None), 10, id="null: the configured one"),
+    pytest.param(True, vendor("v", timeout=3), 3, id="its own"),
+    pytest.param(True, vendor("v", timeout=0), 0, id="its own, however odd"),
+    pytest.param(False, LINKS, 10, id="a known one that keeps its program"),
+    pytest.param(True, known("chmod", timeout=60), 60, id="a chain has its longest"),
+    pytest.param(True, known("chmod", timeout="x"), 10, id="a chain of none that counts"),
+])  # fmt: skip
+def test_timeout(bundle: Path, native: bool, hook: dict[str, Any], expected: int) -> None:  # noqa: FBT001
+    _, _, spec = decide(bundle, [hook], hooks__native=native)
+    assert [hook["timeout"] for hook in spec["hooks"]["createContainer"]] == [expected]
+
+
+def test_other_lists_get_no_timeout(bundle: Path) -> None:
+    _, _, spec = decide(bundle, [], lists={"prestart": [{"path": "/p"}], "poststop": [{"path": "/q"}]})
+    assert spec["hooks"]["prestart"] == [{"path": "/p", "env": list(knownhooks.MINIMAL_ENV)}]
+    assert spec["hooks"]["poststop"] == [{"path": "/q", "env": list(knownhooks.MINIMAL_ENV)}]
+
+
+def test_sentences(bundle: Path) -> None:
+    _, plan, _ = decide(bundle, [LINKS, OTHER])
+    assert plan.sentences == [
+        "createContainer hooks run by the runtime: runc 1.1.5 runs createContainer hooks",
+        "hook create-symlinks --link a::/b", "hook /opt/other keeps its program",
+    ]  # fmt: skip
+
+
+def test_warning_for_root_readonly(bundle: Path) -> None:
+    _, plan, _ = decide(bundle, [LINKS, CACHE, LINKS], readonly=True)
+    assert plan.warnings == [
+        ("CDI hooks skipped, links and library cache are missing: create-symlinks, update-ldcache: "
+        "root.readonly is true in config.json; "
+        'hooks.readonly_rootfs = "when-writable" or "overlay" in /c.toml runs them')
+    ]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("setting", ["skip", "when-writable", "overlay"])
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_file_system_that_cannot_be_written(bundle: Path, setting: str, readonly: bool) -> None:  # noqa: FBT001
+    def child() -> None:
+        from ocishim.linux import const, syscalls  # noqa: PLC0415
+
+        rootfs = str(bundle / "rootfs")
+        syscalls.mount("tmpfs", rootfs, "tmpfs", const.MS_RDONLY, "size=64k")
+        left, plan, _ = decide(bundle, [LINKS, OTHER], readonly=readonly, hooks__readonly_rootfs=setting)
+        if setting == "overlay":
+            assert (left, plan.layer, plan.warnings) == ([["create-symlinks"], "other"], True, [])
+            return
+        assert left == ["other"]
+        assert plan.warnings == [
+            ("CDI hooks skipped, links and library cache are missing: create-symlinks: "
+            f"the file system under {rootfs} is read-only; "
+            'hooks.readonly_rootfs = "overlay" in /c.toml runs them')
+        ]
+
+    isolated.run(child)
+
+
+PROGRAMS = [
+    pytest.param("missing", "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate the CDI spec again)", id="missing"),
+    pytest.param("not executable", "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or generate the CDI spec again)", id="not executable"),
+    pytest.param("folder", "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or generate the CDI spec again)", id="a folder"),
+    pytest.param("dangling", "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate the CDI spec again)", id="a dangling link"),
+    pytest.param("there", None, id="there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "message"), PROGRAMS)
+def test_an_injected_hooks_program(bundle: Path, kind: str, message: str | None) -> None:
+    path = bundle / "p"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "dangling":
+        path.symlink_to("nowhere")
+    elif kind != "missing":
+        path.touch(0o755 if kind == "there" else 0o644)
+    hook = {"path": str(path), "args": ["p"], "env": ["A=1"]}
+    if message is None:
+        decide(bundle, [hook], injected={str(path): "/s.json"})
+        return
+    with pytest.raises(HookError) as caught:
+        decide(bundle, [hook], injected={str(path): "/s.json"})
+    assert str(caught.value) == message.replace("{}", str(bundle))
+    decide(bundle, [hook])  # an engine's own hook is the runtime's business
+
+
+@pytest.mark.parametrize("path", ["p", "./p", "/p\0q"])
+def test_an_injected_hooks_path(bundle: Path, path: str) -> None:
+    with pytest.raises(HookError, match="the path is not absolute"):
+        decide(bundle, [{"path": path, "env": ["A=1"]}], injected={path: "/s.json"})
+
+
+@pytest.mark.parametrize("name", ["startContainer", "poststart", "poststop"])
+def test_programs_of_later_hooks_are_not_looked_for(bundle: Path, name: str) -> None:
+    """A startContainer hook lies in the container, the others may be there by then."""
+    decide(bundle, [], lists={name: [{"path": "/no/such"}]}, injected={"/no/such": "/s.json"})
+
+
+def test_our_own_program_is_missing(bundle: Path) -> None:
+    os.unlink(bundle / "bin/pyshim-hook")
+    with pytest.raises(HookError, match=r"pyshim-hook: the program does not exist \(install pyshim again\)$"):
+        decide(bundle, [LINKS])
+
+
+@pytest.mark.parametrize("namespaces", [[], [{"type": "user"}], [{"type": "user", "path": "/p"}]], ids=str)
+def test_a_mapped_root_must_reach_our_program(tmp_path: Path, namespaces: list[dict[str, str]]) -> None:
+    """In a user namespace the container's root is nobody special on the host."""
+    (tmp_path / "rootfs").mkdir()
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    program = closed / "pyshim-hook"
+    program.touch(0o755)
+    made = config.Config(config.DEFAULTS, "/c.toml", Cache("/nowhere"))
+    planner = hookplan.Planner(made, str(tmp_path), str(program), lowlevel.parse_version(RUNC))
+    spec = {"root": {"path": "rootfs"}, "hooks": {"createContainer": [dict(LINKS)]}, "linux": {"namespaces": namespaces}}
+    if not namespaces:
+        planner.decide(spec, {})
+        return
+    with pytest.raises(HookError) as caught:
+        planner.decide(spec, {})
+    assert str(caught.value) == (
+        f"the container has a user namespace, and {closed} keeps others out, so its root cannot run "
+        f"{program} (install pyshim in a folder everybody can enter)"
+    )
+
+
+@pytest.mark.parametrize(("hooks", "found"), [
+    pytest.param(None, [], id="null"), pytest.param([], [], id="no object"), pytest.param("x", [], id="a string"),
+    pytest.param({"prestart": None, "poststop": []}, [], id="empty"),
+    pytest.param({"prestart": "x"}, [], id="a list that is none: the runtime's to refuse"),
+    pytest.param({"future": [{"path": "/x"}], "poststop": [{"path": "/y"}]}, ["poststop"], id="an unknown list"),
+])  # fmt: skip
+def test_lists(hooks: object, found: list[str]) -> None:
+    assert list(hookplan.lists({"hooks": hooks})) == found
+
+
+@pytest.mark.parametrize("entry", [None, 1, "x", []])
+def test_an_entry_that_is_no_object(entry: object) -> None:
+    with pytest.raises(DocumentError) as caught:
+        hookplan.lists({"hooks": {"poststop": [{"path": "/x"}, entry]}})
+    assert str(caught.value) == "config.json: expected object in 'hooks.poststop[1]'"
