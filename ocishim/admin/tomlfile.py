@@ -138,7 +138,7 @@ class TomlFile:
         if not same:
             raise ConfigError(
                 f"{self.path}: cannot be edited without changing what else it says",
-                hint="--dry-run --drop-in FILE prints what to add by hand",
+                hint="edit it by hand, as docs/quickstart-containerd.md shows",
             )
         return text
 

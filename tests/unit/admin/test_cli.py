@@ -1,0 +1,117 @@
+"""pyshimctl as a whole: its commands, exit statuses, output for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ocishim import __version__
+from ocishim.admin import cli
+from ocishim.admin.cli import COMMANDS, main
+from ocishim.errors import ConfigError, UsageError
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def python(code: str) -> str:
+    """Run `code` in a fresh interpreter; its output."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=REPOSITORY)
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("Usage: ")
+
+
+def test_help_lists_all_and_imports_none() -> None:
+    code = ("import sys\nfrom ocishim.admin.cli import main\n"
+            "main(['--help'], standalone_mode=False)\n"
+            "print(sorted(name for name in sys.modules if name.startswith('ocishim.admin')))\n")
+    *text, modules = python(code).splitlines()
+    assert modules == "['ocishim.admin', 'ocishim.admin.cli']"
+    assert all(any(line.startswith(f"  {name} ") for line in text) for name in COMMANDS)
+
+
+@pytest.mark.parametrize(("error", "status", "printed"), [
+    pytest.param(ConfigError("it failed", hint="do this"), 1,
+                 "pyshimctl: it failed\nhint: do this\n", id="failure"),
+    pytest.param(UsageError("not so"), 2, "pyshimctl: not so\n", id="usage"),
+])
+def test_failures_are_worded_once(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, printed: str,
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
+    result = CliRunner().invoke(main, ["version"])
+    assert (result.exit_code, result.stdout, result.stderr) == (status, "", printed)
+
+
+@pytest.mark.parametrize("args", [["nothing"], ["config", "nothing"], ["install", "--nothing"],
+                                  ["configure", "lxc"], ["configure"]])
+def test_a_wrong_command_line_is_status_2(args: list[str]) -> None:
+    assert CliRunner().invoke(main, args).exit_code == 2
+
+
+def test_version(tmp_path: Path) -> None:
+    runtime = tmp_path / "runc"
+    runtime.write_text("#!/bin/sh\necho runc version 1.2.3\necho commit: x\n")
+    runtime.chmod(0o755)
+    config = tmp_path / "config.toml"
+    config.write_text(f'runtimes = ["{runtime}"]\n')
+    environment = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
+    text = CliRunner().invoke(main, ["version"], env=environment).stdout.splitlines()
+    assert text[0].startswith(f"pyshim {__version__} (")
+    assert text[2] == f"runc 1.2.3 ({runtime})"
+    report = json.loads(CliRunner().invoke(main, ["version", "--json"], env=environment).stdout)
+    assert report["pyshim"] == __version__
+    assert report["python"]["version"] == ".".join(map(str, sys.version_info[:3]))
+    assert report["lowlevel"] == {"path": str(runtime), "kind": "runc", "version": "1.2.3"}
+
+
+def test_version_without_a_runtime_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('runtimes = ["/nowhere/runc"]\n')
+    environment = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
+    result = CliRunner().invoke(main, ["version", "--json"], env=environment)
+    assert result.exit_code == 0
+    assert "no low-level runtime found" in json.loads(result.stdout)["lowlevel"]["error"]
+
+
+def test_colours_are_for_terminals() -> None:
+    plain = CliRunner().invoke(main, ["config", "show"])
+    coloured = CliRunner().invoke(main, ["config", "show"], color=True)
+    assert "\x1b[" not in plain.stdout
+    assert "\x1b[" in coloured.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0, result.output
+    assert "_PYSHIMCTL_COMPLETE" in result.stdout
+
+
+@pytest.mark.parametrize(("words", "found"), [
+    pytest.param("pyshimctl unin", "uninstall", id="command"),
+    pytest.param("pyshimctl configure cont", "containerd", id="engine"),
+    pytest.param("pyshimctl configure docker --set", "--set-as-default", id="option"),
+])
+def test_completion(words: str, found: str) -> None:
+    count = len(words.split()) - 1
+    code = ("import os\nfrom ocishim.admin.cli import main\n"
+            f"os.environ.update(_PYSHIMCTL_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{count}')\n"
+            "main(prog_name='pyshimctl')\n")
+    assert python(code) == f"plain,{found}\n"
