@@ -19,7 +19,7 @@ from ocishim.rootfs import Rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _TMPFS_BYTES = 64 << 20
@@ -51,7 +51,7 @@ class Builder:
         self._owner = owner
         self._bundle = bundle
         self._note = note
-        self._private: list[str] = []  # where our own tmpfs are
+        self._private: dict[str, int] = {}  # where our own tmpfs are, and their st_dev
         self._unseen: list[str] = []  # where the container will have proc, sysfs...
 
     def build(self, spec: dict[str, Any]) -> Rootfs:
@@ -123,8 +123,8 @@ class Builder:
             mount_fd = mntns.tmpfs(size=_TMPFS_BYTES)
             if self._owner != (0, 0):
                 os.chown(f"/proc/self/fd/{mount_fd}", *self._owner)
+            self._private[destination] = os.fstat(mount_fd).st_dev
             self._attach(mount_fd, target, options)
-            self._private.append(destination)
 
     def _mount_point(self, root: Rootfs, path: str, *, is_directory: bool) -> int | None:
         """Open the place for a mount, made like its source; None where it cannot be made.
@@ -179,6 +179,9 @@ class Builder:
         number = os.makedev(int(device.get("major") or 0), int(device.get("minor") or 0))
         parent = root.mkdir_all(folder)
         try:
+            # A link in the image, swapped meanwhile, could have led us elsewhere.
+            if os.fstat(parent).st_dev not in self._private.values():
+                return
             os.mknod(name, kind | int(device.get("fileMode") or 0o666), number, dir_fd=parent)
         except FileExistsError:
             pass
@@ -188,7 +191,7 @@ class Builder:
             os.close(parent)
 
 
-def _within(path: str, folders: list[str]) -> bool:
+def _within(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 

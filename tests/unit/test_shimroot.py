@@ -138,6 +138,16 @@ def test_devices_are_made_on_tmpfs_alone(tree: Path) -> None:
     assert os.listdir(tree / "etc") == ["here"]
 
 
+def test_devices_are_not_made_in_a_volume(tree: Path, tmp_path: Path) -> None:
+    """The volume is mounted on the tmpfs, so that only its own number tells them apart."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    mounts = [{"destination": "/dev", "type": "tmpfs"}, bind(volume, "/dev/sub", "rbind")]
+    device = {"path": "/dev/sub/acme0", "type": "c", "major": 1, "minor": 3}
+    in_root(tree, mounts, lambda *_: None, [device])
+    assert os.listdir(volume) == []
+
+
 def test_what_lies_in_proc_is_left_out_and_told(tree: Path, tmp_path: Path) -> None:
     mounts = [
         {"destination": "/proc", "type": "proc"}, bind(tmp_path, "/proc/driver/acme"),
