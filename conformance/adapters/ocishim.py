@@ -30,6 +30,7 @@ from ocishim.cdi import (  # noqa: E402
     registry,
     versions,
 )
+from ocishim.cdi.schema import validate as schema  # noqa: E402
 from ocishim.errors import PyshimError  # noqa: E402
 from ocishim.oci import spec as oci  # noqa: E402
 
@@ -230,7 +231,13 @@ def parse_spec(case: Case) -> Case:
     data = case["spec"].encode(errors="surrogatepass")
     read = message_of(document.load, data, "$ROOT/etc/a.yaml")
     parsed = message_of(document.parse, data, "$ROOT/etc/a.yaml")
-    return {"error": parsed, "parse_spec": parsed, "read_spec": read, "read_valid": read is None}
+    return {
+        "error": parsed,
+        "parse_spec": parsed,
+        "read_spec": read,
+        "read_valid": read is None,
+        "schema_valid": not schema.faults(data),
+    }
 
 
 def name(case: Case) -> Case:

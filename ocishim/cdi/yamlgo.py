@@ -33,14 +33,16 @@ _ENDING_COLON = re.compile(r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])""")
 _HIDDEN = "\ue000"
 
 
-def load(data: bytes) -> Any:
+def load(data: bytes, *, strict: bool = True) -> Any:
     """The first document in `data`; None when it is empty.
+
+    Not `strict`, a key may be given again and the last one counts (yaml.Unmarshal).
 
     Raises DialectError with a reason and, where it is known, a line. Time and memory are
     proportional to the size of `data`, aliases included.
     """
     try:
-        return _Builder(data).document()
+        return _Builder(data, strict=strict).document()
     except YAMLError as e:
         if "unexpected ':'" not in str(e):
             raise DialectError(_reason(e)) from None
@@ -51,7 +53,7 @@ def load(data: bytes) -> Any:
         raise DialectError("found unexpected ':'")
     try:
         data = _ENDING_COLON.sub(_HIDDEN, text).encode()
-        return _Builder(data, hides_colons=True).document()
+        return _Builder(data, strict=strict, hides_colons=True).document()
     except YAMLError as e:
         raise DialectError(_reason(e)) from None
 
@@ -90,7 +92,8 @@ class _Anchor:
 class _Builder:
     """Builds the value of one document from libyaml's events."""
 
-    def __init__(self, data: bytes, *, hides_colons: bool = False) -> None:
+    def __init__(self, data: bytes, *, strict: bool, hides_colons: bool = False) -> None:
+        self.strict = strict
         self.hides_colons = hides_colons
         self.slashes = _Slashes(data)
         self.next: Callable[[], Any] = _parser(data).get_event
@@ -183,7 +186,7 @@ class _Builder:
                 key = self.node(event, depth)
                 if type(key) is not str:
                     key, mixed = _typed_key(key), True
-                _put(result, key, self.node(self.next(), depth), line)
+                self.put(result, key, self.node(self.next(), depth), line)
             event = self.next()
         if mixed or any(type(key) is not str for key in result):
             self.mixed.append(result)
@@ -196,11 +199,18 @@ class _Builder:
         value = self.next()
         line = value.start_mark.line + 1
         found = self.node(value, depth)
-        for source in found if type(value) is ev.SequenceStartEvent else [found]:
+        # Backwards: of several the first counts.
+        for source in reversed(found) if type(value) is ev.SequenceStartEvent else [found]:
             if not isinstance(source, dict):
                 raise DialectError("map merge requires map or sequence of maps as the value")
             for key, item in source.items():
-                _put(result, key, item, line)
+                self.put(result, key, item, line)
+
+    def put(self, result: dict[Any, Any], key: Any, value: Any, line: int) -> None:
+        if self.strict and key in result:
+            name = key if isinstance(key, str) else scalars.key_text(key[1])
+            raise DialectError(f"line {line}: key '{name}' already set in map")
+        result[key] = value
 
 
 def _is_merge(event: Any) -> bool:
@@ -209,13 +219,6 @@ def _is_merge(event: Any) -> bool:
         and event.value == "<<"
         and (event.implicit[0] or event.tag == "tag:yaml.org,2002:merge")
     )
-
-
-def _put(result: dict[Any, Any], key: Any, value: Any, line: int) -> None:
-    if key in result:
-        name = key if isinstance(key, str) else key[1]
-        raise DialectError(f"line {line}: key '{name}' already set in map")
-    result[key] = value
 
 
 def _typed_key(key: Any) -> tuple[str, Any]:

@@ -90,6 +90,7 @@ def test_verdicts_on_spec_texts(driver: Any) -> None:
     for record in corpus.records("schema-public"):
         result = driver.answer(record)
         assert result["read_valid"] == record["read_valid"], record["name"]
+        assert result["schema_valid"] == record["schema_valid"], record["name"]
         assert (result["parse_spec"] is None) == (record["parse_spec"] is None), record["name"]
         expected = record.get("read_spec") or ""
         if expected.startswith("invalid CDI Spec"):
