@@ -22,6 +22,15 @@ HOME = "usr/local/lib/pyshim"
 CONFIG = "etc/pyshim/config.toml"
 
 
+# Stands in for the real one, which needs all modules: tests/unit/test_preload.py has that.
+PRELOADING = """\
+import sys
+library, folder, final = sys.argv[1:]
+for name in (".pyshim-create.bin", ".pyshim-hook.bin"):
+    open(folder + "/" + name, "w").write(final)
+"""
+
+
 class Tree(Host):
     """A host whose programs run here, with its paths made ours: chroot(2) needs root."""
 
@@ -73,6 +82,9 @@ def library(tmp_path: Path) -> Path:
         if path.endswith(("__init__.py", "/entry.py", "/program.py", ".sh")):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).symlink_to(source)
+    (folder / "ocishim/admin/preloading.py").write_text(PRELOADING)
+    # What install runs of it needs all the others; tests/integration/test_install.py has them.
+    (folder / "ocishim/admin/preloading.py").write_text("")
     (folder / "hooks/extra.py").write_text("VERSION = 1\n")
     (folder / "hooks/extra.py").chmod(0o600)
     return folder
