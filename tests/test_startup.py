@@ -7,14 +7,16 @@ Times are the benchmark's business.
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import re
 import subprocess
+from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim.admin import launchers
+from ocishim.admin import launchers, preloading
 from tests.conftest import need
 from tests.probe import ACME, Box, oci
 
@@ -60,8 +62,13 @@ LDCACHE = {
 
 @pytest.fixture(name="box")
 def _box(tmp_path: Path) -> Box:
-    """Pyshim in front of /bin/true; config, specs and the runtime's version are compiled."""
+    """Pyshim in front of /bin/true; config, specs and the runtime's version are compiled.
+
+    Modules are imported one by one here, not taken from one file, so that each is seen.
+    """
     box = Box(tmp_path)
+    for name in preloading.NAMES.values():
+        (box.bin / name).unlink()
     box.settings({"runtimes": ["/bin/true"], "log.level": "info"})
     box.add_spec("acme.json", ACME)
     box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "warm")
@@ -84,6 +91,18 @@ def loaded(box: Box, *command: str, stdin: str = "") -> set[str]:
         assert [line for line in lines if not line.startswith("import time:")] == []
         found.append({line.rpartition("|")[2].strip() for line in lines[1:]})
     return found[1] - found[0]
+
+
+def preloaded(box: Box, program: str) -> set[str]:
+    """The modules that are run from the one file before anything is imported."""
+    launchers.preload(launchers.interpreter(), launchers.library(), str(box.bin))
+    data = (box.bin / preloading.NAMES[program]).read_bytes()
+    return {entry[0] for entry in marshal.loads(data[len(MAGIC_NUMBER) :])[1]}
+
+
+def test_what_is_preloaded_is_what_is_needed(box: Box) -> None:
+    assert preloaded(box, "pyshim") == DEVICE | {"__future__", "struct"}
+    assert preloaded(box, "pyshim-hook") == HOOK | {"hooks.create_symlinks", "__future__", "struct"}
 
 
 def by_pyshim(box: Box, *args: str) -> set[str]:

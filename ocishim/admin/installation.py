@@ -109,6 +109,7 @@ class Installation:
             for program, text in self._programs(final, python).items():
                 files.replace(f"{real}/bin/{program}", text.encode(), 0o755)
             self._compile(python, scratch, final)
+            self._preload(python, scratch, final)
             os.rename(real, self.host.real(final))
         except BaseException:
             shutil.rmtree(real, ignore_errors=True)
@@ -128,6 +129,14 @@ class Installation:
             python.path, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode",
             "unchecked-hash", "-s", folder, "-p", final, folder,
         )
+        if done.returncode != 0:
+            message = (done.stdout + done.stderr).strip()
+            raise ConfigError(f"{python.path} cannot compile pyshim: {message[-2000:]}")
+
+    def _preload(self, python: Python, folder: str, final: str) -> None:
+        """Write the hot programs' modules into one file each, for where they will lie."""
+        script = f"{folder}/ocishim/admin/preloading.py"
+        done = self.host.run(python.path, "-I", "-S", script, folder, f"{folder}/bin", final)
         if done.returncode != 0:
             message = (done.stdout + done.stderr).strip()
             raise ConfigError(f"{python.path} cannot compile pyshim: {message[-2000:]}")

@@ -13,10 +13,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 
 from ocishim import config
+from ocishim.admin import preloading
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
 
@@ -28,12 +30,31 @@ sys.path[:0] = [{library!r}]
 sys.path.append({site!r})
 """
 
-_MAIN = _PATHS + """\
+# Modules from one file where it is there and this interpreter's; else they are imported as ever.
+_PRELOAD = """\
+from _frozen_importlib_external import MAGIC_NUMBER
+from marshal import loads
+from posix import O_CLOEXEC, close, open, read
+try:
+    file = open({folder!r} + "/{preloaded}", O_CLOEXEC)
+    data = read(file, 1 << 22)
+    close(file)
+except OSError:
+    data = b""
+if data.startswith(MAGIC_NUMBER):
+    loader, now, later = loads(data[len(MAGIC_NUMBER):])
+    scope = {{"__name__": "ocishim.preload"}}
+    exec(loader, scope)
+    scope["install"](now, later)
+"""
+
+_MAIN = _PATHS + _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim"]) + """\
 from ocishim.start import run
 run(sys.argv)
 """
 
-_HOOK = "#!{python} -IS\n" + _PATHS + """\
+_HOOK_PRELOAD = _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim-hook"])
+_HOOK = "#!{python} -IS\n" + _PATHS + _HOOK_PRELOAD + """\
 from hooks.program import start
 start(sys.argv[1:])
 """
@@ -82,7 +103,7 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
     python: the interpreter. library_dir: the packages' folder; site: that of their dependencies.
     All are absolute paths on the machine where the programs run.
     """
-    places = {"python": python, "library": library_dir, "site": site}
+    places = {"python": python, "library": library_dir, "site": site, "folder": folder}
     return {
         MAIN: _MAIN.format(**places),
         "pyshim": _shell(python, f"{folder}/{MAIN}"),
@@ -122,7 +143,14 @@ def write(directory: str) -> list[str]:
     del programs["pyshimctl"]
     for name, text in programs.items():
         _replace(f"{folder}/{name}", text)
+    preload(interpreter(), library(), folder)
     return [f"{folder}/{name}" for name in programs]
+
+
+def preload(python: str, library_dir: str, folder: str) -> None:
+    """Compile the hot programs' modules into one file each, in `folder`, for `python`."""
+    script = os.path.join(library_dir, "ocishim", "admin", "preloading.py")
+    subprocess.run([python, "-I", "-S", script, library_dir, folder], check=True)
 
 
 def _replace(path: str, text: str) -> None:

@@ -1,0 +1,131 @@
+"""Write the files of compiled modules that ocishim/preload.py reads, one for each hot program.
+
+Usage: PYTHON -I -S .../ocishim/admin/preloading.py LIBRARY DIRECTORY [FINAL]
+
+FINAL is where LIBRARY will lie, unchanged from then on: an installed copy. Runs under the
+interpreter that will read them, with nothing but the standard library: which modules a program
+needs, and in which order, is found out by importing its roots.
+"""
+
+from __future__ import annotations
+
+import importlib
+import marshal
+import os
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER
+from types import CodeType, ModuleType
+from typing import Any
+
+NAMES = {"pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin"}
+"""Program -> file in its folder."""
+
+_CREATE = (
+    *("ocishim.start", "ocishim.entry", "ocishim.config", "ocishim.runtime", "ocishim.log"),
+    *("ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.stale"),
+)
+_HOOK = ("hooks.program", "hooks.change", "hooks.flags", "hooks.refusals", "hooks.create_symlinks")
+_LATER = {
+    "pyshim": (),  # what the shim executor needs is found as ever
+    "pyshim-hook": (
+        *("hooks.update_ldcache", "hooks.enable_cuda_compat", "hooks.chmod", "ocishim.jsonio"),
+        *("hooks.disable_device_node_modification", "hooks.update_application_profile"),
+    ),
+}
+_ROOTS = {"pyshim": _CREATE, "pyshim-hook": _HOOK}
+
+
+class Recorder:
+    """Notes which modules are run from source, in the order they are done."""
+
+    def __init__(self) -> None:
+        self.done: list[ModuleType] = []
+
+    def __enter__(self) -> Recorder:  # noqa: PYI034 - Self is Python 3.11
+        original: Any = SourceFileLoader.exec_module
+        done = self.done
+
+        def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
+            original(loader, module)
+            done.append(module)
+
+        self._original = original
+        SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign,assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        SourceFileLoader.exec_module = self._original  # type: ignore[method-assign]
+
+
+class Library:
+    """The packages' folder, and where it will lie; "" where it stays and may be edited."""
+
+    def __init__(self, folder: str, final: str) -> None:
+        self.folder = folder
+        self.final = final
+
+    def build(self, program: str) -> bytes:
+        """Return the file for `program`; to be called once in a fresh interpreter."""
+        with Recorder() as now:
+            for root in _ROOTS[program]:
+                importlib.import_module(root)
+        with Recorder() as later:
+            for root in _LATER[program]:
+                importlib.import_module(root)
+        # Imported above already, and by every module first.
+        entries = [self._describe(one) for one in (sys.modules["__future__"], *now.done)]
+        rare = [self._describe(one) for one in later.done]
+        packed = [(*entry[:5], marshal.dumps(entry[5])) for entry in rare]
+        loader = self._compile(f"{self.folder}/ocishim/preload.py")
+        return MAGIC_NUMBER + marshal.dumps((loader, entries, packed))
+
+    def _describe(self, module: ModuleType) -> tuple[str, str, int, int, bool, CodeType]:
+        """Return what preload.py wants to know of a module, with its code."""
+        path = str(module.__file__)
+        status = os.stat(path)
+        settled = bool(self.final) and path.startswith(self.folder + "/")
+        mtime, size = (0, 0) if settled else (status.st_mtime_ns, status.st_size)
+        is_package = hasattr(module, "__path__")
+        return module.__name__, self._place(path), mtime, size, is_package, self._compile(path)
+
+    def _place(self, path: str) -> str:
+        """Return where the source `path` will lie."""
+        if self.final and path.startswith(self.folder + "/"):
+            return self.final + path[len(self.folder) :]
+        return path
+
+    def _compile(self, path: str) -> CodeType:
+        """Compile one source file without its docstrings: a third less to read at every start."""
+        with open(path, "rb") as file:
+            source = file.read()
+        return compile(source, self._place(path), "exec", dont_inherit=True, optimize=2)
+
+
+def write(library: Library, program: str, directory: str) -> None:
+    """Write the file for `program` into `directory` by rename."""
+    path = os.path.join(directory, NAMES[program])
+    scratch = f"{path}.{os.getpid()}"
+    with open(scratch, "wb") as file:
+        file.write(library.build(program))
+    os.chmod(scratch, 0o644)
+    os.rename(scratch, path)
+
+
+def main(arguments: list[str]) -> int:
+    """Write both files, each from a process of its own; the exit status."""
+    library, directory, final, program = (*arguments, "", "")[:4]
+    sys.path.insert(0, library)
+    if program:
+        write(Library(library, final), program, directory)
+        return 0
+    import subprocess  # noqa: PLC0415 - not in the processes that record
+
+    for name in NAMES:
+        words = [sys.executable, "-I", "-S", __file__, library, directory, final, name]
+        subprocess.run(words, check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Modules that are there before anything is imported: one read instead of a search for each.
+
+CPython looks for a module in every folder of sys.path, compares its source's time with the
+compiled file's, reads and unmarshals that: five system calls and 60 us a module, and the create
+path has forty. The launchers' scripts read all code objects from one file (admin/preloading.py
+writes it) and hand them to install(); whatever is wrong with that file, imports work as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from posix import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+    from typing import Any
+
+    # name, path of the source, its st_mtime_ns and st_size (both 0: an installed copy, which
+    # nobody edits), whether it is a package, its code. A code of bytes is still marshalled: it
+    # is only unpacked when it is imported.
+    Entry = tuple[str, str, int, int, bool, CodeType]
+    Later = tuple[str, str, int, int, bool, bytes]
+
+
+def install(now: list[Entry], later: list[Later]) -> bool:
+    """Run the modules `now`, in order, and have imports find those `later`.
+
+    Does nothing and returns False when a source is not what was compiled: somebody is at work on
+    it, or the interpreter's own library was upgraded.
+    """
+    for _, path, mtime, size, _, _ in (*now, *later):
+        if not mtime:
+            continue
+        try:
+            found = stat(path)
+        except OSError:
+            return False
+        if found.st_mtime_ns != mtime or found.st_size != size:
+            return False
+    for entry in now:
+        if entry[0] not in sys.modules:
+            _run(entry)
+    sys.meta_path.insert(0, Finder({entry[0]: entry for entry in later}))  # type: ignore[arg-type]
+    return True
+
+
+def _run(entry: Entry) -> None:
+    """Make one module as the import system would, and bind it in its package."""
+    name, path, _, _, is_package, code = entry
+    module = type(sys)(name)
+    parent, _, last = name.rpartition(".")
+    module.__file__ = path
+    module.__package__ = name if is_package else parent
+    if is_package:
+        module.__path__ = [path[: -len("/__init__.py")]]
+    sys.modules[name] = module
+    exec(code, module.__dict__)  # noqa: S102 - our own code, compiled from the source checked
+    if parent:
+        setattr(sys.modules[parent], last, module)
+
+
+class Finder:
+    """A meta path finder and loader (importlib.abc) of the entries by name."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: dict[str, Later]) -> None:
+        self.entries = entries
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        """Return the spec of a module that is in the file, None for all others."""
+        del path, target
+        entry = self.entries.get(name)
+        if entry is None:
+            return None
+        kind: Any = type(sys.__spec__)
+        spec = kind(name, self, origin=entry[1], is_package=entry[4])
+        spec.has_location = True
+        if entry[4]:
+            spec.submodule_search_locations = [entry[1][: -len("/__init__.py")]]
+        return spec
+
+    def create_module(self, spec: object) -> None:
+        """Leave making the module to the import system."""
+
+    def exec_module(self, module: object) -> None:
+        """Unpack the module's code and run it."""
+        from marshal import loads  # noqa: PLC0415 - a builtin
+
+        scope = vars(module)
+        exec(loads(self.entries[scope["__name__"]][5]), scope)  # noqa: S102, S302 - as above
