@@ -38,6 +38,7 @@ demo:  ## a CDI device reaches a container, step by step (root)
 
 test: dev  ## every test: unit, integration, engines
 	@tools/packages.sh demo test || echo "setup: tests that need what is missing will say so" >&2
+	@tools/crictl.sh build/crictl || echo "setup: the tests of the CRI will say so" >&2
 	@$(PYTEST) tests --ignore=tests/integration -q -n 2
 	@$(PYTEST) tests/integration -q -n 2 --dist loadgroup
 

@@ -28,9 +28,10 @@ def wrapper(folder: Path, program: Path | str) -> Path:
 
 def backports() -> str:
     """Return the path of runsc from Debian's backports, fetched once; "" where it cannot be had."""
-    script = REPOSITORY / "tools/runsc-backports.sh"
+    script = REPOSITORY / "tools/backports.sh"
     done = subprocess.run(
-        [script, str(BACKPORTS)], stdout=subprocess.PIPE, text=True, check=False, timeout=300,
+        [script, str(BACKPORTS), "usr/bin/runsc", "runsc"],
+        stdout=subprocess.PIPE, text=True, check=False, timeout=300,
     )
     return done.stdout.strip() if done.returncode == 0 else ""
 

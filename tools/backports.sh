@@ -1,15 +1,17 @@
 #!/bin/sh
-# Unpacks gVisor's runsc from Debian's backports into a folder and prints the program's path.
+# Unpacks packages of Debian's backports into a folder and prints the path of one program of theirs.
 #
-#   tools/runsc-backports.sh FOLDER [RELEASE]       RELEASE: bookworm
+#   tools/backports.sh FOLDER PROGRAM PACKAGE...       PROGRAM: usr/bin/runsc
 #
-# Nothing is installed: apt works on lists and a cache of its own, below FOLDER. For the tests,
-# which meet a second version beside the one the distribution installs. What is there stays.
+# Nothing is installed: apt works on lists and a cache of its own, below FOLDER. For programs that
+# the tests want in a newer version than the distribution's. What is there stays.
+# RELEASE=bookworm names the release the packages are built for.
 set -eu
 
 folder=$1
-release=${2:-bookworm}
-program=$folder/unpacked/usr/bin/runsc
+program=$2
+shift 2
+release=${RELEASE:-bookworm}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 private_apt() {
@@ -20,12 +22,11 @@ private_apt() {
 
 mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
 folder=$(cd "$folder" && pwd)
-program=$folder/unpacked/usr/bin/runsc
 exec 9>"$folder/lock"
 flock 9 # two test processes may want it at once
-if ! [ -x "$program" ]; then
+if ! [ -x "$folder/unpacked/$program" ]; then
     if ! [ -e "$keyring" ]; then
-        echo "runsc-backports: $keyring is missing: this is not Debian" >&2
+        echo "backports: $keyring is missing: this is not Debian" >&2
         exit 1
     fi
     mirror=$(sed -n 's,^deb \(\[.*\] \)\{0,1\}\([^ ]*/debian\)/\{0,1\} .*,\2,p' \
@@ -33,9 +34,11 @@ if ! [ -x "$program" ]; then
     echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $release-backports main" \
         >"$folder/sources.list"
     private_apt update
-    rm -f "$folder"/runsc_*.deb
-    (cd "$folder" && private_apt download runsc)
-    dpkg-deb -x "$folder"/runsc_*.deb "$folder/unpacked"
-    rm -rf "$folder"/runsc_*.deb "$folder/lists" "$folder/cache" # 30 MB
+    rm -f "$folder"/*.deb
+    (cd "$folder" && private_apt download "$@")
+    for package in "$folder"/*.deb; do
+        dpkg-deb -x "$package" "$folder/unpacked"
+    done
+    rm -rf "$folder"/*.deb "$folder/lists" "$folder/cache" # 30 MB
 fi
-echo "$program"
+echo "$folder/unpacked/$program"

@@ -1,0 +1,154 @@
+"""The whole way: crictl asks containerd for a pod, and pyshim gives its container the device.
+
+What the kubelet does, call by call: RunPodSandbox with the runtime handler, CreateContainer with
+the annotations a device plugin answered, StartContainer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import missing, need
+from tests.integration.conftest import DATA, TOKEN
+from tests.integration.cri import CRICTL, PAUSE, Cri
+from tools.lab import driver, leaks
+from tools.lab.driver import MULTIARCH
+from tools.lab.shim import Shim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tools.lab.compiler import Compiler
+
+pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("cri")]
+
+KIND = "k8s.device-plugin.nvidia.com/gpu"
+GPU = f"{KIND}=GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1"
+ASKED = {"cdi.k8s.io/nvidia-device-plugin_0b21ff2c": GPU}
+IMAGE = "pyshim.test/glibc:1"
+LIB = f"/usr/lib/{MULTIARCH}"
+NODES = ["nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidiactl"]
+READONLY = {"linux": {"security_context": {"readonly_rootfs": True}}}
+
+
+@pytest.fixture(scope="module")
+def daemon(
+    tmp_path_factory: pytest.TempPathFactory, programs: Path, busybox: Path, glibc: Path,
+) -> Iterator[Cri]:
+    """The node, with both images; what it leaves after its stop is an error of this module."""
+    for program in Cri.programs:
+        need(program)
+    if not CRICTL.exists():
+        missing("crictl is not built; tools/crictl.sh build/crictl gets it")
+    folder = tmp_path_factory.mktemp("cri")
+    before = leaks.snapshot(TOKEN, str(folder))
+    node = Cri(folder / "engine", Shim(folder / "pyshim", need("runc"), programs), TOKEN)
+    try:
+        node.start()
+        node.add_image(PAUSE, busybox, ["/bin/sleep", "1000000"])
+        node.add_image(IMAGE, glibc, ["/bin/true"])
+        # containerd makes folders in /run with its first container; no test is to blame.
+        node.run_pod("first", "")
+        node.remove_pods()
+        yield node
+    finally:
+        node.stop()
+    left = {what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what}
+    assert not left, "left by the node:\n" + "\n".join(sorted(left))
+
+
+@pytest.fixture
+def node(daemon: Cri, compiler: Compiler, tmp_path: Path) -> Iterator[Cri]:
+    """The node with the device plugin's spec and pyshim's defaults; no pod is left on it."""
+    text = driver.text_of(DATA / "k8s-device-plugin.json", tmp_path / "driver")
+    daemon.shim.add_spec("k8s-device-plugin.json", text)
+    driver.build(text, compiler)
+    daemon.shim.configure()
+    daemon.shim.log.unlink(missing_ok=True)
+    yield daemon
+    daemon.remove_pods()
+    assert list(daemon.tasks.iterdir()) == []
+    assert [path for path in daemon.shim.root.rglob("*") if path.is_file()] == []
+
+
+def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
+    script = (
+        "ls /dev | grep nvidia; env | grep NVIDIA_VIS; nvidia-smi;"
+        f" readlink {LIB}/libcuda.so; load libcuda.so.1 libnvidia-ml.so.1"
+    )
+    pod = node.run_pod("gpu", "pyshim")
+    container = node.create(pod, "gpu", IMAGE, script, annotations=ASKED)
+
+    node.start_container(container)
+
+    assert node.wait(container) == (0, [
+        *NODES,
+        "NVIDIA_VISIBLE_DEVICES=void",
+        "nvidia-smi: stand-in, no GPU here",
+        "libcuda.so.1",
+        f"libcuda.so.1 => {LIB}/libcuda.so.1",
+        f"libnvidia-ml.so.1 => {LIB}/libnvidia-ml.so.1",
+    ])
+    assert node.shim.warnings == ""
+
+
+@pytest.mark.parametrize("handler", ["pyshim", "careless"])
+def test_the_sandbox_gets_nothing(node: Cri, handler: str) -> None:
+    """Whatever the pod's author wrote, and even where the handler lets it through."""
+    pod = node.run_pod("gpu", handler, annotations={"cdi.k8s.io/mine": GPU})
+
+    spec = node.spec(pod)
+
+    assert spec["annotations"]["io.kubernetes.cri.container-type"] == "sandbox"
+    passed = {"cdi.k8s.io/mine": GPU} if handler == "careless" else {}
+    assert {key: value for key, value in spec["annotations"].items() if "cdi" in key} == passed
+    assert "nvidia" not in str({**spec, "annotations": {}})
+    assert "hooks" not in spec
+
+
+def test_a_container_of_that_pod_gets_what_it_asked_for_alone(node: Cri) -> None:
+    pod = node.run_pod("gpu", "pyshim", annotations={"cdi.k8s.io/mine": GPU})
+    container = node.create(pod, "gpu", IMAGE, "ls /dev | grep nvidia || echo none")
+
+    node.start_container(container)
+
+    assert node.wait(container) == (0, ["none"])
+
+
+def test_an_unknown_device_is_told_to_crictl(node: Cri) -> None:
+    pod = node.run_pod("gpu", "pyshim")
+    asked = {"cdi.k8s.io/nvidia-device-plugin_0b21ff2c": f"{KIND}=GPU-7"}
+    container = node.create(pod, "gpu", IMAGE, "true", annotations=asked)
+
+    result = node.crictl("start", container)
+
+    assert result.returncode != 0
+    assert (
+        "failed to create shim task: OCI runtime create failed: "
+        f"pyshim: unresolvable CDI devices {KIND}=GPU-7: {KIND} has no device GPU-7, nearest "
+    ) in result.stderr
+    assert f"looked in {node.shim.spec_dir} (1 file) (run 'pyshimctl cdi list')" in result.stderr
+
+
+@pytest.mark.parametrize(("policy", "link", "warnings"), [
+    pytest.param("skip", "no link", 1, id="skip"),
+    pytest.param("when-writable", "libcuda.so.1", 0, id="when-writable"),
+    pytest.param("overlay", "libcuda.so.1", 0, id="overlay"),
+])
+def test_read_only_root_filesystem(node: Cri, policy: str, link: str, warnings: int) -> None:
+    """The pod's securityContext has readOnlyRootFilesystem."""
+    node.shim.configure({"hooks.readonly_rootfs": policy})
+    script = (
+        f"ls /dev | grep nvidia; readlink {LIB}/libcuda.so || echo no link;"
+        " touch /new 2>/dev/null || echo read-only"
+    )
+    pod = node.run_pod("gpu", "pyshim")
+    container = node.create(pod, "gpu", IMAGE, script, annotations=ASKED, **READONLY)
+
+    node.start_container(container)
+
+    assert node.wait(container) == (0, [*NODES, link, "read-only"])
+    assert node.shim.warnings.count("hooks.readonly_rootfs") == warnings
