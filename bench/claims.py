@@ -3,6 +3,9 @@
 One file per claim, kind `k8s.gpu.nvidia.com/claim`, one device `<uid>-gpu-0`; the driver's 40
 mounts, its environment and hooks are in every file. Run as a program, it prints what the registry
 costs on such a node: `python3 -m bench.claims`.
+
+Least of 21 runs, CPython 3.11, two busy cores: one claim warm 0.2 ms, 1,000 claims 3.4, one of
+them changed 12.5, 1 of 10,000 devices 1.2; all cold 770; 9.3 MiB with 1,000 claims, 8.7 with one.
 """
 
 from __future__ import annotations

@@ -219,6 +219,44 @@ def test_validate_of_what_cannot_be_read(filled: Node, name: str, why: str) -> N
     assert result.exit_code == 1
 
 
+def test_validate_tells_what_is_unusual_for_the_version(node: Node) -> None:
+    text = spec("acme.com/gpu", "0").replace("env:", "additionalGids: []\n    env:")
+    node.dirs.write("etc/a.yaml", text)
+    result = node.run("validate")
+    assert node.out(result) == "@/etc/a.yaml: valid, acme.com/gpu, 1 device, 0.6.0\n"
+    assert node.err(result) == (
+        "@/etc/a.yaml: unusual for cdiVersion 0.6.0: additional properties are not allowed "
+        "('additionalGids' was unexpected) in 'devices[0].containerEdits'\n"
+    )
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        pytest.param(spec("acme.com/gpu", "0"), "valid by the schema", id="valid"),
+        pytest.param(
+            spec("acme.com/gpu", "0").replace("0.6.0", "9.9.9"),
+            "valid by the schema",
+            id="no version is wrong to it",
+        ),
+        pytest.param(
+            spec("acme.com/gpu", "0").replace("'0'", "0"),
+            "expected string, found integer in 'devices[0].name'",
+            id="but a number is no name",
+        ),
+        pytest.param(
+            "a: 1", "missing 'cdiVersion'; missing 'kind'; missing 'devices'", id="several"
+        ),
+    ],
+)
+def test_validate_by_the_schema_only(node: Node, text: str, verdict: str) -> None:
+    node.dirs.write("etc/a.yaml", text)
+    result = node.run("validate", "--schema-only")
+    assert node.out(result) == f"@/etc/a.yaml: {verdict}\n"
+    assert result.exit_code == (0 if verdict.startswith("valid") else 1)
+
+
 def test_inject_prints_a_diff_and_writes_nothing(filled: Node) -> None:
     before = (filled.root / "bundle/config.json").read_bytes()
     result = filled.run("inject", "@/bundle", GPU0, "b.c/d=e")
