@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tools.lab.bundle import Bundle
     from tools.lab.shim import Shim
 
-    Maker = Callable[[str, Path, Node], Path]
+    Maker = Callable[[str, Path, Path], Path]
 
 pytestmark = pytest.mark.root
 
