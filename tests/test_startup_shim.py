@@ -1,0 +1,54 @@
+"""What it costs where pyshim runs the hooks itself, or puts a layer over the rootfs: modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.probe import oci
+from tests.test_startup import DEVICE, STANDARD, _box, by_pyshim, ours
+
+if TYPE_CHECKING:
+    from tests.probe import Box
+
+__all__ = ["_box"]  # the fixture `box`
+
+pytestmark = pytest.mark.root
+
+KERNEL = {
+    "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.mntns",
+    "ocishim.linux.syscalls",
+}  # fmt: skip
+EXECUTOR = KERNEL | {
+    "ocishim.dirent", "ocishim.handle", "ocishim.hookrunner", "ocishim.hookspace",
+    "ocishim.linux.process", "ocishim.rootfs", "ocishim.shimroot", "ocishim.usermap",
+}  # fmt: skip
+LAYER = KERNEL | {"ocishim.layer", "ocishim.mountinfo"}
+# What a container with a hook loads whoever runs it.
+PLAIN = {name for name in DEVICE if name not in {
+    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
+    "ocishim.cdi.stale",
+}}  # fmt: skip
+HOOKS = {"createContainer": [{"path": "/bin/true", "env": ["A=1"], "timeout": 1}]}
+
+
+def settings(box: Box, hooks: dict[str, object]) -> None:
+    """Configure, and let a first call compile what a node has compiled."""
+    box.settings({"runtimes": ["/bin/true"], "log.level": "info", **hooks})
+    box.bundle(oci(hooks=HOOKS, root={"path": "rootfs", "readonly": True}), "hooked")
+    assert box.call("create", "-b", "hooked", "c").status == 0
+
+
+def test_the_shim_executor(box: Box) -> None:
+    settings(box, {"hooks.executor": "shim"})
+    found = by_pyshim(box, "create", "--bundle", "hooked", "c")
+    assert ours(found) == PLAIN | EXECUTOR
+    assert found - ours(found) <= STANDARD | {"_json", "_ctypes", "fcntl", "select"}
+
+
+def test_a_layer(box: Box) -> None:
+    settings(box, {"hooks.readonly_rootfs": "overlay"})
+    found = by_pyshim(box, "create", "--bundle", "hooked", "c")
+    assert ours(found) == PLAIN | LAYER
+    assert found - ours(found) <= STANDARD | {"_json", "_ctypes"}
