@@ -115,29 +115,18 @@ def test_list_of_other_spec_dirs_in_order_of_priority(filled: Node) -> None:
 
 
 def test_every_kind_of_edit_is_counted(node: Node) -> None:
-    node.dirs.write(
-        "etc/a.json",
-        json.dumps(
-            {
-                "cdiVersion": "1.1.0",
-                "kind": "acme.com/gpu",
-                "containerEdits": {"mounts": [{"hostPath": "/a", "containerPath": "/a"}] * 2},
-                "devices": [
-                    {
-                        "name": "0",
-                        "containerEdits": {
-                            "deviceNodes": [{"path": "/dev/null"}],
-                            "hooks": [{"hookName": "prestart", "path": "/x"}] * 3,
-                            "env": ["A=1", "B=2"],
-                            "netDevices": [{"hostInterfaceName": "a", "name": "b"}],
-                            "additionalGids": [4, 5],
-                            "intelRdt": {},
-                        },
-                    }
-                ],
-            }
-        ),
-    )
+    mounts = {"mounts": [{"hostPath": "/a", "containerPath": "/a"}] * 2}
+    edits = {
+        "deviceNodes": [{"path": "/dev/null"}],
+        "hooks": [{"hookName": "prestart", "path": "/x"}] * 3,
+        "env": ["A=1", "B=2"],
+        "netDevices": [{"hostInterfaceName": "a", "name": "b"}],
+        "additionalGids": [4, 5],
+        "intelRdt": {},
+    }
+    devices = [{"name": "0", "containerEdits": edits}]
+    whole = {"cdiVersion": "1.1.0", "kind": "a/b", "containerEdits": mounts, "devices": devices}
+    node.dirs.write("etc/a.json", json.dumps(whole))
     words = "2 env, 1 node, 1 net device, 2 mounts, 3 hooks, 2 gids, intelRdt"
     assert node.out(node.run("list")).splitlines()[1].endswith(words)
 
