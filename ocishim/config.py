@@ -74,12 +74,15 @@ def search_path() -> str:
 
 
 def cache_dir() -> str:
-    """Return the compiled cache's directory: under /run, or the user's own when rootless."""
+    """Return the compiled cache's directory: under /run, or the user's own when rootless.
+
+    Root of a user namespace (rootless Podman) is uid 0 too, and cannot write to /run.
+    """
     chosen = os.environ.get("PYSHIM_CACHE_DIR")
     if chosen:
         return chosen
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() != 0 and runtime_dir:
+    if runtime_dir and (os.geteuid() != 0 or not os.access("/run", os.W_OK)):
         return runtime_dir + "/pyshim"
     return "/run/pyshim"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Of the standard library: what is cheap, 0.1 ms each, or written in C.
 STANDARD = {
     "__future__", "_collections_abc", "_stat", "errno", "genericpath", "os", "posixpath", "stat",
-    "_struct", "struct",
+    "_struct", "gc", "struct",
 }  # fmt: skip
 
 PASS_THROUGH = {

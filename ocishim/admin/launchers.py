@@ -24,6 +24,9 @@ from ocishim.errors import ConfigError
 
 MAIN = ".pyshim-main.py"
 
+# A process of 10 ms has nothing to collect: 0.3 ms less (minimum of 120 alternating runs).
+_NO_GC = "import gc\ngc.disable()\n"
+
 _PATHS = """\
 import sys
 sys.path[:0] = [{library!r}]
@@ -48,13 +51,13 @@ if data.startswith(MAGIC_NUMBER):
     scope["install"](now, later)
 """
 
-_MAIN = _PATHS + _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim"]) + """\
+_MAIN = _NO_GC + _PATHS + _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim"]) + """\
 from ocishim.start import run
 run(sys.argv)
 """
 
 _HOOK_PRELOAD = _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim-hook"])
-_HOOK = "#!{python} -IS\n" + _PATHS + _HOOK_PRELOAD + """\
+_HOOK = "#!{python} -IS\n" + _NO_GC + _PATHS + _HOOK_PRELOAD + """\
 from hooks.program import start
 start(sys.argv[1:])
 """
