@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import need
-from tools.lab import driver
+from tools.lab import driver, images
 from tools.lab.driver import MULTIARCH
 
 if TYPE_CHECKING:
@@ -308,3 +308,43 @@ def test_many_at_once(node: Node, busybox: Path) -> None:
         thread.join()
     assert [result.returncode for result in results] == [0] * 20, results
     assert all((bundle.rootfs / "etc/ld.so.cache").exists() for bundle in bundles)
+
+
+def test_a_full_file_system_is_told(node: Node, busybox: Path) -> None:
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = node.bundle(None, "true", annotations=ALL)
+    bundle.rootfs.mkdir()
+    files = sum(len(folders) + len(names) for _, folders, names in os.walk(busybox))
+    options = f"nr_inodes={files + 20}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", bundle.rootfs], check=True)
+    try:
+        shutil.copytree(busybox, bundle.rootfs, symlinks=True, dirs_exist_ok=True)
+        before = bundle.config.read_bytes()
+        result = node.run(bundle)
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
+        assert "cannot be mounted for the hooks: " in line
+        assert "No space left on device" in line
+        assert bundle.config.read_bytes() == before
+    finally:
+        subprocess.run(["umount", bundle.rootfs], check=True)
+
+
+def test_an_unknown_hook_runs_in_a_root_that_cannot_be_written(
+    node: Node, busybox: Path,
+) -> None:
+    """Its own business: the known ones are skipped, and so are mount points that are not there."""
+    need("mkfs.erofs")
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = node.bundle(None, "true", annotations=ALL, hooks={
+        "createContainer": [hook(f"ls bin/sh > {node.folder}/out")]})
+    with images.Mounts() as mounts:
+        tree = node.folder / "tree"
+        shutil.copytree(busybox, tree, symlinks=True)
+        node.add_mount_points(tree)
+        mounts.add("erofs", tree, bundle.rootfs)
+        result = node.run(bundle)
+        node.shim.delete(node.container)
+    assert result.returncode == 0, result
+    assert (node.folder / "out").read_text() == "bin/sh\n"
+    assert "CDI hooks skipped" in node.shim.warnings
