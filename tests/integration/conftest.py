@@ -91,22 +91,25 @@ def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path]) -> Path
     return lowlevels[request.param]
 
 
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of pyshim and pyshim-hook, in a place that a container's root can come to.
+@pytest.fixture
+def shim(tmp_path: Path, lowlevel: Path, tmp_path_factory: pytest.TempPathFactory) -> Shim:
+    """pyshim, configured in the test's folder, in front of `lowlevel`."""
+    return Shim(tmp_path / "pyshim", lowlevel, _programs(tmp_path_factory))
+
+
+def _programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of pyshim and pyshim-hook, where a container's root can come to.
 
     A checkout below /root is none: there pyshim is installed elsewhere, as its message demands.
     """
     assert (PROGRAMS / "pyshim").exists(), "run make venv first"
     if all(folder.stat().st_mode & stat.S_IXOTH for folder in PROGRAMS.parents):
         return PROGRAMS
-    return install(tmp_path_factory.mktemp("installed"))
-
-
-@pytest.fixture
-def shim(tmp_path: Path, lowlevel: Path, programs: Path) -> Shim:
-    """pyshim, configured in the test's folder, in front of `lowlevel`."""
-    return Shim(tmp_path / "pyshim", lowlevel, programs)
+    folder = tmp_path_factory.getbasetemp() / "installed"
+    if not folder.exists():
+        folder.mkdir()
+        install(folder)
+    return folder / "bin"
 
 
 class Node:

@@ -71,21 +71,19 @@ class Shim(Runtime):
         return self.log.read_text() if self.log.exists() else ""
 
 
-def install(folder: Path) -> Path:
-    """Install pyshim into `folder`, which everybody may enter; return the programs' folder.
+def install(folder: Path) -> None:
+    """Install pyshim into `folder`, which everybody may enter; the programs go to its bin.
 
     The libraries stay in the virtual environment: what a hook needs in a container is here.
     """
     for package in ("ocishim", "hooks"):
         shutil.copytree(REPOSITORY / package, folder / package)
-    programs = folder / "bin"
     subprocess.run(
-        [sys.executable, "-m", "ocishim.admin.launchers", str(programs)], cwd=folder, check=True,
+        [sys.executable, "-m", "ocishim.admin.launchers", "bin"], cwd=folder, check=True,
     )
     folder.chmod(0o755)  # Python lists the folders it imports from
     for parent in folder.parents[:-2]:
         parent.chmod(parent.stat().st_mode | 0o111)
-    return programs
 
 
 def _toml(value: object) -> str:
