@@ -15,13 +15,14 @@ from typing import Any
 import click
 
 from ocishim import config as settings
-from ocishim import lowlevel, readonly, runtime
+from ocishim import lowlevel, readonly, runtime, visible
 from ocishim.admin import launchers
-from ocishim.errors import PyshimError, UsageError
+from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci.bundle import Bundle
 
 STATE_ROOTS = (
     "/run/containerd/runc/*",
+    "/run/containerd/runsc/*",
     "/run/docker/runtime-*/*",
     "/run/runc",
     "/run/crun",
@@ -38,7 +39,7 @@ def command(bundle: str | None, container: str | None, root: str | None, *, as_j
     """Tell what `pyshim create` does with BUNDLE, or did with a container.
 
     Exit status: 0 when create would succeed, 1 when it would fail (the message is the same),
-    2 for a wrong command line.
+    2 for a wrong command line or a container that is not there.
     """
     if bool(bundle) == bool(container):
         raise click.UsageError("name a BUNDLE or --container ID")
@@ -51,50 +52,93 @@ def command(bundle: str | None, container: str | None, root: str | None, *, as_j
 
 
 def tell(bundle: str | None, container: str | None, root: str | None) -> dict[str, Any]:
-    """Return the story as sections of sentences; `error` is "" when create would succeed."""
+    """Return the story as sections of sentences; `error` is "" when create would succeed.
+
+    Raises UsageError when there is no such container.
+    """
     story: dict[str, Any] = {"bundle": bundle, "error": ""}
     try:
-        config = settings.load()
-        launcher, hook_program = launchers.programs()
-        program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
-        version = lowlevel.version(program, config.cache)
-        bundle = bundle or _bundle_of(str(container), program, root)
-        story["bundle"] = bundle
-        story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
-        opened = Bundle(os.path.abspath(bundle))
-        made = runtime.plan(opened, config, program, hook_program)
+        _tell(story, container, root)
+    except UsageError:
+        raise
     except PyshimError as err:
         story["error"] = str(err)
-        return story
-    story["steps"] = made.sentences()
-    story["warnings"] = made.warnings
-    story["rootfs"] = _rootfs(opened, config)
-    story["result"] = (
-        "config.json is handed down as it is"
-        if made.spec == opened.spec
-        else f"config.json is rewritten with {len(made.changes)} edits"
-    )
     return story
 
 
+def _tell(story: dict[str, Any], container: str | None, root: str | None) -> None:
+    config = settings.load()
+    launcher, hook_program = launchers.programs()
+    program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
+    version = lowlevel.version(program, config.cache)
+    story["bundle"] = os.path.abspath(story["bundle"] or _bundle_of(str(container), program, root))
+    story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
+    bundle = Bundle(story["bundle"])
+    made = runtime.plan(bundle, config, program, hook_program)
+    story["steps"] = [*_unasked(bundle.spec, made, config), *made.sentences()]
+    story["warnings"] = made.warnings
+    story["rootfs"] = _rootfs(bundle, config)
+    story["result"] = _result(bundle, made)
+
+
+def _unasked(spec: dict[str, Any], made: runtime.Plan, config: settings.Config) -> list[str]:
+    """Say that nobody asks for a device, and what is not taken for a request by these settings."""
+    if made.requests.names or made.requests.ignored:
+        return []
+    prefixes = " or ".join(f"'{prefix}'" for prefix in config.annotation_prefixes)
+    told = [f"nothing asks for a device: no annotation begins with {prefixes}"]
+    process = spec.get("process")
+    known = {table["name"] for table in config.env_requests}
+    for entry in (process.get("env") if isinstance(process, dict) else None) or ():
+        name = str(entry).partition("=")[0]
+        if name.endswith("_VISIBLE_DEVICES") and name not in known:
+            told.append(f"environment {entry}: no [[requests.env]] in {config.path} names it")
+    if not config.volume_mounts and visible.mounted_names(spec, visible.DEFAULT_KIND):
+        told.append(
+            f"mounts below {visible.MOUNTS_ROOT}: requests.volume_mounts is off in {config.path}"
+        )
+    return told
+
+
 def _rootfs(bundle: Bundle, config: settings.Config) -> str:
-    path = readonly.rootfs_path(bundle.spec, bundle.path)
-    reason = readonly.unwritable(path)
+    try:
+        path = readonly.rootfs_path(bundle.spec, bundle.path)
+        reason = readonly.unwritable(path)
+    except DocumentError as err:  # the low-level runtime's to complain about, unless hooks need it
+        return str(err)
     if not reason and readonly.asked_readonly(bundle.spec):
         reason = "root.readonly is true in config.json"
     policy = f'hooks.readonly_rootfs is "{config.readonly_rootfs}"'
     return f"{path}: {reason or 'can be written'}; {policy}"
 
 
+def _result(bundle: Bundle, made: runtime.Plan) -> str:
+    if made.spec == bundle.spec:
+        return "the low-level runtime gets config.json as it is"
+    hooks = made.spec.get("hooks") or {}
+    counts = [_count(len(made.changes), "edit")]
+    if hooks.get("createContainer"):
+        counts.append(_count(len(hooks["createContainer"]), "createContainer hook"))
+    if made.hooks.taken:
+        counts.append(_count(len(made.hooks.taken), "hook") + " run by pyshim before")
+    return f"the low-level runtime gets config.json rewritten: {', '.join(counts)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def _bundle_of(container: str, program: str, root: str | None) -> str:
-    """Ask the low-level runtime for the container's bundle, under each root engines use."""
+    """Ask the low-level runtime for the container's bundle, under each root engines use.
+
+    The beginning of an id will do, as engines print it. Raises UsageError when there is none.
+    """
     roots = [root] if root else ["", *(p for pattern in STATE_ROOTS for p in glob.glob(pattern))]
     for state_root in roots:
-        words = [program, *(["--root", state_root] if state_root else []), "state", container]
-        asked = subprocess.run(words, capture_output=True, check=False)
-        if asked.returncode == 0:
-            state = json.loads(asked.stdout)
-            return str(state["bundle"])
+        for name in dict.fromkeys((container, *_beginning_with(container, state_root))):
+            bundle = _asked(program, state_root, name)
+            if bundle:
+                return bundle
     looked = ", ".join(state_root or "the runtime's default" for state_root in roots)
     raise UsageError(
         f"no container {container!r} found (looked in {looked})",
@@ -102,21 +146,43 @@ def _bundle_of(container: str, program: str, root: str | None) -> str:
     )
 
 
+def _beginning_with(container: str, state_root: str) -> list[str]:
+    try:
+        names = os.listdir(state_root) if state_root else []
+    except OSError:
+        return []
+    found = [name for name in names if name.startswith(container)]
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} containers below {state_root} begin with {container!r}")
+    return found
+
+
+def _asked(program: str, state_root: str, container: str) -> str:
+    words = [program, *(["--root", state_root] if state_root else []), "state", container]
+    asked = subprocess.run(words, capture_output=True, check=False)
+    try:
+        return str(json.loads(asked.stdout)["bundle"]) if asked.returncode == 0 else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
 def _print(story: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - people only
+    from rich.text import Text  # noqa: PLC0415
 
     out = Console(highlight=False, soft_wrap=True)
-    out.print(f"[bold]bundle[/]    {story['bundle']}")
-    for title in ("runtime", "rootfs"):
+
+    def say(title: str, text: str, style: str = "bold") -> None:
+        out.print(Text.assemble((f"{title:<9}", style), " ", text))
+
+    for title in ("bundle", "runtime", "rootfs"):
         if story.get(title):
-            out.print(f"[bold]{title:<9}[/] {story[title]}")
-    steps = story.get("steps") or []
-    for number, step in enumerate(steps, 1):
-        out.print(f"{number:>4}  {step}", markup=False)
-    warnings = story.get("warnings") or []
-    for warning in warnings:
-        out.print(f"[yellow]warning[/]   {warning}")
+            say(title, story[title])
+    for number, step in enumerate(story.get("steps") or [], 1):
+        say(f"{number:>4}", step, "")
+    for warning in story.get("warnings") or []:
+        say("warning", warning, "yellow")
     if story["error"]:
-        out.print(f"[red]create fails[/] {story['error']}")
+        say("create fails", story["error"], "red")
     else:
-        out.print(f"[bold]result[/]    {story['result']}")
+        say("result", story["result"])

@@ -36,7 +36,7 @@ READONLY = {"linux": {"security_context": {"readonly_rootfs": True}}}
 
 @pytest.fixture(scope="module")
 def daemon(
-    tmp_path_factory: pytest.TempPathFactory, programs: Path, busybox: Path, glibc: Path,
+    tmp_path_factory: pytest.TempPathFactory, busybox: Path, glibc: Path,
 ) -> Iterator[Cri]:
     """The node, with both images; what it leaves after its stop is an error of this module."""
     for program in Cri.programs:
@@ -45,7 +45,7 @@ def daemon(
         missing("crictl is not built; tools/crictl.sh build/crictl gets it")
     folder = tmp_path_factory.mktemp("cri")
     before = leaks.snapshot(TOKEN, str(folder))
-    node = Cri(folder / "engine", Shim(folder / "pyshim", need("runc"), programs), TOKEN)
+    node = Cri(folder / "engine", Shim(folder / "pyshim", need("runc")), TOKEN)
     try:
         node.start()
         node.add_image(PAUSE, busybox, ["/bin/sleep", "1000000"])
