@@ -10,7 +10,7 @@
 set -eu
 
 list=$(dirname "$0")/packages
-policy=/usr/sbin/policy-rc.d
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 
 say() { echo "setup: $*" >&2; }
 

@@ -1,0 +1,127 @@
+"""The set-up scripts say what is missing and how to get it, and touch nothing without root."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+# What tools/packages.sh uses beside Debian's own programs.
+COMMON = ("awk", "sort", "tr", "dirname", "grep", "sed", "rm", "chmod", "sh", "cat")
+
+
+class Machine:
+    """A PATH with the programs named and nothing else; calls are written to a file."""
+
+    def __init__(self, folder: Path, installed: str, uid: int) -> None:
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.calls = folder / "calls"
+        for program in COMMON:
+            (self.bin / program).symlink_to(str(shutil.which(program)))
+        self.add("id", f"echo {uid}")
+        case = "|".join(installed.split()) or "-"
+        self.policy = folder / "policy-rc.d"
+        self.add("dpkg-query", f"for last; do :; done; case $last in {case}) printf installed;; esac")
+        self.add("apt-get", f"{{ echo $*; cat {self.policy} 2>&-; }} >> {self.calls}; :")
+        self.add("apt-cache", "case $2 in runsc) ;; *) echo '  Candidate: 1.0';; esac")
+
+    def add(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.bin / name).chmod(0o755)
+
+    def run(self, *groups: str, **environment: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["/bin/sh", str(TOOLS / "packages.sh"), *groups],
+            env={"PATH": str(self.bin), "POLICY_RC_D": str(self.policy), **environment},
+            capture_output=True, text=True, check=False,
+        )
+        assert done.stdout == ""
+        return done.returncode, done.stderr
+
+
+CHECKED = "shellcheck"
+
+
+def test_nothing_is_missing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, CHECKED, uid=1000)
+    assert machine.run("check") == (0, "")
+    assert not machine.calls.exists()
+
+
+def test_without_root_it_says_how(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "", uid=1000)
+    assert machine.run("check") == (1, (
+        "setup: missing packages: shellcheck\n"
+        "setup: to get them: sudo apt-get update && "
+        "sudo apt-get install --no-install-recommends shellcheck\n"
+    ))
+    assert not machine.calls.exists()
+
+
+def test_groups_are_joined_and_each_package_named_once(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "ca-certificates gcc python3 python3-dev python3-venv", uid=1000)
+    line = machine.run("venv", "demo")[1].splitlines()[0]
+    assert line == (
+        "setup: missing packages: busybox-static libc-bin libc6-dev libcap-dev runc util-linux"
+    )
+
+
+def test_root_installs_what_is_missing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "", uid=0)
+    # The second look finds it still missing: this apt-get only takes notes.
+    assert machine.run("check") == (1, "setup: installing shellcheck\n")
+    assert machine.calls.read_text() == (
+        "update -qq\n"
+        "install -qq -y --no-install-recommends shellcheck\n"
+        "#!/bin/sh\nexit 101\n"
+    )
+    assert not machine.policy.exists(), "services stay forbidden"
+
+
+def test_a_policy_that_is_there_stays(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "", uid=0)
+    machine.policy.write_text("mine\n")
+    machine.run("check")
+    assert machine.policy.read_text() == "mine\n"
+
+
+def test_a_package_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    everything = " ".join(
+        line.split()[0] for line in (TOOLS / "packages").read_text().splitlines()
+        if not line.startswith(("#", "runsc "))
+    )
+    machine = Machine(tmp_path, everything, uid=0)
+    assert machine.run("test") == (1, (
+        "setup: runsc is not in this machine's package sources (/etc/apt/sources.list*)\n"
+    ))
+
+
+def test_neither_debian_nor_ubuntu(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "", uid=0)
+    (machine.bin / "dpkg-query").unlink()
+    assert machine.run("check") == (1, (
+        "setup: this is neither Debian nor Ubuntu; install what these packages hold, "
+        "then run make again with SETUP=no: shellcheck \n"
+    ))
+    assert machine.run("check", SETUP="no") == (0, "")
+
+
+@pytest.mark.parametrize(("python", "found"), [
+    pytest.param("/nonexistent/python3", False, id="none"),
+    pytest.param(sys.executable, True, id="this one"),
+])
+def test_an_interpreter_that_is_no_good(tmp_path: Path, python: str, *, found: bool) -> None:
+    """Without one, nothing is made; with one, pip (which fails here) comes next."""
+    done = subprocess.run(
+        ["/bin/sh", str(TOOLS / "venv.sh"), str(tmp_path / "venv")],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": python, "PIP_NO_INDEX": "1"},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 1
+    assert ("no Python 3.10 or newer" in done.stderr) is not found
+    assert (tmp_path / "venv").exists() is found
