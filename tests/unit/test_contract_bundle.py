@@ -279,7 +279,9 @@ def test_a_hook_that_is_no_object(box: Box) -> None:
     box.bundle(oci(hooks={"createContainer": [VENDOR, None]}))
     done = box.call("create", "-b", "bundle", "c")
     assert (done.status, done.seen) == (1, None)
-    assert done.err == "pyshim: config.json: expected object in 'hooks.createContainer[1]'\n"
+    assert done.err == (
+        f"pyshim: {box.folder}/bundle/config.json: expected object in 'hooks.createContainer[1]'\n"
+    )
 
 
 def test_run_and_restore_are_edited_like_create(box: Box) -> None:

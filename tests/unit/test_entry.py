@@ -90,7 +90,8 @@ def test_ignored_signals_are_those_of_status() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     stat, status = (line for line in out.splitlines() if line)
-    assert start.ignored_signals(stat) == int(status.split()[1], 16)
+    classic = (1 << 31) - 1  # stat leaves real-time signals out, and CPython leaves them alone
+    assert start.ignored_signals(stat) == int(status.split()[1], 16) & classic
     assert start.ignored_signals(stat) >> (signal.SIGUSR1 - 1) & 1
 
 
