@@ -18,11 +18,11 @@ import pytest
 from tests.conftest import need
 from tools.lab import driver, images
 from tools.lab.driver import MULTIARCH
+from tools.lab.shim import Shim
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Node
     from tools.lab.bundle import Bundle
-    from tools.lab.shim import Shim
 
 pytestmark = pytest.mark.root
 
@@ -222,6 +222,28 @@ def _without_devices(document: dict[str, Any]) -> None:
         edits.setdefault("env", ["A=1"])  # edits must not be empty
 
 
+@pytest.mark.parametrize("readonly", [False, True], ids=["folder", "layer"])
+def test_a_rootfs_behind_closed_folders(
+    node: Node, glibc: Path, readonly: bool,  # noqa: FBT001
+) -> None:
+    """The mapped root cannot walk there: by the working directory and its numbers it finds it.
+
+    /bin/true for a runtime, because runc cannot walk there either.
+    """
+    node.add_spec("nvidia-dgx-a100.yaml", _without_devices)
+    shim = Shim(node.folder / "true", "/bin/true")
+    shim.configure({
+        "hooks.executor": "shim", "hooks.readonly_rootfs": "overlay",
+        "cdi.spec_dirs": [str(node.shim.spec_dir)],
+    })
+    bundle = node.bundle(glibc, "", annotations=ALL, user_namespace=True, readonly=readonly)
+    bundle.give_to(200000)
+    node.folder.chmod(0o700)
+    result = shim.create(bundle, "c1")
+    assert result.returncode == 0, result
+    assert (bundle.rootfs / "etc/ld.so.cache").exists() is not readonly
+
+
 FAILURES = [
     pytest.param(hook("echo a; echo why >&2; exit 3"), "sh failed: exit status 3: why", id="status"),
     pytest.param(hook("kill -9 $$"), "sh failed: killed by signal 9", id="killed"),
@@ -281,6 +303,21 @@ def test_killed_at_any_moment_nothing_stays(node: Node, busybox: Path) -> None:
             node.shim.delete(node.container)
             bundle.config.write_bytes(before)
     assert -signal.SIGKILL in outcomes
+
+
+def test_killed_while_a_hook_runs(node: Node, busybox: Path) -> None:
+    """The hook, what it started and what ran it go with pyshim."""
+    started = node.folder / "started"
+    bundle = bundle_with(node, busybox, hook(f"setsid sleep 60 & touch {started}; sleep 60"))
+    with subprocess.Popen(
+        node.shim.argv("create", "--bundle", str(bundle.path), node.container),
+        env=node.shim.environment, stdin=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 20
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert started.exists()
 
 
 def test_many_at_once(node: Node, busybox: Path) -> None:
