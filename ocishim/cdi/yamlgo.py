@@ -29,8 +29,8 @@ _MAX_DEPTH = 64
 # The reader of go-yaml looks ahead by so many bytes, and so complains about what is in there.
 _CHUNK = 512
 _RAW_BUFFER = 16384
-_ENDING_COLON = re.compile(r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])""")
-_HIDDEN = "\ue000"
+_ENDING_COLON = r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])"""
+_COLON, _MARK = "\ue000", "\ue001"
 
 
 def load(data: bytes, *, strict: bool = True) -> Any:
@@ -41,21 +41,29 @@ def load(data: bytes, *, strict: bool = True) -> Any:
     Raises DialectError with a reason and, where it is known, a line. Time and memory are
     proportional to the size of `data`, aliases included.
     """
+    text = _decode(data)
+    marked = "\ufeff" in text and "\ufffd" not in text
+    if marked:
+        # libyaml skips a byte order mark at the start of any line, its port takes it for text.
+        data = _hide(text, "\ufeff", _MARK)
     try:
-        return _Builder(data, strict=strict).document()
+        return _Builder(data, strict=strict, hides=marked).document()
     except YAMLError as e:
         if "unexpected ':'" not in str(e):
             raise DialectError(_reason(e)) from None
-    # libyaml alone refuses a plain scalar that ends in ":" before a bracket or comma. A
-    # character of private use carries the colons past it.
-    text = _decode(data)
-    if _HIDDEN in text:
-        raise DialectError("found unexpected ':'")
+    # libyaml alone refuses a plain scalar that ends in ":" before a bracket or comma.
+    data = _hide(_decode(data), _ENDING_COLON, _COLON)
     try:
-        data = _ENDING_COLON.sub(_HIDDEN, text).encode()
-        return _Builder(data, strict=strict, hides_colons=True).document()
+        return _Builder(data, strict=strict, hides=True).document()
     except YAMLError as e:
         raise DialectError(_reason(e)) from None
+
+
+def _hide(text: str, what: str, instead: str) -> bytes:
+    """`text` with a character of private use `instead` of `what`; scalar() puts it back."""
+    if instead in text:
+        raise DialectError("a character of private use where none can be read")
+    return re.sub(what, instead, text).encode(errors="surrogateescape")
 
 
 def _reason(error: YAMLError) -> str:
@@ -92,9 +100,9 @@ class _Anchor:
 class _Builder:
     """Builds the value of one document from libyaml's events."""
 
-    def __init__(self, data: bytes, *, strict: bool, hides_colons: bool = False) -> None:
+    def __init__(self, data: bytes, *, strict: bool, hides: bool) -> None:
         self.strict = strict
-        self.hides_colons = hides_colons
+        self.hides = hides
         self.slashes = _Slashes(data)
         self.next: Callable[[], Any] = _parser(data).get_event
         self.anchors: dict[str, _Anchor] = {}
@@ -147,8 +155,8 @@ class _Builder:
         return anchor.value
 
     def scalar(self, event: Any) -> Any:
-        if self.hides_colons:
-            event.value = event.value.replace(_HIDDEN, ":")
+        if self.hides:
+            event.value = event.value.replace(_COLON, ":").replace(_MARK, "\ufeff")
         self.slashes.check(event)
         # Between brackets "?" ends a plain scalar, and nothing that may follow one begins so.
         if self.flow and not event.style and "?" in event.value:
@@ -241,8 +249,9 @@ def _name_keys(mapping: dict[Any, Any]) -> None:
 
 
 def _decode(data: bytes) -> str:
-    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8-sig", "surrogateescape")
 
 
 class _Slashes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
 import pytest
 
-from ocishim.cdi import document, jsontext, yamlgo
+from ocishim.cdi import document, jsontext, scalars, yamlgo
 from ocishim.cdi.document import CDISpecError
 
 SPEC = "cdiVersion: 0.3.0\nkind: a.com/b\ndevices: [{name: d, containerEdits: {env: [A=b]}}]\n"
@@ -127,6 +128,30 @@ def test_texts_libyaml_refuses(text: str | bytes) -> None:
 
 def test_a_plain_scalar_may_end_in_a_colon() -> None:
     assert yamlgo.load(b"[a:, {b: c:}, d::]") == ["a:", {"b": "c:"}, "d::"]
+
+
+def test_byte_order_marks_are_text_but_for_the_first() -> None:
+    text = "\ufeffa: 'x\n\ufeffy'\n# \ufeff\n\ufeffb: [c:]\n"
+    assert yamlgo.load(text.encode()) == {"a": "x \ufeffy", "\ufeffb": ["c:"]}
+    with pytest.raises(scalars.DialectError, match="private use"):
+        yamlgo.load((text + "c: \ue001").encode())
+
+
+@pytest.mark.parametrize(
+    "text", [SPEC, ANCHORED, TAGGED, json.dumps(PLAIN), "a: {b: b\n", SPEC + SPEC]
+)
+def test_pyyaml_without_its_c_part_reads_the_same(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome() -> Any:
+        try:
+            return yamlgo.load(text.encode())
+        except scalars.DialectError:
+            return "refused"
+
+    with_c = outcome()
+    monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
+    assert outcome() == with_c
 
 
 def test_an_anchor_may_be_given_again() -> None:
