@@ -13,7 +13,15 @@ import os
 from typing import Any
 
 from ocishim.admin import tomlfile
-from ocishim.admin.engines import HEADER, SPEC_DIRS, Plan, Wish, first_table, whole_file
+from ocishim.admin.engines import (
+    HEADER,
+    SPEC_DIRS,
+    Plan,
+    Wish,
+    first_table,
+    own_runtime,
+    whole_file,
+)
 from ocishim.admin.files import Edit, read
 from ocishim.admin.host import Host
 from ocishim.admin.tomlfile import TomlFile, find
@@ -59,10 +67,21 @@ class Files:
 
     def effective(self) -> dict[str, Any]:
         """Return the CRI plugin's table as the files other than ours make it."""
-        tables = [find(self.trees[path], *self.cri) for path in self.others]
+        return self._merged(self.others[-1:] if self.version == 2 else self.others)
+
+    def model(self) -> dict[str, Any]:
+        """Return the table of the runtime to be copied, {} when no file has one.
+
+        containerd 1.x forgets what earlier files say of runc, and 2.x does not: what the last
+        one does not have is taken from those.
+        """
+        return _model(self.effective()) or _model(self._merged(self.others))
+
+    def _merged(self, paths: list[str]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for table in tables[-1:] if self.version == 2 else tables:
-            result = tomlfile.merged(result, table)
+        for path in paths:
+            table = find(self.trees[path], *self.cri)
+            result = tomlfile.merged(result, table if isinstance(table, dict) else {})
         return result
 
     def _load(self) -> None:
@@ -127,11 +146,11 @@ def plan(host: Host, wish: Wish) -> Plan:
 
 def entry(files: Files, wish: Wish) -> dict[str, Any]:
     """Return the runtime's table: runc's own settings with our program."""
-    runtimes = find(files.effective(), "containerd", "runtimes") or {}
-    source = _source(files, runtimes)
+    source = files.model()
     ours = {key: value for key, value in source.items() if value and key not in _NOT_COPIED}
-    annotations = [*ours.get("container_annotations", []), *wish.annotations]
-    options = {key: value for key, value in (source.get("options") or {}).items() if value}
+    passed = ours.get("container_annotations")
+    annotations = [*(passed if isinstance(passed, list) else []), *wish.annotations]
+    options = {key: value for key, value in first_table(source, "options").items() if value}
     return {
         **ours,
         "runtime_type": RUNC_SHIM,
@@ -140,13 +159,13 @@ def entry(files: Files, wish: Wish) -> dict[str, Any]:
     }
 
 
-def _source(files: Files, runtimes: dict[str, Any]) -> dict[str, Any]:
+def _model(cri: dict[str, Any]) -> dict[str, Any]:
+    runtimes = find(cri, "containerd", "runtimes")
     shims = {
-        name: table for name, table in runtimes.items()
+        name: table for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
         if isinstance(table, dict) and table.get("runtime_type", RUNC_SHIM) == RUNC_SHIM
     }
-    default = find(files.effective(), "containerd", "default_runtime_name")
-    return first_table(shims, "runc", default, "crun")
+    return first_table(shims, "runc", find(cri, "containerd", "default_runtime_name"), "crun")
 
 
 def _settings(files: Files, wish: Wish) -> list[tuple[tuple[str, ...], Any]]:
@@ -235,8 +254,12 @@ def _notes(files: Files, wish: Wish) -> list[str]:
     engine_dirs = find(files.effective(), "cdi_spec_dirs") or SPEC_DIRS
     if wish.enable_cdi and wish.spec_dirs != engine_dirs:
         notes.append(f"containerd looks for CDI specs in {engine_dirs}, pyshim in {wish.spec_dirs}")
-    runtimes = find(files.effective(), "containerd", "runtimes") or {}
-    patterns = _source(files, runtimes).get("pod_annotations")
+    program = find(files.model(), "options", "BinaryName")
+    if program and program != wish.program:
+        notes.append(own_runtime(program, "containerd"))
+    if files.others and files.others[-1] != files.path and files.version == 2:
+        notes.append(f"{files.others[-1]} is the file containerd 1.x takes these settings from")
+    patterns = files.model().get("pod_annotations")
     if patterns:
         notes.append(
             f"pod_annotations {patterns} of the runtime copied are left out: pod authors"

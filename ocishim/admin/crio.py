@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from ocishim.admin import tomlfile
-from ocishim.admin.engines import HEADER, Plan, Wish, first_table, whole_file
+from ocishim.admin.engines import HEADER, Plan, Wish, first_table, own_runtime, whole_file
 from ocishim.admin.files import read
 from ocishim.admin.host import Host
 from ocishim.admin.tomlfile import find
@@ -33,24 +33,21 @@ def plan(host: Host, wish: Wish) -> Plan:
     drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
     if wish.remove:
         return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
-    ours = entry(_effective(host, config, drop_in), wish)
-    runtime: dict[str, Any] = {"runtimes": {wish.name: ours}}
+    effective = _effective(host, config, drop_in)
+    runtime: dict[str, Any] = {"runtimes": {wish.name: entry(effective, wish)}}
     if wish.set_as_default:
         runtime["default_runtime"] = wish.name
     text = HEADER.format(engine="crio") + tomlfile.dumps({"crio": {"runtime": runtime}})
     notes = ["CRI-O applies CDI annotations itself, always"] if wish.enable_cdi else []
+    program = _source(effective).get("runtime_path")
+    if program and program != wish.program:
+        notes.append(own_runtime(program, "CRI-O"))
     return Plan([whole_file(host, drop_in, text)], NEXT_STEP, notes)
 
 
 def entry(effective: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Return the runtime's table: how CRI-O treats its default runtime, with our program."""
-    runtimes = find(effective, "crio", "runtime", "runtimes") or {}
-    oci = {
-        name: table for name, table in runtimes.items()
-        if isinstance(table, dict) and table.get("runtime_type", "oci") in ("", "oci")
-    }
-    default = find(effective, "crio", "runtime", "default_runtime")
-    source = first_table(oci, default, "crun", "runc")
+    source = _source(effective)
     kept = {key: value for key, value in source.items() if value and key not in _NOT_COPIED}
     return {
         "runtime_path": wish.program,
@@ -58,6 +55,17 @@ def entry(effective: dict[str, Any], wish: Wish) -> dict[str, Any]:
         "runtime_root": _DEFAULT_ROOT,
         **kept,
     }
+
+
+def _source(effective: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of the runtime to be copied: the default one, if it is of our type."""
+    runtimes = find(effective, "crio", "runtime", "runtimes")
+    oci = {
+        name: table for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        if isinstance(table, dict) and table.get("runtime_type", "oci") in ("", "oci")
+    }
+    default = find(effective, "crio", "runtime", "default_runtime")
+    return first_table(oci, default, "crun", "runc")
 
 
 def _effective(host: Host, config: str, drop_in: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ocishim.admin.files import Edit, read
 from ocishim.admin.host import Host
-from ocishim.config import DEFAULTS
+from ocishim.config import DEFAULT_PATH, DEFAULTS
 from ocishim.errors import ConfigError
 
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
@@ -77,13 +77,23 @@ def whole_file(host: Host, path: str, text: str | None) -> Edit:
     return Edit(host, path, read(host, path), text)
 
 
-def first_table(tables: dict[str, Any], *names: object) -> dict[str, Any]:
+def first_table(tables: object, *names: object) -> dict[str, Any]:
     """Return the first of `names` that is a table in `tables`, {} when there is none."""
+    if not isinstance(tables, dict):
+        return {}
     for name in names:
         found = tables.get(name) if isinstance(name, str) else None
         if isinstance(found, dict):
             return found
     return {}
+
+
+def own_runtime(source: str, engine: str) -> str:
+    """Return the note for an engine whose runtime is a program pyshim might not find."""
+    return (
+        f"{engine}'s own runtime is {source}: if it is not in PATH, make it the first of"
+        f" 'runtimes' in {DEFAULT_PATH}"
+    )
 
 
 def check_program(host: Host, path: str) -> None:

@@ -22,13 +22,16 @@ def read(host: Host, path: str) -> str | None:
     """
     try:
         with open(host.real(path), encoding="utf-8", newline="") as file:
-            return file.read(_MAX_BYTES)
+            text = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not UTF-8 text at byte {err.start}") from None
+    if len(text) > _MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {_MAX_BYTES} characters")
+    return text
 
 
 class Edit:

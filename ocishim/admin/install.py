@@ -25,6 +25,8 @@ from ocishim.errors import ConfigError, PyshimError
 
 PREFIX = "/usr/local"
 _RUN = "/run/pyshim"
+# Engines that bring their own runtimes keep them where nobody's PATH leads.
+_ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
 
 _PREFIX = click.option("--prefix", default=PREFIX, show_default=True, metavar="DIR",
                        help="Programs go to DIR/bin, the library to DIR/lib/pyshim.")
@@ -114,10 +116,8 @@ def _lowlevels(host: Host, runtime: str | None) -> list[str]:
         if not host.is_program(runtime):
             raise ConfigError(f"{runtime}: no such program", hint="--runtime names runc or crun")
         return [runtime]
-    paths = [
-        f"{folder}/{name}"
-        for name in settings.DEFAULTS["runtimes"] for folder in lowlevel.USUAL_DIRS
-    ]
+    folders = (*lowlevel.USUAL_DIRS, *_ENGINES_OWN)
+    paths = [f"{folder}/{name}" for name in settings.DEFAULTS["runtimes"] for folder in folders]
     return [path for path in paths if host.is_program(path)]
 
 

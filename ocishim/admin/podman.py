@@ -14,6 +14,7 @@ from ocishim.admin.engines import HEADER, Plan, Wish, whole_file
 from ocishim.admin.files import read
 from ocishim.admin.host import Host
 from ocishim.admin.tomlfile import find
+from ocishim.errors import ConfigError
 
 CONFIG = "/etc/containers/containers.conf"
 DROP_IN = "99-pyshim.conf"
@@ -52,5 +53,9 @@ def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
     for path in (_VENDOR_CONFIG, config, *drop_ins):
         if path != drop_in:
             tree = tomlfile.plain(read(host, path) or "", path)
-            result = find(tree, "engine", "runtime_supports_json") or result
+            found = find(tree, "engine", "runtime_supports_json") or result
+            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+                where = "'engine.runtime_supports_json'"
+                raise ConfigError(f"{path}: expected array of strings in {where}")
+            result = found
     return result

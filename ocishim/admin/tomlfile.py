@@ -13,8 +13,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.container import Container, OutOfOrderTableProxy
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Item
+from tomlkit.items import InlineTable, Item
 
 from ocishim.errors import ConfigError
 
@@ -68,8 +67,8 @@ class TomlFile:
         self.wanted = plain(text, path)
         try:
             self._document: Any = tomlkit.parse(text)
-        except (TOMLKitError, RecursionError) as err:
-            raise ConfigError(f"{path}: not valid TOML: {err}") from None
+        except Exception as err:  # noqa: BLE001 - it is valid, so this is tomlkit's own limit
+            raise self._beyond_us(err) from None
 
     def get(self, *keys: str) -> Any:
         """Return the plain value at `keys`, None when it is not there."""
@@ -92,8 +91,12 @@ class TomlFile:
         """Set the value at `keys`, making the tables on the way."""
         if self.get(*keys) == value:
             return
-        table = self._open(keys[:-1])
-        table[keys[-1]] = _item(value)
+        self.table(keys[:-1])
+        try:
+            table = self._open(keys[:-1])
+            table[keys[-1]] = _item(value, inline=isinstance(table, InlineTable))
+        except Exception as err:  # noqa: BLE001 - as above
+            raise self._beyond_us(err) from None
         plain_value = value.unwrap() if isinstance(value, Item) else value
         self._plain(keys[:-1])[keys[-1]] = plain_value
 
@@ -122,7 +125,10 @@ class TomlFile:
         """Remove what is at `keys`, and the tables on the way that are empty then."""
         while keys and self.get(*keys) is not None:
             parents = keys[:-1]
-            del find(self._document, *parents)[keys[-1]]
+            try:
+                del find(self._document, *parents)[keys[-1]]
+            except Exception as err:  # noqa: BLE001 - as above
+                raise self._beyond_us(err) from None
             del self._plain(parents)[keys[-1]]
             if self._plain(parents):
                 break
@@ -142,12 +148,19 @@ class TomlFile:
             )
         return text
 
+    def _beyond_us(self, err: Exception) -> ConfigError:
+        """Return the error for a file that tomlkit, which keeps its form, cannot work on."""
+        return ConfigError(
+            f"{self.path}: valid, but cannot be edited in this form ({type(err).__name__}: {err})",
+            hint="put each table before its sub-tables, [a.b] before [a.b.c], and try again",
+        )
+
     def _open(self, keys: Keys) -> Any:
-        self.table(keys)
         table = self._document
         for key in keys:
             if key not in table:
-                table[key] = tomlkit.table(is_super_table=True)
+                inside = isinstance(table, InlineTable)
+                table[key] = tomlkit.inline_table() if inside else tomlkit.table(True)
             table = table[key]
         return table
 
@@ -173,19 +186,21 @@ class TomlFile:
 
     def _set_single(self, keys: Keys, value: Any, comment: str) -> None:
         self.set(keys, value)
+        if isinstance(find(self._document, *keys[:-1]), InlineTable):
+            return  # there is no room for comments
         trivia = self._raw(keys).trivia
         trivia.comment = comment
         trivia.comment_ws = (trivia.comment_ws or " ") if comment else ""
 
 
-def _item(value: Any) -> Any:
+def _item(value: Any, *, inline: bool = False) -> Any:
     """Make a table of a dict: its own tables last, as TOML wants it, and no empty headers."""
     if not isinstance(value, dict):
         return value
-    only_tables = bool(value) and all(isinstance(inner, dict) for inner in value.values())
-    table = tomlkit.table(is_super_table=only_tables)
-    for key, inner in sorted(value.items(), key=lambda pair: isinstance(pair[1], dict)):
-        table[key] = _item(inner)
+    only_tables = bool(value) and all(isinstance(below, dict) for below in value.values())
+    table = tomlkit.inline_table() if inline else tomlkit.table(is_super_table=only_tables)
+    for key, below in sorted(value.items(), key=lambda pair: isinstance(pair[1], dict)):
+        table[key] = _item(below, inline=inline)
     return table
 
 

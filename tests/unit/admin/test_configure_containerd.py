@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ocishim.admin import tomlfile
 from ocishim.admin.tomlfile import find
 from tests.unit.admin.configuring import PROGRAM, Machine
 
@@ -78,6 +79,11 @@ version = 3
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   SystemdCgroup = true
 """
+INLINE = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+containerd = { snapshotter = "native", runtimes = { runc = { runtime_type = "io.containerd.runc.v2", options = { SystemdCgroup = true } } } }
+"""
 EXAMPLES = [
     pytest.param(KUBEADM, id="nested tables"),
     pytest.param(SPREAD, id="tables out of order"),
@@ -103,6 +109,19 @@ def test_runtime_has_the_settings_of_runc(machine: Machine) -> None:
         "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
     }
     assert "next: systemctl restart containerd" in result.output
+
+
+def test_inline_tables_stay_inline(machine: Machine) -> None:
+    machine.write(CONFIG, INLINE)
+    machine.configure("containerd", "--set-as-default")
+    assert runtimes(machine)["pyshim"]["options"] == {  # type: ignore[index]
+        "SystemdCgroup": True, "BinaryName": PROGRAM,
+    }
+    once = machine.read(CONFIG)
+    machine.configure("containerd", "--set-as-default")
+    assert machine.read(CONFIG) == once
+    machine.configure("containerd", "--remove")
+    assert machine.toml(CONFIG) == tomlfile.plain(INLINE, CONFIG)
 
 
 def test_pod_annotations_are_never_written(machine: Machine) -> None:
@@ -252,6 +271,44 @@ def test_containerd_1_takes_the_last_file_so_that_one_is_edited(machine: Machine
     assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
         "SystemdCgroup": True, "BinaryName": PROGRAM,
     }
+
+
+def test_runc_of_an_earlier_file_is_the_model_when_the_last_has_none(machine: Machine) -> None:
+    """2.x merges files of version 2, too; and the kubelet's cgroup driver is the node's."""
+    other = "/etc/containerd/conf.d/99-other.toml"
+    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
+    machine.write(other, f'version = 2\n[plugins."{V2}".containerd.runtimes.other]\n'
+                         'runtime_type = "io.containerd.other.v1"\n')
+    result = machine.configure("containerd")
+    assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
+        "SystemdCgroup": True, "BinaryName": PROGRAM,
+    }
+    assert f"note: {other} is the file containerd 1.x takes these settings from" in result.stderr
+
+
+def test_a_runtime_pyshim_might_not_find_is_told(machine: Machine) -> None:
+    machine.write(CONFIG, KUBEADM)
+    assert machine.configure("containerd").stderr.splitlines()[0] == (
+        "note: containerd's own runtime is /opt/runc: if it is not in PATH, make it the first of"
+        " 'runtimes' in /etc/pyshim/config.toml"
+    )
+
+
+@pytest.mark.parametrize("value", ["7", '"x"', "[]", "true", "{}", "{runc = 1}", "{runc = {options = 1}}",
+                                   '{runc = {container_annotations = "x"}}'])
+@pytest.mark.parametrize("key", ["plugins", f'plugins."{V2}"', f'plugins."{V2}".containerd',
+                                 f'plugins."{V2}".containerd.runtimes', "version", "imports"])
+def test_odd_values_are_an_error_or_none_of_ours(machine: Machine, key: str, value: str) -> None:
+    version = "" if key == "version" else "version = 2\n"
+    machine.write(CONFIG, f"{version}{key} = {value}\n")
+    before = machine.read(CONFIG)
+    result = machine.call("configure", "containerd", "--set-as-default", "--enable-cdi")
+    assert isinstance(result.exception, (SystemExit, type(None))), result.exception
+    if result.exit_code == 0:
+        assert runtimes(machine)["pyshim"]["options"]["BinaryName"] == PROGRAM  # type: ignore[index]
+    else:
+        assert result.stderr.startswith(f"pyshimctl: {CONFIG}: ")
+        assert machine.read(CONFIG) == before
 
 
 def test_our_drop_in_goes_when_it_would_hide_another_file(machine: Machine) -> None:

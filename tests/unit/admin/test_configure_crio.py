@@ -95,6 +95,21 @@ def test_twice_changes_nothing_and_remove_leaves_nothing(machine: Machine, optio
     assert machine.files() == before
 
 
+@pytest.mark.parametrize("value", ["7", "[]", "{crun = 1}", "{crun = {runtime_type = 3}}"])
+def test_odd_values_are_crios_business(machine: Machine, value: str) -> None:
+    machine.write(CONFIG, f"crio.runtime.runtimes = {value}\n")
+    machine.configure("crio")
+    assert runtime(machine)["runtimes"]["pyshim"]["runtime_root"] == "/run/runc"
+
+
+def test_a_runtime_pyshim_might_not_find_is_told(machine: Machine) -> None:
+    machine.write(CONFIG, RUNTIMES.replace("/usr/libexec/crio/crun", "/opt/crun"))
+    assert machine.configure("crio").stderr == (
+        "note: CRI-O's own runtime is /opt/crun: if it is not in PATH, make it the first of"
+        " 'runtimes' in /etc/pyshim/config.toml\n"
+    )
+
+
 def test_cdi_needs_no_switch(machine: Machine) -> None:
     result = machine.configure("crio", "--enable-cdi")
     assert "note: CRI-O applies CDI annotations itself, always" in result.output

@@ -40,6 +40,15 @@ def test_the_list_in_force_is_kept(machine: Machine, path: str, known: list[str]
     assert machine.toml(DROP_IN)["engine"]["runtime_supports_json"] == [*known, "pyshim"]
 
 
+@pytest.mark.parametrize("value", ["7", '"crun"', "[1]"])
+def test_a_list_that_is_none_is_named(machine: Machine, value: str) -> None:
+    machine.write(CONFIG, f"[engine]\nruntime_supports_json = {value}\n")
+    result = machine.call("configure", "podman")
+    assert (result.exit_code, result.output) == (
+        1, f"pyshimctl: {CONFIG}: expected array of strings in 'engine.runtime_supports_json'\n",
+    )
+
+
 def test_podman_knows_a_program_by_its_name(machine: Machine) -> None:
     machine.write("/opt/p/gpu-runtime", "").chmod(0o755)
     machine.configure("podman", "--runtime-path", "/opt/p/gpu-runtime")

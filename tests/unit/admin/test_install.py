@@ -205,6 +205,14 @@ def test_configuration_begins_with_the_runtimes_that_are_there(node: Node) -> No
     assert (node.root / CONFIG).read_text() == default_text(["/usr/sbin/runc", "runc", "crun"])
 
 
+def test_the_runtime_an_engine_brings_is_found(node: Node) -> None:
+    (node.root / "usr/sbin/runc").unlink()
+    node.program("usr/libexec/crio/crun", "")
+    node.install()
+    first = (node.root / CONFIG).read_text().splitlines()[0]
+    assert first == 'runtimes = ["/usr/libexec/crio/crun", "runc", "crun"]'
+
+
 def test_a_runtime_can_be_named(node: Node) -> None:
     node.program("opt/crun", "")
     node.install("--runtime", "/opt/crun")

@@ -1,0 +1,117 @@
+"""Editing TOML whose tables stand in any order: what is wanted, nothing else, and back again."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocishim.admin import tomlfile
+from ocishim.admin.tomlfile import TomlFile
+from ocishim.errors import ConfigError
+
+CRI = ("plugins", "io.containerd.grpc.v1.cri")
+RUNTIME = (*CRI, "containerd", "runtimes", "pyshim")
+DEFAULT = (*CRI, "containerd", "default_runtime_name")
+SWITCH = (*CRI, "enable_cdi")
+TABLE = {"runtime_type": "x", "options": {"BinaryName": "/p"}, "container_annotations": ["a/*"]}
+BLOCKS = [
+    '[plugins."io.containerd.grpc.v1.cri"]\nenable_cdi = false # no\n',
+    '[plugins."io.containerd.grpc.v1.cri".containerd]\ndefault_runtime_name = "runc"\n',
+    '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\nruntime_type = "y"\n',
+    '  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\n    Root = "/r"\n',
+    '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/c"\n\n# about grpc\n',
+    "[grpc]\nuid = 0\n",
+    '[plugins."io.containerd.internal.v1.opt"]\npath = "/opt"\n',
+    '[[plugins."io.example".list]]\nname = "one"\n[[plugins."io.example".list]]\nname = "two"\n',
+]
+
+
+def parents_first(blocks: list[str]) -> bool:
+    """Whether no table comes after one of its sub-tables, or in another table's midst."""
+    seen: list[str] = []
+    for block in blocks:
+        name = block.strip().split("\n")[0].strip("[] ")
+        if any(other.startswith(f"{name}.") for other in seen):
+            return False
+        seen.append(name)
+    return True
+
+
+def put_in(text: str) -> str:
+    file = TomlFile("x", text)
+    file.set(RUNTIME, TABLE)
+    file.replace(DEFAULT, "pyshim")
+    file.replace(SWITCH, value=True)
+    return file.text()
+
+
+def take_out(text: str) -> str:
+    file = TomlFile("x", text)
+    file.remove(RUNTIME)
+    file.restore(DEFAULT)
+    file.restore(SWITCH)
+    return file.text()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.permutations(BLOCKS), st.integers(0, len(BLOCKS)))
+def test_tables_in_any_order(blocks: list[str], count: int) -> None:
+    """Right, or refused; and refused only where a table comes after one of its sub-tables."""
+    text = "version = 2\n" + "".join(blocks[:count])
+    try:
+        edited = put_in(text)
+        restored = take_out(edited)
+    except ConfigError:
+        assert not parents_first(blocks[:count])
+        return
+    tree = tomlfile.plain(edited, "x")
+    assert tomlfile.find(tree, *RUNTIME) == TABLE
+    assert (tomlfile.find(tree, *DEFAULT), tomlfile.find(tree, *SWITCH)) == ("pyshim", True)
+    assert tomlfile.plain(restored, "x") == tomlfile.plain(text, "x")
+    assert "pyshim" not in restored
+    lines = [line.strip() for line in restored.splitlines()]
+    for line in text.splitlines():
+        assert line.strip() in lines
+
+
+def test_what_is_beyond_us_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"^x: valid, but cannot be edited in this form .*put each table before"):
+        put_in("".join((BLOCKS[0], BLOCKS[3], BLOCKS[2], BLOCKS[1])))
+
+
+@pytest.mark.parametrize("old", ['"runc"', "'runc'", "true", "17"])
+@pytest.mark.parametrize("comment", ["", " # mine", "   # was: x"])
+def test_a_value_comes_back_as_it_was_written(old: str, comment: str) -> None:
+    text = f"a = {old}{comment}\n"
+    file = TomlFile("x", text)
+    file.replace(("a",), "new")
+    again = TomlFile("x", file.text())
+    again.restore(("a",))
+    assert again.text() == text
+
+
+def test_replacing_twice_keeps_the_first_value() -> None:
+    file = TomlFile("x", 'a = "runc"\n')
+    file.replace(("a",), "one")
+    file = TomlFile("x", file.text())
+    file.replace(("a",), "two")
+    assert file.text() == 'a = "two" # pyshim: was "runc"\n'
+
+
+def test_an_edit_that_would_change_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's mistake must not reach a node's engine."""
+    file = TomlFile("x", "[a]\nb = 1\n")
+    file.set(("a", "c"), 2)
+    monkeypatch.setattr(tomlfile.tomlkit, "dumps", lambda _document: "[a]\nc = 2\n")
+    with pytest.raises(ConfigError, match=r"^x: cannot be edited without changing what else it says"):
+        file.text()
+
+
+def test_plain_tables_are_written_with_their_tables_last() -> None:
+    tree = {"z": {"y": {"t": {"b": 1}, "a": [1]}}, "version": 2}
+    assert tomlfile.plain(tomlfile.dumps(tree), "x") == tree
+    assert list(itertools.dropwhile(lambda line: line != "[z.y]", tomlfile.dumps(tree).splitlines()))
+    assert "[z]" not in tomlfile.dumps(tree)
