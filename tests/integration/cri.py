@@ -74,7 +74,7 @@ class Cri(Engine):
              "--config", str(config), "--runtime-path", self.shim.program],
             check=True, capture_output=True,
         )
-        self.launch("containerd", "--config", str(config), answers=self._crictl("version"))
+        self.launch("containerd", "--config", str(config), answers=self.command("version"))
 
     def add_image(self, name: str, tree: Path, command: list[str]) -> None:
         """Give the node the image `name`, made from the rootfs `tree`."""
@@ -92,7 +92,7 @@ class Cri(Engine):
         """Start a pod's sandbox and return its id."""
         config = self._write(f"{name}.pod", self._pod(name, annotations))
         options = ["--runtime", handler] if handler else []
-        pod = self.said(*self._crictl("runp", *options, str(config))).strip()
+        pod = self.said(*self.command("runp", *options, str(config))).strip()
         self.pods.append(pod)
         return pod
 
@@ -104,12 +104,12 @@ class Cri(Engine):
         }
         container = self._write(f"{name}.container", document)
         return self.said(
-            *self._crictl("create", pod, str(container), str(self.folder / f"{name}.pod")),
+            *self.command("create", pod, str(container), str(self.folder / f"{name}.pod")),
         ).strip()
 
     def start_container(self, container: str) -> None:
         """Start a container that must start."""
-        self.said(*self._crictl("start", container))
+        self.said(*self.command("start", container))
 
     def run(self, tree: Path, script: str, device: str) -> Result:
         """Not what a CRI client does: it makes pods first."""
@@ -117,7 +117,7 @@ class Cri(Engine):
 
     def crictl(self, *args: str) -> Result:
         """Call crictl and wait for it."""
-        return self.client(*self._crictl(*args))
+        return self.client(*self.command(*args))
 
     def said(self, *argv: str) -> str:
         """Call a command that must succeed; its standard output."""
@@ -146,11 +146,11 @@ class Cri(Engine):
     def remove_pods(self) -> None:
         """Stop and remove every pod with its containers."""
         for pod in self.pods:
-            self.said(*self._crictl("rmp", "--force", pod))
+            self.said(*self.command("rmp", "--force", pod))
         self.pods.clear()
 
     def _status(self, container: str) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.said(*self._crictl("inspect", container)))
+        status: dict[str, Any] = json.loads(self.said(*self.command("inspect", container)))
         return status["status"]  # type: ignore[no-any-return]
 
     def _pod(self, name: str, annotations: dict[str, str] | None) -> dict[str, Any]:
@@ -169,7 +169,8 @@ class Cri(Engine):
         path.write_text(json.dumps(document))
         return path
 
-    def _crictl(self, *args: str) -> list[str]:
+    def command(self, *args: str) -> list[str]:
+        """The command line of crictl for this node."""
         socket = f"unix://{self.folder}/sock"
         return [
             str(CRICTL), "--runtime-endpoint", socket, "--image-endpoint", socket,

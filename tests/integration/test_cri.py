@@ -6,6 +6,7 @@ the annotations a device plugin answered, StartContainer.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from tools.lab.shim import Shim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tools.lab.compiler import Compiler
 
@@ -93,6 +93,23 @@ def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
         f"libnvidia-ml.so.1 => {LIB}/libnvidia-ml.so.1",
     ])
     assert node.shim.warnings == ""
+
+
+def test_explain_finds_the_container(node: Cri) -> None:
+    """By the short id that crictl prints."""
+    pod = node.run_pod("gpu", "pyshim")
+    container = node.create(pod, "gpu", IMAGE, "sleep 60", annotations=ASKED)
+    node.start_container(container)
+    [short] = node.said(*node.command("ps")).splitlines()[1].split()[:1]
+
+    told = node.said(
+        str(Path(node.shim.program).with_name("pyshimctl")), "explain",
+        *("--container", short, "--root", f"{node.shim.root}/k8s.io"),
+    )
+
+    assert f"bundle    {node.tasks}/{container}\n" in told
+    assert f"annotation '{next(iter(ASKED))}' asks for {GPU}\n" in told
+    assert "device node /dev/nvidia0" in told
 
 
 @pytest.mark.parametrize("handler", ["pyshim", "careless"])

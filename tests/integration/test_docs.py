@@ -2,7 +2,7 @@
 
 In a ```console block `# ` begins a command and `> ` goes on with it; the other lines are what it
 prints, on both outputs. `…` stands for any text, on a line of its own for any lines. Blocks of
-other kinds are not run.
+other kinds are not run. A comment `<!-- before` holds commands that prepare the node unseen.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ DOCUMENTS = {
     "docs/quickstart-crio.md": ("runc",),
     "docs/quickstart-docker.md": ("dockerd", "docker", "runc", "busybox"),
     "docs/quickstart-podman.md": ("podman", "conmon", "runc", "busybox"),
+    "docs/troubleshooting.md": ("runc",),
 }
 """The documents whose transcripts are checked, with the programs they need."""
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BEFORE = re.compile(r"^<!-- before\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 _CGROUPS = ("default", "docker", "libpod_parent", "pyshim")
 _MARK = "\x1e"
 
@@ -89,10 +91,15 @@ def _no_cgroups_left() -> Iterator[None]:
 def test_transcript(document: str, tmp_path: Path) -> None:
     for program in DOCUMENTS[document]:
         need(program)
-    wanted = steps((REPOSITORY / document).read_text())
+    text = (REPOSITORY / document).read_text()
+    before = "".join(_BEFORE.findall(text))
+    wanted = steps(text)
     script = tmp_path / "commands"
     mark = f"printf '{_MARK}'\n"
-    script.write_text("exec 2>&1\n" + mark.join(f"{step.command}\n" for step in wanted))
+    script.write_text(
+        f"{{ set -e\n{before}set +e\n}} >/dev/null\nexec 2>&1\n"
+        + mark.join(f"{step.command}\n" for step in wanted)
+    )
     (tmp_path / "node").mkdir()
     argv = ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "tests/integration/docnode.sh"]
     done = subprocess.run(
