@@ -44,11 +44,8 @@ class Machine:
         return done.returncode, done.stderr
 
 
-CHECKED = "shellcheck"
-
-
 def test_nothing_is_missing(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, CHECKED, uid=1000)
+    machine = Machine(tmp_path, "shellcheck", uid=1000)
     assert machine.run("check") == (0, "")
     assert not machine.calls.exists()
 
