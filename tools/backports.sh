@@ -29,10 +29,14 @@ if ! [ -x "$folder/unpacked/$program" ]; then
         echo "backports: $keyring is missing: this is not Debian" >&2
         exit 1
     fi
-    mirror=$(sed -n 's,^deb \(\[.*\] \)\{0,1\}\([^ ]*/debian\)/\{0,1\} .*,\2,p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | head -n 1)
-    echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $release-backports main" \
-        >"$folder/sources.list"
+    # Where the distribution itself comes from, in whatever format apt keeps its sources.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+        grep '/debian/$' | sort -u | head -n 1)
+    if ! [ "$mirror" ]; then
+        echo "backports: apt knows no mirror of Debian; run apt-get update" >&2
+        exit 1
+    fi
+    echo "deb [signed-by=$keyring] $mirror $release-backports main" >"$folder/sources.list"
     private_apt update
     rm -f "$folder"/*.deb
     (cd "$folder" && private_apt download "$@")
