@@ -30,6 +30,7 @@ if ! [ -x "$folder/unpacked/$program" ]; then
         exit 1
     fi
     # Where the distribution itself comes from, in whatever format apt keeps its sources.
+    # shellcheck disable=SC2016 # apt fills it in
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
         grep '/debian/$' | sort -u | head -n 1)
     if ! [ "$mirror" ]; then
