@@ -1,8 +1,9 @@
 """A TOML file of an engine: changed where we change it, as it came everywhere else.
 
-Comments, order and unknown keys stay (tomlkit). A value of the user's that we replace is kept in
-a comment behind ours, so that it comes back when pyshim is taken out again. Knows nothing of
-engines.
+Comments, order and unknown keys stay. A value of the user's that we replace is kept in a comment
+behind ours, so that it comes back when pyshim is taken out again. Two ways to write: tomlkit's
+tree (tomltree.py), and line by line (tomllines.py) where the tables stand in an order that tomlkit
+cannot keep. Either way the text must say exactly what was wanted. Knows nothing of engines.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import sys
 from typing import Any
 
 import tomlkit
-from tomlkit.container import Container, OutOfOrderTableProxy
-from tomlkit.items import InlineTable, Item
 
+from ocishim.admin.tomllines import Lines
+from ocishim.admin.tomltree import Tree, item
 from ocishim.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -65,10 +66,7 @@ class TomlFile:
         self.path = path
         self.original = text
         self.wanted = plain(text, path)
-        try:
-            self._document: Any = tomlkit.parse(text)
-        except Exception as err:  # noqa: BLE001 - it is valid, so this is tomlkit's own limit
-            raise self._beyond_us(err) from None
+        self._changes: list[tuple[Any, ...]] = []
 
     def get(self, *keys: str) -> Any:
         """Return the plain value at `keys`, None when it is not there."""
@@ -89,124 +87,81 @@ class TomlFile:
 
     def set(self, keys: Keys, value: Any) -> None:
         """Set the value at `keys`, making the tables on the way."""
-        if self.get(*keys) == value:
-            return
-        self.table(keys[:-1])
-        try:
-            table = self._open(keys[:-1])
-            table[keys[-1]] = _item(value, inline=isinstance(table, InlineTable))
-        except Exception as err:  # noqa: BLE001 - as above
-            raise self._beyond_us(err) from None
-        plain_value = value.unwrap() if isinstance(value, Item) else value
-        self._plain(keys[:-1])[keys[-1]] = plain_value
+        if self.get(*keys) != value:
+            self._want(keys, value)
+            self._changes.append(("set", keys, value))
 
     def replace(self, keys: Keys, value: Any) -> None:
         """Set a string or boolean value, with the old one in a comment for `restore`."""
         old = self.get(*keys)
         if old == value:
             return
-        comment = self._comment(keys)
+        raw, comment = Lines(self.original).entry(keys)
         if not _MARK.match(comment):
-            was = "was not there" if old is None else f"was {self._raw(keys).as_string()}"
+            was = f"was {raw}" if raw else "was not there"
             comment = f"# pyshim: {was}{' ' + comment if comment else ''}"
-        self._set_single(keys, value, comment)
+        # Without a line of its own (in an inline table) there is no room for a comment.
+        self._single(keys, tomlkit.item(value).as_string(), comment if raw or old is None else "")
 
     def restore(self, keys: Keys) -> None:
         """Undo `replace`; a value without our comment is the user's and stays."""
-        mark = _MARK.match(self._comment(keys))
+        mark = _MARK.match(Lines(self.original).entry(keys)[1])
         if mark is None:
             return
         if mark["old"] is None:
             self.remove(keys)
-            return
-        self._set_single(keys, tomlkit.value(mark["old"]), (mark["rest"] or "").strip())
+        else:
+            self._single(keys, mark["old"], (mark["rest"] or "").strip())
 
     def remove(self, keys: Keys) -> None:
         """Remove what is at `keys`, and the tables on the way that are empty then."""
         while keys and self.get(*keys) is not None:
             parents = keys[:-1]
-            try:
-                del find(self._document, *parents)[keys[-1]]
-            except Exception as err:  # noqa: BLE001 - as above
-                raise self._beyond_us(err) from None
-            del self._plain(parents)[keys[-1]]
-            if self._plain(parents):
+            del self.table(parents)[keys[-1]]
+            self._changes.append(("remove", keys))
+            if self.table(parents):
                 break
             keys = parents
 
     def text(self) -> str:
-        """Return the text. Raises ConfigError when it does not say what was wanted."""
-        text: str = tomlkit.dumps(self._document)
-        try:
-            same = tomllib.loads(text) == self.wanted
-        except ValueError:
-            same = False
-        if not same:
-            raise ConfigError(
-                f"{self.path}: cannot be edited without changing what else it says",
-                hint="edit it by hand, as docs/quickstart-containerd.md shows",
-            )
-        return text
-
-    def _beyond_us(self, err: Exception) -> ConfigError:
-        """Return the error for a file that tomlkit, which keeps its form, cannot work on."""
-        return ConfigError(
-            f"{self.path}: valid, but cannot be edited in this form ({type(err).__name__}: {err})",
-            hint="put each table before its sub-tables, [a.b] before [a.b.c], and try again",
+        """Return the text. Raises ConfigError when no way leads to what was wanted."""
+        if not self._changes:
+            return self.original
+        for writer in (Tree, Lines):
+            text = self._written(writer)
+            if text is not None:
+                return text
+        raise ConfigError(
+            f"{self.path}: cannot be edited without changing what else it says",
+            hint="write its tables as [a.b.c], each on a line of its own, and try again",
         )
 
-    def _open(self, keys: Keys) -> Any:
-        table = self._document
-        for key in keys:
-            if key not in table:
-                inside = isinstance(table, InlineTable)
-                table[key] = tomlkit.inline_table() if inside else tomlkit.table(True)
-            table = table[key]
-        return table
-
-    def _plain(self, keys: Keys) -> dict[str, Any]:
-        tree = self.wanted
-        for key in keys:
-            tree = tree.setdefault(key, {})
-        return tree
-
-    def _comment(self, keys: Keys) -> str:
-        """Return the comment behind the single value at `keys`, "" when there is none."""
-        item = self._raw(keys)
-        return str(item.trivia.comment) if hasattr(item, "trivia") else ""
-
-    def _raw(self, keys: Keys) -> Any:
-        """Return tomlkit's item at `keys`; a look-up by [] turns booleans into bare values."""
-        table, key = find(self._document, *keys[:-1]), keys[-1]
-        if table is None or key not in table:
+    def _written(self, writer: type[Tree | Lines]) -> str | None:
+        try:
+            document = writer(self.original)
+            for change, *arguments in self._changes:
+                getattr(document, change)(*arguments)
+            text = document.text()
+            same = tomllib.loads(text) == self.wanted
+        except Exception:  # noqa: BLE001 - the text is valid: whatever is raised is a writer's limit
             return None
-        if isinstance(table, OutOfOrderTableProxy):
-            return dict.__getitem__(table, key)
-        return (table if isinstance(table, Container) else table.value).item(key)
+        return text if same else None
 
-    def _set_single(self, keys: Keys, value: Any, comment: str) -> None:
-        self.set(keys, value)
-        if isinstance(find(self._document, *keys[:-1]), InlineTable):
-            return  # there is no room for comments
-        trivia = self._raw(keys).trivia
-        trivia.comment = comment
-        trivia.comment_ws = (trivia.comment_ws or " ") if comment else ""
+    def _single(self, keys: Keys, raw: str, comment: str) -> None:
+        self._want(keys, tomllib.loads(f"value = {raw}")["value"])
+        self._changes.append(("single", keys, raw, comment))
 
-
-def _item(value: Any, *, inline: bool = False) -> Any:
-    """Make a table of a dict: its own tables last, as TOML wants it, and no empty headers."""
-    if not isinstance(value, dict):
-        return value
-    only_tables = bool(value) and all(isinstance(below, dict) for below in value.values())
-    table = tomlkit.inline_table() if inline else tomlkit.table(is_super_table=only_tables)
-    for key, below in sorted(value.items(), key=lambda pair: isinstance(pair[1], dict)):
-        table[key] = _item(below, inline=inline)
-    return table
+    def _want(self, keys: Keys, value: Any) -> None:
+        self.table(keys[:-1])
+        tree = self.wanted
+        for key in keys[:-1]:
+            tree = tree.setdefault(key, {})
+        tree[keys[-1]] = value
 
 
 def dumps(tree: dict[str, Any]) -> str:
     """Return a tree of plain values as TOML text."""
     document = tomlkit.document()
     for key, value in sorted(tree.items(), key=lambda pair: isinstance(pair[1], dict)):
-        document[key] = _item(value)
+        document[key] = item(value)
     return tomlkit.dumps(document)
