@@ -147,7 +147,7 @@ def execveat(fd: int, argv: list[str], env: dict[str, str]) -> None:
     is close-on-exec (execveat(2)).
     """
     try:
-        os.execve(fd, argv, env)  # noqa: S606 - that is its job
+        os.execve(fd, argv, env)
     except OSError as error:
         message = f"execveat({fd}, {argv!r}): {error.strerror}"
         raise OSError(error.errno, message) from None
