@@ -4,8 +4,8 @@
 #   tools/crictl.sh FOLDER
 #
 # Version and checksums: tools/crictl/go.mod and go.sum. It needs Go 1.21 or newer, which gets the
-# version that go.mod asks for by itself: the one on PATH, a package's, or else Debian's backports'
-# (Debian 12 has 1.19). What is there stays. Sources and what Go builds are removed at the end.
+# version that go.mod asks for by itself: the one that is there, else Debian's backports' (Debian 12
+# has 1.19) or Ubuntu's package. What is there stays. Sources and what Go builds are removed.
 set -eu
 
 mkdir -p "$1"
@@ -25,13 +25,21 @@ find_go() {
             return
         fi
     done
-    ./backports.sh "$folder/go" usr/lib/go-1.23/bin/go golang-1.23-go golang-1.23-src
+    return 1
+}
+
+get_go() {
+    if grep -qx 'ID=debian' /etc/os-release; then
+        ./backports.sh "$folder/go" usr/lib/go-1.23/bin/go golang-1.23-go golang-1.23-src
+    else
+        ./packages.sh crictl >&2 && find_go
+    fi
 }
 
 exec 9>"$folder/lock"
 flock 9
 [ ! -x "$folder/crictl" ] || exit 0
-if ! go=$(find_go); then
+if ! go=$(find_go || get_go); then
     echo "crictl: no Go 1.21 or newer: apt-get install golang-go, or https://go.dev/dl" >&2
     exit 1
 fi

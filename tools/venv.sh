@@ -34,6 +34,7 @@ choose() {
 python=$(choose)
 if [ "$(real "$directory/bin/python")" != "$python" ]; then
     rm -rf "$directory"
+    echo "setup: making $directory with $python, half a minute" >&2
     # PEP 668: nothing is ever installed outside the virtual environment.
     "$python" -m venv "$directory"
 fi
