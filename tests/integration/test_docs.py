@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("docs")]
 
 DOCUMENTS = {
+    "README.md": ("runc", "busybox"),
     "docs/quickstart-containerd.md": ("containerd", "ctr", "runc", "busybox"),
     "docs/quickstart-crio.md": ("runc",),
     "docs/quickstart-docker.md": ("dockerd", "docker", "runc", "busybox"),
