@@ -214,6 +214,27 @@ def test_one_process(box: Box, line: str, programs: list[str]) -> None:
     assert processes(box, str(box.pyshim), *line.split()) == (programs, 0)
 
 
+@pytest.mark.parametrize("text", [
+    pytest.param('runtimes = ["/bin/true"]', id="one line"),
+    pytest.param('# one\n\n# two\nruntimes = ["no-such", "true"]\n[cdi]\n', id="comments before"),
+    pytest.param('runtimes = ["/bin/true"]\nbroken', id="broken further down"),
+    pytest.param('[cdi]\nstale = "warn"\n', id="a table first"),
+    pytest.param("# nothing\n", id="comments only"),
+    pytest.param("", id="empty"),
+    pytest.param(None, id="no file"),
+])  # fmt: skip
+def test_the_shell_decides(box: Box, text: str | None) -> None:
+    """Python is not started to find the low-level runtime of an ordinary configuration."""
+    box.config.unlink()
+    if text is not None:
+        box.config.write_text(text)
+    (box.folder / "path").mkdir()
+    (box.folder / "path/runc").symlink_to("/bin/true")
+    command = ["env", f"PATH={box.folder}/path:{os.environ['PATH']}", str(box.pyshim), "state", "c"]
+    programs, others = processes(box, *command)
+    assert (programs[:2], len(programs), others) == (["env", "pyshim"], 3, 0)
+
+
 def test_the_runtime_is_asked_once_for_its_version(box: Box) -> None:
     """The only process a create may start, and a cold one at that."""
     for name in os.listdir(box.cache):

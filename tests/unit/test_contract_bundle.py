@@ -5,6 +5,7 @@ Through the real launcher, with a probe in the low-level runtime's place.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -208,6 +209,41 @@ def test_twice_is_once(box: Box, members: dict[str, Any], values: dict[str, Any]
         rules = [json.dumps(rule) for rule in spec["linux"]["resources"]["devices"]]
         assert len(set(rules)) == len(rules)
         assert len(spec["linux"]["devices"]) == 1
+
+
+_HOOKS = [
+    {"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["h", "create-symlinks", "--link", "a::/b"]},
+    {"hookName": "createContainer", "path": "/bin/true", "args": ["true", "vendor"]},
+    {"hookName": "createContainer", "path": "/x/nvidia-ctk", "args": ["h", "hook", "update-ldcache", "--folder", "/l"]},
+    {"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["h", "disable-device-node-modification"]},
+]
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("readonly", [True, False])
+def test_twice_is_once_in_every_order(box: Box, native: bool, readonly: bool) -> None:  # noqa: FBT001
+    """Known hooks before and behind a vendor's, update-ldcache anywhere, some of them twice."""
+    for program in ("nvidia-cdi-hook", "nvidia-ctk"):
+        box.make_probe(program)
+    for number, order in enumerate([*itertools.permutations(_HOOKS), (*_HOOKS, *_HOOKS[::-1])]):
+        hooks = json.loads(json.dumps(order).replace("/x/", f"{box.folder}/"))
+        box.add_spec("acme.json", {**ACME, "containerEdits": {"hooks": hooks}})
+        spec = oci(annotations=BOTH, root={"path": "rootfs", "readonly": readonly})
+        bundle = Bundle(str(box.bundle(spec, f"bundle{number}")))
+        bundle.replace(plan(box, bundle, **{"hooks.native": native}).spec)
+        again = Bundle(bundle.path)
+        assert plan(box, again, **{"hooks.native": native}).spec == again.spec, order
+
+
+@pytest.mark.parametrize("hooks", [None, {}, {"createContainer": []}, {"poststop": []}], ids=str)
+def test_skipped_hooks_leave_no_trace(box: Box, hooks: Any) -> None:
+    """An empty list is there afterwards only if it was there before."""
+    box.add_spec("acme.json", {**ACME, "containerEdits": {"hooks": [_HOOKS[0], _HOOKS[2]]}})
+    members = {} if hooks is None else {"hooks": hooks}
+    spec = oci(annotations=ASK, root={"path": "rootfs", "readonly": True}, **members)
+    made = plan(box, Bundle(str(box.bundle(spec))))
+    assert len(made.warnings) == 1
+    assert made.spec.get("hooks") == hooks
 
 
 def by_engine(box: Box, spec: dict[str, Any], names: list[str]) -> dict[str, Any]:
