@@ -7,7 +7,7 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test unit check bench matrix clean packages dev
+.PHONY: help venv demo test unit check bench peers matrix clean packages dev
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -51,9 +51,13 @@ check: dev  ## ruff, mypy --strict, shellcheck
 	@$(PYTHON_VENV) -m mypy --strict
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
-bench: dev  ## added milliseconds of state and create, in bench/out (root)
+bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves
 	@tools/packages.sh demo test || true
+	@case "$(ARGS)" in *--curves*) tools/venv.sh $(VENV) bench ;; esac
 	@$(PYTHON_VENV) -m bench $(ARGS)
+
+peers:  ## NVIDIA's programs into peers/, for make bench (needs Go)
+	@tools/peers.sh peers
 
 matrix: dev  ## the unit tests on every Python at hand
 	@$(PYTHON_VENV) -m nox --no-error-on-missing-interpreters

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ _PROGRAMS = """
     nvidia-smi nvidia-debugdump nvidia-persistenced nvidia-cuda-mps-control
     nvidia-cuda-mps-server nvidia-imex nvidia-imex-ctl nvidia-powerd
 """
+_NODES = ("/dev/nvidia-uvm", "/dev/nvidiactl")
 _HOOK = "/var/lib/kubelet/plugins/gpu.nvidia.com/nvidia-cdi-hook"
 _LIBDIR = "/usr/lib/x86_64-linux-gnu"
 
@@ -54,31 +56,51 @@ def file_name(number: int) -> str:
     return f"k8s.gpu.nvidia.com-claim_{uid(number)}.yaml"
 
 
-def spec_text(names: list[str], mounts: int = 40) -> str:
-    """A spec in YAML, as Go's writer lays it out: keys sorted, lists not indented."""
-    lines = ["---", "cdiVersion: 0.5.0", "containerEdits:"]
-    lines += ["  deviceNodes:", "  - path: /dev/nvidia-uvm", "  - path: /dev/nvidiactl"]
+def spec_text(
+    names: list[str], mounts: int = 40, *, root: str = "", hooks: bool = True,
+) -> str:
+    """A spec in YAML, as Go's writer lays it out: keys sorted, lists not indented.
+
+    root: where on the host the driver's files and device nodes lie.
+    """
+    lines = ["---", "cdiVersion: 0.5.0", "containerEdits:", "  deviceNodes:"]
+    for path in _NODES:
+        lines += _node(path, root, "  ")
     lines += ["  env:", "  - NVIDIA_CTK_LIBCUDA_DIR=" + _LIBDIR, "  - NVIDIA_VISIBLE_DEVICES=void"]
-    lines += ["  hooks:"]
-    lines += _hook("create-symlinks", "--link", f"libcuda.so.1::{_LIBDIR}/libcuda.so")
-    lines += _hook("enable-cuda-compat", f"--host-driver-version={_VERSION}")
-    lines += _hook("update-ldcache", "--folder", _LIBDIR)
-    lines += _hook("disable-device-node-modification")
+    if hooks:
+        lines += ["  hooks:"]
+        lines += _hook("create-symlinks", "--link", f"libcuda.so.1::{_LIBDIR}/libcuda.so")
+        lines += _hook("enable-cuda-compat", f"--host-driver-version={_VERSION}")
+        lines += _hook("update-ldcache", "--folder", _LIBDIR)
+        lines += _hook("disable-device-node-modification")
     lines += ["  mounts:"]
     for path in _paths()[:mounts]:
-        lines += [f"  - containerPath: {path}", f"    hostPath: {path}", "    options:"]
+        lines += [f"  - containerPath: {path}", f"    hostPath: {root}{path}", "    options:"]
         lines += [f"    - {option}" for option in ("ro", "nosuid", "nodev", "rbind", "rprivate")]
     lines += ["devices:"]
     for number, name in enumerate(names):
-        lines += ["- containerEdits:", "    deviceNodes:", f"    - path: /dev/nvidia{number % 8}"]
+        lines += ["- containerEdits:", "    deviceNodes:"]
+        lines += _node(f"/dev/nvidia{number % 8}", root, "    ")
         lines += [f"  name: {name}"]
     return "\n".join([*lines, f"kind: {KIND}", ""])
 
 
-def make_claims(directory: str, count: int) -> None:
+def make_claims(directory: str, count: int, *, root: str = "", hooks: bool = True) -> None:
     """Write `count` claims, aged as claims on a running node are."""
     for number in range(count):
-        write(directory, file_name(number), spec_text([uid(number) + "-gpu-0"]))
+        text = spec_text([uid(number) + "-gpu-0"], root=root, hooks=hooks)
+        write(directory, file_name(number), text)
+
+
+def make_root(root: str) -> None:
+    """Make the files and nodes that claims with this `root` name; nodes like /dev/null."""
+    for path in _paths():
+        os.makedirs(os.path.dirname(root + path), exist_ok=True)
+        with open(root + path, "w", encoding="utf-8") as file:
+            file.write(path)
+    os.makedirs(root + "/dev")
+    for path in (*_NODES, *(f"/dev/nvidia{number}" for number in range(8))):
+        os.mknod(root + path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
 
 
 def write(directory: str, name: str, text: str) -> None:
@@ -87,6 +109,11 @@ def write(directory: str, name: str, text: str) -> None:
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(path + ".tmp", path)
+
+
+def _node(path: str, root: str, indent: str) -> list[str]:
+    host = [f"{indent}- hostPath: {root}{path}", f"{indent}  path: {path}"]
+    return host if root else [f"{indent}- path: {path}"]
 
 
 def _hook(name: str, *args: str) -> list[str]:

@@ -1,99 +1,186 @@
-"""The node that is measured: a bundle, a driver root and pyshim in front of runc.
+"""The node that is measured: a bundle, spec dirs, and the programs in front of runc.
 
-One function a case, each returns the sides to compare, the bare low-level runtime first. Another
-contestant is another Side with its own command. Leaves timing to paired.py.
+The contestants: pyshim as `make venv` leaves it, an installed copy, and the peer where
+`make peers` has put it. Everything lies on tmpfs, as /run is where engines keep bundles; a rename
+over a file on ext4 flushes it, which costs 0.5 to 5 ms. Leaves timing to paired.py.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.paired import Side
+from bench.paired import Command
 from tools.lab import driver, rootfs
 from tools.lab.bundle import Bundle, make_spec
 from tools.lab.compiler import Compiler
 from tools.lab.runtime import Runtime
-from tools.lab.shim import REPOSITORY, Shim
+from tools.lab.shim import PROGRAMS, REPOSITORY, Shim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 TEMPLATE = REPOSITORY / "tests/data/nvidia-dgx-a100.yaml"
-ASKED = {"cdi.k8s.io/bench": "nvidia.com/gpu=all"}
+PEERS = REPOSITORY / "peers"
+PEER_RUNTIME = PEERS / "nvidia-container-runtime.cdi"
+PEER_HOOK = PEERS / "nvidia-cdi-hook"
 BARE = "bare"
 PYSHIM = "pyshim"
+INSTALLED = "installed"
+PEER = "peer"
+
+_PEER_CONFIG = """\
+[nvidia-container-runtime]
+runtimes = ["{lowlevel}"]
+[nvidia-container-runtime.modes.cdi]
+annotation-prefixes = ["cdi.k8s.io/"]
+spec-dirs = ["{specs}"]
+"""
+
+
+def has_peer() -> bool:
+    """Say whether `make peers` was here."""
+    return PEER_RUNTIME.exists() and PEER_HOOK.exists()
+
+
+def install(folder: Path) -> Path:
+    """Install pyshim below `folder` as people do; return the folder of its programs.
+
+    /etc is a layer that dies with this process' mount namespace: the command writes there.
+    """
+    layer = folder / "etc-layer"
+    for name in ("upper", "work"):
+        (layer / name).mkdir(parents=True)
+    options = f"lowerdir=/etc,upperdir={layer}/upper,workdir={layer}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, "/etc"], check=True)
+    command = [str(PROGRAMS / "pyshimctl"), "install", "--prefix", str(folder / "prefix")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "prefix/bin"
 
 
 class Node:
-    """Everything the cases share, in one folder."""
+    """A spec dir, a bundle that asks for `device`, and the contestants, all in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, installed: Path, device: str, lowlevel: str = "",
+    ) -> None:
         self.folder = folder
-        self.runtime = Runtime(str(shutil.which("runc")), folder / "root")
-        self.shim = Shim(folder / "pyshim", self.runtime.program)
-        text = driver.text_of(TEMPLATE, folder / "driver")
-        self.shim.add_spec("nvidia.yaml", text)
-        driver.build(text, Compiler(folder / "compiled"))
-        self.bundle = Bundle(folder / "bundle")
-        rootfs.make_busybox(self.bundle.rootfs)
+        self.specs = folder / "cdi"
+        self.specs.mkdir(parents=True)
+        self.lowlevel = lowlevel or str(shutil.which("runc"))
+        self.contestants: dict[str, Runtime] = {
+            PYSHIM: self._shim(PYSHIM), INSTALLED: self._shim(INSTALLED, installed),
+        }
+        if has_peer():
+            self.contestants[PEER] = self._peer()
+        self.bare = Runtime(self.lowlevel, folder / "root")
         self.container = f"pyshim-bench-{os.getpid()}"
-        spec = make_spec(["/bin/true"], annotations=ASKED)
+        self.bundle = self.make_bundle("bundle", device)
+        self.pid_file = folder / "pid"
+
+    def _shim(self, name: str, *programs: Path) -> Shim:
+        shim = Shim(self.folder / name, self.lowlevel, *programs)
+        shim.root = self.folder / "root"
+        shim.configure({"cdi.spec_dirs": [str(self.specs)]})
+        return shim
+
+    def _peer(self) -> Runtime:
+        config = self.folder / "peer.toml"
+        config.write_text(_PEER_CONFIG.format(lowlevel=self.lowlevel, specs=self.specs))
+        environment = {"NVIDIA_CTK_CONFIG_FILE_PATH": str(config)}
+        return Runtime(PEER_RUNTIME, self.folder / "root", environment)
+
+    def sibling(self, number: int) -> Node:
+        """Return a node that shares all but the container and its bundle."""
+        other = copy.copy(self)
+        other.container = f"{self.container}-{number}"
+        other.bundle = other.make_bundle(f"bundle-{number}", "")
+        other.pid_file = self.folder / f"pid-{number}"
+        return other
+
+    def make_bundle(self, name: str, device: str) -> Bundle:
+        """Make a busybox bundle whose annotation asks for `device`."""
+        bundle = Bundle(self.folder / name)
+        rootfs.make_busybox(bundle.rootfs)
+        asked = {"cdi.k8s.io/bench": device} if device else {}
+        spec = make_spec(["/bin/true"], annotations=asked)
         spec["linux"]["cgroupsPath"] = f"/{self.container}"
-        self.bundle.write(spec)
-        self.asking = self.bundle.config.read_bytes()
+        bundle.write(spec)
+        return bundle
 
-    def merged(self) -> bytes:
-        """Return config.json as pyshim leaves it, without the hooks."""
-        self.shim.create(self.bundle, self.container)
-        self.shim.delete(self.container)
-        spec = self.bundle.spec
-        if "/dev/nvidia0" not in [device["path"] for device in spec["linux"].get("devices", [])]:
-            raise RuntimeError("pyshim did not merge the devices")
-        del spec["hooks"]
-        return json.dumps(spec, separators=(",", ":")).encode()
+    def mount_rootfs(self) -> None:
+        """Make the rootfs a mount, as it is when a runtime calls hooks: they pivot into it."""
+        rootfs_path = str(self.bundle.rootfs)
+        subprocess.run(["mount", "--bind", rootfs_path, rootfs_path], check=True)
 
-    def fresh(self, config: bytes) -> Callable[[], None]:
+    def fresh(self, config: bytes, libraries: Path | None = None) -> Callable[[], None]:
         """Return what puts the bundle back to how an engine hands it over."""
         def prepare() -> None:
             self.bundle.config.write_bytes(config)
             for path in ("usr", "etc", "lib", "run"):
                 shutil.rmtree(self.bundle.rootfs / path)
                 (self.bundle.rootfs / path).mkdir()
+            if libraries:
+                shutil.copytree(libraries, self.bundle.rootfs / "usr", dirs_exist_ok=True)
         return prepare
 
-    def delete(self) -> None:
-        """Remove the container."""
-        self.runtime_with_root().delete(self.container)
+    def edited(self, name: str) -> dict[str, Any]:
+        """Return the OCI spec as the contestant `name` leaves it."""
+        config = self.bundle.config.read_bytes()
+        Command(self.create(self.contestants[name]), self.contestants[name].environment)()
+        spec = self.bundle.spec
+        if self.lowlevel.endswith("runc"):
+            self.end()
+        self.fresh(config)()
+        return spec
 
-    def runtime_with_root(self) -> Runtime:
-        """Return runc with pyshim's --root, which both sides use."""
-        return Runtime(self.runtime.program, self.shim.root)
+    def merged(self) -> bytes:
+        """Return config.json with its devices, without hooks: what the bare runtime gets."""
+        before = self.bundle.spec
+        spec = self.edited(PYSHIM)
+        if spec["linux"].get("devices") == before["linux"].get("devices"):
+            raise RuntimeError("pyshim did not merge the devices")
+        spec.pop("hooks", None)
+        return json.dumps(spec, separators=(",", ":")).encode()
 
-
-def state(node: Node) -> list[Side]:
-    """`state` of a container that is not there: pass-through and nothing else."""
-    bare = node.runtime_with_root()
-    return [
-        Side(name, runtime.argv("state", "nobody"), runtime.environment, status=1)
-        for name, runtime in ((BARE, bare), (PYSHIM, node.shim))
-    ]
-
-
-def create(node: Node) -> list[Side]:
-    """`create` with all of nvidia-dgx-a100.yaml, against the merged bundle without hooks."""
-    bare = node.runtime_with_root()
-    merged = node.merged()
-    args = ("create", "--bundle", str(node.bundle.path), node.container)
-    return [
-        Side(
-            name, runtime.argv(*args), runtime.environment,
-            before=node.fresh(config), after=node.delete,
+    def create(self, runtime: Runtime) -> list[str]:
+        """Return the command that creates the container."""
+        return runtime.argv(
+            "create", "--bundle", str(self.bundle.path), "--pid-file", str(self.pid_file),
+            self.container,
         )
-        for name, runtime, config in (
-            (BARE, bare, merged), (PYSHIM, node.shim, node.asking),
-        )
-    ]
+
+    def wait(self) -> float:
+        """Wait for the container's process, our orphan; return the CPU ms of it and its hooks."""
+        usage = os.wait4(int(self.pid_file.read_text()), 0)[2]
+        return (usage.ru_utime + usage.ru_stime) * 1000
+
+    def end(self) -> float:
+        """Kill and delete the container; return the CPU ms its process and its hooks took."""
+        os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
+        cpu = self.wait()
+        self.bare.call("delete", self.container)
+        return cpu
+
+
+def dgx(folder: Path, installed: Path, lowlevel: str = "") -> Node:
+    """Return a node with nvidia-dgx-a100.yaml: 5 nodes, 26 mounts, 6 hooks, all devices asked."""
+    node = Node(folder, installed, "nvidia.com/gpu=all", lowlevel)
+    text = driver.text_of(TEMPLATE, folder / "driver")
+    if has_peer():
+        text = text.replace("/usr/bin/nvidia-cdi-hook", str(PEER_HOOK))
+    (node.specs / "nvidia.yaml").write_text(text)
+    driver.build(text, Compiler(folder / "compiled"))
+    return node
+
+
+def hooks_of(spec: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    """Return the createContainer hooks of an OCI spec."""
+    hooks: Sequence[dict[str, Any]] = spec["hooks"]["createContainer"]
+    return hooks

@@ -1,6 +1,6 @@
 """Paired measurements: sides that take turns, so that a busy machine is unfair to all alike.
 
-Knows processes and numbers only; what is measured is node.py's business.
+Knows processes and numbers only; what is measured is for cases.py and curves.py to say.
 """
 
 from __future__ import annotations
@@ -8,76 +8,130 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 WARM_UP = 3
+CORES = 2
+Series = dict[str, list[float]]
 
 
-class Side:
-    """One side of a comparison: a command, what must be ready before it, what to clear after.
+class Sample(NamedTuple):
+    """What one run took: ms on the clock, ms of user and system CPU, MiB of the largest process."""
 
-    `before` and `after` are not timed. `status` is the exit status the command must have.
+    wall: float
+    cpu: float = 0.0
+    peak: float = 0.0
+
+
+class Command:
+    """A program to run to its end, its three descriptors elsewhere. Calling it returns its CPU ms.
+
+    `status` is the exit status it must have; `stdin` the file it reads.
     """
 
     def __init__(
-        self,
-        name: str,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        before: Callable[[], None] = lambda: None,
-        after: Callable[[], None] = lambda: None,
-        status: int = 0,
+        self, argv: Sequence[str], environment: Mapping[str, str], *,
+        program: str = "", stdin: str = "/dev/null", status: int = 0,
     ) -> None:
-        self.name = name
         self.argv = list(argv)
+        self.program = program or self.argv[0]
         self.environment = dict(environment)
-        self.before = before
-        self.after = after
+        self.stdin = stdin
         self.status = status
 
-    def run(self) -> float:
-        """Run the command once; return its milliseconds from start to end."""
+    def start(self) -> int:
+        """Start it and return its process id."""
+        null = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (1, 2)]
+        actions = [(os.POSIX_SPAWN_OPEN, 0, self.stdin, os.O_RDONLY, 0), *null]
+        return os.posix_spawn(self.program, self.argv, self.environment, file_actions=actions)
+
+    def wait(self, pid: int) -> float:
+        """Wait for the process; return the CPU ms of it and of all it waited for."""
+        _, status, usage = os.wait4(pid, 0)
+        if os.waitstatus_to_exitcode(status) != self.status:
+            code = os.waitstatus_to_exitcode(status)
+            raise RuntimeError(f"{' '.join(self.argv)}: exit status {code}")
+        return (usage.ru_utime + usage.ru_stime) * 1000
+
+    def __call__(self) -> float:
+        """Run it."""
+        return self.wait(self.start())
+
+
+class Side:
+    """One side of a comparison: what is timed, what must be ready before, what to clear after.
+
+    `work` and `after` return CPU ms; `before` and `after` are not on the clock. `check` looks
+    once, after a warm-up run, whether the work was done at all.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], float], *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], float] = lambda: 0.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.work = work
+        self.before = before
+        self.after = after
+        self.check = check
+
+    def run(self, *, checked: bool = False) -> Sample:
+        """Run once."""
         self.before()
-        try:
-            return self._timed()
-        finally:
-            self.after()
-
-    def _timed(self) -> float:
-        null = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
         begin = time.perf_counter()
-        pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=null)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        cpu = self.work()
         took = (time.perf_counter() - begin) * 1000
-        if status != self.status:
-            raise RuntimeError(f"{self.name}: {' '.join(self.argv)}: exit status {status}")
-        return took
+        if checked:
+            self.check()
+        return Sample(took, cpu + self.after())
 
 
-def measure(sides: Sequence[Side], rounds: int) -> dict[str, list[float]]:
-    """Let all sides run once a round, each round beginning with the next one; return their ms."""
+def pin() -> list[int]:
+    """Keep this process and all it starts on the last CORES cores; return them.
+
+    Two, since runc and Go's programs run several threads at once: on one core they would queue.
+    """
+    cores = sorted(os.sched_getaffinity(0))[-CORES:]
+    os.sched_setaffinity(0, cores)
+    return cores
+
+
+def measure(
+    sides: Sequence[Side], rounds: int, warm_up: int = WARM_UP,
+) -> dict[str, list[Sample]]:
+    """Let all sides run once a round, each round beginning with the next one."""
     for side in sides:
-        for _ in range(WARM_UP):
-            side.run()
-    times: dict[str, list[float]] = {side.name: [] for side in sides}
+        for number in range(warm_up):
+            side.run(checked=number == warm_up - 1)
+    samples: dict[str, list[Sample]] = {side.name: [] for side in sides}
     for number in range(rounds):
         first = number % len(sides)
         for side in (*sides[first:], *sides[:first]):
-            times[side.name].append(side.run())
-    return times
+            samples[side.name].append(side.run())
+    return samples
 
 
-def summary(times: Sequence[float]) -> dict[str, float]:
-    """Return median, minimum and the middle half's ends, in ms."""
-    low, median, high = statistics.quantiles(times, n=4)
-    numbers = {"median": median, "min": min(times), "quarter": low, "three_quarters": high}
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Return median, minimum and the middle half's ends."""
+    ordered = sorted(values)
+    low, median, high = (
+        statistics.quantiles(ordered, n=4) if len(ordered) > 1 else (ordered[0],) * 3
+    )
+    numbers = {"median": median, "min": ordered[0], "quarter": low, "three_quarters": high}
     return {name: round(number, 3) for name, number in numbers.items()}
 
 
-def added(times: Mapping[str, Sequence[float]], name: str, base: str) -> dict[str, float]:
-    """Return the summary of what `name` took more than `base`, pair by pair."""
-    return summary([a - b for a, b in zip(times[name], times[base], strict=True)])
+def added(values: Series, name: str, base: str) -> dict[str, float]:
+    """Return the summary of what `name` took more than `base`, pair by pair.
+
+    Its "min" is the difference of the two minima: a least difference of pairs would only say
+    how unlucky `base` was once.
+    """
+    pairs = zip(values[name], values[base], strict=True)
+    numbers = summary([a - b for a, b in pairs])
+    return {**numbers, "min": round(min(values[name]) - min(values[base]), 3)}
