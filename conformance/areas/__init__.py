@@ -1,0 +1,1 @@
+"""The cases, one module an area; run.py imports them all."""
