@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# A shell's background job ignores both, and every program a test starts would inherit that.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 CI = os.environ.get("CI") == "true"
 DATA = Path(__file__).parent / "data"
