@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import busybox, compiler, lowlevel, lowlevels, node, shim
+from typing import TYPE_CHECKING
 
-__all__ = ["busybox", "compiler", "lowlevel", "lowlevels", "node", "shim"]
+import pytest
+
+from tests.conftest import need
+from tests.integration.conftest import busybox, compiler, lowlevels, node, shim
+from tools.lab import gvisor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["busybox", "compiler", "lowlevels", "node", "shim"]
+
+
+@pytest.fixture(params=["runc", "crun", "runsc"])
+def lowlevel(
+    request: pytest.FixtureRequest, lowlevels: dict[str, Path], tmp_path: Path
+) -> Path:
+    """Each runtime in turn; runsc ignores hooks, so that pyshim's own executor runs them."""
+    program = need(request.param)
+    if request.param == "runsc":
+        return gvisor.wrapper(tmp_path / "runsc", program)
+    return lowlevels[request.param]

@@ -1,4 +1,4 @@
-"""Hostile images in real containers: pyshim on runc and crun, hooks run by the runtime.
+"""Hostile images in real containers: hooks run by runc and crun, and by pyshim before runsc.
 
 The same promises as for the hooks alone: nothing outside of the rootfs is created, changed or
 executed, the answer comes in time, and who starts the container reads what was refused.
@@ -96,7 +96,13 @@ def _link(path: str) -> tuple[str, ...]:
 
 
 CACHE = ("update-ldcache", "--folder", "/opt/lib")
+MAGIC = "a magic link"
+A_DEVICE = "is a character device, not a regular file"
 NO_WAY = "is a symbolic link that leads to no directory in the rootfs"
+# In pyshim's own executor links find neither /proc nor more devices than the container's.
+IN_GVISOR = {MAGIC: NO_WAY, A_DEVICE: ""}
+# gVisor mounts a tmpfs on an image's empty /tmp, and refuses a link there by itself.
+GVISORS_TMP = 'opening "/tmp" inside container: too many symbolic links'
 
 
 @pytest.mark.parametrize(
@@ -106,8 +112,8 @@ NO_WAY = "is a symbolic link that leads to no directory in the rootfs"
         _row("T3 parent up", _link("/opt/l"), "symlink opt ../../outside", says=f"'/opt' {NO_WAY}"),
         _row("T3 parent dangles", _link("/opt/l"), "symlink opt /no/where", says=f"'/opt' {NO_WAY}"),
         _row("T3 dots in the link", _link("../../../../../../..{out}/l")),
-        _row("T1 magic link", _link("/opt/l"), "symlink opt /proc/self/cwd", says="a magic link"),
-        _row("T1 root of a process", _link("/opt/l"), "symlink opt /proc/self/root{out}", says="a magic link"),
+        _row("T1 magic link", _link("/opt/l"), "symlink opt /proc/self/cwd", says=MAGIC),
+        _row("T1 root of a process", _link("/opt/l"), "symlink opt /proc/self/root{out}", says=MAGIC),
         _row("T9 chmod", ("chmod", "--mode", "777", "--path", "/opt/x"), "symlink opt/x {out}/dir", says="'/opt/x' is a symbolic link: its mode is not set"),
         _row("T9 chmod up", ("chmod", "--mode", "4777", "--path", "../../../outside/file")),
         _row("T7 etc to the host", CACHE, "symlink etc {out}", says=f"'/etc' {NO_WAY}"),
@@ -116,7 +122,7 @@ NO_WAY = "is a symbolic link that leads to no directory in the rootfs"
         _row("T7 run in the root", CACHE, "dir var/run", "symlink run /var/run"),
         _row("T7 tmp to the host", CACHE, "symlink tmp {out}"),
         _row("T8 conf a fifo", CACHE, "fifo etc/ld.so.conf", says="'/etc/ld.so.conf' is a fifo, not a regular file"),
-        _row("T8 conf a device", CACHE, "symlink etc/ld.so.conf /dev/zero", says="is a character device, not a regular file"),
+        _row("T8 conf a device", CACHE, "symlink etc/ld.so.conf /dev/zero", says=A_DEVICE),
         _row("T8 conf huge", CACHE, "file etc/ld.so.conf " + "/x\n" * 100_000, says="is larger than"),
         _row("T5 ldconfig of the image", CACHE, "file sbin/ldconfig #!/bin/sh\ntouch {out}/executed\n"),
         _row("links inside, absolute", _link("/run/l"), "dir var/run", "symlink run /var/run"),
@@ -127,12 +133,17 @@ def test_paths(
 ) -> None:
     _request(node, _hook(*(arg.format(out=outside) for arg in hook)))
     result = _run(node, _bundle(node, busybox, outside, *lines))
+    gvisor = Path(node.shim.lowlevel).name == "runsc"
+    if gvisor:
+        says = IN_GVISOR.get(says, says)
     if not says:
+        if gvisor and "symlink tmp {out}" in lines and GVISORS_TMP in result.stderr:
+            return
         assert (result.returncode, result.stdout) == (0, "started\n"), result
         return
     assert result.returncode == 1, result
     assert "started" not in result.stdout
-    if "runc" in node.shim.lowlevel:  # crun shows no hook's output
+    if Path(node.shim.lowlevel).name != "crun":  # which shows no hook's output
         assert f"createContainer hook {hook[0]} failed: " in result.stderr
         assert says in result.stderr
 
@@ -264,7 +275,7 @@ def test_a_second_container_swaps_in_a_shared_volume(
     bundle.write(spec)
     results = []
     with Swapper(volume / "v/a", volume / "v/b") as swapper:
-        while swapper.swaps < 10_000 or len(results) < 4:
+        while swapper.swaps < 10_000 or len(results) < 12:
             results.append(_run(node, bundle).returncode)
             node.shim.delete(node.container)
     assert set(results) <= {0, 1}
