@@ -6,6 +6,7 @@ the annotations a device plugin answered, StartContainer.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,8 @@ def test_explain_finds_the_container(node: Cri) -> None:
     [short] = node.said(*node.command("ps")).splitlines()[1].split()[:1]
 
     told = node.said(
-        str(Path(node.shim.program).with_name("pyshimctl")), "explain",
+        "env", f"PATH={Path(node.shim.program).parent}:{node.environment['PATH']}",
+        *(sys.executable, "-m", "ocishim.admin", "explain"),
         *("--container", short, "--root", f"{node.shim.root}/k8s.io"),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ ASKED = {"cdi.k8s.io/test": f"{KIND}=0"}
 
 def explain(node: Node, *words: str) -> dict[str, Any]:
     """Call pyshimctl as an administrator does; the story it tells."""
+    path = f"{Path(node.shim.program).parent}:{node.shim.environment['PATH']}"
     done = subprocess.run(
-        [Path(node.shim.program).with_name("pyshimctl"), "explain", "--json", *words],
-        env=node.shim.environment, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "ocishim.admin", "explain", "--json", *words],
+        env={**node.shim.environment, "PATH": path}, capture_output=True, text=True, check=False,
     )
     story: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (1 if story["error"] else 0), done.stderr
