@@ -29,7 +29,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--runtime", help="the runtime: a path, or a name in PATH")
     parser.add_argument(
-        "--runtime-args", default="", metavar="'...'", help="its global flags: --runtime-args='--a --b'",
+        "--runtime-args", default="", metavar="'...'",
+        help="its global flags: --runtime-args='--a --b'",
     )
     parser.add_argument("--hook", default="", help="the program of its createContainer hooks")
     parser.add_argument("--name", help="the name expected.json knows it by (from --version)")

@@ -57,7 +57,8 @@ def state(lab: Lab, what: tuple[str, str]) -> None:
         verify(lab, seen)
 
 
-@case("pid", "pid is the ID of the container process", STATE, {"created": _created, "running": _running})
+@case("pid", "pid is the ID of the container process", STATE,
+      {"created": _created, "running": _running})
 def pid(lab: Lab, prepare: object) -> None:
     prepare(lab)  # type: ignore[operator]
     number = lab.state()["pid"]

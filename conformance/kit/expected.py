@@ -49,7 +49,8 @@ def annotate(verdicts: Sequence[Verdict], name: str, version: str) -> list[str]:
     with open(FILE, encoding="utf-8") as file:
         entries = [
             entry for entry in json.load(file)
-            if fnmatch.fnmatchcase(name, entry["runtime"]) and holds(entry.get("versions", ""), version)
+            if fnmatch.fnmatchcase(name, entry["runtime"])
+            and holds(entry.get("versions", ""), version)
         ]
     stale = []
     for entry in entries:

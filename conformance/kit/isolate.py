@@ -163,7 +163,7 @@ def _shield() -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """mount(2); OSError names the target."""
+    """Mount a file system, as the system call does; OSError names the target."""
     _call("mount", source.encode(), target.encode(), kind.encode(), flags, data.encode())
 
 
@@ -176,7 +176,8 @@ def _call(name: str, *args: int | bytes) -> None:
 def _sweep(cgroup: str) -> None:
     """Remove the cgroups of a case whose processes are dead or dying."""
     deadline = time.monotonic() + 2
-    while folders := glob.glob(f"/sys/fs/cgroup/{cgroup}") + glob.glob(f"/sys/fs/cgroup/*/{cgroup}"):
+    patterns = [f"/sys/fs/cgroup/{cgroup}", f"/sys/fs/cgroup/*/{cgroup}"]
+    while folders := [folder for pattern in patterns for folder in glob.glob(pattern)]:
         for folder in folders:
             for path, _, _ in os.walk(folder, topdown=False):
                 with contextlib.suppress(OSError):

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 APPLETS = (
-    "sh cat ls stat id env sleep kill readlink touch grep sort head wc dd tr cut true false "
-    "printf pwd test mount mkdir hostname od"
-).split()
+    "sh", "cat", "ls", "stat", "id", "env", "sleep", "kill", "readlink", "touch", "grep", "sort",
+    "head", "wc", "dd", "tr", "cut", "true", "false", "printf", "pwd", "test", "mount", "mkdir",
+    "hostname", "od",
+)
+NAMESPACES = ("pid", "ipc", "uts", "mount", "network")
 MOUNTS = (
     ("/proc", "proc", []),
     ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -125,9 +127,7 @@ class Lab:
             "process": {
                 "terminal": False, "user": {"uid": 0, "gid": 0},
                 "args": ["/bin/sh", "-c", script], "env": [PATH, "TERM=dumb"], "cwd": "/",
-                "capabilities": {
-                    kind: CAPABILITIES for kind in ("bounding", "effective", "permitted")
-                },
+                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
                 "noNewPrivileges": True,
             },
             "root": {"path": "rootfs", "readonly": readonly},
@@ -140,7 +140,7 @@ class Lab:
             "linux": {
                 "cgroupsPath": f"/{self.cgroup}",
                 "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-                "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
+                "namespaces": [{"type": kind} for kind in NAMESPACES],
             },
         }
 
@@ -164,19 +164,20 @@ class Lab:
     ) -> Done:
         """Call any program. Outputs go to files: a pipe would last as long as the container."""
         names = [f"{self.dir}/.{stream}" for stream in ("stdin", "stdout", "stderr")]
-        with open(names[0], "wb") as file:
+        given, out, err = names
+        with open(given, "wb") as file:
             file.write(stdin)
         for name in names[1:]:  # a container of an earlier call may still write to the old ones
             if os.path.exists(name):
                 os.unlink(name)
-        with open(names[0], "rb") as one, open(names[1], "wb") as two, open(names[2], "wb") as three:
+        with open(given, "rb") as one, open(out, "wb") as two, open(err, "wb") as three:
             try:
                 status = subprocess.call(
                     command, stdin=one, stdout=two, stderr=three, timeout=timeout, **how,
                 )
             except subprocess.TimeoutExpired as late:
                 raise Failure(f"no end after {timeout:g} s: {' '.join(command)}") from late
-        return Done(status, *(self.read(name) for name in names[1:]))
+        return Done(status, self.read(out), self.read(err))
 
     def read(self, path: str) -> str:
         """Return a file's text, undecodable bytes replaced."""

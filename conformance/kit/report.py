@@ -22,7 +22,8 @@ def tap(verdicts: list[Verdict], about: dict[str, str]) -> str:
             line += f" # TODO {verdict.expected}"
         lines.append(line)
         if failed:
-            lines += ["  ---", *(f"  {key}: {json.dumps(value)}" for key, value in _why(verdict)), "  ..."]
+            why = (f"  {key}: {json.dumps(value)}" for key, value in _why(verdict))
+            lines += ["  ---", *why, "  ..."]
     return "\n".join(lines)
 
 
@@ -37,7 +38,8 @@ def as_json(verdicts: list[Verdict], about: dict[str, str]) -> str:
     cases = [
         {
             "area": verdict.case.area, "name": verdict.case.name, "outcome": verdict.outcome,
-            "expected": verdict.expected, "seconds": round(verdict.seconds, 3), **dict(_why(verdict)),
+            "expected": verdict.expected, "seconds": round(verdict.seconds, 3),
+            **dict(_why(verdict)),
         }
         for verdict in verdicts
     ]
@@ -47,10 +49,10 @@ def as_json(verdicts: list[Verdict], about: dict[str, str]) -> str:
 def junit(verdicts: list[Verdict], about: dict[str, str]) -> str:
     """Return JUnit's XML; an expected failure counts as skipped."""
     unexpected = sum(1 for verdict in verdicts if is_news(verdict))
+    name = quoteattr(about["name"])
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name={quoteattr(about["name"])} tests="{len(verdicts)}" '
-        f'failures="{unexpected}">',
+        f'<testsuite name={name} tests="{len(verdicts)}" failures="{unexpected}">',
     ]
     for verdict in verdicts:
         case = verdict.case
@@ -71,7 +73,8 @@ def people(verdicts: list[Verdict], about: dict[str, str]) -> str:
     """Return what somebody at a terminal wants to know: the news, then the count by area."""
     lines = [f"{about['name']} {about['version']}"]
     for verdict in filter(is_news, verdicts):
-        lines += [f"FAIL {verdict.case.path}", *(f"  {key}: {value}" for key, value in _why(verdict))]
+        why = (f"  {key}: {value}" for key, value in _why(verdict))
+        lines += [f"FAIL {verdict.case.path}", *why]
     for area in dict.fromkeys(verdict.case.area for verdict in verdicts):
         here = [verdict for verdict in verdicts if verdict.case.area == area]
         counts = [
