@@ -231,7 +231,7 @@ def test_a_rootfs_behind_closed_folders(
     /bin/true for a runtime, because runc cannot walk there either.
     """
     node.add_spec("nvidia-dgx-a100.yaml", _without_devices)
-    shim = Shim(node.folder / "true", "/bin/true")
+    shim = Shim(node.folder / "true", "/bin/true", Path(node.shim.program).parent)
     shim.configure({
         "hooks.executor": "shim", "hooks.readonly_rootfs": "overlay",
         "cdi.spec_dirs": [str(node.shim.spec_dir)],
