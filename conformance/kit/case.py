@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from kit.lab import Lab
 
+    Check = Callable[..., None]
+
 SPEC = "runtime-spec v1.3.0 "
 CLI = "runtime-tools docs/command-line-interface.md "
 CDI = "CDI v1.1.0 SPEC.md "
@@ -54,14 +56,14 @@ class Case:
         return any(fnmatch.fnmatchcase(name, pattern) for name in (self.path, self.name))
 
 
-def area(name: str) -> Callable[..., Any]:
+def area(name: str) -> Callable[..., Callable[[Check], Check]]:
     """Return the decorator that registers checks of the area `name`."""
 
     def case(
         title: str, must: str, source: str, params: Mapping[str, Any] | None = None,
         seconds: float = 40,
-    ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        def register(check: Callable[..., None]) -> Callable[..., None]:
+    ) -> Callable[[Check], Check]:
+        def register(check: Check) -> Check:
             if params is None:
                 ALL.append(Case(name, title, must, source, check, seconds))
             for label, value in (params or {}).items():
@@ -72,7 +74,7 @@ def area(name: str) -> Callable[..., Any]:
     return case
 
 
-def _bind(check: Callable[..., None], value: Any) -> Callable[[Lab], None]:
+def _bind(check: Check, value: Any) -> Callable[[Lab], None]:
     return lambda lab: check(lab, value)
 
 

@@ -25,7 +25,7 @@ APPLETS = (
     "hostname", "od",
 )
 NAMESPACES = ("pid", "ipc", "uts", "mount", "network")
-MOUNTS = (
+MOUNTS: tuple[tuple[str, str, list[str]], ...] = (
     ("/proc", "proc", []),
     ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
     ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
