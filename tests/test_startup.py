@@ -11,6 +11,7 @@ import marshal
 import os
 import re
 import subprocess
+import time
 from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING
 
@@ -71,11 +72,17 @@ def _box(tmp_path: Path) -> Box:
         (box.bin / name).unlink()
     box.settings({"runtimes": ["/bin/true"], "log.level": "info"})
     box.add_spec("acme.json", ACME)
+    settle()
     box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "warm")
     assert box.call("create", "-b", "warm", "c").status == 0
     box.bundle(oci(), "plain")
     box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "device")
     return box
+
+
+def settle() -> None:
+    """Wait until a spec file's times are older than the clock's tick: a younger one is parsed again."""
+    time.sleep(0.05)
 
 
 def loaded(box: Box, *command: str, stdin: str = "") -> set[str]:

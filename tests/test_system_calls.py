@@ -1,0 +1,174 @@
+"""What each hot path asks of the kernel, beyond an empty program of its kind, and of processes.
+
+strace(1) counts, children included. Counted are the programs as launchers.write() leaves them, their
+modules read from one file. The limits leave about a tenth for another libc, Python or kernel; whoever
+needs more says so here, and why in the commit message. Times are the benchmark's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocishim.admin import launchers
+from tests.conftest import DATA, need
+from tests.probe import Box, oci
+from tests.test_startup import (
+    DEVICE,
+    HOOK,
+    LDCACHE,
+    LIBRARIES,
+    STANDARD,
+    _box,
+    by_pyshim,
+    chain,
+    loaded,
+    ours,
+    processes,
+    settle,
+)
+from tools.lab import driver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tools.lab.compiler import Compiler
+
+__all__ = ["_box"]  # the fixture `box`
+
+# What the same machine needs to start and end, without a line of ours; Python 3.10 reads os from files.
+SHELL = ["/bin/sh", "-c", "exec /bin/true"]
+PYTHON = [launchers.interpreter(), "-I", "-S", "-c", "import os"]
+_EXEC = "import os; os.execv('/bin/true', ['true'])"
+BOTH = ["/bin/sh", "-c", f'exec {PYTHON[0]} -I -S -c "{_EXEC}"']
+
+
+@pytest.fixture
+def shipped(box: Box) -> Box:
+    """The same box with the file of modules that an installation has."""
+    launchers.preload(launchers.interpreter(), launchers.library(), str(box.bin))
+    return box
+
+
+class Stub:
+    """In place of the lab's compiler: hooks meet these libraries' links only."""
+
+    def library(self, _soname: str) -> Path:
+        return DATA / "README.md"
+
+
+def dgx(box: Box) -> Path:
+    """Let the bundle `dgx` ask for all of a node with two GPUs: 5 nodes, 26 mounts, six hooks."""
+    text = driver.text_of(DATA / "nvidia-dgx-a100.yaml", box.folder / "driver")
+    compiler: Compiler = Stub()  # type: ignore[assignment]
+    driver.build(text, compiler)
+    box.add_spec("nvidia.yaml", text)
+    settle()
+    asking = oci(annotations={"cdi.k8s.io/x": "nvidia.com/gpu=all"})
+    box.bundle(asking, "first")
+    assert box.call("create", "--bundle", "first", "c").status == 0  # compiles the spec
+    return box.bundle(asking, "dgx")
+
+
+def fused(box: Box) -> list[str]:
+    """The one hook that pyshim left in the bundle `dgx`."""
+    hooks = json.loads((box.folder / "dgx/config.json").read_bytes())["hooks"]["createContainer"]
+    assert [hook["args"].count("--next") for hook in hooks] == [5]
+    return [hooks[0]["path"], *hooks[0]["args"][1:]]
+
+
+def calls(box: Box, *command: str) -> int:
+    """How many system calls `command` and its children make."""
+    trace = box.folder / "calls"
+    subprocess.run(
+        [need("strace"), "-c", "-f", "-o", str(trace), *command], env=box.environment(),
+        cwd=box.folder, input="{}", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split() for line in trace.read_text().splitlines()]
+    return sum(int(row[3]) for row in rows if row and row[0][0].isdigit() and row[-1] != "total")
+
+
+def beyond(box: Box, empty: list[str], *command: str) -> int:
+    return calls(box, *command) - calls(box, *empty)
+
+
+@pytest.mark.parametrize("line", [
+    pytest.param("state c", id="state"),
+    pytest.param("--root /r --log /l start c", id="start"),
+    pytest.param("kill c 9", id="kill"),
+    pytest.param("delete --force c", id="delete"),
+])  # fmt: skip
+def test_pass_through(shipped: Box, line: str) -> None:
+    """The shell reads the first line of the configuration byte by byte, 25 here (read, POSIX)."""
+    assert 0 < beyond(shipped, SHELL, str(shipped.pyshim), *line.split()) <= 52
+
+
+@pytest.mark.parametrize(("bundle", "limit"), [
+    pytest.param("plain", 520, id="without devices"),
+    pytest.param("device", 635, id="with a device"),
+    pytest.param("warm", 615, id="again"),
+])  # fmt: skip
+def test_create(shipped: Box, bundle: str, limit: int) -> None:
+    line = ["create", "--bundle", bundle, "c"]
+    assert 0 < beyond(shipped, BOTH, str(shipped.pyshim), *line) <= limit
+
+
+def test_one_hook(shipped: Box) -> None:
+    state = shipped.folder / "state.json"
+    state.write_text(json.dumps({"bundle": f"{shipped.folder}/device"}))
+    words = ["create-symlinks", "--container-spec", str(state), "--link", "a::/b"]
+    hook = str(shipped.bin / "pyshim-hook")
+    assert 0 < beyond(shipped, PYTHON, hook, *words) <= 215
+    assert (shipped.folder / "device/rootfs/b").is_symlink()
+
+
+def test_a_link_more(shipped: Box) -> None:
+    """What each further link of a chain costs."""
+    def links(count: int, folder: str) -> int:
+        words = [word for n in range(count) for word in ("--link", f"a::/{folder}/l{n}")]
+        (shipped.folder / "device/rootfs" / folder).mkdir()
+        return calls(shipped, str(shipped.bin / "pyshim-hook"), *chain(shipped, "create-symlinks", *words))
+
+    few, many = links(10, "few"), links(60, "many")
+    assert (shipped.folder / "device/rootfs/many/l59").is_symlink()
+    assert 0 < (many - few) / 50 <= 8
+
+
+@pytest.mark.root
+def test_a_chain_with_libraries(shipped: Box) -> None:
+    """With ldconfig, its sandbox, and what ldconfig itself does in an empty rootfs."""
+    hook = str(shipped.bin / "pyshim-hook")
+    assert 0 < beyond(shipped, PYTHON, hook, *chain(shipped, *LIBRARIES)) <= 395
+
+
+@pytest.mark.root
+def test_six_hooks(shipped: Box) -> None:
+    """Two GPUs and a vendor's six hooks: one process for create, one for them, one for ldconfig."""
+    dgx(shipped)
+    line = ["create", "--bundle", "dgx", "c"]
+    assert 0 < beyond(shipped, BOTH, str(shipped.pyshim), *line) <= 650
+    again = processes(shipped, str(shipped.pyshim), *line)
+    assert again == (["pyshim", os.path.basename(PYTHON[0]), "true"], 0)
+    hook = fused(shipped)
+    assert 0 < beyond(shipped, PYTHON, *hook) <= 550
+    assert processes(shipped, *hook, stdin="{}") == (["pyshim-hook"], 1)
+    assert (shipped.folder / "dgx/rootfs/etc/ld.so.cache").exists()
+
+
+@pytest.mark.root
+def test_modules_of_six_hooks(box: Box) -> None:
+    dgx(box)
+    found = by_pyshim(box, "create", "--bundle", "dgx", "c")
+    assert ours(found) == DEVICE
+    assert found - DEVICE == STANDARD | {"_json"}
+    found = loaded(box, *fused(box), stdin="{}")
+    expected = HOOK | LDCACHE | {
+        "hooks.create_symlinks", "hooks.disable_device_node_modification",
+        "hooks.enable_cuda_compat", "hooks.update_application_profile", "ocishim.jsonio",
+    }  # fmt: skip
+    assert ours(found) == expected
+    assert found - expected <= STANDARD | {"_ctypes", "_json", "fcntl", "select"}
