@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import errno
 import os
+import stat
 
 from ocishim.cdi import index, names
 from ocishim.errors import UnresolvedDeviceError, reason
@@ -218,6 +219,8 @@ def _near(text: str, candidates: list[str]) -> list[str]:
 
 def _why_unreadable(path: str) -> str:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            return "not a regular file"  # and a FIFO would block whoever opens it
         with open(path, "rb") as file:
             file.read(1)
     except OSError as e:

@@ -151,6 +151,12 @@ def test_a_file_that_cannot_be_read_is_a_suspect(
     assert hint == "run 'pyshimctl cdi validate @/etc/x.yaml'"
 
 
+def test_a_fifo_keeps_nobody_waiting(dirs: SpecDirs, fails: Callable[..., tuple[str, str]]) -> None:
+    os.mkfifo(dirs.etc / "bad.yaml")
+    message, _ = fails("acme.com/gpu=0")
+    assert "@/etc/bad.yaml cannot be read: not a regular file; " in message
+
+
 def test_a_conflict_names_all_files(dirs: SpecDirs, fails: Callable[..., tuple[str, str]]) -> None:
     two_vendors(dirs)
     dirs.write("etc/acme2.yaml", spec("acme.com/gpu", "0"))
