@@ -1,11 +1,41 @@
 #!/bin/sh
 # A node to try the documentation on: this machine's /usr, and everything else new and private.
 #
-#   unshare -m -p -f sh docnode.sh ROOT COMMANDS
+#   sh docnode.sh ROOT COMMANDS GROUP
 #
-# Runs the shell script COMMANDS in the node, whose files are made below ROOT. In mount and PID
-# namespaces of its own: what it mounts and starts is gone when it ends.
+# Runs the shell script COMMANDS in the node, whose files are made below ROOT. In mount, PID and
+# cgroup namespaces of its own: what it mounts and starts is gone when it ends, and the control
+# groups it makes lie below GROUP, which is there in every hierarchy.
 set -eu
+
+# Puts this shell into the group $1 of every hierarchy.
+enter() {
+    for folder in "/sys/fs/cgroup/$1" /sys/fs/cgroup/*/"$1"; do
+        [ ! -e "$folder/cgroup.procs" ] || echo $$ >"$folder/cgroup.procs"
+    done
+}
+
+case $1 in
+node)
+    shift
+    ;;
+inner)
+    # cgroup v2 hands controllers down only where they are switched on and no process stands.
+    if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+        mkdir "/sys/fs/cgroup/$4/init"
+        enter "$4/init"
+        for folder in /sys/fs/cgroup "/sys/fs/cgroup/$4"; do
+            sed 's/^/+/; s/ / +/g' "$folder/cgroup.controllers" >"$folder/cgroup.subtree_control"
+        done
+    fi
+    shift
+    exec unshare -m -p -f --kill-child sh "$0" node "$@"
+    ;;
+*)
+    enter "$3"
+    exec unshare -C sh "$0" inner "$@"
+    ;;
+esac
 
 root=$1
 commands=$2
@@ -21,6 +51,27 @@ mount --rbind /usr usr
 mount -t tmpfs -o mode=755 tmpfs usr/local
 mkdir usr/local/sbin usr/local/bin
 mount --rbind /sys sys
+umount -R sys/fs/cgroup
+if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+    mount -t cgroup2 none sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 none sys/fs/cgroup
+fi
+for hierarchy in /sys/fs/cgroup/*/; do
+    name=$(basename "$hierarchy")
+    if [ -e /sys/fs/cgroup/cgroup.procs ] || [ ! -e "$hierarchy/cgroup.procs" ]; then
+        continue
+    elif [ -L "/sys/fs/cgroup/$name" ]; then # cpu -> cpu,cpuacct
+        cp -P "/sys/fs/cgroup/$name" sys/fs/cgroup/
+        continue
+    fi
+    mkdir "sys/fs/cgroup/$name"
+    case $name in
+    unified) mount -t cgroup2 none sys/fs/cgroup/unified ;;
+    systemd) mount -t cgroup -o none,name=systemd none sys/fs/cgroup/systemd ;;
+    *) mount -t cgroup -o "$name" none "sys/fs/cgroup/$name" ;;
+    esac
+done
 mount --rbind /dev dev
 mkdir -p ".$repository"
 mount --bind "$repository" ".$repository"

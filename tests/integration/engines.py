@@ -6,7 +6,6 @@ pyshim does under them to test_engines.py.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tools.lab import cgroups, leaks
 from tools.lab.runtime import Result
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Engine:
         if self.daemon is not None:
             self.daemon.terminate()
             self.daemon.wait(_STOP_SECONDS)
-        _remove_cgroups(self.token)
+        cgroups.remove(f"{self.token}-")
 
     def ask(self, device: str) -> list[str]:
         """Return the options of `run` that ask for the CDI device; none for no device."""
@@ -165,7 +165,15 @@ class Docker(Engine):
         version = self.client("docker", "version", "--format", "{{.Server.APIVersion}}").stdout
         # API 1.43 (Docker 24) knows --annotation; before, only the environment reaches us.
         self.by_environment = tuple(map(int, version.split("."))) < (1, 43)
-        _make_cgroups(f"{self.token}-docker")
+        cgroups.make(f"{self.token}-docker")
+
+    def stop(self) -> None:
+        super().stop()
+        # dockerd binds its data root over itself, and leaves that where / is itself a folder of a
+        # file system, as in a chroot (shouldUnmountRoot of moby's daemon/daemon_linux.go).
+        data = self.folder / "data"
+        if any(what.startswith(f"mount {data} ") for what in leaks.mounts()):
+            subprocess.run(["umount", str(data)], check=True)
 
     def ask(self, device: str) -> list[str]:
         if device and self.by_environment:
@@ -218,7 +226,7 @@ class Podman(Engine):
         }
 
     def start(self) -> None:
-        _make_cgroups(f"{self.token}-podman")
+        cgroups.make(f"{self.token}-podman")
         Path("/run/containers/networks").mkdir(parents=True, exist_ok=True)
 
     def run(self, tree: Path, script: str, device: str) -> Result:
@@ -237,20 +245,3 @@ class Podman(Engine):
 
     def wording(self, message: str) -> str:
         return f"Error: OCI runtime error: {self.program}: {message}"
-
-
-def _hierarchies() -> list[Path]:
-    root = Path("/sys/fs/cgroup")
-    return [root] if (root / "cgroup.procs").exists() else [p for p in root.iterdir() if p.is_dir()]
-
-
-def _make_cgroups(name: str) -> None:
-    for hierarchy in _hierarchies():
-        (hierarchy / name).mkdir(exist_ok=True)
-
-
-def _remove_cgroups(token: str) -> None:
-    for hierarchy in _hierarchies():
-        for folder in sorted(hierarchy.glob(f"{token}-*"), reverse=True):
-            for path, _, _ in os.walk(folder, topdown=False):
-                os.rmdir(path)

@@ -7,7 +7,6 @@ other kinds are not run. A comment `<!-- before` holds commands that prepare the
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import need
+from tests.integration.conftest import TOKEN
+from tools.lab import cgroups
 from tools.lab.shim import REPOSITORY
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ DOCUMENTS = {
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BEFORE = re.compile(r"^<!-- before\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
-_CGROUPS = ("default", "docker", "libpod_parent", "pyshim")
 _MARK = "\x1e"
 
 
@@ -75,21 +75,16 @@ def _is_output(line: str, before: list[Step]) -> bool:
 
 
 @pytest.fixture
-def _no_cgroups_left() -> Iterator[None]:
-    """Engines keep their groups; those that were not there before are removed."""
-    root = Path("/sys/fs/cgroup")
-    groups = [folder / name for folder in (root, *root.glob("*/")) for name in _CGROUPS]
-    before = {group for group in groups if group.is_dir()}
-    yield
-    for group in groups:
-        if group.is_dir() and group not in before:
-            for folder, _, _ in os.walk(group, topdown=False):
-                os.rmdir(folder)
+def group() -> Iterator[str]:
+    """A control group for the node, whose engines then make theirs in nobody else's place."""
+    name = f"{TOKEN}-docs"
+    cgroups.make(name)
+    yield name
+    cgroups.remove(name)
 
 
-@pytest.mark.usefixtures("_no_cgroups_left")
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_transcript(document: str, tmp_path: Path) -> None:
+def test_transcript(document: str, tmp_path: Path, group: str) -> None:
     for program in DOCUMENTS[document]:
         need(program)
     text = (REPOSITORY / document).read_text()
@@ -102,9 +97,9 @@ def test_transcript(document: str, tmp_path: Path) -> None:
         + mark.join(f"{step.command}\n" for step in wanted)
     )
     (tmp_path / "node").mkdir()
-    argv = ["unshare", "-m", "-p", "-f", "--kill-child", "sh", "tests/integration/docnode.sh"]
+    argv = ["sh", "tests/integration/docnode.sh", str(tmp_path / "node"), str(script), group]
     done = subprocess.run(
-        [*argv, str(tmp_path / "node"), str(script)], cwd=REPOSITORY, check=False,
+        argv, cwd=REPOSITORY, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
     )
     printed = done.stdout.split(_MARK)
