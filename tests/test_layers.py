@@ -28,6 +28,7 @@ PURE = (
     "ocishim.cdi.document", "ocishim.cdi.coerce", "ocishim.cdi.scalars", "ocishim.cdi.resolve",
     "ocishim.cdi.yamlgo", "ocishim.cdi.jsontext", "ocishim.cdi.blocktext", "ocishim.cdi.validate",
     "ocishim.cdi.edits", "ocishim.cdi.index", "ocishim.cdi.record", "ocishim.cdi.loaderrors",
+    "ocishim.cdi.yamlmend",
 )  # fmt: skip
 PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "hooks.program",
             "hooks.__main__")  # fmt: skip

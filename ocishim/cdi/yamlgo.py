@@ -4,19 +4,17 @@ load() gives plain values (dict, list, str, int, float, bool, None). What differ
 own loaders: only the first document counts; a key given twice is an error, also through a merge
 key; anchors may be redefined; scalars resolve by go-yaml's table; aliases are limited by its
 ratio. Scanning is libyaml's, of which go-yaml is a port; the places where the port is stricter
-are marked below. Which values a CDI spec may hold is coerce.py's question.
+are marked below and in yamlmend.py. Which values a CDI spec may hold is coerce.py's question.
 
 Sources: go-yaml v2 decode.go, resolve.go, readerc.go; sigs.k8s.io/yaml v1.4 yaml.go.
 """
 
 from __future__ import annotations
 
-import re
-
 from yaml import events as ev
 from yaml.error import YAMLError
 
-from ocishim.cdi import resolve, scalars
+from ocishim.cdi import resolve, scalars, yamlmend
 from ocishim.cdi.scalars import DialectError
 
 TYPE_CHECKING = False
@@ -29,8 +27,6 @@ _MAX_DEPTH = 64
 # The reader of go-yaml looks ahead by so many bytes, and so complains about what is in there.
 _CHUNK = 512
 _RAW_BUFFER = 16384
-_ENDING_COLON = r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])"""
-_COLON, _MARK = "\ue000", "\ue001"
 
 
 def load(data: bytes, *, strict: bool = True) -> Any:
@@ -41,29 +37,18 @@ def load(data: bytes, *, strict: bool = True) -> Any:
     Raises DialectError with a reason and, where it is known, a line. Time and memory are
     proportional to the size of `data`, aliases included.
     """
-    text = _decode(data)
-    marked = "\ufeff" in text and "\ufffd" not in text
-    if marked:
-        # libyaml skips a byte order mark at the start of any line, its port takes it for text.
-        data = _hide(text, "\ufeff", _MARK)
-    try:
-        return _Builder(data, strict=strict, hides=marked).document()
-    except YAMLError as e:
-        if "unexpected ':'" not in str(e):
-            raise DialectError(_reason(e)) from None
-    # libyaml alone refuses a plain scalar that ends in ":" before a bracket or comma.
-    data = _hide(_decode(data), _ENDING_COLON, _COLON)
-    try:
-        return _Builder(data, strict=strict, hides=True).document()
-    except YAMLError as e:
-        raise DialectError(_reason(e)) from None
-
-
-def _hide(text: str, what: str, instead: str) -> bytes:
-    """`text` with a character of private use `instead` of `what`; scalar() puts it back."""
-    if instead in text:
-        raise DialectError("a character of private use where none can be read")
-    return re.sub(what, instead, text).encode(errors="surrogateescape")
+    data, hides = yamlmend.hide_marks(_decode(data), data)
+    for _ in range(yamlmend.LIMIT):
+        try:
+            return _Builder(data, strict=strict, hides=hides).document()
+        except YAMLError as e:
+            mended = yamlmend.mend(_decode(data), e)
+            if mended is None:
+                raise DialectError(_reason(e)) from None
+        if not hides:
+            yamlmend.refuse_private(_decode(data))
+        data, hides = mended, True
+    raise DialectError("too many places where libyaml is stricter than its port")
 
 
 def _reason(error: YAMLError) -> str:
@@ -156,7 +141,7 @@ class _Builder:
 
     def scalar(self, event: Any) -> Any:
         if self.hides:
-            event.value = event.value.replace(_COLON, ":").replace(_MARK, "\ufeff")
+            event.value = yamlmend.show(event.value)
         self.slashes.check(event)
         # Between brackets "?" ends a plain scalar, and nothing that may follow one begins so.
         if self.flow and not event.style and "?" in event.value:
@@ -238,7 +223,7 @@ def _typed_key(key: Any) -> tuple[str, Any]:
     ):
         raise DialectError(f"invalid map key: {scalars.type_name(key)}")
     # A new object for nan, which equals nothing, itself included.
-    return (type(key).__name__, key)
+    return (type(key).__name__, key if key == key else float("nan"))  # noqa: PLR0124
 
 
 def _name_keys(mapping: dict[Any, Any]) -> None:

@@ -126,8 +126,33 @@ def test_texts_libyaml_refuses(text: str | bytes) -> None:
     assert fault(text).kind == "yaml"
 
 
-def test_a_plain_scalar_may_end_in_a_colon() -> None:
-    assert yamlgo.load(b"[a:, {b: c:}, d::]") == ["a:", {"b": "c:"}, "d::"]
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("[a:, {b: c:}, d::]", ["a:", {"b": "c:"}, "d::"], id="colon at the end"),
+        pytest.param("[b :, c :]", ["b :", "c :"], id="colon behind a blank"),
+        pytest.param('[A="a":, y\':, {k: v}]', ['A="a":', "y':", {"k": "v"}], id="and a quote"),
+        pytest.param('{"a":[b :],"c":{d\n :}}', {"a": ["b :"], "c": {"d :": None}}, id="in JSON"),
+        pytest.param("[\"it\\'s\", \"\\\\'\", 'a\\']", ["it's", "\\'", "a\\"], id="quote"),
+        pytest.param('{a: "\\\'\\"\\\'b"}', {"a": "'\"'b"}, id="several in one scalar"),
+        pytest.param('["\\\'", "\\\'", b :]', ["'", "'", "b :"], id="several scalars"),
+        pytest.param("\ufeff['\u00e9', \"\\'\"]", ["é", "'"], id="behind a byte order mark"),
+    ],
+)
+def test_texts_only_libyaml_refuses(text: str, value: object) -> None:
+    assert yamlgo.load(text.encode()) == value
+
+
+def test_mending_ends() -> None:
+    scalars_in_need = b"[" + b'"\\\'", ' * 5000 + b"]"
+    start = time.process_time()
+    with pytest.raises(scalars.DialectError, match="too many places"):
+        yamlgo.load(scalars_in_need)
+    assert time.process_time() - start < 5
+
+
+def test_keys_that_are_no_number_are_many() -> None:
+    assert yamlgo.load(b"{.nan: a, .nan: b}") == {".nan": "b"}
 
 
 def test_byte_order_marks_are_text_but_for_the_first() -> None:
