@@ -21,6 +21,7 @@ CLI = "runtime-tools docs/command-line-interface.md "
 CDI = "CDI v1.1.0 SPEC.md "
 CODE = "CDI reference implementation at 05ae4b5, "
 ENGINE = "engine's source: "
+PEER = "nvidia-container-toolkit v1.20.0 cmd/nvidia-cdi-hook, "
 
 ALL: list[Case] = []
 """Every case, in the order of its area's file."""
