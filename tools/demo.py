@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tools.lab import driver, leaks, namespace, rootfs
+from tools.lab import cgroups, driver, leaks, namespace, rootfs
 from tools.lab.bundle import Bundle, make_spec
 from tools.lab.compiler import Compiler
 from tools.lab.driver import MULTIARCH
@@ -251,12 +251,17 @@ def main() -> int:
     print("pyshim demo: a CDI device reaches a container, without CDI in the engine")
     with tempfile.TemporaryDirectory(prefix="pyshim-demo-") as folder:
         demo = Demo(Path(folder), screen)
-        screen.step("A node with a driver and the device plugin's CDI spec")
-        demo.make_node(os.environ.get("DRIVER_LIBS", ""))
-        screen.step("A container that asks for a GPU")
-        demo.writable()
-        screen.step("The same with a read-only rootfs (root.readonly: true)")
-        demo.readonly()
+        try:
+            screen.step("A node with a driver and the device plugin's CDI spec")
+            demo.make_node(os.environ.get("DRIVER_LIBS", ""))
+            screen.step("A container that asks for a GPU")
+            demo.writable()
+            screen.step("The same with a read-only rootfs (root.readonly: true)")
+            demo.readonly()
+        finally:
+            # Interrupted, a runtime may have left a half-made container that still writes here.
+            leaks.end_processes()
+            cgroups.remove(demo.token)
     screen.step("Left behind")
     left = leaks.snapshot("pyshim-demo", tempfile.gettempdir() + "/pyshim-demo") - before
     screen.section("mounts, processes, control groups, loop devices, files", sorted(left))

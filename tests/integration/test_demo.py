@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import need
+from tools.lab import leaks
 from tools.lab.driver import MULTIARCH
 from tools.lab.shim import REPOSITORY
 
@@ -62,16 +64,19 @@ def test_libraries_of_a_driver(tmp_path: Path, compiler: Compiler) -> None:
     assert f"{LIB}/libnvidia-ptxjitcompiler.so.1 -> libnvidia-ptxjitcompiler.so.999.1.2" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_in_the_middle(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.04, 0.08, 0.12, 0.16], ids="{}s".format)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_interrupted_in_the_middle(tmp_path: Path, number: int, delay: float) -> None:
     """The leak check after each test looks for the rest."""
     demo = _start(tmp_path)
     assert demo.stdout is not None
     for line in demo.stdout:
         if "   command " in line:
             break
+    time.sleep(delay)
     demo.send_signal(number)
     output = demo.communicate(timeout=60)[0]
     assert demo.returncode == 130, output
     assert "interrupted" in output
     assert glob.glob(f"{tmp_path}/pyshim-demo-*") == []
+    assert leaks.cgroups(f"pyshim-demo-{demo.pid}") == set()

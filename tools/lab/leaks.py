@@ -8,6 +8,8 @@ adopted, cgroups are told by the lab's token and loop devices by their image's f
 from __future__ import annotations
 
 import os
+import signal
+import time
 from pathlib import Path
 
 _SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/var", "/var/lib", "/var/cache", "/var/log")
@@ -27,6 +29,17 @@ def processes() -> set[str]:
     found: set[str] = set()
     _walk(os.getpid(), found)
     return found
+
+
+def end_processes() -> None:
+    """Kill the descendants of this process, those that begin meanwhile too, and wait for them."""
+    while found := processes():
+        for what in found:
+            try:
+                os.kill(int(what.split()[1]), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.01)
 
 
 def _walk(pid: int, found: set[str]) -> None:
