@@ -36,6 +36,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--name", help="the name expected.json knows it by (from --version)")
     parser.add_argument("--area", action="append", help="only this area")
     parser.add_argument("--case", action="append", help="only cases of this name, path or glob")
+    parser.add_argument("--lacks", action="append", default=[], choices=["cgroup"],
+                        help="skip what needs it: for runtimes told to leave cgroups alone")
+    parser.add_argument("--patience", type=float, default=20, metavar="SECONDS",
+                        help="how long a hostile image may keep a command busy (20)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--list", action="store_true", help="print the cases and what they check")
     for name in FORMATS:
@@ -72,6 +76,7 @@ def main(argv: list[str]) -> int:
     setting = Setting(
         (find(arguments.runtime), *shlex.split(arguments.runtime_args)),
         find(arguments.hook) if arguments.hook else "", find("busybox"),
+        tuple(arguments.lacks), arguments.patience,
     )
     name, version = expected.identify(setting.runtime)
     about = {"name": arguments.name or name, "version": version}

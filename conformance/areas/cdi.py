@@ -135,6 +135,7 @@ DENIED, NOBODY = "Operation not permitted", "No such device or address"
 })
 def cgroup(lab: Lab, what: tuple[str, bool, bool]) -> None:
     """No driver has this number: who may open it is told so, who may not is refused."""
+    lab.needs("cgroup")
     permissions, *wanted = what
     _node(f"{lab.dir}/node", number=(240, 77))
     entry = {"path": "/dev/acme", "hostPath": f"{lab.dir}/node"}
@@ -147,6 +148,7 @@ def cgroup(lab: Lab, what: tuple[str, bool, bool]) -> None:
 
 @case("cgroup-others", "only the requested device's rule is added", APPLY)
 def cgroup_others(lab: Lab) -> None:
+    lab.needs("cgroup")
     lab.cdi(document(*(device(str(n), deviceNodes=[{
         "path": f"/dev/acme{n}", "type": "c", "major": 240, "minor": 70 + n, "fileMode": 0o666,
     }]) for n in (0, 1))))

@@ -6,41 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from kit.case import area, check, equal
+from kit.case import area, check
+from kit.outside import look, outside, untouched
 from kit.rootfs import FOLDER, hook, library, ordinary, put, with_hooks
 
 if TYPE_CHECKING:
     from kit.lab import Bundle, Lab
 
 case = area("hostile")
-SECONDS = 20
-
-
-def outside(lab: Lab) -> str:
-    """Make the host folder that nothing may happen to; return its path."""
-    path = f"{lab.dir}/outside"
-    put(f"{path}/file", "host\n")
-    put(f"{path}/ld.so.conf", "include nothing\n")
-    os.symlink("x", f"{path}/present")
-    os.chmod(path, 0o750)
-    return path
-
-
-def look(path: str) -> list[tuple[Any, ...]]:
-    """Return what there is to see of a folder: names, types, modes, sizes, targets, contents."""
-    seen: list[tuple[Any, ...]] = []
-    for at, folders, files in os.walk(path):
-        for name in [".", *sorted(folders + files)]:
-            entry = f"{at}/{name}"
-            found = os.lstat(entry)
-            content: object = None
-            if os.path.islink(entry):
-                content = os.readlink(entry)
-            elif os.path.isfile(entry):
-                with open(entry, "rb") as file:
-                    content = file.read()
-            seen.append((entry, found.st_mode, found.st_uid, found.st_mtime_ns, content))
-    return seen
 
 
 def attack(lab: Lab, bundle: Bundle) -> None:
@@ -48,12 +21,12 @@ def attack(lab: Lab, bundle: Bundle) -> None:
     path = f"{lab.dir}/outside"
     before = look(path)
     started = time.monotonic()
-    done = lab.create(bundle, timeout=SECONDS)
+    done = lab.create(bundle, timeout=lab.setting.patience)
     if done.status == 0:
-        lab.call("start", lab.id, timeout=SECONDS)
-    lab.call("delete", "--force", lab.id, timeout=SECONDS)
-    check(time.monotonic() - started < SECONDS, "it took too long")
-    equal(look(path), before, "the folder outside of the rootfs")
+        lab.call("start", lab.id, timeout=lab.setting.patience)
+    lab.call("delete", "--force", lab.id, timeout=lab.setting.patience)
+    check(time.monotonic() - started < lab.setting.patience, "it took too long")
+    untouched(path, before)
 
 
 def _replace(bundle: Bundle, place: str, target: str) -> None:
@@ -96,9 +69,9 @@ def symlinks_oracle(lab: Lab, kind: str) -> None:
     os.mkdir(f"{bundle.rootfs}/lib")
     os.symlink(TARGETS[kind].format(out=out), f"{bundle.rootfs}/lib/foo")
     before = look(out)
-    done = lab.run(bundle, timeout=SECONDS)
+    done = lab.run(bundle, timeout=lab.setting.patience)
     check(done.status != 0 or done.out == "x\n", f"success, and no link: {done}")
-    equal(look(out), before, "the folder outside of the rootfs")
+    untouched(out, before)
 
 
 @case("symlinks-up", "T3: LINK goes up and up", "CVE-2024-0134", {
@@ -225,9 +198,9 @@ def image_program(lab: Lab, name: str) -> None:
         put(f"{bundle.rootfs}/{name}", f"#!/bin/sh\n/bin/touch /ran {out}/ran\n")
         os.chmod(f"{bundle.rootfs}/{name}", 0o755)
     before = look(out)
-    done = lab.run(bundle, timeout=SECONDS)
+    done = lab.run(bundle, timeout=lab.setting.patience)
     check("/ran" not in done.out and not os.path.exists(f"{bundle.rootfs}/ran"), "it was executed")
-    equal(look(out), before, "the folder outside of the rootfs")
+    untouched(out, before)
 
 
 @case("chmod-link", "T9: chmod through a link changes the host's mode",

@@ -91,6 +91,7 @@ def starts(lab: Lab, what: tuple[Any, str]) -> None:
 def stays(lab: Lab, make: Any) -> None:
     bundle = build(lab, "touch /new 2>&1; echo >> /etc/ld.so.conf; ls /new 2>/dev/null; true", make,
                    "create-symlinks", "update-ldcache")
+    flag(bundle)
     out = lab.runs(bundle).out
     check("Read-only file system" in out and "\n/new" not in out, out)
 

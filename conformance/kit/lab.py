@@ -14,7 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from kit.case import Failure, check
+from kit.case import Failure, Skip, check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +38,17 @@ GPU = {"cdi.k8s.io/test": "acme.com/gpu=0"}
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is under test: the runtime's command, and the hook program's path or ""."""
+    """What is under test: the runtime's command, and the hook program's path or "".
+
+    `lacks` names what the machine or the runtime's flags leave out: cgroup. `patience` is how long
+    (s) a command may take before it counts as hanging.
+    """
 
     runtime: tuple[str, ...]
     hook: str
     busybox: str
+    lacks: tuple[str, ...] = ()
+    patience: float = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +104,11 @@ class Lab:
         self.id = "box"
         self.out = f"{folder}/out"
         os.mkdir(self.out)
+
+    def needs(self, what: str) -> None:
+        """Skip the case where the call said that `what` is lacking."""
+        if what in self.setting.lacks:
+            raise Skip(f"without {what}, as the call says")
 
     def bundle(
         self, script: str = "true", *, name: str = "bundle",
