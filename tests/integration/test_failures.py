@@ -76,7 +76,7 @@ def test_refused_before_the_runtime_runs(
 
 
 def test_nothing_is_logged_on_success(node: Node, busybox: Path) -> None:
-    _add_hook(node, "true")
+    _add_hook(node, "cat >/dev/null")  # crun 1.8 fails when a hook leaves its state unread
     result, log = _create_with_log(node, node.bundle(busybox, "true", annotations=VENDOR))
     assert (result.returncode, result.stdout, result.stderr, log) == (0, "", "", "")
 
