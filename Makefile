@@ -51,7 +51,7 @@ check: dev  ## ruff, mypy --strict, shellcheck
 	@$(PYTHON_VENV) -m mypy --strict
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
-bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves
+bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true
 	@case "$(ARGS)" in *--curves*) tools/venv.sh $(VENV) bench ;; esac
 	@$(PYTHON_VENV) -m bench $(ARGS)

@@ -1,6 +1,8 @@
 """`make bench`: what pyshim adds to the bare low-level runtime, beside the peer; JSON in bench/out.
 
-Usage: python -m bench [--rounds N] [--compare OLD.json] [--curves] [CASE...]
+Usage: python -m bench [--rounds N] [--compare OLD.json] [CASE...]
+       python -m bench --curves | --budget | --pythons [--rounds N]
+       python -m bench --write-docs
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import cases, curves, node, paired, report
+from bench import budget, cases, curves, document, leftovers, node, paired, pythons, report
+from bench.case import Place
 from tools.lab import namespace
 
 NO_PEER = """\
@@ -19,47 +22,69 @@ bench: the peer is not in peers/; pyshim's own numbers only. To compare: make pe
 """
 
 
-def main() -> int:
-    """Measure the cases named, or all; return the exit status."""
+def arguments() -> argparse.Namespace:
+    """Read the command line; ends the program for a wrong one."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(cases.CASES))
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="an earlier result")
-    parser.add_argument("--curves", action="store_true", help="how the costs grow, with a plot")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--curves", action="store_true", help="how the costs grow, with a plot")
+    what.add_argument("--budget", action="store_true", help="what the milliseconds are made of")
+    what.add_argument("--pythons", action="store_true", help="the Pythons from 3.10 at hand")
+    what.add_argument(
+        "--write-docs", action="store_true", help="put the last results into docs/performance.md",
+    )
     chosen = parser.parse_args()
-    names = chosen.cases or list(cases.CASES)
-    if unknown := set(names) - set(cases.CASES):
+    if unknown := set(chosen.cases) - set(cases.CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
-    if os.geteuid() != 0:
+    if chosen.compare and not chosen.compare.exists():
+        parser.error(f"no such file: {chosen.compare}")
+    if os.geteuid() != 0 and not chosen.write_docs:
         parser.error("needs root, for device nodes and containers: sudo make bench")
+    return chosen
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit status."""
+    chosen = arguments()
+    if chosen.write_docs:
+        return document.main()
     if not node.has_peer():
         sys.stderr.write(NO_PEER)
+    leftovers.end_in_order()
     namespace.enter()
     namespace.adopt_orphans()
-    cores = paired.pin()
+    facts = paired.pin()
     # /run is a tmpfs of our own: what cannot be removed, mounts, dies with this process.
     with tempfile.TemporaryDirectory(
         prefix="pyshim-bench-", dir="/run", ignore_cleanup_errors=True,
     ) as folder:
-        place = cases.Place(Path(folder), node.install(Path(folder)))
-        if chosen.curves:
-            return curves.main(place, cores, chosen.rounds)
-        rows = [row for name in names for row in measure(name, place, chosen.rounds)]
-    report.ratios(rows)
+        try:
+            return measure(chosen, Place(Path(folder), node.install(Path(folder))), facts)
+        finally:
+            leftovers.clear(node.TOKEN)
+
+
+def measure(chosen: argparse.Namespace, place: Place, facts: dict[str, object]) -> int:
+    """Measure, print, write; return the exit status."""
+    others = {"curves": curves.main, "budget": budget.main, "pythons": pythons.main}
+    for name, main_of in others.items():
+        if getattr(chosen, name):
+            return main_of(place, facts, chosen.rounds)
+    rows = []
+    for name in chosen.cases or cases.CASES:
+        case = cases.CASES[name]
+        here = place._replace(folder=place.folder / name)
+        samples = paired.measure(case.sides(here), chosen.rounds or case.rounds)
+        mine = [row.result(samples) for row in case.rows]
+        report.show(mine)
+        rows += mine
+    report.goals(rows)
     if chosen.compare:
         report.compare(rows, chosen.compare)
-    print(f"\nwritten: {report.write('bench', rows, cores)}")
+    print(f"written: {report.write('bench', rows, facts)}")
     return 0
-
-
-def measure(name: str, place: cases.Place, rounds: int | None) -> list[report.Result]:
-    """Measure one case and print its rows."""
-    case = cases.CASES[name]
-    samples = paired.measure(case.sides(place), rounds or case.rounds)
-    rows = [report.result(row, samples) for row in case.rows]
-    for row in rows:
-        report.show(row)
-    return rows
 
 
 if __name__ == "__main__":

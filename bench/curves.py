@@ -11,7 +11,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import cases, node, paired, report
+from bench import creates, hookprograms, node, paired, report
+from bench.case import Row
 from bench.node import BARE
 from bench.paired import Command, Side
 from tools.lab import driver
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.cases import Place
+    from bench.case import Place, Result
 
 EMPTY = os.path.realpath("/bin/true")
 KIND = "acme.com/gpu"
@@ -51,7 +52,7 @@ def _in_front_of_nothing(of: node.Node) -> list[Side]:
 
 def spec_files(place: Place, count: int) -> list[Side]:
     """Claims of a DRA driver; one is asked for."""
-    return _in_front_of_nothing(cases.claim_node(place, count, EMPTY))
+    return _in_front_of_nothing(creates.claim_node(place, count, EMPTY))
 
 
 def _acme(place: Place, edits: Callable[[Path], list[str]]) -> node.Node:
@@ -98,9 +99,9 @@ def _hook_sides(
     filled = of.folder / "filled"
     filled.mkdir()
     fill(filled)
-    state = cases.hook_state(of)
+    state = hookprograms.state_of(of)
     prepare = of.fresh(of.bundle.config.read_bytes(), filled)
-    programs = cases.hook_programs(place)
+    programs = hookprograms.programs(place)
     return [
         Side(name, Command([str(programs[name]), *words], {}, stdin=state), before=prepare)
         for name in of.contestants
@@ -141,18 +142,25 @@ def parallel(place: Place, count: int) -> list[Side]:
                 one.fresh(config.replace(of.container.encode(), one.container.encode()))()
         return prepare
 
-    def work(name: str) -> Callable[[], float]:
-        def run() -> float:
+    def work(name: str) -> Callable[[], None]:
+        def run() -> None:
             everybody = [(one, {BARE: one.bare, **one.contestants}[name]) for one in crowd]
             commands = [Command(one.create(by), by.environment) for one, by in everybody]
             started = [(command, command.start()) for command in commands]
-            return sum(command.wait(pid) for command, pid in started)
+            for command, pid in started:
+                command.wait(pid)
+        return run
+
+    def everyone(method: Callable[[node.Node], None]) -> Callable[[], None]:
+        def run() -> None:
+            for one in crowd:
+                method(one)
         return run
 
     return [
         Side(
             name, work(name), before=before(merged if name == BARE else asking),
-            after=lambda: sum(one.end() for one in crowd),
+            finish=everyone(node.Node.stop), after=everyone(node.Node.delete),
         )
         for name in (BARE, *of.contestants)
     ]
@@ -168,35 +176,35 @@ CURVES = {
 }
 
 
-def main(place: Place, cores: Sequence[int], rounds: int | None) -> int:
+def main(place: Place, facts: dict[str, object], rounds: int | None) -> int:
     """Measure all curves; print them, write bench/out/curves.json and curves.png; exit status."""
     rows = []
     for name, curve in CURVES.items():
         for value in curve.values:
             here = place._replace(folder=place.folder / f"{name}-{value}")
             samples = paired.measure(curve.sides(here, value), rounds or curve.rounds, 1)
-            row = cases.Row(f"{name}-{value}", f"{curve.title}: {value}", 1.0)
-            rows.append({**report.result(row, samples), "curve": name, "value": value})
+            row = Row(f"{name}-{value}", f"{curve.title}: {value}", None)
+            rows.append({**row.result(samples), "curve": name, "value": value})
             shutil.rmtree(here.folder, ignore_errors=True)
         show(curve, [row for row in rows if row["curve"] == name])
-    print(f"written: {report.write('curves', rows, cores)}")
+    print(f"written: {report.write('curves', rows, facts)}")
     plot(rows)
     return 0
 
 
-def show(curve: Curve, rows: Sequence[report.Result]) -> None:
+def show(curve: Curve, rows: Sequence[Result]) -> None:
     """Print one curve: medians of what each side adds, and the ratio."""
     names = list(rows[0]["adds"])
     print(f"{curve.title + ', ms added':<34}" + "".join(f"{name:>12}" for name in names), end="")
     print(f"{'pyshim/peer':>14}")
     for row in rows:
         cells = "".join(f"{row['adds'][name]['median']:>12.2f}" for name in names)
-        ratio = row["ratio"][node.PYSHIM]
+        ratio = row["score"][node.PYSHIM]
         print(f"{row['value']:>10}{'':24}{cells}{'-' if ratio is None else ratio:>14}")
     print(flush=True)
 
 
-def plot(rows: Sequence[report.Result]) -> None:
+def plot(rows: Sequence[Result]) -> None:
     """Draw all curves into bench/out/curves.png, where matplotlib is (the extra `bench`)."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - 20 MB that only this needs
@@ -219,5 +227,14 @@ def plot(rows: Sequence[report.Result]) -> None:
         axis.grid(alpha=0.3)
     axes.flat[0].legend()
     path = report.OUT / "curves.png"
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=80)
+    _shrink(path)
     print(f"written: {path}")
+
+
+def _shrink(path: Path) -> None:
+    """Leave 64 colours of the plot: a third of the bytes, for the documents."""
+    from PIL import Image  # noqa: PLC0415 - matplotlib brings it
+
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(64).save(path, optimize=True)

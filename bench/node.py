@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.paired import Command
+from bench.paired import Command, reap
 from tools.lab import driver, rootfs
 from tools.lab.bundle import Bundle, make_spec
 from tools.lab.compiler import Compiler
@@ -30,10 +30,14 @@ TEMPLATE = REPOSITORY / "tests/data/nvidia-dgx-a100.yaml"
 PEERS = REPOSITORY / "peers"
 PEER_RUNTIME = PEERS / "nvidia-container-runtime.cdi"
 PEER_HOOK = PEERS / "nvidia-cdi-hook"
+PEER_VERSION = PEERS / "version"
 BARE = "bare"
 PYSHIM = "pyshim"
 INSTALLED = "installed"
 PEER = "peer"
+
+TOKEN = f"pyshim-bench-{os.getpid()}"
+"""In the names of containers and control groups."""
 
 _PEER_CONFIG = """\
 [nvidia-container-runtime]
@@ -80,7 +84,7 @@ class Node:
         if has_peer():
             self.contestants[PEER] = self._peer()
         self.bare = Runtime(self.lowlevel, folder / "root")
-        self.container = f"pyshim-bench-{os.getpid()}"
+        self.container = TOKEN
         self.bundle = self.make_bundle("bundle", device)
         self.pid_file = folder / "pid"
 
@@ -136,7 +140,9 @@ class Node:
         Command(self.create(self.contestants[name]), self.contestants[name].environment)()
         spec = self.bundle.spec
         if self.lowlevel.endswith("runc"):
-            self.end()
+            self.stop()
+            self.delete()
+        reap()
         self.fresh(config)()
         return spec
 
@@ -156,17 +162,18 @@ class Node:
             self.container,
         )
 
-    def wait(self) -> float:
-        """Wait for the container's process, our orphan; return the CPU ms of it and its hooks."""
-        usage = os.wait4(int(self.pid_file.read_text()), 0)[2]
-        return (usage.ru_utime + usage.ru_stime) * 1000
+    def wait(self) -> None:
+        """Wait for the container's process, our orphan."""
+        os.waitpid(int(self.pid_file.read_text()), 0)
 
-    def end(self) -> float:
-        """Kill and delete the container; return the CPU ms its process and its hooks took."""
+    def stop(self) -> None:
+        """Kill the container's process and wait for it."""
         os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
-        cpu = self.wait()
+        self.wait()
+
+    def delete(self) -> None:
+        """Have the bare runtime forget the stopped container."""
         self.bare.call("delete", self.container)
-        return cpu
 
 
 def dgx(folder: Path, installed: Path, lowlevel: str = "") -> Node:
