@@ -123,8 +123,8 @@ def _report(pid: int, said: bytes) -> None:
         message, _, hint = said.decode("utf-8", "surrogateescape").partition("\0")
         raise HookError(message, hint=hint)
     if status:
-        how = f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "failed"
-        raise HookError(f"the process that runs {STAGE} hooks was {how}")
+        how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "failed"
+        raise HookError(f"the process that runs {STAGE} hooks {how}")
 
 
 def _child(job: Job, mapping: usermap.Mapping | None, writer: int, go: int) -> None:
