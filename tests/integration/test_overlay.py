@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -299,31 +298,6 @@ def test_a_volume_over_a_folder_of_links(node: Node, glibc: Path, image: Maker) 
     warnings = node.shim.warnings.splitlines()
     assert len(warnings) == 1, warnings
     assert "update-application-profile" in warnings[0]
-
-
-@only_runc
-def test_killed_at_any_moment_nothing_stays(node: Node, glibc: Path, image: Maker) -> None:
-    node.add_spec("nvidia-dgx-a100.yaml")
-    bundle = on_image(node, image, "erofs", glibc, "sleep 100", annotations=ALL)
-    before = leaks.mounts()
-    moments = random.Random(2)
-    outcomes = set()
-    for _ in range(30):
-        process = subprocess.Popen(
-            node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-            env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(moments.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        outcomes.add(process.wait())
-        node.shim.delete(node.container)
-        leaks.processes()  # reaps
-        assert leaks.mounts() == before
-    assert -signal.SIGKILL in outcomes
-    # runc killed before it has written its state leaves its cgroup, with or without pyshim.
-    for line in sorted(leaks.cgroups(node.container), reverse=True):
-        os.rmdir(line.removeprefix("cgroup "))
 
 
 @only_runc

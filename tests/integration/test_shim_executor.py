@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,42 +279,6 @@ def test_what_a_hook_starts_in_the_background_ends_with_the_hooks(
     """Left running, it would hold the namespaces; the test's own look for leaks sees it."""
     bundle = bundle_with(node, busybox, hook("setsid sleep 100 >/dev/null 2>&1 &"))
     assert node.shim.create(bundle, node.container).returncode == 0
-
-
-def test_killed_at_any_moment_nothing_stays(node: Node, busybox: Path) -> None:
-    """The engine's deadline: SIGKILL to the runtime. The fixture counts what is left."""
-    bundle = bundle_with(node, busybox, *[hook("setsid sleep 60 & sleep 0.02")] * 4)
-    before = bundle.config.read_bytes()
-    moments = random.Random(1)
-    outcomes = set()
-    for _ in range(40):
-        process = subprocess.Popen(
-            node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-            env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(moments.uniform(0, 0.12))
-        process.send_signal(signal.SIGKILL)
-        outcomes.add(process.wait())
-        if bundle.config.read_bytes() != before:  # got as far as runc
-            node.shim.delete(node.container)
-            bundle.config.write_bytes(before)
-    assert -signal.SIGKILL in outcomes
-
-
-def test_killed_while_a_hook_runs(node: Node, busybox: Path) -> None:
-    """The hook, what it started and what ran it go with pyshim."""
-    started = node.folder / "started"
-    bundle = bundle_with(node, busybox, hook(f"setsid sleep 60 & touch {started}; sleep 60"))
-    with subprocess.Popen(
-        node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-        env=node.shim.environment, stdin=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 20
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert started.exists()
 
 
 def test_many_at_once(node: Node, busybox: Path) -> None:
