@@ -28,8 +28,11 @@ from ocishim.admin.tomlfile import TomlFile, find
 from ocishim.errors import ConfigError
 
 CONFIG = "/etc/containerd/config.toml"
+RANCHERS = tuple(f"/var/lib/rancher/{name}/agent/etc/containerd" for name in ("k3s", "rke2"))
+"""Where k3s and RKE2 keep config.toml and its templates."""
 DROP_IN = "99-pyshim.toml"
 NEXT_STEP = "systemctl restart containerd"
+_GENERATED = "DO NOT EDIT"  # in the head of k3s' and RKE2's file
 RUNC_SHIM = "io.containerd.runc.v2"
 PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 """The plugin with the runtimes' table, by the file's version; version 4 has that of 3."""
@@ -128,9 +131,19 @@ class Files:
         return None
 
 
+def template_of(files: Files) -> str:
+    """Return the template that k3s renders a file of this version from."""
+    return f"{os.path.dirname(files.path)}/config{'-v3' if files.version > 2 else ''}.toml.tmpl"
+
+
 def plan(host: Host, wish: Wish) -> Plan:
     """Return what has to change for containerd to have, or no longer have, the runtime."""
-    files = Files(host, wish.config or CONFIG, wish.drop_in)
+    path = wish.config or CONFIG
+    if path.endswith(".tmpl"):
+        from ocishim.admin import containerd_template  # noqa: PLC0415 - it uses this module
+
+        return containerd_template.plan(host, wish, path)
+    files = Files(host, path, wish.drop_in)
     if wish.remove:
         return Plan(_take_out(files, wish), NEXT_STEP)
     if wish.drop_in and files.version == 2 and files.others:
@@ -191,6 +204,7 @@ def _drop_in(files: Files, wish: Wish) -> list[Edit]:
 def _in_place(files: Files, wish: Wish) -> list[Edit]:
     path = files.others[-1] if files.others else files.path
     before = files.texts.get(path)
+    _refuse_generated(files, path)
     file = TomlFile(path, before or HEADER.format(engine="containerd"))
     if path == files.path and "version" not in file.wanted:
         file.set(("version",), files.version)
@@ -213,6 +227,15 @@ def _in_place(files: Files, wish: Wish) -> list[Edit]:
     return edits
 
 
+def _refuse_generated(files: Files, path: str) -> None:
+    """Raise ConfigError for a file whose head says that a program writes it."""
+    if _GENERATED in files.texts.get(path, "").partition("\n[")[0]:
+        raise ConfigError(
+            f"{path} is written anew at each start of its owner",
+            hint=f"name its template: --config {template_of(files)}",
+        )
+
+
 def _single_keys(files: Files) -> list[tuple[str, ...]]:
     return [(*files.cri, "containerd", "default_runtime_name"), (*files.cri, "enable_cdi")]
 
@@ -226,6 +249,7 @@ def _clean(files: Files, wish: Wish) -> list[Edit]:
         default = (*files.cri, "containerd", "default_runtime_name")
         if file.get(*runtime) is None and file.get(*default) != wish.name:
             continue
+        _refuse_generated(files, path)
         for keys in _single_keys(files):
             file.restore(keys)
         if file.get(*default) == wish.name:

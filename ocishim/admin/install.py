@@ -10,12 +10,13 @@ import importlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 
 import click
 
 from ocishim import config as settings
 from ocishim import lowlevel
-from ocishim.admin import files, pythons, vendor
+from ocishim.admin import containerd, files, pythons, vendor
 from ocishim.admin.configure import ENGINES
 from ocishim.admin.engines import Wish
 from ocishim.admin.host import Host
@@ -152,19 +153,30 @@ def uninstall(prefix: str, host_root: str, *, purge: bool, force: bool, as_json:
 
 
 def _refuse_when_used(host: Host) -> None:
-    for engine in ENGINES:
+    for engine, file in _registered(host):
         module = importlib.import_module(f"ocishim.admin.{engine}")
         try:
-            plan = module.plan(host, Wish("pyshim", "", remove=True))
+            plan = module.plan(host, Wish("pyshim", "", remove=True, config=file))
         except PyshimError as err:
             click.secho(f"note: {engine}: {err}", err=True, fg="yellow")
             continue
         if plan.changes:
             paths = ", ".join(edit.path for edit in plan.edits if edit.changes)
+            command = f"pyshimctl configure {engine} --remove"
+            command += f" --config {file}" if file else ""
             raise ConfigError(
                 f"{engine} still uses pyshim ({paths})",
-                hint=f"pyshimctl configure {engine} --remove; {plan.next_step or 'then try again'}",
+                hint=f"{command}; {plan.next_step or 'then try again'}",
             )
+
+
+def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
+    """Yield each engine with its usual file, None, and those of k3s and RKE2 that are there."""
+    yield from ((engine, None) for engine in ENGINES)
+    for folder in containerd.RANCHERS:
+        for name in ("config.toml", "config.toml.tmpl", "config-v3.toml.tmpl"):
+            if host.is_file(f"{folder}/{name}"):
+                yield "containerd", f"{folder}/{name}"
 
 
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:

@@ -6,6 +6,7 @@ Everything a check asks goes through here, so that a test can show it any node.
 from __future__ import annotations
 
 import os
+import stat
 
 from ocishim import config as settings
 from ocishim import configfile, lowlevel
@@ -41,6 +42,13 @@ class Node:
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path` on the node."""
         return os.path.exists(self.host.real(path))
+
+    def mode(self, path: str) -> int:
+        """Return the permission bits at `path`, links followed; 0 when it is not there."""
+        try:
+            return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
+        except OSError:
+            return 0
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the node's folder `path`; none when it cannot be read."""

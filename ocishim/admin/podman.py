@@ -43,14 +43,19 @@ def plan(host: Host, wish: Wish) -> Plan:
     return Plan([whole_file(host, drop_in, text)], NEXT_STEP)
 
 
-def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
-    """Return the list in force without our drop-in."""
-    folder = os.path.dirname(drop_in)
+def files(host: Host, config: str, folder: str = "") -> list[str]:
+    """Return the files that Podman reads, in its order; `folder` has the drop-ins."""
+    folder = folder or f"{config}.d"
     real = host.real(folder)
     names = sorted(os.listdir(real)) if os.path.isdir(real) else []
     drop_ins = [f"{folder}/{name}" for name in names if name.endswith(".conf")]
+    return [_VENDOR_CONFIG, config, *drop_ins]
+
+
+def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
+    """Return the list in force without our drop-in."""
     result = _JSON_DEFAULT
-    for path in (_VENDOR_CONFIG, config, *drop_ins):
+    for path in files(host, config, os.path.dirname(drop_in)):
         if path != drop_in:
             tree = tomlfile.plain(read(host, path) or "", path)
             found = find(tree, "engine", "runtime_supports_json") or result

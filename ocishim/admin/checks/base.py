@@ -1,13 +1,15 @@
-"""What pyshim itself needs: kernel, configuration, low-level runtime, ldconfig."""
+"""What pyshim itself needs: kernel, configuration, low-level runtime, ldconfig, a log."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
+from ocishim import executor
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
 from ocishim.errors import ConfigError
+from ocishim.lowlevel import Version
 
 _FLOOR = (5, 6)
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -25,8 +27,23 @@ def check(node: Node) -> Iterator[Finding]:
             why="every create fails until it is mended; kill and delete still work",
             next_step=f"edit {node.config.path} and run 'pyshimctl config check'",
         )
+    yield from _writable_configuration(node)
     yield from _runtime(node)
     yield from _ldconfig(node)
+    yield from _log(node)
+
+
+def _writable_configuration(node: Node) -> Iterator[Finding]:
+    mode = node.mode(node.config.path)
+    if mode & 0o002:
+        yield Finding(
+            "configuration-writable",
+            "error",
+            f"everybody may write to {node.config.path}",
+            evidence=f"mode {mode:04o}",
+            why="it names the program that pyshim becomes, as root",
+            next_step=f"chmod o-w {node.config.path}",
+        )
 
 
 def _kernel(node: Node) -> Iterator[Finding]:
@@ -85,6 +102,7 @@ def _runtime(node: Node) -> Iterator[Finding]:
             why="pyshim runs the hooks itself for such containers",
             next_step="nothing to do, or crun 1.26 and newer",
         )
+    yield from _hooks_never_run(node, version, told)
     if not version.kind:
         yield Finding(
             "runtime-unknown",
@@ -93,6 +111,34 @@ def _runtime(node: Node) -> Iterator[Finding]:
             evidence=told,
             why="pyshim leaves createContainer hooks to it without knowing that it runs them",
             next_step=f"set hooks.executor in {node.config.path} if it does not",
+        )
+
+
+def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Finding]:
+    best, reason = executor.choose("auto", version, root_readonly=False)
+    if (node.config.executor, best) == (executor.RUNTIME, executor.SHIM):
+        yield Finding(
+            "hooks-executor",
+            "error",
+            "nobody runs the createContainer hooks",
+            evidence=f"hooks.executor is 'runtime', and {told}: {reason}",
+            why="containers get their devices but no links and no library cache",
+            next_step=f'set hooks.executor = "auto" in {node.config.path}',
+        )
+
+
+def _log(node: Node) -> Iterator[Finding]:
+    file = node.config.log_file
+    place = os.path.dirname(file) if file else "/dev/log"
+    if not node.exists(place):
+        yield Finding(
+            "log",
+            "info",
+            "pyshim's warnings are written nowhere",
+            evidence=f"log.file is '{file}', and {place} is not there" if file
+            else "log.file is not set, and there is no /dev/log",
+            why="what a create skipped, and why, is lost; explain still tells it",
+            next_step=f"set log.file in {node.config.path} to a file in a folder that exists",
         )
 
 

@@ -1,10 +1,11 @@
-"""NVIDIA nodes: driver module, device nodes, the plugin's bootstrap, Fabric Manager, persistence.
+"""NVIDIA nodes: driver module and libraries, device nodes, Fabric Manager, persistence.
 
 Nothing is found where no NVIDIA hardware is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ocishim.admin.finding import Finding
@@ -14,6 +15,9 @@ _VENDOR = "0x10de"
 _BRIDGE = "0x0680"  # NVSwitch shows itself as a bridge, "other"
 _GPU_CLASSES = ("0x0300", "0x0302")
 _FABRIC_MANAGER = "nv-fabricmanage"  # the kernel keeps 15 letters of a name, proc(5)
+_ROOTS = ("", "/run/nvidia/driver")
+_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
+_ML = "libnvidia-ml.so."
 _CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -34,6 +38,7 @@ def check(node: Node) -> Iterator[Finding]:
         return
     yield from _nodes(node)
     yield from _library(node)
+    yield from _versions(node)
     if switches:
         yield from _fabric_manager(node, switches)
     yield from _persistence(node)
@@ -71,20 +76,40 @@ def _nodes(node: Node) -> Iterator[Finding]:
 
 
 def _library(node: Node) -> Iterator[Finding]:
-    roots = [root for root in ("/", "/run/nvidia/driver") if node.exists(root)]
+    roots = [root for root in _ROOTS if node.exists(root or "/")]
     for root in roots:
-        for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"):
-            if node.exists(f"{root}{folder}/libnvidia-ml.so.1"):
+        for folder in _FOLDERS:
+            if node.exists(f"{root}{folder}/{_ML}1"):
                 return
     yield Finding(
         "nvidia-library",
         "error",
         "libnvidia-ml.so.1 is not found on this node",
-        evidence=f"looked in the library folders of {', '.join(roots)}",
+        evidence=f"looked in the library folders of {', '.join(root or '/' for root in roots)}",
         why="the device plugin finds no GPU without it and registers none",
         next_step="install the driver's libraries and run ldconfig; the plugin's own pod needs "
         "runtimeClassName: pyshim or a driver root",
     )
+
+
+def _versions(node: Node) -> Iterator[Finding]:
+    """The module that runs is the old one until a reboot; the libraries are new at once."""
+    numbers = re.search(r"\b\d+\.\d+(\.\d+)?\b", node.read("/proc/driver/nvidia/version"))
+    libraries = {
+        name.removeprefix(_ML)
+        for root in _ROOTS for folder in _FOLDERS for name in node.listdir(f"{root}{folder}")
+        if name.startswith(_ML) and "." in name.removeprefix(_ML)
+    }
+    if numbers and libraries and numbers[0] not in libraries:
+        yield Finding(
+            "nvidia-version",
+            "error",
+            "the NVIDIA module that runs is not of the libraries' version",
+            evidence=f"module {numbers[0]}, libraries {', '.join(sorted(libraries))}",
+            why="NVML says 'Driver/library version mismatch' and CUDA fails, on the host too",
+            next_step="reboot, or unload the module when nobody uses it: rmmod nvidia_uvm "
+            "nvidia_drm nvidia_modeset nvidia; then generate the spec again",
+        )
 
 
 def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:

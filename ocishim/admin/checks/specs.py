@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
-from ocishim.cdi import hostdev, registry, stale
+from ocishim.cdi import hostdev, registry, scan, stale
 from ocishim.cdi.registry import Found
 
 
@@ -31,12 +31,13 @@ def check(node: Node) -> Iterator[Finding]:
                 if error.kind == "conflict"
                 else f"pyshimctl cdi validate {node.host.inside(path)}",
             )
-    if there and not known.devices():
+    yield from _writable_files(node, there)
+    if not known.devices():
         yield Finding(
             "spec-none",
             "warning",
             "no CDI device is defined on this node",
-            evidence=f"looked in {', '.join(node.config.spec_dirs)}",
+            evidence=f"looked in {_places(node)}",
             why="no container can be given a device",
             next_step="pyshimctl cdi generate --output /etc/cdi/nvidia.yaml, or start the "
             "device plugin",
@@ -44,6 +45,27 @@ def check(node: Node) -> Iterator[Finding]:
     found = known.resolve(known.devices())
     yield from _stale(node, found)
     yield from _char_links(node, found)
+
+
+def _places(node: Node) -> str:
+    return ", ".join(
+        path if node.exists(path) else f"{path} (missing)" for path in node.config.spec_dirs
+    )
+
+
+def _writable_files(node: Node, dirs: list[str]) -> Iterator[Finding]:
+    for _priority, path, _identity in scan.scan(dirs).files():
+        name = node.host.inside(path)
+        mode = node.mode(name)
+        if mode & stats.S_IWOTH:
+            yield Finding(
+                "spec-writable",
+                "error",
+                f"everybody may write to {name}",
+                evidence=f"mode {mode:04o}",
+                why="whoever changes a spec decides which hooks run as root",
+                next_step=f"chmod o-w {name}",
+            )
 
 
 def _directory(node: Node, path: str) -> Iterator[Finding]:

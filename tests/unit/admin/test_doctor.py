@@ -5,74 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ocishim.admin import doctor
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
-from ocishim.admin.host import Host
 from ocishim.admin.node import Node
-
-SPEC = """\
-cdiVersion: 0.6.0
-kind: acme.com/gpu
-devices:
-- name: "0"
-  containerEdits:
-    env: [ACME=0]
-"""
-
-
-class Tree:
-    """A node's root directory under construction."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.write("/etc/cdi/acme.yaml", SPEC)
-        self.program("/usr/bin/runc", "runc version 1.3.0")
-        self.write("/sbin/ldconfig", "")
-        with open(sys.executable, "rb") as file:  # an ELF file of this machine
-            (root / "sbin/ldconfig").write_bytes(file.read(64))
-        os.chmod(root / "sbin/ldconfig", 0o755)
-
-    def write(self, path: str, text: str = "") -> None:
-        real = self.root / path.lstrip("/")
-        real.parent.mkdir(parents=True, exist_ok=True)
-        real.write_text(text)
-
-    def program(self, path: str, version: str) -> None:
-        self.write(path, f"#!/bin/sh\necho '{version}'\n")
-        os.chmod(self.root / path.lstrip("/"), 0o755)
-
-    def node(self, kernel: str = "6.1.0-1-amd64", config: str = "") -> Node:
-        self.write("/etc/pyshim/config.toml", config or 'runtimes = ["runc"]\n')
-        return Node(Host(str(self.root)), kernel=kernel, config_path="/etc/pyshim/config.toml")
-
-
-@pytest.fixture(autouse=True)
-def _run_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the tree's own scripts without a chroot: it holds no shell."""
-
-    def run(self: Host, *argv: str) -> object:
-        import subprocess  # noqa: PLC0415
-
-        return subprocess.run(
-            [self.real(argv[0]), *argv[1:]], capture_output=True, text=True, check=False
-        )
-
-    monkeypatch.setattr(Host, "run", run)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
-
-
-def findings(node: Node) -> dict[str, Finding]:
-    return {finding.name: finding for finding in doctor.examine(node)}
+from tests.unit.admin.nodes import SPEC, Tree, findings
 
 
 def test_healthy_node_has_no_findings(tree: Tree) -> None:
@@ -116,6 +56,35 @@ def test_runtime_versions(tree: Tree, version: str, name: str, severity: str) ->
     assert findings(tree.node())[name].severity == severity
 
 
+def test_nobody_runs_the_hooks(tree: Tree) -> None:
+    tree.program("/usr/bin/runc", "runsc version release-20240729.0")
+    asked = 'runtimes = ["runc"]\n[hooks]\nexecutor = "runtime"\n'
+    found = findings(tree.node(config=asked))["hooks-executor"]
+    assert "runsc release-20240729.0 does not run createContainer hooks" in found.evidence
+    assert "hooks-executor" not in findings(tree.node())
+
+
+def test_configuration_everybody_may_write(tree: Tree) -> None:
+    node = tree.node()
+    os.chmod(tree.root / "etc/pyshim/config.toml", 0o666)
+    assert set(findings(node)) == {"configuration-writable"}
+
+
+@pytest.mark.parametrize(("file", "evidence"), [
+    pytest.param("", "log.file is not set, and there is no /dev/log", id="no system log"),
+    pytest.param(
+        "/var/log/pyshim/log", "log.file is '/var/log/pyshim/log', and /var/log/pyshim is not there",
+        id="no folder",
+    ),
+])
+def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
+    (tree.root / "dev/log").unlink()
+    found = findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
+    assert found["log"].evidence == evidence
+    tree.write(file or "/dev/log")
+    assert "log" not in findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
+
+
 @pytest.mark.parametrize("content", [None, b"#!/bin/sh\n", b"\x7fELF" + b"\0" * 14 + b"\x08\0"])
 def test_ldconfig(tree: Tree, content: bytes | None) -> None:
     path = tree.root / "sbin/ldconfig"
@@ -150,6 +119,18 @@ def test_no_devices(tree: Tree) -> None:
     assert "spec-none" in findings(tree.node())
 
 
+def test_no_spec_dir_at_all(tree: Tree) -> None:
+    (tree.root / "etc/cdi/acme.yaml").unlink()
+    (tree.root / "etc/cdi").rmdir()
+    found = findings(tree.node())["spec-none"]
+    assert found.evidence == "looked in /etc/cdi (missing), /var/run/cdi (missing)"
+
+
+def test_spec_everybody_may_write(tree: Tree) -> None:
+    os.chmod(tree.root / "etc/cdi/acme.yaml", 0o646)
+    assert findings(tree.node())["spec-writable"].evidence == "mode 0646"
+
+
 def test_spec_dir_is_a_file(tree: Tree) -> None:
     tree.write("/var/run/cdi", "")
     assert "spec-dir" in findings(tree.node())
@@ -168,7 +149,6 @@ def test_stale_mount(tree: Tree) -> None:
 
 def with_device(tree: Tree, *, systemd: bool = True) -> Node:
     tree.write("/etc/cdi/acme.yaml", SPEC + "    deviceNodes: [{path: /dev/acme0}]\n")
-    (tree.root / "dev").mkdir()
     os.mknod(tree.root / "dev/acme0", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     if systemd:
         (tree.root / "run/systemd/system").mkdir(parents=True)
@@ -199,95 +179,7 @@ def test_char_links_do_not_matter_without_systemd(tree: Tree) -> None:
     assert "char-links" not in findings(with_device(tree, systemd=False))
 
 
-CONTAINERD = """\
-version = 3
-[plugins.'io.containerd.cri.v1.runtime'.containerd]
-default_runtime_name = "{default}"
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.pyshim]
-runtime_type = "io.containerd.runc.v2"
-{annotations}
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.pyshim.options]
-BinaryName = "/usr/local/bin/pyshim"
-"""
-PASSES = 'container_annotations = ["cdi.k8s.io/*"]'
-
-
-def with_containerd(
-    tree: Tree, *, annotations: str = PASSES, default: str = "pyshim", installed: bool = True
-) -> Node:
-    tree.program("/usr/bin/containerd", "containerd")
-    if installed:
-        tree.program("/usr/local/bin/pyshim", "pyshim")
-    text = CONTAINERD.format(annotations=annotations, default=default)
-    tree.write("/etc/containerd/config.toml", text)
-    return tree.node()
-
-
-def test_containerd_configured_is_fine(tree: Tree) -> None:
-    assert findings(with_containerd(tree)) == {}
-
-
-@pytest.mark.parametrize(
-    ("setup", "name", "severity"),
-    [
-        pytest.param({"annotations": ""}, "containerd-annotations", "warning", id="not passed"),
-        pytest.param(
-            {"annotations": PASSES + '\npod_annotations = ["cdi.k8s.io/*"]'},
-            "containerd-pod-annotations",
-            "error",
-            id="pods decide",
-        ),
-        pytest.param({"default": "runc"}, "default-runtime", "info", id="not the default"),
-        pytest.param({"installed": False}, "engine-program", "error", id="program gone"),
-    ],
-)
-def test_containerd(tree: Tree, setup: dict[str, object], name: str, severity: str) -> None:
-    assert findings(with_containerd(tree, **setup))[name].severity == severity  # type: ignore[arg-type]
-
-
-def test_containerd_without_cdi_and_annotations(tree: Tree) -> None:
-    node = with_containerd(tree, annotations="")
-    path = tree.root / "etc/containerd/config.toml"
-    table = "[plugins.'io.containerd.cri.v1.runtime']\nenable_cdi = false\n"
-    path.write_text(path.read_text().replace("version = 3\n", "version = 3\n" + table))
-    assert findings(node)["containerd-cdi"].severity == "error"
-
-
-@pytest.mark.parametrize(
-    ("program", "engine"),
-    [
-        ("/usr/bin/containerd", "containerd"),
-        ("/usr/bin/dockerd", "docker"),
-        ("/usr/bin/crio", "crio"),
-    ],
-)
-def test_engine_that_does_not_know_pyshim(tree: Tree, program: str, engine: str) -> None:
-    tree.program(program, engine)
-    found = findings(tree.node())["engine-unregistered"]
-    assert found.next_step == f"pyshimctl configure {engine}"
-
-
-def test_docker_configured(tree: Tree) -> None:
-    tree.program("/usr/bin/dockerd", "docker")
-    settings = {"runtimes": {"pyshim": {"path": "/usr/local/bin/pyshim"}}}
-    tree.write("/etc/docker/daemon.json", json.dumps(settings))
-    assert set(findings(tree.node())) == {"engine-program"}
-    tree.program("/usr/local/bin/pyshim", "pyshim")
-    assert findings(tree.node()) == {}
-
-
-@pytest.mark.parametrize(
-    ("program", "path"),
-    [
-        ("/usr/bin/containerd", "/etc/containerd/config.toml"),
-        ("/usr/bin/dockerd", "/etc/docker/daemon.json"),
-        ("/usr/bin/crio", "/etc/crio/crio.conf"),
-    ],
-)
-def test_engine_configuration_unreadable(tree: Tree, program: str, path: str) -> None:
-    tree.program(program, "engine")
-    tree.write(path, "{[broken")
-    assert path in findings(tree.node())["engine-configuration"].evidence
+DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 2025\nGCC version:\n"
 
 
 def with_gpu(tree: Tree, *, switch: bool = False, driver: bool = True) -> None:
@@ -299,10 +191,11 @@ def with_gpu(tree: Tree, *, switch: bool = False, driver: bool = True) -> None:
         tree.write(f"{bridge}/vendor", "0x10de\n")
         tree.write(f"{bridge}/class", "0x068000\n")
     if driver:
-        tree.write("/proc/driver/nvidia/version", "NVRM version: 570\n")
+        tree.write("/proc/driver/nvidia/version", DRIVER)
         for name in ("nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"):
             tree.write(f"/dev/{name}")
         tree.write("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
+        tree.write("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.86.15")
         tree.write("/run/nvidia-persistenced/socket")
 
 
@@ -337,6 +230,21 @@ def test_library_in_the_operators_driver_root(tree: Tree) -> None:
     (tree.root / library).unlink()
     tree.write(f"/run/nvidia/driver/{library}")
     assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize(("library", "found"), [
+    pytest.param("libnvidia-ml.so.570.86.15", False, id="same"),
+    pytest.param("libnvidia-ml.so.575.51.03", True, id="upgraded"),
+    pytest.param("libnvidia-ml.so.1", False, id="version unknown"),
+])
+def test_libraries_of_another_driver(tree: Tree, library: str, *, found: bool) -> None:
+    with_gpu(tree)
+    (tree.root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.86.15").unlink()
+    tree.write(f"/usr/lib/x86_64-linux-gnu/{library}")
+    told = findings(tree.node())
+    assert set(told) == ({"nvidia-version"} if found else set())
+    if found:
+        assert told["nvidia-version"].evidence == "module 570.86.15, libraries 575.51.03"
 
 
 def test_fabric_manager(tree: Tree) -> None:

@@ -1,0 +1,52 @@
+"""A node for the doctor: a root directory, made in a line, and the findings by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ocishim.admin import doctor
+from ocishim.admin.finding import Finding
+from ocishim.admin.host import Host
+from ocishim.admin.node import Node
+
+SPEC = """\
+cdiVersion: 0.6.0
+kind: acme.com/gpu
+devices:
+- name: "0"
+  containerEdits:
+    env: [ACME=0]
+"""
+
+
+class Tree:
+    """A node's root directory under construction."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("/etc/cdi/acme.yaml", SPEC)
+        self.write("/dev/log")
+        self.program("/usr/bin/runc", "runc version 1.3.0")
+        self.write("/sbin/ldconfig", "")
+        with open(sys.executable, "rb") as file:  # an ELF file of this machine
+            (root / "sbin/ldconfig").write_bytes(file.read(64))
+        os.chmod(root / "sbin/ldconfig", 0o755)
+
+    def write(self, path: str, text: str = "") -> None:
+        real = self.root / path.lstrip("/")
+        real.parent.mkdir(parents=True, exist_ok=True)
+        real.write_text(text)
+
+    def program(self, path: str, version: str) -> None:
+        self.write(path, f"#!/bin/sh\necho '{version}'\n")
+        os.chmod(self.root / path.lstrip("/"), 0o755)
+
+    def node(self, kernel: str = "6.1.0-1-amd64", config: str = "") -> Node:
+        self.write("/etc/pyshim/config.toml", config or 'runtimes = ["runc"]\n')
+        return Node(Host(str(self.root)), kernel=kernel, config_path="/etc/pyshim/config.toml")
+
+
+def findings(node: Node) -> dict[str, Finding]:
+    return {finding.name: finding for finding in doctor.examine(node)}
