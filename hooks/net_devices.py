@@ -26,12 +26,16 @@ _IFA_F_PERMANENT = 0x80
 
 
 class Device:
-    """One interface to move: its names, and what it had on the host."""
+    """One interface to move: its names, and what it had on the host.
+
+    index: its number there. there: its number in the container, 0 before it has moved.
+    """
 
     def __init__(self, host: str, name: str) -> None:
         self.host = host
         self.name = name
         self.index = 0
+        self.there = 0
         self.addresses: list[tuple[str, int]] = []
 
 
@@ -104,19 +108,25 @@ def _look_up(host: Any, container: Any, devices: list[Device]) -> None:
 
 
 def _move(host: Any, container: Any, device: Device, namespace: str) -> None:
-    before = {link["index"] for link in container.get_links()}
-    _give(host, device.index, namespace, device.name)
-    # The kernel picks the number where the name holds %d, and another index where ours is taken.
-    new = [link["index"] for link in container.get_links() if link["index"] not in before]
-    _bring_up(container, new[0], device)
+    before = _indexes(container)
+    try:
+        _give(host, device.index, namespace, device.name)
+    finally:
+        # The kernel moves first and renames then: a link whose name it refuses has moved as well.
+        # And it picks the number where the name holds %d, and another index where ours is taken.
+        device.there = next(iter(_indexes(container) - before), 0)
+    _bring_up(container, device.there, device)
+
+
+def _indexes(side: Any) -> set[int]:
+    return {link["index"] for link in side.get_links()}
 
 
 def _move_back(host: Any, container: Any, device: Device) -> None:
     """Best effort: the failure that led here is what gets reported."""
     try:
-        found = container.link_lookup(ifname=device.name)
-        if found and not host.link_lookup(index=device.index, ifname=device.host):
-            _give(container, found[0], "/proc/self/ns/net", device.host)
+        if device.there:
+            _give(container, device.there, "/proc/self/ns/net", device.host)
         _bring_up(host, host.link_lookup(ifname=device.host)[0], device)
     except Exception:  # noqa: BLE001, S110 - pyroute2 raises many kinds; see the docstring
         pass

@@ -53,10 +53,9 @@ def arrange(
     devices = wanted(spec)
     if not devices:
         return []
-    if _supported(runtime, cache):
-        _check(devices)
-        return [f"network device {host}: moved by the runtime" for host in devices]
     _check(devices)
+    if _supported(runtime, cache):
+        return [f"network device {host}: moved by the runtime" for host in devices]
     hook = {
         "path": hook_program,
         "args": ["pyshim-hook", HOOK, *(f"{host}={name}" for host, name in devices.items())],
@@ -78,15 +77,32 @@ def _is_ours(hook: object) -> bool:
 
 def _check(devices: dict[str, str]) -> None:
     """Refuse before anything runs what can only fail: no such interface, no such name."""
+    takers: dict[str, str] = {}
     for host, name in devices.items():
         for text in (host, name):
-            if not text or len(text.encode()) > _NAME_MAX or "/" in text or text in (".", ".."):
-                raise UnresolvedDeviceError(f"network device {text!r} is no interface name")
+            if not _is_interface_name(text):
+                raise UnresolvedDeviceError(
+                    f"network device {text!r} is no interface name",
+                    hint=f"at most {_NAME_MAX} bytes, and none of '/', ':' and blanks",
+                )
         if not os.path.exists(f"{_SYSFS}/{host}"):
             raise UnresolvedDeviceError(
                 f"network device {host!r} is not on this host",
                 hint="another container may have it; 'ip link' lists what is there",
             )
+        # The reference compares the names of one device's edits only. A %d is the kernel's to fill.
+        if takers.setdefault(name, host) != host and "%d" not in name:
+            raise UnresolvedDeviceError(
+                f"network devices {takers[name]!r} and {host!r} are both to be {name!r} "
+                "in the container",
+                hint="ask for one of the two",
+            )
+
+
+def _is_interface_name(text: str) -> bool:
+    """Whether the kernel takes it: dev_valid_name() in net/core/dev.c."""
+    bad = not text or len(text.encode(errors="surrogateescape")) > _NAME_MAX or text in (".", "..")
+    return not bad and not any(char in "/:" or char.isspace() for char in text)
 
 
 def _supported(runtime: str, cache: Cache) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
+import pyroute2
 import pytest
 import yaml
 
-pyroute2 = pytest.importorskip("pyroute2")
+from hooks import net_devices
+from ocishim.errors import HookError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +103,62 @@ def test_second_interface_missing_moves_nothing(
         "(another container may have it; 'ip link' lists what is there)"
     )
     assert_untouched(host, veth)
+
+
+def test_two_interfaces_of_one_name_move_nothing(
+    node: Node, busybox: Path, veth: str, host: Any
+) -> None:
+    """The CDI reference allows it: it compares the names of one device's edits only."""
+    peer = veth[:-1] + "b"
+    document = yaml.safe_load(nic_spec(veth, "eth7"))
+    edits = {"netDevices": [{"hostInterfaceName": peer, "name": "eth7"}]}
+    document["devices"].append({"name": "1", "containerEdits": edits})
+    node.shim.add_spec("nic.yaml", yaml.safe_dump(document))
+    asked = {"cdi.k8s.io/nic": "acme.com/nic=0,acme.com/nic=1"}
+
+    result = node.run(node.bundle(busybox, SHOW, annotations=asked))
+
+    assert result.stderr.strip() == (
+        f"pyshim: network devices '{veth}' and '{peer}' are both to be 'eth7' in the container "
+        "(ask for one of the two)"
+    )
+    assert_untouched(host, veth)
+
+
+@pytest.mark.parametrize("name", ["eth7", "gpu%d"])
+def test_what_has_moved_comes_back(veth: str, host: Any, name: str) -> None:
+    """The second fails while it moves, all checks passed: its name is taken meanwhile."""
+    peer = veth[:-1] + "b"
+    container = subprocess.Popen(["unshare", "-n", "sleep", "60"])
+    try:
+        _wait_for_namespace(container.pid)
+        first, second = net_devices.parse([f"{veth}={name}", f"{peer}=lo2"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(net_devices, "_look_up", _looked_up_before_lo2_was_there)
+            with pytest.raises(HookError, match=f"^network device {peer}: .*File exists"):
+                net_devices.apply([first, second], container.pid)
+        assert_untouched(host, veth)
+        assert host.link_lookup(ifname=peer)
+    finally:
+        container.kill()
+        container.wait()
+
+
+def _wait_for_namespace(pid: int) -> None:
+    own = os.readlink("/proc/self/ns/net")
+    for _ in range(200):
+        if os.readlink(f"/proc/{pid}/ns/net") != own:
+            return
+        time.sleep(0.02)
+    raise AssertionError("no network namespace of its own")
+
+
+_look_up = net_devices._look_up
+
+
+def _looked_up_before_lo2_was_there(host: Any, container: Any, devices: Any) -> None:
+    _look_up(host, container, devices)
+    container.link("add", ifname="lo2", kind="veth", peer="lo3")
 
 
 def assert_untouched(host: Any, name: str) -> None:
