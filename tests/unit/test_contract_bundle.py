@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -349,6 +350,37 @@ def test_the_bundle_is_found_where_the_kernel_finds_it(box: Box, how: str) -> No
     made = json.loads((real / "config.json").read_text())
     args = made["hooks"]["createContainer"][0]["args"]
     assert args[args.index("--rootfs") + 1] == str(real.parent / "root of c")
+
+
+def test_the_callers_idea_of_the_working_directory_does_not_count(box: Box) -> None:
+    """PWD is the caller's, and names the folder from which it started an engine."""
+    here, there = box.bundle(oci(annotations=ASK), "here/b"), box.bundle(oci(annotations=ASK), "there/b")
+    script = f"import os; from ocishim.entry import main; main({str(box.pyshim)!r}, "
+    for args in (["create", "--bundle", "b", "c"], ["create", "-b", "../b", "c"]):
+        cwd = here.parent if "b" in args else here
+        environment = {**box.environment(), "PWD": str(there.parent if "b" in args else there)}
+        before = there.joinpath("config.json").read_bytes()
+        done = box.start(sys.executable, "-c", f"{script}{args!r})", env=environment, cwd=cwd)
+        assert done.status == 0, done
+        assert there.joinpath("config.json").read_bytes() == before
+        assert b"GPU=0" in here.joinpath("config.json").read_bytes()
+
+
+STALE = {**ACME, "containerEdits": {"mounts": [{"hostPath": "/gone/lib.so.1", "containerPath": "/lib.so.1"}]}}
+
+
+@pytest.mark.parametrize(("setting", "warnings"), [("warn", 1), ("ignore", 0)])
+def test_a_stale_spec_starts_all_the_same(box: Box, setting: str, warnings: int) -> None:
+    """As the reference has it; "error" is a row of test_errors.py."""
+    box.add_spec("acme.json", STALE)
+    box.settings({"cdi.stale": setting, "log.level": "warning"})
+    box.bundle(oci(annotations=ASK))
+    assert b"/gone/lib.so.1" in create(box)
+    told = box.log.read_text().splitlines() if box.log.exists() else []
+    assert [line.split(" ", 1)[1] for line in told] == warnings * [
+        (f"warning container c: {box.spec_dir}/acme.json is stale: mount source /gone/lib.so.1 is gone; "
+        "likely the driver was upgraded or removed: generate the spec again")
+    ]
 
 
 def test_another_config_file(box: Box) -> None:

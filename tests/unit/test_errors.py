@@ -69,6 +69,17 @@ def edits(**members: Any) -> dict[str, Any]:
     return {**ACME, "containerEdits": {}, "devices": [{"name": "0", "containerEdits": members}]}
 
 
+def nic(host: str, name: str) -> Prepare:
+    """A CDI spec whose device is a network interface."""
+    device = {"hostInterfaceName": host, "name": name}
+    return spec({**edits(netDevices=[device]), "cdiVersion": "1.1.0"})
+
+
+def asks_nothing(**members: Any) -> Prepare:
+    """A bundle with these members and no request."""
+    return lambda box: box.bundle(oci(**members))
+
+
 def remove(name: str) -> Prepare:
     return lambda box: os.remove(box.folder / name)
 
@@ -140,6 +151,11 @@ ROWS = [
     pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", process={"env": "A=1"})), LINE, "{box}/bundle/config.json: expected array, found string in 'process.env'", id="config.json: env no array"),
     pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", linux=[])), LINE, "{box}/bundle/config.json: expected object, found array in 'linux'", id="config.json: linux no object"),
     pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", hooks={"createContainer": {}})), LINE, "{box}/bundle/config.json: expected array, found object in 'hooks.createContainer'", id="config.json: hooks no array"),
+    pytest.param(both(spec(edits(mounts=[{"hostPath": "/gone/lib.so.1", "containerPath": "/x"}])), setting(cdi__stale="error")), LINE, '{box}/cdi/acme.json is stale: mount source /gone/lib.so.1 is gone; likely the driver was upgraded or removed: generate the spec again (or set cdi.stale = "warn")', id="stale mount"),
+    pytest.param(both(spec(edits(deviceNodes=[{"path": "/dev/null", "type": "c", "major": 1, "minor": 5}])), setting(cdi__stale="error")), LINE, '{box}/cdi/acme.json is stale: /dev/null is c 1:5 in the spec, c 1:3 on this host; likely its kernel module was loaded again: generate the spec again (or set cdi.stale = "warn")', id="stale device node"),
+    pytest.param(nic("nosuch0", "eth7"), LINE, "network device 'nosuch0' is not on this host (another container may have it; 'ip link' lists what is there)", id="network device missing"),
+    pytest.param(nic("lo", "eth 7"), LINE, "network device 'eth 7' is no interface name (at most 15 bytes, and none of '/', ':' and blanks)", id="network device's name"),
+    pytest.param(asks_nothing(linux={"netDevices": ["eth0"]}), LINE, "{box}/bundle/config.json: expected object in 'linux.netDevices'", id="config.json: netDevices no object"),
     # --- the hooks
     pytest.param(spec(edits(hooks=[hook("/no/such/vendor-hook")])), LINE, "{box}/cdi/acme.json: createContainer hook /no/such/vendor-hook: the program does not exist (install it, or generate the CDI spec again)", id="hook program missing"),
     pytest.param(spec(edits(hooks=[hook("/etc/passwd")])), LINE, "{box}/cdi/acme.json: createContainer hook /etc/passwd: the program is not an executable file (install it, or generate the CDI spec again)", id="hook program not executable"),

@@ -106,6 +106,15 @@ def test_usual_dirs() -> None:
         assert f"${{PATH-}} {USUAL}; do" in file.read(), "the launcher looks in the same folders"
 
 
+@pytest.mark.parametrize("search_path", ["", "/nowhere", "relative:/nowhere"])
+def test_usual_dirs_come_after_path(tmp_path: Path, search_path: str) -> None:
+    """Engines start runtimes with a PATH of their own, or none."""
+    own = make(tmp_path / "sh", "")
+    found = lowlevel.find(["sh"], search_path, "/own", "/c.toml")
+    assert os.path.dirname(found) in lowlevel.USUAL_DIRS
+    assert lowlevel.find(["sh"], f"{search_path}:{tmp_path}", "/own", "/c.toml") == str(own)
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     (tmp_path / "runc").mkdir()
     (tmp_path / "crun-x").touch(0o644)
