@@ -16,17 +16,21 @@ from ocishim.errors import PyshimError, UsageError, reason
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.config import Config
+    from ocishim.warmstart import Serve
 
 
-def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
+def main(
+    launcher: str, arguments: list[str], ignored: int = 0, serve: Serve | None = None
+) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
-    ignored: mask of the signals that were ignored before Python started.
+    ignored: mask of the signals that were ignored before Python started. serve: hooks.warm.serve,
+    which this package does not know.
     """
     invocation = argv.parse(arguments)
     try:
-        lowlevel.become(_prepare(launcher, invocation), arguments, ignored)
+        lowlevel.become(_prepare(launcher, invocation, serve), arguments, ignored)
     except PyshimError as err:
         _fail(invocation, str(err))
     except OSError as err:
@@ -39,7 +43,7 @@ def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
     return 1
 
 
-def _prepare(launcher: str, invocation: argv.Invocation) -> str:
+def _prepare(launcher: str, invocation: argv.Invocation, serve: Serve | None) -> str:
     """Edit the bundle when the command wants one; return the low-level runtime's path."""
     from ocishim import config as settings  # noqa: PLC0415 - after parsing, for its errors
 
@@ -57,10 +61,14 @@ def _prepare(launcher: str, invocation: argv.Invocation) -> str:
     try:
         folder = _absolute(invocation.bundle) or os.getcwd()
         bundle = Bundle(folder, _absolute(invocation.config_file))
-        runtime.create(bundle, config, path, hook_program(launcher), log)
+        words = runtime.create(bundle, config, path, hook_program(launcher), log)
     except PyshimError as err:
         log.write("error", str(err))
         raise
+    if serve and words:
+        from ocishim import warmstart  # noqa: PLC0415 - imported by runtime
+
+        warmstart.fork(serve, words)
     return path
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.warmstart import Serve
 
-def run(argv: list[str]) -> None:
+
+def run(argv: list[str], serve: Serve) -> None:
     """Take the launcher's arguments: [script, launcher, LC_CTYPE, stat, arguments...].
 
     LC_CTYPE as it was: "" when unset, else "=" and its value, since CPython sets the variable in
     a C locale (PEP 538) and the low-level runtime must not see that. stat: the shell's line of
     /proc/PID/stat, "" when there was none: CPython ignores signals, and only a process before it
-    can tell which ones the caller had ignored.
+    can tell which ones the caller had ignored. serve: see entry.main.
     """
     launcher, lc_ctype = argv[1], argv[2]
     if lc_ctype:
@@ -22,7 +26,7 @@ def run(argv: list[str]) -> None:
     _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
-    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3])))
+    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3]), serve))
 
 
 def ignored_signals(stat: str) -> int:

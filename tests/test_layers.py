@@ -31,7 +31,7 @@ PURE = (
     "ocishim.cdi.yamlmend",
 )  # fmt: skip
 PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "hooks.program",
-            "hooks.__main__")  # fmt: skip
+            "hooks.__main__", "hooks.warm")  # fmt: skip
 LEVELS = ("ground", "pure", "I/O", "program")
 
 # What a pure module may have of the standard library and of others: nothing that reads or runs.

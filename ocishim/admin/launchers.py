@@ -3,7 +3,8 @@
 Usage: python -m ocishim.admin.launchers DIRECTORY
 
 pyshim is a POSIX shell script (ocishim/launcher.sh) that starts Python only for a command that
-edits a bundle; pyshim-hook and pyshimctl are Python scripts with a real interpreter in their
+edits a bundle; .pyshim-chain another (hooks/chain.sh) that has a process do its work which is there
+already; pyshim-hook and pyshimctl are Python scripts with a real interpreter in their
 first line, since `env` and a version manager's wrapper cost more than a hook itself. All find the
 packages by absolute path. Leaves an installation's folders to installation.py.
 """
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 
-from ocishim import config
+from ocishim import config, knownhooks
 from ocishim.admin import preloading
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
@@ -38,26 +39,32 @@ _PRELOAD = """\
 from _frozen_importlib_external import MAGIC_NUMBER
 from marshal import loads
 from posix import O_CLOEXEC, close, open, read
-try:
-    file = open({folder!r} + "/{preloaded}", O_CLOEXEC)
-    data = read(file, 1 << 22)
-    close(file)
-except OSError:
-    data = b""
-if data.startswith(MAGIC_NUMBER):
-    loader, now, later = loads(data[len(MAGIC_NUMBER):])
-    scope = {{"__name__": "ocishim.preload"}}
-    exec(loader, scope)
-    scope["install"](now, later)
+def preload(name):
+    try:
+        file = open({folder!r} + "/" + name, O_CLOEXEC)
+        data = read(file, 1 << 22)
+        close(file)
+    except OSError:
+        return
+    if data.startswith(MAGIC_NUMBER):
+        loader, now, later = loads(data[len(MAGIC_NUMBER):])
+        scope = {{"__name__": "ocishim.preload"}}
+        exec(loader, scope)
+        scope["install"](now, later)
 """
 
-_MAIN = _NO_GC + _PATHS + _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim"]) + """\
+_MAIN = _NO_GC + _PATHS + _PRELOAD + f"""\
+preload({preloading.NAMES["pyshim"]!r})
+def serve(runtime, words):
+    preload({preloading.NAMES["pyshim-hook"]!r})
+    from hooks.warm import serve
+    serve(runtime, words)
 from ocishim.start import run
-run(sys.argv)
+run(sys.argv, serve)
 """
 
-_HOOK_PRELOAD = _PRELOAD.replace("{preloaded}", preloading.NAMES["pyshim-hook"])
-_HOOK = "#!{python} -IS\n" + _NO_GC + _PATHS + _HOOK_PRELOAD + """\
+_HOOK = "#!{python} -IS\n" + _NO_GC + _PATHS + _PRELOAD + f"""\
+preload({preloading.NAMES["pyshim-hook"]!r})
 from hooks.program import start
 start(sys.argv[1:])
 """
@@ -109,8 +116,9 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
     places = {"python": python, "library": library_dir, "site": site, "folder": folder}
     return {
         MAIN: _MAIN.format(**places),
-        "pyshim": _shell(python, f"{folder}/{MAIN}"),
+        "pyshim": _shell("ocishim/launcher.sh", PYTHON=python, MAIN=f"{folder}/{MAIN}"),
         "pyshim-hook": _HOOK.format(**places),
+        knownhooks.CHAIN_PROGRAM: _shell("hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
         "pyshimctl": _CTL.format(**places),
     }
 
@@ -127,12 +135,13 @@ def pinned(launcher: str, path: str) -> str:
     return launcher.replace(mark, mark.replace('"$0"', shlex.quote(path)))
 
 
-def _shell(python: str, main_script: str) -> str:
-    with open(os.path.join(library(), "ocishim", "launcher.sh"), encoding="utf-8") as file:
-        launcher = file.read()
-    for mark, value in (("@PYTHON@", python), ("@MAIN@", main_script)):
-        launcher = launcher.replace(mark, shlex.quote(value))
-    return launcher.replace("@CONFIG@", config.DEFAULT_PATH)
+def _shell(source: str, **places: str) -> str:
+    """Return a shell script of the packages with its @MARKS@ replaced."""
+    with open(os.path.join(library(), source), encoding="utf-8") as file:
+        text = file.read()
+    for mark, value in places.items():
+        text = text.replace(f"@{mark}@", shlex.quote(value))
+    return text.replace("@CONFIG@", config.DEFAULT_PATH)
 
 
 def write(directory: str) -> list[str]:

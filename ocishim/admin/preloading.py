@@ -24,6 +24,7 @@ NAMES = {"pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin"}
 _CREATE = (
     *("ocishim.start", "ocishim.entry", "ocishim.config", "ocishim.runtime", "ocishim.log"),
     *("ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.stale"),
+    "ocishim.warmstart",
 )
 _HOOK = ("hooks.program", "hooks.change", "hooks.flags", "hooks.refusals", "hooks.create_symlinks")
 _LATER = {
@@ -31,6 +32,7 @@ _LATER = {
     "pyshim-hook": (
         *("hooks.update_ldcache", "hooks.enable_cuda_compat", "hooks.chmod", "ocishim.jsonio"),
         *("hooks.disable_device_node_modification", "hooks.update_application_profile"),
+        "hooks.warm",
     ),
 }
 _ROOTS = {"pyshim": _CREATE, "pyshim-hook": _HOOK}

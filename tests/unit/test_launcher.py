@@ -186,7 +186,7 @@ def test_missing_interpreter(tmp_path: Path) -> None:
 def test_files(tmp_path: Path) -> None:
     written = launchers.write(str(tmp_path / "bin"))
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bin").iterdir()}
-    programs = {".pyshim-main.py", "pyshim", "pyshim-hook"}
+    programs = {".pyshim-main.py", ".pyshim-chain", "pyshim", "pyshim-hook"}
     assert {os.path.basename(path) for path in written} == programs
     assert set(modes) == programs | set(preloading.NAMES.values())
     assert all(mode == (0o755 if name in programs else 0o644) for name, mode in modes.items())

@@ -1,0 +1,230 @@
+"""The hooks' work by a process that is warm: whom it serves, with what, and what is left of it.
+
+The low-level runtime is a script that starts its hooks as runc does: a process of its own, which
+stands for `runc init`, starts them in its namespaces, with the state on stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocishim import knownhooks
+from ocishim.admin import launchers
+from tests.probe import Box, oci
+
+pytestmark = pytest.mark.root
+
+# What each hook answered, as JSON: exit status, stdout, stderr. WARM: the runtime's children.
+_RUNTIME = """\
+#!@PYTHON@ -IS
+import json, os, subprocess, sys, time
+if sys.argv[1:] == ["--version"]:
+    print("runc version 1.1.5")
+    sys.exit()
+def warm():
+    "Its process id, once it has its name."
+    while True:
+        for child in open("/proc/self/task/%d/children" % os.getpid()).read().split():
+            if open("/proc/%s/comm" % child).read() == "pyshim-warm\\n":
+                return child
+        time.sleep(0.01)
+def start(hook, *args):
+    words = [*@INIT@, hook["path"], *hook["args"][1:]]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
+def finish(hook):
+    out, err = hook.communicate(json.dumps({"bundle": os.getcwd()}).encode())
+    return [hook.returncode, out.decode(), err.decode()]
+hooks = json.load(open("config.json"))["hooks"]["createContainer"]
+@BEFORE@
+print(json.dumps([finish(start(hook)) for hook in hooks]))
+"""
+INIT = ["unshare", "-m", "sh", "-c", '"$@"; exit $?', "sh"]
+COLD = [9, "cold\n", ""]
+
+
+def within(script: str, *flags: str) -> list[str]:
+    """The container's first process, which does something before it starts a hook."""
+    return ["unshare", *(flags or ("-m",)), "sh", "-c", f'{script}; "$@"; exit $?', "sh"]
+
+
+def link(*targets: str) -> dict[str, Any]:
+    flags = [word for target in targets for word in ("--link", target)]
+    args = ["nvidia-cdi-hook", "create-symlinks", *flags]
+    return {"path": "/usr/bin/nvidia-cdi-hook", "args": args}
+
+
+class Node:
+    """A box whose hook program is cold: all it does is to say so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.box = Box(folder)
+        self.rootfs = folder / "bundle/rootfs"
+        self.cold = self.box.bin / "pyshim-hook"
+        self.cold.write_text("#!/bin/sh\necho cold\nexit 9\n")
+        self.runtime()
+
+    def runtime(self, before: str = "", init: list[str] | None = None) -> None:
+        marks = {"@PYTHON@": launchers.interpreter(), "@INIT@": repr(init or INIT), "@BEFORE@": before}
+        text = _RUNTIME
+        for mark, value in marks.items():
+            text = text.replace(mark, value)
+        self.box.runtime.write_text(text)
+
+    def call(self, *hooks: dict[str, Any], **members: object) -> subprocess.CompletedProcess[str]:
+        bundle = self.box.bundle(oci(hooks={"createContainer": list(hooks)}, **members))
+        return subprocess.run(
+            [self.box.pyshim, "create", "c"], cwd=bundle, env=self.box.environment(),
+            capture_output=True, text=True, timeout=50, check=False,
+        )  # fmt: skip
+
+    def create(self, *hooks: dict[str, Any], **members: object) -> list[list[object]]:
+        done = self.call(*hooks, **members)
+        assert done.returncode == 0, done
+        answers: list[list[object]] = json.loads(done.stdout)
+        return answers
+
+    def programs(self) -> list[str]:
+        spec = json.loads((self.rootfs.parent / "config.json").read_bytes())
+        return [Path(hook["path"]).name for hook in spec["hooks"]["createContainer"]]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def test_done_by_the_warm_one(node: Node) -> None:
+    assert node.create(link("a::/b"), link("c::/d")) == [[0, "", ""]]
+    assert node.programs() == [knownhooks.CHAIN_PROGRAM]
+    assert {path.name for path in node.rootfs.iterdir()} == {"b", "d"}
+
+
+def test_the_runtime_itself_may_start_it(node: Node) -> None:
+    node.runtime(init=["env"])  # which becomes the hook
+    assert node.create(link("a::/b")) == [[0, "", ""]]
+
+
+def test_a_failure_is_told(node: Node) -> None:
+    """Exit status and stderr are the hook's own."""
+    node.rootfs.mkdir(parents=True)
+    (node.rootfs / "x").symlink_to("/no/where")
+    [[status, out, err]] = node.create(link("a::/x/l"))
+    assert (status, out) == (1, "")
+    assert str(err).startswith("pyshim-hook: createContainer hook create-symlinks failed: ")
+
+
+def test_in_the_namespace_of_who_asks(node: Node) -> None:
+    """What is mounted there is where the links go; on the host nothing is seen of it."""
+    (node.rootfs / "in").mkdir(parents=True)
+    script = f'mount -t tmpfs none {node.rootfs}/in; "$@"; s=$?; ls {node.rootfs}/in; exit $s'
+    node.runtime(init=["unshare", "-m", "sh", "-c", script, "sh"])
+    [[status, out, _]] = node.create(link("a::/in/b"))
+    assert (status, out) == (0, "b\n")
+    assert list((node.rootfs / "in").iterdir()) == []
+
+
+def test_it_holds_nothing_of_the_engine(node: Node) -> None:
+    """An engine reads the runtime's output to its end."""
+    node.runtime(before="""\
+fds = {name: os.readlink("/proc/%s/fd/%s" % (warm(), name)).split(":")[0]
+       for name in os.listdir("/proc/%s/fd" % warm())}
+print(json.dumps(fds)); sys.exit()""")
+    fds = json.loads(node.call(link("a::/b")).stdout)
+    assert {name: fds[name] for name in "0123456"} == {
+        **dict.fromkeys("012", "/dev/null"), **dict.fromkeys("3456", "pipe"),
+    }  # fmt: skip
+    assert {kind for name, kind in fds.items() if int(name) > 6} <= {"anon_inode"}
+
+
+@pytest.mark.parametrize("before", [
+    pytest.param("os.kill(int(warm()), 9)", id="killed"),
+    pytest.param("os.kill(int(warm()), 9); os.wait()", id="gone"),
+    pytest.param("os.kill(int(warm()), 19); subprocess.Popen(['sh', '-c', 'sleep 0.3; kill -9 ' + warm()])",
+                 id="killed while it is asked"),
+])  # fmt: skip
+def test_without_it_the_program_does_the_work(node: Node, before: str) -> None:
+    node.runtime(before)
+    assert node.create(link("a::/b")) == [COLD]
+
+
+@pytest.mark.parametrize("init", [
+    pytest.param(within(":", "-U", "-r", "-m"), id="another user namespace"),
+    pytest.param(["sh", "-c", 'sh -c \'"$@"; exit $?\' sh "$@"; exit $?', "sh"], id="further below"),
+    pytest.param(["setsid", "-w", "sh", "-c", '"$@" & wait $!', "sh"], id="allowed"),
+])  # fmt: skip
+def test_whom_it_serves(node: Node, init: list[str]) -> None:
+    node.runtime(init=init)
+    [answer] = node.create(link("a::/b"))
+    assert answer == ([0, "", ""] if init[0] == "setsid" else COLD)
+
+
+def test_not_below_another_root(node: Node) -> None:
+    """Its own root would be another tree than that of who asks."""
+    tree = node.box.folder / "tree"
+    tree.mkdir()
+    script = f"""
+        mount -t tmpfs none {tree}
+        for folder in /*/; do mkdir {tree}$folder && mount --rbind $folder {tree}$folder; done
+        chroot {tree} "$@"; exit $?"""
+    node.runtime(init=["unshare", "-m", "sh", "-c", script, "sh"])
+    assert node.create(link("a::/b")) == [COLD]
+
+
+def test_a_stranger_is_refused(node: Node) -> None:
+    """Who writes the process id of one that is not below the runtime."""
+    node.runtime("""\
+pid = warm()
+open("/proc/%s/fd/4" % pid, "w").write("%d\\n" % os.getppid())
+print(json.dumps(open("/proc/%s/fd/5" % pid).read())); sys.exit()""")
+    assert json.loads(node.call(link("a::/b")).stdout) == "no\n"
+
+
+def test_one_is_served(node: Node) -> None:
+    """A foreign hook between two chains: the second finds nobody warm."""
+    foreign = {"path": "/bin/true", "args": ["true"]}
+    assert node.create(link("a::/b"), foreign, link("c::/d")) == [[0, "", ""], [0, "", ""], COLD]
+
+
+def test_it_dies_with_the_runtime(node: Node) -> None:
+    node.runtime("print(json.dumps(warm())); sys.stdout.flush(); os.kill(os.getpid(), 9)")
+    done = node.call(link("a::/b"))
+    assert done.returncode == -9
+    pid = json.loads(done.stdout)
+    for _ in range(500):
+        if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
+            return
+    pytest.fail("still there")
+
+
+def test_not_for_a_user_namespace() -> None:
+    """Its root may not look into a process of the host's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        node = Node(Path(folder))
+        linux = {"namespaces": [{"type": "user"}, {"type": "mount"}]}
+        assert node.create(link("a::/b"), linux=linux) == [COLD]
+        assert node.programs() == ["pyshim-hook"]
+
+
+def test_without_the_script_the_program_is_the_hook(node: Node) -> None:
+    (node.box.bin / knownhooks.CHAIN_PROGRAM).unlink()
+    assert node.create(link("a::/b")) == [COLD]
+    assert node.programs() == ["pyshim-hook"]
+
+
+def test_a_second_create_changes_nothing(node: Node) -> None:
+    node.create(link("a::/b"))
+    before = (node.rootfs.parent / "config.json").read_bytes()
+    done = subprocess.run(
+        [node.box.pyshim, "create", "c"], cwd=node.rootfs.parent, env=node.box.environment(),
+        capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [[0, "", ""]]
+    assert (node.rootfs.parent / "config.json").read_bytes() == before
