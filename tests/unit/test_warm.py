@@ -181,8 +181,9 @@ def test_a_stranger_is_refused(node: Node) -> None:
     """Who writes the process id of one that is not below the runtime."""
     node.runtime("""\
 pid = warm()
+answers = open("/proc/%s/fd/5" % pid)
 open("/proc/%s/fd/4" % pid, "w").write("%d\\n" % os.getppid())
-print(json.dumps(open("/proc/%s/fd/5" % pid).read())); sys.exit()""")
+print(json.dumps(answers.read())); sys.exit()""")
     assert json.loads(node.call(link("a::/b")).stdout) == "no\n"
 
 
