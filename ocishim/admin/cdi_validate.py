@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -12,10 +14,31 @@ from ocishim.cdi import document, scan, unresolved
 from ocishim.errors import reason
 
 
+class Verdict:
+    """What is thought of one file: `fault` is "" when it is valid, and `told` what it is then.
+
+    notes: what is unusual, and no reason to reject it.
+    """
+
+    __slots__ = ("fault", "notes", "path", "told")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fault = ""
+        self.told = ""
+        self.notes: list[str] = []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as a JSON object's members."""
+        valid = not self.fault
+        return {"path": self.path, "valid": valid, "fault": self.fault, "notes": self.notes}
+
+
 @click.command(short_help="Whether spec files are valid, and why not.")
 @click.argument("files", nargs=-1, metavar="[FILE...]")
 @click.option("--schema-only", is_flag=True, help="Ask the CDI reference's JSON Schema instead.")
-def validate(files: tuple[str, ...], *, schema_only: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> None:
     """Check FILE..., or every file in cdi.spec_dirs, as the CDI reference reads it.
 
     One line a file. Of a valid file, what is unusual for its cdiVersion goes to stderr.
@@ -27,51 +50,57 @@ def validate(files: tuple[str, ...], *, schema_only: bool) -> None:
     ]
     judge = _judge_by_schema if schema_only else _judge
     verdicts = [_read_and(judge, path) for path in paths]
-    if not paths:
-        click.echo("no spec files", err=True)
-    raise SystemExit(0 if all(verdicts) else 1)
+    if as_json:
+        click.echo(json.dumps({"files": [one.as_dict() for one in verdicts]}, indent=2))
+    else:
+        _print(verdicts)
+    raise SystemExit(1 if any(one.fault for one in verdicts) else 0)
 
 
-def _read_and(judge: Callable[[str, bytes], str], path: str) -> bool:
-    """Print the verdict on one file; whether it is valid. `judge` gives the fault, or ""."""
+def _read_and(judge: Callable[[Verdict, bytes], None], path: str) -> Verdict:
+    verdict = Verdict(path)
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as e:
-        fault = reason(e)
+        verdict.fault = reason(e)
     else:
-        fault = judge(path, data)
-    if fault:
-        click.secho(f"{path}: {fault}", fg="red")
-    return not fault
+        judge(verdict, data)
+    return verdict
 
 
-def _judge(path: str, data: bytes) -> str:
+def _judge(verdict: Verdict, data: bytes) -> None:
     """The reader's verdict, which is what pyshim goes by."""
     from ocishim.cdi.schema import validate as schema  # noqa: PLC0415 - jsonschema: 60 ms
 
     try:
-        spec = document.load(data, path)
+        spec = document.load(data, verdict.path)
     except document.CDISpecError as e:
-        return unresolved.rejection(path, (e.message, e.kind, e.field, e.cdi_version))
+        fault = (e.message, e.kind, e.field, e.cdi_version)
+        verdict.fault = unresolved.rejection(verdict.path, fault)
+        return
     devices = len(spec["devices"])
+    version = spec["cdiVersion"]
     plural = "" if devices == 1 else "s"
-    click.echo(f"{path}: valid, {spec['kind']}, {devices} device{plural}, {spec['cdiVersion']}")
-    for fault in schema.version_faults(spec):
-        _warn(f"{path}: unusual for cdiVersion {spec['cdiVersion']}: {fault}")
-    if os.path.splitext(os.path.basename(path))[1] not in scan.SUFFIXES:
-        _warn(f"{path}: only files named *.json and *.yaml are loaded")
-    return ""
+    verdict.told = f"valid, {spec['kind']}, {devices} device{plural}, {version}"
+    verdict.notes = [
+        f"unusual for cdiVersion {version}: {fault}" for fault in schema.version_faults(spec)
+    ]
+    if os.path.splitext(os.path.basename(verdict.path))[1] not in scan.SUFFIXES:
+        verdict.notes.append("only files named *.json and *.yaml are loaded")
 
 
-def _judge_by_schema(path: str, data: bytes) -> str:
+def _judge_by_schema(verdict: Verdict, data: bytes) -> None:
     from ocishim.cdi.schema import validate as schema  # noqa: PLC0415 - as above
 
-    faults = schema.faults(data)
-    if not faults:
-        click.echo(f"{path}: valid by the schema")
-    return "; ".join(faults)
+    verdict.fault = "; ".join(schema.faults(data))
+    verdict.told = "valid by the schema"
 
 
-def _warn(text: str) -> None:
-    click.secho(text, err=True, fg="yellow")
+def _print(verdicts: list[Verdict]) -> None:
+    for one in verdicts:
+        click.secho(f"{one.path}: {one.fault or one.told}", fg="red" if one.fault else None)
+        for note in one.notes:
+            click.secho(f"{one.path}: {note}", err=True, fg="yellow")
+    if not verdicts:
+        click.echo("no spec files", err=True)

@@ -7,6 +7,7 @@ for; 2 the command line is wrong. A command says where it differs.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -56,6 +57,8 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a PyshimError becomes a line on stderr and the exit status."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False  # click knows terminals, not the variable (no-color.org)
         try:
             return super().invoke(ctx)
         except PyshimError as err:

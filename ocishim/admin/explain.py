@@ -28,6 +28,7 @@ STATE_ROOTS = (
     "/run/crun",
 )
 """Where engines keep their runtimes' states, for --container."""
+_VOID = ": CDI specs set it so, over what a container that was created before had asked for"
 
 
 @click.command()
@@ -90,8 +91,10 @@ def _unasked(spec: dict[str, Any], made: runtime.Plan, config: settings.Config) 
     process = spec.get("process")
     known = {table["name"] for table in config.env_requests}
     for entry in (process.get("env") if isinstance(process, dict) else None) or ():
-        name = str(entry).partition("=")[0]
-        if name.endswith("_VISIBLE_DEVICES") and name not in known:
+        name, _, value = str(entry).partition("=")
+        if name in known:
+            told.append(f"environment {entry} asks for nothing{_VOID if value == 'void' else ''}")
+        elif name.endswith("_VISIBLE_DEVICES"):
             told.append(f"environment {entry}: no [[requests.env]] in {config.path} names it")
     if not config.volume_mounts and visible.mounted_names(spec, visible.DEFAULT_KIND):
         told.append(

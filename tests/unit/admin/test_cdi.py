@@ -196,6 +196,18 @@ def test_validate_judges_named_files_and_tells_of_names_that_are_not_loaded(fill
     assert result.exit_code == 0
 
 
+def test_validate_as_json(filled: Node) -> None:
+    filled.dirs.write("etc/a.yml", spec("b.c/d", "e"))
+    result = filled.run("validate", "--json", "@/etc/a.yml", "@/etc/none.yaml")
+    found = json.loads(filled.out(result))["files"]
+    assert found == [
+        {"path": "@/etc/a.yml", "valid": True, "fault": "",
+         "notes": ["only files named *.json and *.yaml are loaded"]},
+        {"path": "@/etc/none.yaml", "valid": False, "fault": "does not exist", "notes": []},
+    ]
+    assert (filled.err(result), result.exit_code) == ("", 1)
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [("none.yaml", "does not exist"), ("", "is a directory")],

@@ -93,8 +93,26 @@ def test_version_without_a_runtime_says_so(tmp_path: Path) -> None:
 def test_colours_are_for_terminals() -> None:
     plain = CliRunner().invoke(main, ["config", "show"])
     coloured = CliRunner().invoke(main, ["config", "show"], color=True)
+    asked_not = CliRunner().invoke(main, ["config", "show"], color=True, env={"NO_COLOR": "1"})
     assert "\x1b[" not in plain.stdout
     assert "\x1b[" in coloured.stdout
+    assert "\x1b[" not in asked_not.stdout
+
+
+def test_the_reference_page_names_every_command() -> None:
+    """And says of each whether it has --json."""
+    page = (REPOSITORY / "docs/pyshimctl.md").read_text()
+    rows = {line.split("|")[1]: line.split("|")[-2].strip() for line in page.splitlines()
+            if line.startswith("| `")}
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        below = command.commands if isinstance(command, click.Group) else {"": command}
+        for sub, one in below.items():
+            words = f"`{name} {sub}".rstrip()
+            [row] = {row for row in rows if f"{words}`" in row or f"{words} " in row}
+            has = any("--json" in parameter.opts for parameter in one.params)
+            assert (rows[row] in {"yes", f"`{sub}`"}) is has, words
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

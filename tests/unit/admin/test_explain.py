@@ -204,6 +204,19 @@ def test_why_there_is_no_device(node: Node, members: dict[str, object], steps: l
     assert story["result"] == "the low-level runtime gets config.json as it is"
 
 
+@pytest.mark.parametrize(("value", "told"), [
+    pytest.param("none", "asks for nothing", id="none"),
+    pytest.param(
+        "void", "asks for nothing: CDI specs set it so, over what a container that was created "
+        "before had asked for", id="after the fact",
+    ),
+])
+def test_a_variable_that_asks_for_nothing(node: Node, value: str, told: str) -> None:
+    node.configure('[[requests.env]]\nname = "ACME"\nkind = "acme.com/demo"\nunprivileged = true\n')
+    story = node.json(node.bundle(process={"env": [f"ACME={value}"]}))
+    assert story["steps"][1] == f"environment ACME={value} {told}"
+
+
 def test_text_is_text_and_not_markup(node: Node) -> None:
     """A bundle's path and a device's name may hold what rich takes for a style."""
     bundle = node.bundle("[red]b[/]", annotations=ASKED)
