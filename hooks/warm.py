@@ -16,6 +16,7 @@ import select
 
 from hooks import chain, program
 from ocishim import warmstart
+from ocishim.errors import PyshimError
 from ocishim.linux import const, process, syscalls
 
 PATIENCE = 30.0  # seconds from a runtime's start to its hooks
@@ -32,11 +33,9 @@ class Refusal(Exception):  # noqa: N818 - an answer
 def serve(runtime: int, words: list[str]) -> None:
     """Wait for chain.sh below the process `runtime` and serve it; for a process that ends then.
 
-    words: the command line it will have, whose modules are loaded ahead.
+    words: the command line it will have; what needs no rootfs is done ahead.
     """
-    for name, *_ in program.parse(words).parts:
-        if name in chain.MODULES:
-            chain.load(name)
+    _prepare(words)
     poll = select.poll()
     poll.register(warmstart.REQUESTS, select.POLLIN)
     if not poll.poll(PATIENCE * 1000):
@@ -51,6 +50,16 @@ def serve(runtime: int, words: list[str]) -> None:
     for fd in warmstart.STANDARD:  # the runtime reads them to their end
         os.close(fd)
     os.write(warmstart.ANSWERS_END, answer)
+
+
+def _prepare(words: list[str]) -> None:
+    try:
+        steps = chain.parse(program.parse(words).parts, lambda _level, _message: None)
+    except PyshimError:
+        return  # who asks is told
+    for step in steps:
+        if hasattr(step.module, "prepare"):
+            step.module.prepare(step.request)
 
 
 def _become(pid: int, runtime: int) -> list[str]:
