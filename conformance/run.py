@@ -36,6 +36,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--name", help="the name expected.json knows it by (from --version)")
     parser.add_argument("--area", action="append", help="only this area")
     parser.add_argument("--case", action="append", help="only cases of this name, path or glob")
+    parser.add_argument("--brief", action="store_true", help="the first case of each kind only")
     parser.add_argument("--lacks", action="append", default=[], choices=["cgroup"],
                         help="skip what needs it: for runtimes told to leave cgroups alone")
     parser.add_argument("--patience", type=float, default=20, metavar="SECONDS",
@@ -47,11 +48,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def every_case() -> list[Case]:
+    """Read all areas."""
+    for name in sorted(module.name for module in pkgutil.iter_modules(areas.__path__)):
+        importlib.import_module(f"areas.{name}")
+    return ALL
+
+
 def select(arguments: argparse.Namespace) -> list[Case]:
-    for module in sorted(pkgutil.iter_modules(areas.__path__)):
-        importlib.import_module(f"areas.{module.name}")
+    cases = every_case()
+    if arguments.brief:
+        cases = list({case.path.partition("[")[0]: case for case in reversed(cases)}.values())[::-1]
     return [
-        case for case in ALL
+        case for case in cases
         if (not arguments.area or case.area in arguments.area)
         and (not arguments.case or any(map(case.matches, arguments.case)))
     ]
