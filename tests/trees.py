@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 HOSTILE = (
@@ -97,7 +97,7 @@ def _node(kind: int, path: Path, rest: str) -> None:
     os.mknod(path, 0o666 | kind, os.makedev(major, minor))
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[Path, Path, str], object]] = {
     "dir": _dir,
     "file": lambda _root, path, text: path.write_text(text),
     "symlink": lambda _root, path, target: path.symlink_to(target),
@@ -114,7 +114,7 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
 
     Links are not followed. Two equal snapshots: nothing was created, changed or removed.
     """
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in _walk(root):
         status = path.lstat()
         content: object = None
