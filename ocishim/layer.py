@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # A container that asked for a read-only root writes nothing there itself: the hooks' few files.
 _READONLY_BYTES = 64 << 20
 _LAYER, _FILES = "pyshim", "pyshim-files"  # the overlay and its tmpfs, as mountinfo calls them
+SOURCES = (_LAYER, _FILES)
+"""By these names a mount table shows that a mount is a layer's."""
+
 _KEPT_FLAGS = const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
 _MOVE_MOUNT_SET_GROUP = 0x100  # Linux 5.15, linux/mount.h
 _SHARED = ("shared", "rshared")
@@ -79,7 +82,7 @@ def unstack(rootfs: str) -> None:
     while True:
         handle = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if mountinfo.mount_of(handle).source not in (_LAYER, _FILES):
+            if mountinfo.mount_of(handle).source not in SOURCES:
                 return
         finally:
             os.close(handle)

@@ -23,7 +23,10 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Mend what can be mended: links under /dev/char.")
+@click.option(
+    "--fix", is_flag=True,
+    help="Mend what can be mended: links under /dev/char, layers of containers that are gone.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--host-root", default="/", metavar="DIR", help="Look at a node mounted there.")
 def command(*, fix: bool, as_json: bool, host_root: str) -> None:
@@ -51,7 +54,8 @@ def examine(node: Node) -> list[Finding]:
 
 def repair(node: Node) -> list[str]:
     """Mend what can be mended without asking; return a sentence for each thing done."""
-    return specs.fix_char_links(node) if specs.uses_systemd_cgroups(node) else []
+    links = specs.fix_char_links(node) if specs.uses_systemd_cgroups(node) else []
+    return links + leftovers.fix_layers(node)
 
 
 def report(findings: list[Finding], mended: list[str]) -> None:

@@ -1,4 +1,9 @@
-"""What a killed create or a crashed machine may have left behind."""
+"""What a killed create or a crashed engine may have left behind: layers, a cache nobody can use.
+
+Only one kind of layer can stay: those that lie on the engine's own mount for gVisor's further
+containers of a pod (ocishim/layer.py, `stack`). One is abandoned when its bundle is gone, or when
+no process of its container or pod is left to use it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,33 @@ import stat
 from collections.abc import Iterator
 
 from ocishim import config as settings
+from ocishim import jsonio, layer, mountinfo
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
+from ocishim.errors import PyshimError
+from ocishim.oci.members import find_dict
+
+_SANDBOX_IDS = ("io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID")
 
 
 def check(node: Node) -> Iterator[Finding]:
     """Yield what lies around on `node` and a compiled cache nobody can use."""
+    yield from _cache(node)
+    left = abandoned(node)
+    if left:
+        yield Finding(
+            "layers",
+            "warning",
+            "layers of containers that are gone are still mounted",
+            evidence=", ".join(left[:3]) + (f" and {len(left) - 3} more" if left[3:] else ""),
+            why="each holds memory, and keeps the engine's mount below it busy",
+            next_step="pyshimctl doctor --fix"
+            if not node.host.elsewhere
+            else f"on the node itself: umount {left[0]}, twice",
+        )
+
+
+def _cache(node: Node) -> Iterator[Finding]:
     folder = node.host.real(settings.cache_dir())
     try:
         found = os.lstat(folder)
@@ -28,14 +54,60 @@ def check(node: Node) -> Iterator[Finding]:
             why="every create parses the CDI specs again",
             next_step=f"rm -r {settings.cache_dir()}; the next create makes it anew",
         )
-    mounts = [line.split()[4] for line in node.read("/proc/self/mountinfo").splitlines()]
-    left = [path for path in mounts if path.startswith(settings.cache_dir() + "/")]
-    if left:
-        yield Finding(
-            "mounts",
-            "warning",
-            "mounts of ended containers are left",
-            evidence=", ".join(left[:3]),
-            why="they hold memory",
-            next_step="pyshimctl doctor --fix",
-        )
+
+
+def abandoned(node: Node) -> list[str]:
+    """Return the mount points of layers that no container uses, sorted."""
+    found = sorted(set(_layers(node)))
+    if not found:
+        return []
+    commands = _commands(node)
+    return [point for point in found if not _is_used(node, os.path.dirname(point), commands)]
+
+
+def fix_layers(node: Node) -> list[str]:
+    """Unmount them, on this machine alone; return a sentence for each."""
+    done = []
+    for point in [] if node.host.elsewhere else abandoned(node):
+        try:
+            layer.unstack(point)
+        except OSError as err:
+            done.append(f"no: {point} stays mounted: {err.strerror or err}")
+        else:
+            done.append(f"the layer over {point} is unmounted")
+    return done
+
+
+def _layers(node: Node) -> Iterator[str]:
+    # The mounts of this machine are those this process sees; of another, its first process's.
+    path = "/proc/1/mountinfo" if node.host.elsewhere else "/proc/self/mountinfo"
+    try:
+        with open(node.host.real(path), "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        mount = mountinfo.parse(line)
+        if mount.source in layer.SOURCES:
+            yield mount.point
+
+
+def _is_used(node: Node, bundle: str, commands: list[str]) -> bool:
+    """Whether a process names the bundle's container, or the pod it belongs to."""
+    text = node.read(f"{bundle}/config.json")
+    if not text:
+        return False
+    try:
+        spec = jsonio.loads(text.encode(), "config.json")
+        annotations = find_dict(spec, "annotations") if isinstance(spec, dict) else {}
+    except PyshimError:
+        annotations = {}
+    names = [os.path.basename(bundle), *(str(annotations.get(key) or "") for key in _SANDBOX_IDS)]
+    return any(name in words for name in names if name for words in commands)
+
+
+def _commands(node: Node) -> list[str]:
+    """The command lines of all processes: sandboxes, gofers and engines' shims have ids there."""
+    return [
+        node.read(f"/proc/{name}/cmdline") for name in node.listdir("/proc") if name.isdecimal()
+    ]
