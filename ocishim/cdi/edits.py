@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ocishim.cdi.hostdev import HostDevice
+    from ocishim.oci.types import Device, Mount
 
     class FoundDevice(Protocol):
         """What the registry hands over for one requested device."""
@@ -100,10 +101,13 @@ def _plan_node(
 ) -> list[oci.Change]:
     filled = fill(node, stat)
     inherited = [key for key in ("fileMode",) if key in filled and key not in node]
-    for key, own in zip(("uid", "gid"), owner, strict=True):
-        if key not in filled and own > 0:
-            filled[key] = own
-            inherited.append(key)
+    uid, gid = owner
+    if "uid" not in filled and uid > 0:
+        filled["uid"] = uid
+        inherited.append("uid")
+    if "gid" not in filled and gid > 0:
+        filled["gid"] = gid
+        inherited.append("gid")
     changes: list[oci.Change] = [oci.PutDevice(filled, tuple(inherited))]
     access = node.get("permissions") or "rwm"
     if filled["type"] in ("b", "c") and (access != "none" or as_reference):
@@ -112,7 +116,7 @@ def _plan_node(
     return changes
 
 
-def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> dict[str, Any]:
+def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
     """The OCI device for a CDI device node, its gaps filled from the host's node.
 
     A node with a type and a major number (a fifo: with a type) needs no host node; only its
@@ -121,8 +125,13 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> dict[str, A
     path = node["path"]
     host_path = node.get("hostPath") or path
     kind, major, minor = node.get("type", ""), node.get("major", 0), node.get("minor", 0)
-    device = {"path": path, "type": kind, "major": major, "minor": minor}
-    device.update((key, node[key]) for key in ("fileMode", "uid", "gid") if key in node)
+    device: Device = {"path": path, "type": kind, "major": major, "minor": minor}
+    if "fileMode" in node:
+        device["fileMode"] = node["fileMode"]
+    if "uid" in node:
+        device["uid"] = node["uid"]
+    if "gid" in node:
+        device["gid"] = node["gid"]
     minimal = kind != "" and (major != 0 or kind == "p")
     try:
         host = stat(host_path)
@@ -148,14 +157,14 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> dict[str, A
     return device
 
 
-def _oci_mount(mount: dict[str, Any], *, mapped: bool) -> dict[str, Any]:
+def _oci_mount(mount: dict[str, Any], *, mapped: bool) -> Mount:
     """The OCI mount for a CDI mount; `mapped`: the container has a user namespace."""
     options = list(mount.get("options", ()))
     if mapped:
         wanted = _idmap(mount.get("type", ""), options)
         if wanted:
             options.append(wanted)
-    result = {"destination": mount["containerPath"], "source": mount["hostPath"]}
+    result: Mount = {"destination": mount["containerPath"], "source": mount["hostPath"]}
     if mount.get("type"):
         result["type"] = mount["type"]
     if options:

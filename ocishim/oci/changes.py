@@ -13,7 +13,10 @@ from ocishim.oci.members import find, find_dict, find_list, make_dict, make_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from ocishim.oci.types import Device, DeviceRule, Mount
 
 
 class Change:
@@ -86,7 +89,7 @@ class PutDevice(Change):
 
     __slots__ = ("device", "inherited")
 
-    def __init__(self, device: dict[str, Any], inherited: tuple[str, ...] = ()) -> None:
+    def __init__(self, device: Device, inherited: tuple[str, ...] = ()) -> None:
         self.device = device
         self.inherited = inherited
 
@@ -124,7 +127,7 @@ class AllowDevice(Change):
     __slots__ = ("rule",)
 
     def __init__(self, type_: str, major: int, minor: int, access: str) -> None:
-        self.rule = {"allow": True, "type": type_, "major": major, "minor": minor}
+        self.rule: DeviceRule = {"allow": True, "type": type_, "major": major, "minor": minor}
         if access:
             self.rule["access"] = access
 
@@ -176,7 +179,7 @@ class AddMount(Change):
 
     __slots__ = ("mount",)
 
-    def __init__(self, mount: dict[str, Any]) -> None:
+    def __init__(self, mount: Mount) -> None:
         self.mount = mount
 
     def apply(self, spec: dict[str, Any]) -> None:
@@ -278,7 +281,7 @@ class AddGid(Change):
         return f"additional group {self.gid}"
 
 
-def _copy(members: dict[str, Any]) -> dict[str, Any]:
+def _copy(members: Mapping[str, Any]) -> dict[str, Any]:
     """A copy for the spec, with lists of its own: the change may be applied again."""
     return {k: list(v) if isinstance(v, list) else v for k, v in members.items()}
 
