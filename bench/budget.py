@@ -51,17 +51,20 @@ LINES = (
     Line("its devices: registry, 5 nodes, 26 mounts, 6 hooks", ("create",), ("plain",),
          "specs compiled into a cache of marshal data, only the part asked for is read; the edits "
          "are planned before config.json is touched"),
-    Line("one hook: modules, state, one link", ("hook",), ("python",),
+    Line("one hook as a program: modules, state, one link", ("hook",), ("python",),
          "one prototype of `_ctypes` for all system calls, no `ctypes`; the state is parsed only "
          "where pyshim did not name the rootfs; no end of Python"),
-    Line("a chain of five hooks without ldconfig", ("links",), ("python",),
+    Line("five hooks without ldconfig, nothing warm", ("links",), ("python",),
          "one process for all; config.json is not read again"),
     Line("update-ldcache in the chain", ("chain",), ("links",),
          "ldconfig gets its folders on the command line and reads no file of the image first; "
          "namespaces, seccomp and limits only where they protect"),
-    Line("ldconfig alone on that rootfs", ("ldconfig",), ("empty",), "the limit below"),
+    Line("ldconfig by itself on that rootfs", ("ldconfig",), (), "the limit below"),
     Line("runc with one hook that does nothing", ("runc hook",), ("runc",),
          "six hooks are one: this is paid once, by the peer six times"),
+    Line("the six hooks under runc", ("whole", "empty"), ("runc", "create"),
+         "a process forked before the exec has loaded everything by the time runc asks for it; a "
+         "shell script hands over its namespace"),
     Line("create as a whole, six hooks, runc", ("whole",), ("runc",), "the sum, beside runc's own"),
 )
 

@@ -223,7 +223,13 @@ def plot(rows: Sequence[Result]) -> None:
             axis.plot(values, [one["median"] for one in numbers], marker="o", label=side)
             low, high = ([one[end] for one in numbers] for end in ("quarter", "three_quarters"))
             axis.fill_between(values, low, high, alpha=0.2)
-        axis.set(title=curve.title, ylabel="ms added", xscale="log", ylim=(0, None))
+        axis.set(title=curve.title, ylabel="ms added", xscale="log")
+        if name in ("specs", "parallel"):  # a hundred times between the sides, or along the line
+            axis.set(yscale="log")
+        else:
+            axis.set(ylim=(0, None))
+        axis.set_xticks(curve.values, [str(value) for value in curve.values])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes.flat[0].legend()
     path = report.OUT / "curves.png"
