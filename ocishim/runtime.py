@@ -112,7 +112,7 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
 
     made.found = registry.load(config.spec_dirs, config.cache).resolve(made.requests.names)
     merged = edits.merge(made.found)
-    _check_stale(made, config, merged)
+    _check_stale(made, config)
     present = _known_parts(made.spec)
     try:
         made.planned = edits.plan(made.spec, merged, hostdev.stat)
@@ -169,12 +169,11 @@ def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
     return bool(parts) and all(part in present for part in parts)
 
 
-def _check_stale(made: Plan, config: Config, merged: dict[str, Any]) -> None:
+def _check_stale(made: Plan, config: Config) -> None:
     if config.stale == "ignore":
         return
     from ocishim.cdi import stale  # noqa: PLC0415 - only where devices are
 
-    del merged
     findings = stale.findings(made.found)
     if findings and config.stale == "error":
         raise stale.error(findings)
