@@ -20,9 +20,10 @@ from ocishim.admin import launchers
 from tools.lab import driver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.case import Place
+    from bench.paired import Sample
 
 ROUNDS = 120
 
@@ -34,6 +35,16 @@ class Line(NamedTuple):
     plus: tuple[str, ...]
     minus: tuple[str, ...]
     done: str
+
+    def summary(self, values: paired.Series) -> dict[str, float]:
+        """Return the summary over the rounds; "min" is of the minima."""
+        plus, minus = ([values[name] for name in side] for side in (self.plus, self.minus))
+        least = sum(map(min, plus)) - sum(map(min, minus))
+        taken = [
+            sum(side[number] for side in plus) - sum(side[number] for side in minus)
+            for number in range(len(plus[0]))
+        ]
+        return {**paired.summary(taken), "min": round(least, 3)}
 
 
 LINES = (
@@ -130,27 +141,20 @@ def _containers(place: Place) -> list[Side]:
     return [side(name, of.fresh(config)) for name, config in configs.items()]
 
 
-def lines(values: paired.Series) -> list[Result]:
-    """Return each line's title, summary and what was done."""
-    rows = []
-    for line in LINES:
-        plus = [values[name] for name in line.plus]
-        minus = [values[name] for name in line.minus]
-        taken = [sum(one) for one in zip(*plus, strict=True)]
-        if minus:
-            less = [sum(one) for one in zip(*minus, strict=True)]
-            taken = [one - other for one, other in zip(taken, less, strict=True)]
-        least = sum(map(min, plus)) - sum(map(min, minus))
-        rows.append({"title": line.title, "done": line.done,
-                     **paired.summary(taken), "min": round(least, 3)})
-    return rows
+def lines(samples: Mapping[str, Sequence[Sample]]) -> list[Result]:
+    """Return each line's title, what was done, and the summaries of "wall" and "cpu"."""
+    both = {of: Row("budget", "budget", None, of).series(samples) for of in ("wall", "cpu")}
+    return [
+        {"title": line.title, "done": line.done,
+         **{of: line.summary(values) for of, values in both.items()}}
+        for line in LINES
+    ]
 
 
 def main(place: Place, facts: dict[str, object], rounds: int | None) -> int:
     """Measure, print and write; return the exit status."""
     samples = paired.measure([*_programs(place), *_containers(place)], rounds or ROUNDS)
-    values = Row("budget", "budget", None).series(samples)
-    rows = lines(values)
+    rows = lines(samples)
     show(rows)
     print(f"written: {report.write('budget', rows, facts)}")
     return 0
@@ -158,7 +162,8 @@ def main(place: Place, facts: dict[str, object], rounds: int | None) -> int:
 
 def show(rows: Sequence[Result]) -> None:
     """Print the table."""
-    print(f"{'ms':<54}{'median':>9}{'min':>9}")
+    print(f"{'':<54}{'ms':>9}{'least':>9}{'CPU ms':>9}{'least':>9}")
     for row in rows:
-        print(f"{row['title']:<54}{row['median']:>9.2f}{row['min']:>9.2f}")
+        numbers = (row[of][what] for of in ("wall", "cpu") for what in ("median", "min"))
+        print(f"{row['title']:<54}" + "".join(f"{number:>9.2f}" for number in numbers))
     print(flush=True)

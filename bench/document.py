@@ -94,10 +94,13 @@ def grown(found: Result) -> str:
 def budget(found: Result) -> str:
     """Return the table of costs."""
     rows = [
-        [row["title"], f"{row['median']:.2f} ({row['min']:.2f})", row["done"]]
+        [row["title"],
+         *(f"{row[of]['median']:.2f} ({row[of]['min']:.2f})" for of in ("wall", "cpu")),
+         row["done"]]
         for row in found["rows"]
     ]
-    return machine(found) + markdown(("cost", "ms, median (min)", "what was done about it"), rows)
+    head = ("cost", "ms, median (min)", "CPU ms", "what was done about it")
+    return machine(found) + markdown(head, rows)
 
 
 def interpreters(found: Result) -> str:
