@@ -33,6 +33,7 @@ DEFAULT_FOLDER = "/usr/local/cuda/compat"
 _LIBRARY = "libcuda.so."
 _SECTION = ".note.cuda.fwd_compatibility"
 _OWNER = "NVIDIA Corporation"
+_DIGITS = 9  # of one number in a version; real ones have three
 
 
 class Request:
@@ -67,8 +68,8 @@ def parse(args: list[str]) -> Request:
 def version(text: str) -> Version | None:
     """`575.57.08` -> (575, 57, 8), shorter ones filled up; None for what is no version."""
     parts = text.removeprefix("v").split(".")
-    if not all(part.isdecimal() and part.isascii() for part in parts):
-        return None
+    if not all(part.isdecimal() and part.isascii() and len(part) <= _DIGITS for part in parts):
+        return None  # an image wrote it: int() raises for more than 4,300 digits
     numbers = [int(part) for part in parts]
     return tuple(numbers + [0] * (3 - len(numbers)))
 
