@@ -115,6 +115,20 @@ def test_requests_by_environment(
     assert (result.returncode, result.stdout.splitlines()) == (0, seen), result
 
 
+def test_a_privileged_container_may_ask(node: Node, busybox: Path) -> None:
+    """Without `unprivileged`: it could take the device anyway."""
+    _node_of_requests(node, {"requests.env": [{**ENV_TABLE, "unprivileged": False}]})
+    bundle = node.bundle(busybox, SCRIPT)
+    spec = bundle.spec
+    spec["process"]["env"].append("NVIDIA_VISIBLE_DEVICES=1")
+    spec["process"]["capabilities"] = {"bounding": ["CAP_SYS_ADMIN"]}
+    bundle.write(spec)
+
+    result = node.run(bundle)
+
+    assert (result.returncode, result.stdout.splitlines()) == (0, ["nvidia1"]), result
+
+
 @pytest.mark.parametrize(("settings", "seen"), [
     pytest.param({}, ["none"], id="off by default"),
     pytest.param({"requests.volume_mounts": True}, ["nvidia1"], id="on"),
