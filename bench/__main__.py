@@ -83,7 +83,8 @@ def measure(chosen: argparse.Namespace, place: Place, facts: dict[str, object]) 
     report.goals(rows)
     if chosen.compare:
         report.compare(rows, chosen.compare)
-    print(f"written: {report.write('bench', rows, facts)}")
+    # The documents show the whole table only.
+    print(f"written: {report.write('some' if chosen.cases else 'bench', rows, facts)}")
     return 0
 
 
