@@ -229,6 +229,9 @@ def main(words: list[str]) -> int:
     except MemoryError:
         _write("pyshim-hook: out of memory")
         return 1
+    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, too
+        _write(f"pyshim-hook: internal error: {type(error).__name__}: {error}")
+        return 1
     return 0
 
 

@@ -323,3 +323,14 @@ def test_parse(words: list[str], parts: list[list[str]], *, debug: bool, quiet: 
 def test_parse_refuses_options_it_does_not_know() -> None:
     with pytest.raises(UsageError, match="unknown option '--rootfs'"):
         program.parse(["--rootfs", "/x", "chmod"])
+
+
+def test_a_fault_of_ours_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_words: list[str]) -> None:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr(program, "parse", fail)
+    assert program.main(["chmod"]) == 1
+    assert capfd.readouterr().err == "pyshim-hook: internal error: ZeroDivisionError: a b\n"
