@@ -66,6 +66,16 @@ def test_names_are_values() -> None:
             id="last character of two bytes, cut in half",
         ),
         pytest.param(
+            "a.com\n/b=c",
+            'invalid device "a.com\\n/b=c": invalid vendor. "a.com\\n", should end with a letter or digit',
+            id="newline behind the vendor",
+        ),
+        pytest.param(
+            "a.com/b\n=c",
+            'invalid device "a.com/b\\n=c": invalid class. "b\\n", should end with a letter or digit',
+            id="newline behind the class",
+        ),
+        pytest.param(
             "a.com/b=٣",
             'invalid device "a.com/b=٣": invalid class "٣", should start with a letter or digit',
             id="a digit, but not an ASCII one",
