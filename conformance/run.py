@@ -37,6 +37,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--area", action="append", help="only this area")
     parser.add_argument("--case", action="append", help="only cases of this name, path or glob")
     parser.add_argument("--brief", action="store_true", help="the first case of each kind only")
+    parser.add_argument("--by-create", action="store_true",
+                        help="create and start where the cases would run, as engines do")
     parser.add_argument("--lacks", action="append", default=[], choices=["cgroup"],
                         help="skip what needs it: for runtimes told to leave cgroups alone")
     parser.add_argument("--patience", type=float, default=20, metavar="SECONDS",
@@ -85,7 +87,7 @@ def main(argv: list[str]) -> int:
     setting = Setting(
         (find(arguments.runtime), *shlex.split(arguments.runtime_args)),
         find(arguments.hook) if arguments.hook else "", find("busybox"),
-        tuple(arguments.lacks), arguments.patience,
+        tuple(arguments.lacks), arguments.patience, arguments.by_create,
     )
     name, version = expected.identify(setting.runtime)
     about = {"name": arguments.name or name, "version": version}
