@@ -6,6 +6,7 @@ for; 2 the command line is wrong. A command says where it differs.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 from typing import Any
@@ -28,6 +29,12 @@ COMMANDS = {
     "version": ("version:command", "Tell the versions of pyshim and what it works with."),
 }
 """Each command's name, where it is (module of this package, attribute) and its one line of help."""
+
+
+def _as_root(message: str) -> str:
+    """Return the hint for what the kernel forbids to an ordinary user, "" for anything else."""
+    forbidden = os.strerror(errno.EACCES) in message or os.strerror(errno.EPERM) in message
+    return "run it as root" if forbidden and os.geteuid() else ""
 
 
 class Program(click.Group):
@@ -63,8 +70,9 @@ class Program(click.Group):
             return super().invoke(ctx)
         except PyshimError as err:
             click.secho(f"pyshimctl: {err.message}", err=True, fg="red")
-            if err.hint:
-                click.echo(f"hint: {err.hint}", err=True)
+            hint = err.hint or _as_root(err.message)
+            if hint:
+                click.echo(f"hint: {hint}", err=True)
             ctx.exit(2 if isinstance(err, UsageError) else 1)
 
 

@@ -68,5 +68,8 @@ def report(findings: list[Finding], mended: list[str]) -> None:
         click.echo(f"  why:   {finding.why}")
         click.echo(f"  next:  {finding.next_step}")
     counts = {s: sum(f.severity == s for f in findings) for s in reversed(SEVERITIES)}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    told = ", ".join(
+        f"{count} {name}{'s' if count > 1 and name != 'info' else ''}"
+        for name, count in counts.items() if count
+    )
     click.echo(told or "nothing to complain about")

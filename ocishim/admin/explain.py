@@ -145,7 +145,8 @@ def _bundle_of(container: str, program: str, root: str | None) -> str:
     looked = ", ".join(state_root or "the runtime's default" for state_root in roots)
     raise UsageError(
         f"no container {container!r} found (looked in {looked})",
-        hint="name the engine's runtime root with --root, or the bundle",
+        hint=("run it as root, or " if os.geteuid() else "")
+        + "name the engine's runtime root with --root, or the bundle",
     )
 
 

@@ -59,6 +59,23 @@ def test_failures_are_worded_once(
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", printed)
 
 
+@pytest.mark.parametrize(("message", "user", "hint"), [
+    pytest.param("/usr/local/lib: Permission denied", 1000, "hint: run it as root\n", id="a user"),
+    pytest.param("/usr/local/lib: Permission denied", 0, "", id="root"),
+    pytest.param("/usr/local/lib: Read-only file system", 1000, "", id="another reason"),
+])
+def test_what_only_root_may(
+    monkeypatch: pytest.MonkeyPatch, message: str, user: int, hint: str,
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise ConfigError(message)
+
+    monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
+    monkeypatch.setattr(cli.os, "geteuid", lambda: user)
+    assert CliRunner().invoke(main, ["version"]).stderr == f"pyshimctl: {message}\n{hint}"
+
+
 @pytest.mark.parametrize("args", [["nothing"], ["config", "nothing"], ["install", "--nothing"],
                                   ["configure", "lxc"], ["configure"]])
 def test_a_wrong_command_line_is_status_2(args: list[str]) -> None:

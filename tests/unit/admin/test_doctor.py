@@ -296,4 +296,5 @@ def test_command_for_people_names_the_next_step(tree: Tree) -> None:
     tree.node()
     result = CliRunner().invoke(doctor.command, ["--host-root", str(tree.root)])
     assert "  next:  pyshimctl cdi validate /etc/cdi/bad.yaml" in result.output
+    assert result.output.endswith("\n1 error\n")
     assert result.exit_code == 4
