@@ -57,15 +57,23 @@ def _below(pid: int) -> Iterator[int]:
 
 
 def _peak(pid: int, runtime: str) -> float:
-    """Return the peak of `pid` in MiB; 0 for `runtime`, its copy in a memfd, and what is gone."""
+    """Return the peak of `pid` in MiB; 0 for `runtime`, for its copy in a memfd, for what is gone.
+
+    The program is looked at before and after: a shim becomes the runtime at any moment. The name
+    is looked at, too: the link tells nothing once runc's init has another root.
+    """
     try:
-        if os.path.basename(runtime) in os.path.basename(os.readlink(f"/proc/{pid}/exe")):
+        program = os.readlink(f"/proc/{pid}/exe")
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            facts = dict(line.split(":", 1) for line in file)
+        if os.readlink(f"/proc/{pid}/exe") != program:
             return 0.0
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(b"VmHWM")), 0.0)
+    name = os.path.basename(runtime)
+    if name in facts["Name"] or name in os.path.basename(program) or "VmHWM" not in facts:
+        return 0.0
+    return int(facts["VmHWM"].split()[0]) / 1024
 
 
 class MemorySide(Side):
