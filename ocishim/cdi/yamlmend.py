@@ -23,6 +23,7 @@ _ENDING_COLON = re.compile(r"""(?<=[^\s"',\[\]{}]):(?=[,?\[\]{}])""")
 # The rest of a double-quoted scalar from an escaped single quote on, and its escapes.
 _ESCAPED_QUOTE = re.compile(r"""\\'(?:\\.|[^"\\])*""", re.DOTALL)
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
+_REST_OF_TAG = re.compile(r"[,\[\]][-\w;/?:@&=+$.,!~*'()\[\]%]*", re.ASCII)
 
 
 def hide_marks(text: str, data: bytes) -> tuple[bytes, bool]:
@@ -46,6 +47,9 @@ def mend(text: str, error: YAMLError) -> bytes | None:
     if "unknown escape" in problem and (quote := _ESCAPED_QUOTE.match(text, at)):
         known = _ESCAPE.sub(lambda e: r"\x27" if e[0] == r"\'" else e[0], quote[0])
         return _encode(text[:at] + known + text[quote.end() :])
+    if "expected whitespace or line break" in problem and (tag := _REST_OF_TAG.match(text, at)):
+        # libyaml ends a tag at brackets and commas since 0.2.5; nothing reads what is in there.
+        return _encode(text[:at] + "x" * len(tag[0]) + text[tag.end() :])
     return None
 
 

@@ -136,6 +136,7 @@ def test_texts_libyaml_refuses(text: str | bytes) -> None:
         pytest.param("[\"it\\'s\", \"\\\\'\", 'a\\']", ["it's", "\\'", "a\\"], id="quote"),
         pytest.param('{a: "\\\'\\"\\\'b"}', {"a": "'\"'b"}, id="several in one scalar"),
         pytest.param('["\\\'", "\\\'", b :]', ["'", "'", "b :"], id="several scalars"),
+        pytest.param("a: !b,c[d] e\nf: !] g", {"a": "e", "f": "g"}, id="tags"),
         pytest.param("\ufeff['\u00e9', \"\\'\"]", ["é", "'"], id="behind a byte order mark"),
     ],
 )
@@ -205,6 +206,11 @@ def test_a_small_text_does_not_become_a_large_document() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
     start = time.monotonic()
     assert "excessive aliasing" in fault("\n".join(lines)).message
+
+
+def test_aliases_at_the_very_end_count_too() -> None:
+    many = "annotations: {a: &a [" + "x, " * 2000 + "], b: [" + "*a, " * 300 + "]}\n"
+    assert fault(SPEC + many).message == "/etc/cdi/a.yaml: document contains excessive aliasing"
     assert time.monotonic() - start < 1
 
 
