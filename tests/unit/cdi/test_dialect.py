@@ -206,12 +206,12 @@ def test_a_small_text_does_not_become_a_large_document() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
     start = time.monotonic()
     assert "excessive aliasing" in fault("\n".join(lines)).message
+    assert time.monotonic() - start < 1
 
 
 def test_aliases_at_the_very_end_count_too() -> None:
     many = "annotations: {a: &a [" + "x, " * 2000 + "], b: [" + "*a, " * 300 + "]}\n"
     assert fault(SPEC + many).message == "/etc/cdi/a.yaml: document contains excessive aliasing"
-    assert time.monotonic() - start < 1
 
 
 @pytest.mark.parametrize("timeout", ["1.5", '"5"', "1e21", "9223372036854775808", ".nan", "[1]"])
