@@ -20,6 +20,7 @@ import sys
 CLONE_NEWNS, MS_REC, MS_SLAVE = 0x00020000, 0x4000, 1 << 19
 TMPFS = "/run/runtime-tools"
 SECONDS = 120
+TRIES = 4
 
 
 def shield() -> None:
@@ -64,7 +65,7 @@ def run(folder: str, name: str, runtime: str) -> Result:
     work = f"{TMPFS}/work"
     os.mkdir(work)
     for path in (f"{folder}/runtimetest", *glob.glob(f"{folder}/rootfs-*.tar.gz")):
-        os.symlink(path, f"{work}/{os.path.basename(path)}")
+        shutil.copy(path, work)
     env = {**os.environ, "RUNTIME": runtime, "TMPDIR": work}
     try:
         done = subprocess.run(
@@ -96,7 +97,11 @@ def main(argv: list[str]) -> int:
     totals: list[collections.Counter[str]] = [collections.Counter() for _ in runtimes]
     different = 0
     for name in names:
-        results = [run(folder, name, runtime) for runtime in runtimes]
+        # Some of the tests wait a fixed time: on a busy machine a second run tells.
+        for _ in range(TRIES):
+            results = [run(folder, name, runtime) for runtime in runtimes]
+            if results[0] == results[1]:
+                break
         for total, result in zip(totals, results, strict=True):
             total[result.summary] += 1
             total.update(verdict for verdict, _ in result.lines.elements())

@@ -82,12 +82,12 @@ def configuration(column: Column, folder: str) -> str:
     return path
 
 
-def measure(column: Column, folder: str) -> None:
+def measure(column: Column, folder: str, *flags: str) -> None:
     """Run the kit; keep its JSON in `folder`."""
     command = [
         *column.before, sys.executable, f"{HERE}/run.py", "--json", "--name", column.name,
         "--runtime", program(column.runtime), "--hook", program(column.hook), "--patience", "10",
-        *column.flags, *(flag for area in column.areas for flag in ("--area", area)),
+        *column.flags, *flags, *(flag for area in column.areas for flag in ("--area", area)),
     ]
     env = dict(os.environ)
     if column.lowlevel:
@@ -106,6 +106,7 @@ def result(column: Column, folder: str) -> str:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--results", default=f"{ROOT}/build/conformance", metavar="FOLDER")
+    parser.add_argument("--brief", action="store_true", help="the first case of each kind only")
     parser.add_argument("--only", action="append", help="measure this one, again; the rest is kept")
     return parser.parse_args(argv)
 
@@ -117,7 +118,7 @@ def main(argv: list[str]) -> int:
     for column in COLUMNS:
         path = result(column, arguments.results)
         if column.name in (arguments.only or ()) or not (arguments.only or os.path.exists(path)):
-            measure(column, arguments.results)
+            measure(column, arguments.results, *["--brief"] * arguments.brief)
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 found.append(json.load(file))

@@ -21,7 +21,10 @@ def device(name: str = "gpu0", **edits: Any) -> dict[str, Any]:
     return {"name": name, "containerEdits": edits or {"env": [f"DEVICE_{name}=yes"]}}
 
 
-def document(*devices: dict[str, Any], version: str = "1.0.0", **more: Any) -> dict[str, Any]:
+def document(*devices: dict[str, Any], version: str = "old", **more: Any) -> dict[str, Any]:
+    """Return a CDI spec of the oldest version that serves: old engines know no newer one."""
+    if version == "old":
+        version = "0.7.0" if "additionalGids" in str(devices) else "0.5.0"
     return {"cdiVersion": version, "kind": "acme.com/gpu", "devices": list(devices), **more}
 
 
@@ -42,7 +45,7 @@ def env(lab: Lab, text: str) -> None:
     check(text in give(lab, "env", env=[text]), f"no {text!r}")
 
 
-@case("env-replaces", "a variable that is there already gets the device's value", APPLY,
+@case("env-replaces", "a variable that is there gets the device's value", APPLY,
       {"engine's": "TERM", "path": "PATH"})
 def env_replaces(lab: Lab, name: str) -> None:
     lines = give(lab, "/bin/env", env=[f"{name}=device"])
@@ -83,8 +86,8 @@ def node(lab: Lab, what: tuple[dict[str, Any], str]) -> None:
     _node(f"{lab.dir}/node")
     _node(f"{lab.dir}/block", stat.S_IFBLK, (7, 99), 0o600)
     os.mkfifo(f"{lab.dir}/fifo", 0o644)
-    fields = {key: value.format(dir=lab.dir) if isinstance(value, str) else value
-              for key, value in fields.items()}
+    for key, value in fields.items():
+        fields = {**fields, key: value.format(dir=lab.dir) if isinstance(value, str) else value}
     equal(give(lab, SHOW, deviceNodes=[fields]), [wanted], "the node")
 
 
@@ -134,7 +137,7 @@ DENIED, NOBODY = "Operation not permitted", "No such device or address"
     "m": ("m", False, False), "rwm": ("rwm", True, True), "absent": ("", True, True),
 })
 def cgroup(lab: Lab, what: tuple[str, bool, bool]) -> None:
-    """No driver has this number: who may open it is told so, who may not is refused."""
+    # No driver has this number: who may open it is told so, who may not is refused.
     lab.needs("cgroup")
     permissions, *wanted = what
     _node(f"{lab.dir}/node", number=(240, 77))
@@ -186,7 +189,7 @@ def mount_type(lab: Lab, kind: str) -> None:
 def mount_order(lab: Lab, targets: tuple[str, str]) -> None:
     for name in ("outer/a/b", "inner"):
         os.makedirs(f"{lab.dir}/{name}")
-    open(f"{lab.dir}/inner/file", "w").close()
+    os.mknod(f"{lab.dir}/inner/file")
     source = {"/mnt": "outer", "/mnt/a/b": "inner"}
     mounts = [{"hostPath": f"{lab.dir}/{source[target]}", "containerPath": target,
                "options": ["bind"]} for target in targets]
@@ -296,5 +299,3 @@ def unresolvable(lab: Lab, names: tuple[str, ...]) -> None:
     check(done.status != 0, "create succeeds")
     check("acme.com/gpu=9" in done.err, f"the message does not name the device: {done.err}")
     check("DEVICE_0" not in bundle.bytes.decode(), "the bundle was edited")
-
-

@@ -94,7 +94,8 @@ def annotations_field(lab: Lab, text: str) -> None:
 @case("kind", "a prefix and a name, separated by a slash", CDI + "Kind", {text: text for text in (
     "acme.com/gpu", "a/b", "Vendor.com/Class", "a.b.c/d-e_f", "vendor.com/net.class", "a--b/c")})
 def kind(lab: Lab, text: str) -> None:
-    lab.cdi({**document(device("x")), "kind": text})
+    version = "0.6.0" if "." in text.partition("/")[2] else "old"
+    lab.cdi({**document(device("x"), version=version), "kind": text})
     lines = lab.runs(lab.bundle("env", annotations={"cdi.k8s.io/t": f"{text}=x"})).lines
     check("DEVICE_x=yes" in lines, lines)
 
@@ -205,12 +206,12 @@ def file_found(lab: Lab, name: str) -> None:
     gets(lab, "DEVICE_0=yes")
 
 
-HEAD = "cdiVersion: 1.0.0\nkind: acme.com/gpu\n"
+HEAD = "cdiVersion: 0.5.0\nkind: acme.com/gpu\n"
 GPU = "devices:\n- name: gpu\n  containerEdits:"
 YAML = {
     "block": f"{HEAD}{GPU}\n    env:\n    - A=b\n",
     "document marks": f"---\n{HEAD}{GPU} {{env: [A=b]}}\n...\n",
-    "quotes": "cdiVersion: '1.0.0'\nkind: \"acme.com/gpu\"\n" f"{GPU} {{env: ['A=b']}}\n",
+    "quotes": "cdiVersion: '0.5.0'\nkind: \"acme.com/gpu\"\n" f"{GPU} {{env: ['A=b']}}\n",
     "comments": f"# spec\n{HEAD}# more\n{GPU} {{env: [A=b]}} # the end\n",
     "flow": HEAD + 'devices: [{name: gpu, containerEdits: {env: ["A=b"]}}]\n',
     "anchors": f"{HEAD}containerEdits: &e\n  env: [A=b]\n{GPU} *e\n",
