@@ -47,7 +47,7 @@ def shim(
 NO_CGROUP = ("--lacks", "cgroup")
 COLUMNS = (
     shim("pyshim/runc", "runc"),
-    shim("pyshim/runc overlay", "runc", settings='[hooks]\nreadonly_rootfs = "overlay"\n'),
+    shim("pyshim-overlay/runc", "runc", settings='[hooks]\nreadonly_rootfs = "overlay"\n'),
     shim("pyshim/crun", "crun --cgroup-manager=disabled", *NO_CGROUP, before=CGROUP2),
     shim("pyshim/runsc", f"runsc {GVISOR}", *NO_CGROUP),
     Column("runc", "runc"),
@@ -56,7 +56,6 @@ COLUMNS = (
     Column("runsc", "runsc", (f"--runtime-args={GVISOR}", *NO_CGROUP)),
     Column("nvidia/runc", "peers/nvidia-container-runtime.cdi", ("--by-create",)),
     Column("podman", "conformance/adapters/podman.py", areas=CDI),
-    Column("containerd", "build/adapters/containerd-cdi", areas=CDI),
 )
 
 

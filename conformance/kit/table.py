@@ -6,11 +6,12 @@ from typing import Any
 
 HEAD = """# Scoreboard
 
-Written by `make scoreboard`; how it is measured is said below, what the cases ask in their
-areas' files. A cell counts the cases that pass, of those that apply (skipped ones do not).
-`pyshim/X` is pyshim before X; `nvidia/runc` is nvidia-container-runtime.cdi 1.20.0 before runc, and
-the bare runtimes run nvidia-cdi-hook 1.20.0 as their CDI hook. A bare runtime knows no CDI:
-the areas cdi, cdi-files, injection, errors and kubernetes ask it for what it never promised.
+Written by `make scoreboard`. A cell counts the cases that pass, of those that apply (skipped ones
+do not). `pyshim/X` is pyshim before X, `pyshim-overlay` with `hooks.readonly_rootfs = "overlay"`;
+`nvidia/runc` is nvidia-container-runtime.cdi 1.20.0 before runc. Bare runtimes and NVIDIA's run
+nvidia-cdi-hook 1.20.0 as their CDI hook. A bare runtime knows no CDI: cdi, cdi-files, injection,
+errors and kubernetes ask it for what it never promised. Device cgroups are left out under crun and
+runsc, which were told to leave cgroups alone.
 
 """
 
@@ -44,7 +45,7 @@ def _better(results: list[dict[str, Any]]) -> str:
     lines = ["", "## Where another one is better than pyshim", ""]
     by_name = {each["name"]: each for each in results}
     for name, each in by_name.items():
-        if name.startswith("pyshim/"):
+        if name.startswith("pyshim"):
             continue
         ours = by_name.get(f"pyshim/{name.rpartition('/')[2]}", by_name.get("pyshim/runc"))
         theirs, mine = _outcomes(each), _outcomes(ours) if ours else {}
@@ -58,7 +59,7 @@ def _better(results: list[dict[str, Any]]) -> str:
 def _failures(results: list[dict[str, Any]]) -> str:
     """Name what pyshim fails, with the written reason if there is one."""
     lines = ["", "## What pyshim fails", ""]
-    for each in (each for each in results if each["name"].startswith("pyshim/")):
+    for each in (each for each in results if each["name"].startswith("pyshim")):
         reasons: dict[str, list[str]] = {}
         for case in each["cases"]:
             if case["outcome"] == "fail":

@@ -60,7 +60,7 @@ def test_runc_passes_what_the_specification_asks_of_any_runtime(
 
 def test_pyshim_passes_a_case_of_each_kind(tmp_path: Path, shim: Shim) -> None:
     hook = str(Path(shim.program).with_name("pyshim-hook"))
-    done = _run(tmp_path, "run.py", "--brief", "--json", "--name", "pyshim/runc",
+    done = _run(tmp_path, "run.py", "--brief", "--json", "--name", "pyshim-overlay/runc",
                 "--runtime", shim.program, "--hook", hook)
     assert _failures(done) == []
 
