@@ -346,9 +346,10 @@ def test_a_deadline(tmp_path: Path, source: str) -> None:
     program = str(libs.static_program(source))
     args = ("chain", "--timeout", "2", "update-ldcache", "--ldconfig-path", program)
     done = call(tmp_path, *args, limit=10)
+    # On a busy machine the process' own alarm, a little later, may come first.
     assert re.fullmatch(
         r"pyshim-hook: createContainer hook update-ldcache failed: "
-        r"ldconfig: not done after 1\.\d+ s, killed\n",
+        r"(ldconfig: not done after 1\.\d+ s, killed|not done after 1\.8 seconds)\n",
         done.stderr,
     ), done
     assert done.status == 1
