@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ocishim.admin.checks import leftovers
+from ocishim.admin.host import Host
+from ocishim.admin.node import Node as AdminNode
 from tests.conftest import missing, need
 from tools.lab import gvisor, images, leaks
 from tools.lab.bundle import Bundle, make_spec
@@ -163,3 +168,35 @@ def test_a_plain_folder_is_refused(pod: Pod, glibc: Path) -> None:
     assert result.returncode == 1
     assert "gVisor opens" in result.stderr
     assert leaks.mounts() == before
+
+
+def test_after_a_crash_the_doctor_takes_the_layer_away(pod: Pod, glibc: Path) -> None:
+    """Everything is killed, and the engine's clean-up did not come: --fix, and create works."""
+    pod.node.shim.configure({"hooks.readonly_rootfs": "overlay"})
+    images.Mounts().add("erofs", glibc, pod.bundle.rootfs)
+    node = AdminNode(Host("/"))
+    try:
+        before = leaks.mounts()
+        assert pod.create().returncode == 0
+        assert leftovers.fix_layers(node) == [], "the pod's sandbox runs"
+        _kill_everything()
+        pod.node.shim.root.rename(pod.node.folder / "crashed")
+        for file in pod.pause.rootfs.glob(".gvisor.filestore.*"):  # the next pod has a new snapshot
+            file.unlink()
+        assert leftovers.fix_layers(node) == [f"the layer over {pod.bundle.rootfs} is unmounted"]
+        assert leaks.mounts() == before
+        pod.start()
+        assert pod.create().returncode == 0
+        assert pod.seen() == SEEN
+        pod.node.shim.delete(pod.node.container)
+    finally:
+        _unmount_as_containerd_does(pod.bundle.rootfs)
+
+
+def _kill_everything() -> None:
+    deadline = time.monotonic() + 10
+    while left := leaks.processes():
+        for line in left:
+            os.kill(int(line.split()[1]), signal.SIGKILL)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

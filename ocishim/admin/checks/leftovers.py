@@ -102,8 +102,10 @@ def _is_used(node: Node, bundle: str, commands: list[str]) -> bool:
         annotations = find_dict(spec, "annotations") if isinstance(spec, dict) else {}
     except PyshimError:
         annotations = {}
-    names = [os.path.basename(bundle), *(str(annotations.get(key) or "") for key in _SANDBOX_IDS)]
-    return any(name in words for name in names if name for words in commands)
+    names = {os.path.basename(bundle), *(str(annotations.get(key)) for key in _SANDBOX_IDS)}
+    return any(
+        bundle in command or not names.isdisjoint(command.split("\0")) for command in commands
+    )
 
 
 def _commands(node: Node) -> list[str]:
