@@ -7,6 +7,7 @@ all integration tests looks for mounts, loop devices, processes and files left b
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -298,6 +299,33 @@ def test_a_volume_over_a_folder_of_links(node: Node, glibc: Path, image: Maker) 
     warnings = node.shim.warnings.splitlines()
     assert len(warnings) == 1, warnings
     assert "update-application-profile" in warnings[0]
+
+
+@real_roots
+@pytest.mark.parametrize("end", ["delete --force", "the runtime is killed", "the init is killed"])
+def test_however_it_ends_nothing_stays(node: Node, glibc: Path, image: Maker, end: str) -> None:
+    """The fixture looks for mounts, processes and loop devices; the next create works."""
+    node.add_spec("nvidia-dgx-a100.yaml")
+    bundle = on_image(node, image, "erofs", glibc, "sleep 100", annotations=ALL)
+    before = leaks.mounts()
+    argv = node.shim.argv("run", "--bundle", str(bundle.path), node.container)
+    with subprocess.Popen(
+        argv, env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as running:
+        deadline = time.monotonic() + 20
+        while '"running"' not in node.shim.call("state", node.container).stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if end == "the runtime is killed":
+            running.kill()
+        if end == "the init is killed":
+            state = json.loads(node.shim.call("state", node.container).stdout)
+            os.kill(state["pid"], signal.SIGKILL)
+        else:
+            assert node.shim.delete(node.container).returncode == 0
+    node.shim.delete(node.container)
+    assert leaks.mounts() == before
+    assert node.shim.create(bundle, node.container).returncode == 0
 
 
 @only_runc

@@ -107,3 +107,25 @@ devices:
 
     assert result.returncode == 0, result
     assert (node.folder / "vendor").read_text() == "ran\n"
+
+
+def test_a_read_only_volume_over_a_folder_of_a_root_that_can_be_written(
+    node: Node, glibc: Path,
+) -> None:
+    """A ConfigMap at /etc/nvidia: the profile is left out, all else is there, one warning tells."""
+    node.add_spec("nvidia-dgx-a100.yaml")
+    (node.folder / "configmap").mkdir()
+    bundle = node.bundle(glibc, f"load libcuda.so.1; {SCRIPT}", annotations=ALL)
+    spec = bundle.spec
+    spec["mounts"].append({
+        "destination": "/etc/nvidia", "type": "bind", "source": str(node.folder / "configmap"),
+        "options": ["rbind", "ro"],
+    })
+    bundle.write(spec)
+
+    result = node.run(bundle)
+
+    loaded = f"libcuda.so.1 => {LINK}"
+    assert result.stdout.splitlines() == [loaded, *SEEN, "libcuda.so.570.86.15"], result
+    (warning,) = node.shim.warnings.splitlines()
+    assert "update-application-profile" in warning

@@ -273,6 +273,13 @@ def test_a_failure_is_told_once(
     assert not (bundle.rootfs / "late").exists()
 
 
+def test_a_hook_without_timeout_gets_the_configured_one(node: Node, busybox: Path) -> None:
+    node.shim.configure({"hooks.executor": "shim", "hooks.timeout": 1})
+    result = node.shim.create(bundle_with(node, busybox, hook("sleep 60")), node.container)
+    assert result.returncode == 1
+    assert "createContainer hook sh failed: still running after 1 s, killed" in result.stderr
+
+
 def test_what_a_hook_starts_in_the_background_ends_with_the_hooks(
     node: Node, busybox: Path,
 ) -> None:
