@@ -7,10 +7,11 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test unit check bench peers matrix clean packages dev
+.PHONY: help venv demo test unit check bench peers matrix clean packages dev \
+    conformance scoreboard runtime-tools
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 packages:
 	@tools/packages.sh venv
@@ -49,6 +50,8 @@ check: dev  ## ruff, mypy --strict, shellcheck
 	@tools/packages.sh check
 	@$(PYTHON_VENV) -m ruff check .
 	@$(PYTHON_VENV) -m mypy --strict
+	@cd conformance && ../$(PYTHON_VENV) -m mypy --strict --explicit-package-bases \
+	    *.py kit areas mutants adapters/podman.py
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
 bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
@@ -58,6 +61,20 @@ bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.jso
 
 peers:  ## NVIDIA's programs into peers/, for make bench (needs Go)
 	@tools/peers.sh peers
+
+conformance: dev  ## the conformance kit on pyshim before runc, and its mutants (root)
+	@tools/packages.sh venv demo
+	@conformance/run.py --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook \
+	    --name pyshim/runc $(ARGS)
+	@PYSHIM_CONFIG=$(CURDIR)/conformance/overlay.toml conformance/check_mutants.py --all \
+	    --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook
+
+scoreboard: dev peers  ## conformance/scoreboard.md anew: pyshim beside others (root, Go, an hour)
+	@conformance/scoreboard.py $(ARGS)
+
+runtime-tools: venv  ## runtime-tools' validation: runc alone and pyshim before it (root, Go)
+	@tools/runtime_tools.sh build/runtime-tools
+	@conformance/runtime_tools.py build/runtime-tools "$$(command -v runc)" $(VENV)/bin/pyshim
 
 matrix: dev  ## the unit tests on every Python at hand
 	@$(PYTHON_VENV) -m nox --no-error-on-missing-interpreters
