@@ -30,7 +30,10 @@ CASES = {
         lambda place: creates.with_claims(place, 1000), 21,
         (Row("claims-1000", "create, 1,000 claim specs", 0.015),),
     ),
-    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as programs", 0.4),)),
+    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as runc starts them", 0.4),)),
+    "cold-chain": Case(
+        hookprograms.cold_chain, 50, (Row("cold-chain", "six hooks, nothing warm", None),),
+    ),
     "hook": Case(hookprograms.hook, 150, (Row("hook", "one hook, as a program", 2.2),)),
     "memory": Case(memory, 7, (Row("memory", "peak memory, MiB", 1.0, "peak"),)),
     **registry.CASES,
