@@ -65,5 +65,8 @@ def unwritable(rootfs: str) -> str:
     try:
         flags = os.statvfs(rootfs).f_flag
     except OSError as err:
-        raise DocumentError(f"config.json: root.path {rootfs}: {reason(err)}") from None
+        raise DocumentError(
+            f"config.json: root.path {rootfs}: {reason(err)}",
+            hint="the engine mounts it before create: is the container being removed",
+        ) from None
     return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""

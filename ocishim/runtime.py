@@ -11,7 +11,7 @@ import os
 from ocishim import hookplan, jsonio, knownhooks, lowlevel, readonly, requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
-from ocishim.oci.bundle import Bundle
+from ocishim.oci.bundle import WRITERS, Bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
         name, _, fault = err.message.partition(": ")
         if name != "config.json":
             raise
-        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint) from None
+        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint or WRITERS) from None
 
 
 def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:

@@ -20,6 +20,9 @@ MAX_BYTES = 16 << 20
 """The largest config.json read; engines write 3 to 60 KiB."""
 
 _SCRATCH = ".config.json.pyshim."
+_TORN = "the engine writes this file: is its disk full"
+WRITERS = "the engine and its plugins write this file: look there"
+"""The hint for content that the runtime-spec does not allow."""
 
 
 class Bundle:
@@ -38,11 +41,16 @@ class Bundle:
         self.path = path
         self.config_path = config_path or f"{path.rstrip('/')}/config.json"
         self._data, self._status = _read(self.config_path)
-        self.spec: dict[str, Any] = jsonio.loads(self._data, self.config_path)
+        try:
+            self.spec: dict[str, Any] = jsonio.loads(self._data, self.config_path)
+        except DocumentError as err:
+            raise DocumentError(err.message, hint=_TORN) from None
         if not isinstance(self.spec, dict):
             kinds = {"list": "array", "str": "string", "NoneType": "null", "bool": "boolean"}
             found = kinds.get(type(self.spec).__name__, "number")
-            raise DocumentError(f"{self.config_path}: expected an object, found {found}")
+            raise DocumentError(
+                f"{self.config_path}: expected an object, found {found}", hint=WRITERS
+            )
 
     def replace(self, spec: dict[str, Any]) -> bool:
         """Make `spec` the bundle's config.json; True when that changed the file.

@@ -201,7 +201,10 @@ def test_not_an_object(file: Path, data: bytes, reason: str) -> None:
     file.write_bytes(data)
     with pytest.raises(DocumentError) as caught:
         Bundle(str(file.parent))
-    assert str(caught.value) == f"{file}: {reason}"
+    torn = reason.startswith("not valid JSON")
+    hint = "is its disk full" if torn else "look there"
+    assert caught.value.message == f"{file}: {reason}"
+    assert caught.value.hint.endswith(f"write{'s' * torn} this file: {hint}")
 
 
 HINT = " (--bundle must name a directory with a config.json)"

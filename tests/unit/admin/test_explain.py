@@ -229,7 +229,10 @@ def test_text_is_text_and_not_markup(node: Node) -> None:
 
 def test_a_bundle_without_a_rootfs_is_explained(node: Node) -> None:
     story = node.json(node.bundle(root={"path": "elsewhere"}))
-    assert story["rootfs"] == "config.json: root.path @/bundle/elsewhere: does not exist"
+    assert story["rootfs"] == (
+        "config.json: root.path @/bundle/elsewhere: does not exist"
+        " (the engine mounts it before create: is the container being removed)"
+    )
     assert story["error"] == ""
 
 
