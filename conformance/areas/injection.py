@@ -158,7 +158,7 @@ def _full(lab: Lab) -> dict[str, Any]:
     """A device with every kind of edit. What runs says so in the file `ran`."""
     os.mkdir(f"{lab.dir}/source")
     entry = {"hookName": "createRuntime", "path": lab.busybox,
-             "args": ["sh", "-c", f"echo ran >> {lab.out}/ran"], "env": ["A=b"]}
+             "args": ["sh", "-c", f"{lab.busybox} cat; echo ran >> {lab.out}/ran"], "env": ["A=b"]}
     node = {"path": "/dev/acme", "type": "c", "major": 240, "minor": 7, "fileMode": 0o600}
     mount = {"hostPath": f"{lab.dir}/source", "containerPath": "/mnt", "options": ["bind"]}
     return device("0", env=["DEVICE=0"], deviceNodes=[node], mounts=[mount], hooks=[entry],

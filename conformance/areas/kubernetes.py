@@ -114,7 +114,7 @@ def device_plugin(lab: Lab, text: str) -> None:
 def claims(lab: Lab, count: int) -> None:
     kind = "k8s.gpu.nvidia.com/claim"
     hook = {"hookName": "createRuntime", "path": lab.busybox, "env": ["A=b"],
-            "args": ["sh", "-c", f"echo ran >> {lab.out}/ran"]}
+            "args": ["sh", "-c", f"{lab.busybox} cat; echo ran >> {lab.out}/ran"]}
     for number in range(count):
         name = f"claim{number}-gpu-0"
         lab.cdi({**document(device(name, env=[f"DEVICE_{number}=yes"])), "kind": kind,
@@ -141,7 +141,7 @@ def claim_gone(lab: Lab, name: str) -> None:
       "kubelet draManager; containerd WithCDI", {"hook": "hook", "env": "env"})
 def merged(lab: Lab, what: str) -> None:
     hook = {"path": lab.busybox, "env": ["A=b"],
-            "args": ["sh", "-c", f"echo ran >> {lab.out}/ran"]}
+            "args": ["sh", "-c", f"{lab.busybox} cat; echo ran >> {lab.out}/ran"]}
     bundle = lab.bundle("env", annotations={TYPE: "container"}, hooks={"createRuntime": [hook]})
     spec = bundle.spec
     spec["process"]["env"].append("NVIDIA_VISIBLE_DEVICES=void")

@@ -87,6 +87,14 @@ def empty_args_dropped(call: Call) -> None:
     call.edit_hooks(lambda _, hook: hook.update(args=[arg for arg in hook.get("args", []) if arg]))
 
 
+@mutant("hooks/stdin-unread[createRuntime]")
+def state_must_be_read(call: Call) -> None:
+    def change(_: str, hook: dict[str, Any]) -> None:
+        if "cat" not in str(hook.get("args")):
+            hook["path"] = "/bin/false"
+    call.edit_hooks(change, "createRuntime")
+
+
 @mutant("hooks/env[createRuntime]")
 def env_grows(call: Call) -> None:
     call.edit_hooks(lambda _, hook: hook.get("env", []).append("EXTRA=1"), "createRuntime")
