@@ -126,7 +126,7 @@ devices:
     hooks:
     - hookName: createContainer
       path: /bin/sh
-      args: ["sh", "-c", "echo the vendor says no >&2; exit 3"]
+      args: ["sh", "-c", "cat >/dev/null; echo the vendor says no >&2; exit 3"]
 """)
 
     result = engine.run(busybox, "true", f"{KIND}=0")

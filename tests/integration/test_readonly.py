@@ -98,7 +98,7 @@ devices:
     hooks:
     - hookName: createContainer
       path: /bin/sh
-      args: ["sh", "-c", "echo ran > {node.folder}/vendor"]
+      args: ["sh", "-c", "cat >/dev/null; echo ran > {node.folder}/vendor"]
 """)
     rootfs = image("erofs", busybox, node)
     asked = {"cdi.k8s.io/test": "vendor.com/device=0"}
