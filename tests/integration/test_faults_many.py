@@ -78,7 +78,19 @@ def test_create_and_delete_at_once(node: Node, busybox: Path) -> None:
     failed = [result for pair in results for result in pair if result.returncode]
     assert not failed
     assert all((bundle.rootfs / "etc/ld.so.cache").exists() for bundle in bundles.values())
+    _sweep_cgroups(node.container, count // 20)
     shutil.rmtree(first.rootfs)
+
+
+def _sweep_cgroups(token: str, most: int) -> None:
+    """Remove what runc 1.1 leaves when a killed process takes longer to end than it tries, 0.3 s.
+
+    With or without pyshim, on a machine with more to do than this test; empty, and a few at most.
+    """
+    left = {line.removeprefix("cgroup ") for line in leaks.cgroups(token)}
+    assert len({os.path.basename(path) for path in left}) <= most, left
+    for path in sorted(left, reverse=True):
+        os.rmdir(path)
 
 
 # A low-level runtime that says what it sees of the layer, and stays.
