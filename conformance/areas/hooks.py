@@ -203,7 +203,7 @@ def namespace(lab: Lab, kind: str) -> None:
       CONFIG, EACH)
 def path(lab: Lab, kind: str) -> None:
     """A program that is there only on one side."""
-    script = "#!/bin/sh\necho here > "
+    script = "#!/bin/sh\ncat > /dev/null\necho here > "
     bundle = prepare(lab, {kind: [{"path": "/run/only", "env": ["A=1"]}]}, "true")
     inside = kind == "startContainer"
     if inside:
