@@ -92,10 +92,10 @@ class Screen:
 class Demo:
     """The node and the containers of one demonstration, all in `folder`."""
 
-    def __init__(self, folder: Path, screen: Screen) -> None:
+    def __init__(self, folder: Path, screen: Screen, token: str) -> None:
         self.folder = folder
         self.screen = screen
-        self.token = f"pyshim-demo-{os.getpid()}"
+        self.token = token
         self.compiler = Compiler(folder / "compiled")
         self.driver_root = folder / "driver"
         self.shim = Shim(folder / "pyshim", "runc")
@@ -152,7 +152,7 @@ class Demo:
         spec = make_spec(
             ["/bin/sh", "-c", LOOK], readonly=readonly, annotations={ANNOTATION: DEVICE},
         )
-        spec["linux"]["cgroupsPath"] = f"/{self.token}-{name}"
+        spec["linux"]["cgroupsPath"] = f"/{self.token}{name}"
         bundle.write(spec)
         self.screen.fact("bundle", bundle.path)
         self.screen.fact("rootfs", "busybox and glibc; no driver, no ld.so.cache")
@@ -161,7 +161,7 @@ class Demo:
 
     def run(self, bundle: Bundle) -> dict[str, list[str]]:
         """Run the bundle and print what the container saw; return it by section."""
-        container = f"{self.token}-{bundle.path.name}"
+        container = f"{self.token}{bundle.path.name}"
         command = self.shim.argv("run", "--bundle", str(bundle.path), container)
         self.screen.fact("command", " ".join(["pyshim", *command[1:]]))
         try:
@@ -247,10 +247,11 @@ def main() -> int:
     namespace.enter()
     namespace.adopt_orphans()
     screen = Screen()
-    before = leaks.snapshot("pyshim-demo", tempfile.gettempdir() + "/pyshim-demo")
+    token = f"pyshim-demo-{os.getpid()}-"  # another demo may be running
+    before = leaks.snapshot(token, tempfile.gettempdir() + f"/{token}")
     print("pyshim demo: a CDI device reaches a container, without CDI in the engine")
-    with tempfile.TemporaryDirectory(prefix="pyshim-demo-") as folder:
-        demo = Demo(Path(folder), screen)
+    with tempfile.TemporaryDirectory(prefix=token) as folder:
+        demo = Demo(Path(folder), screen, token)
         try:
             screen.step("A node with a driver and the device plugin's CDI spec")
             demo.make_node(os.environ.get("DRIVER_LIBS", ""))
@@ -263,7 +264,7 @@ def main() -> int:
             leaks.end_processes()
             cgroups.remove(demo.token)
     screen.step("Left behind")
-    left = leaks.snapshot("pyshim-demo", tempfile.gettempdir() + "/pyshim-demo") - before
+    left = leaks.snapshot(token, tempfile.gettempdir() + f"/{token}") - before
     screen.section("mounts, processes, control groups, loop devices, files", sorted(left))
     screen.check("nothing is left behind", holds=not left and not os.path.exists(folder))
     return 1 if screen.failures else 0

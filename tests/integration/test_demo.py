@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import need
-from tools.lab import leaks
+from tests.integration.conftest import TOKEN
+from tools.lab import cgroups, leaks
 from tools.lab.driver import MULTIARCH
 from tools.lab.shim import REPOSITORY
 
@@ -41,12 +42,28 @@ def _start(folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 def test_every_claim_holds(tmp_path: Path) -> None:
     demo = _start(tmp_path)
-    output = demo.communicate(timeout=120)[0]
+    output = demo.communicate(timeout=240)[0]
     assert demo.returncode == 0, output
     assert output.count("   ok  ") == 11
     assert "NOT SO" not in output
     assert f"libcuda.so.1 => {LIB}/libcuda.so.1" in output
     assert "\x1b" not in output, "colours although this is no terminal"
+
+
+def test_another_demo_beside_it(tmp_path: Path) -> None:
+    """What that one has not removed yet is not counted as left behind by this one."""
+    demo = _start(tmp_path)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "   command " in line:
+            break
+    another = f"pyshim-demo-{TOKEN}"
+    cgroups.make(another)
+    try:
+        output = demo.communicate(timeout=240)[0]
+    finally:
+        cgroups.remove(another)
+    assert demo.returncode == 0, output
 
 
 def test_libraries_of_a_driver(tmp_path: Path, compiler: Compiler) -> None:
@@ -57,7 +74,7 @@ def test_libraries_of_a_driver(tmp_path: Path, compiler: Compiler) -> None:
         shutil.copy(compiler.library(f"{stem}.so.1"), given / f"{stem}.so.999.1.2")
 
     demo = _start(tmp_path, DRIVER_LIBS=str(given))
-    output = demo.communicate(timeout=120)[0]
+    output = demo.communicate(timeout=240)[0]
 
     assert demo.returncode == 0, output
     assert f"      ro {LIB}/libcuda.so.999.1.2\n" in output
