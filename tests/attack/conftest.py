@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import need
-from tests.integration.conftest import busybox, compiler, lowlevels, node, shim
+from tests.integration.conftest import busybox, compiler, lowlevels, node, programs, shim
 from tools.lab import gvisor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["busybox", "compiler", "lowlevels", "node", "shim"]
+__all__ = ["busybox", "compiler", "lowlevels", "node", "programs", "shim"]
 
 
 @pytest.fixture(params=["runc", "crun", "runsc"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,24 +93,25 @@ def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path]) -> Path
 
 
 @pytest.fixture
-def shim(tmp_path: Path, lowlevel: Path, tmp_path_factory: pytest.TempPathFactory) -> Shim:
+def shim(tmp_path: Path, lowlevel: Path, programs: Path) -> Shim:
     """pyshim, configured in the test's folder, in front of `lowlevel`."""
-    return Shim(tmp_path / "pyshim", lowlevel, _programs(tmp_path_factory))
+    return Shim(tmp_path / "pyshim", lowlevel, programs)
 
 
-def _programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of pyshim and pyshim-hook, where a container's root can come to.
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Path]:
+    """The folder of pyshim and pyshim-hook, where a container's root can come to.
 
-    A checkout below /root is none: there pyshim is installed elsewhere, as its message demands.
+    A checkout below /root is none: there pyshim is installed elsewhere, as its message demands,
+    and not below pytest's folder, which every session closes for all others.
     """
     assert (PROGRAMS / "pyshim").exists(), "run make venv first"
     if all(folder.stat().st_mode & stat.S_IXOTH for folder in PROGRAMS.parents):
-        return PROGRAMS
-    folder = tmp_path_factory.getbasetemp() / "installed"
-    if not folder.exists():
-        folder.mkdir()
-        install(folder)
-    return folder / "bin"
+        yield PROGRAMS
+        return
+    with tempfile.TemporaryDirectory(prefix="pyshim-programs-") as name:
+        install(Path(name))
+        yield Path(name) / "bin"
 
 
 class Node:
