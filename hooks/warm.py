@@ -19,7 +19,7 @@ from ocishim import warmstart
 from ocishim.errors import PyshimError
 from ocishim.linux import const, process, syscalls
 
-PATIENCE = 30.0  # seconds from a runtime's start to its hooks
+PATIENCE = 5.0  # seconds from a runtime's start to its hooks
 
 # chain.sh keeps its stdin and its stderr there; a hook of ours writes nothing to stdout.
 _KEPT = {0: 7, 2: 8}

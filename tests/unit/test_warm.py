@@ -7,16 +7,20 @@ stands for `runc init`, starts them in its namespaces, with the state on stdin.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ocishim import knownhooks
 from ocishim.admin import launchers
 from tests.probe import Box, oci
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 pytestmark = pytest.mark.root
 
@@ -77,11 +81,13 @@ class Node:
             text = text.replace(mark, value)
         self.box.runtime.write_text(text)
 
-    def call(self, *hooks: dict[str, Any], **members: object) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *hooks: dict[str, Any], pass_fds: Sequence[int] = (), **members: object
+    ) -> subprocess.CompletedProcess[str]:
         bundle = self.box.bundle(oci(hooks={"createContainer": list(hooks)}, **members))
         return subprocess.run(
             [self.box.pyshim, "create", "c"], cwd=bundle, env=self.box.environment(),
-            capture_output=True, text=True, timeout=50, check=False,
+            capture_output=True, text=True, timeout=50, check=False, pass_fds=pass_fds,
         )  # fmt: skip
 
     def create(self, *hooks: dict[str, Any], **members: object) -> list[list[object]]:
@@ -128,6 +134,26 @@ def test_in_the_namespace_of_who_asks(node: Node) -> None:
     [[status, out, _]] = node.create(link("a::/in/b"))
     assert (status, out) == (0, "b\n")
     assert list((node.rootfs / "in").iterdir()) == []
+
+
+def test_it_is_there_before_the_runtime_is(node: Node) -> None:
+    """One that the hook misses would wait on, and `crun run` with it.
+
+    The runtime is quick, the process has many descriptors of the engine's to close.
+    """
+    node.box.runtime.write_text("""\
+#!/bin/sh
+case $1 in --version) echo runc version 1.1.5 && exit ;; esac
+read -r child </proc/$$/task/$$/children
+read -r name </proc/${child% }/comm
+echo "$name"
+""")
+    with tempfile.TemporaryFile() as file:
+        copies = [os.dup(file.fileno()) for _ in range(800)]
+        told = [node.call(link("a::/b"), pass_fds=copies).stdout for _ in range(10)]
+        for copy in copies:
+            os.close(copy)
+    assert told == 10 * ["pyshim-warm\n"]
 
 
 def test_it_holds_nothing_of_the_engine(node: Node) -> None:
