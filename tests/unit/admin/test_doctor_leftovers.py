@@ -85,8 +85,11 @@ def test_fix_leaves_a_layer_in_use(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "engine", root], check=True)
     layer.stack(str(root), {})
     with subprocess.Popen(
-        [sys.executable, "-c", "input()", bundle.name], stdin=subprocess.PIPE
-    ) as gofer:
+        [sys.executable, "-c", "input('here')", bundle.name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as gofer:  # fmt: skip
+        assert gofer.stdout is not None
+        gofer.stdout.read(4)  # before its exec is done, it has no command line
         assert leftovers.fix_layers(Node(Host("/"))) == []
         gofer.communicate(b"\n")
     assert leftovers.fix_layers(Node(Host("/"))) == [f"the layer over {root} is unmounted"]
