@@ -23,6 +23,7 @@ PATIENCE = 5.0  # seconds from a runtime's start to its hooks
 
 # chain.sh keeps its stdin and its stderr there; a hook of ours writes nothing to stdout.
 _KEPT = {0: 7, 2: 8}
+_SIGKILL = 9
 _LONGEST = 32  # bytes of a process id and its newline
 
 
@@ -35,6 +36,9 @@ def serve(runtime: int, words: list[str]) -> None:
 
     words: the command line it will have; what needs no rootfs is done ahead.
     """
+    syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != runtime:
+        return
     _prepare(words)
     poll = select.poll()
     poll.register(warmstart.REQUESTS, select.POLLIN)

@@ -30,7 +30,6 @@ REQUESTS, REQUESTS_END, ANSWERS, ANSWERS_END = 3, 4, 5, 6
 STANDARD = (0, 1, 2)
 
 _READY = 63
-_SIGKILL = 9
 
 
 def arrange(spec: dict[str, Any], plan: HookPlan, hook_program: str) -> list[str]:
@@ -71,8 +70,7 @@ def fork(serve: Serve, words: list[str]) -> None:
     if not child:
         try:
             _settle(ready_end)
-            if _dies_with(runtime):
-                serve(runtime, words)
+            serve(runtime, words)
         finally:
             os._exit(0)
     os.close(ready_end)
@@ -97,11 +95,3 @@ def _settle(ready: int) -> None:
     os.write(comm, NAME)
     os.close(comm)
     os.close(_READY)
-
-
-def _dies_with(runtime: int) -> bool:
-    """Have the kernel kill us with our parent; False when it is gone already."""
-    from ocishim.linux import const, syscalls  # noqa: PLC0415 - the runtime starts meanwhile
-
-    syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
-    return os.getppid() == runtime

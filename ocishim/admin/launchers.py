@@ -42,15 +42,15 @@ from posix import O_CLOEXEC, close, open, read
 def preload(name):
     try:
         file = open({folder!r} + "/" + name, O_CLOEXEC)
-        data = read(file, 1 << 22)
+        data = memoryview(read(file, 1 << 22))
         close(file)
     except OSError:
         return
-    if data.startswith(MAGIC_NUMBER):
-        loader, now, later = loads(data[len(MAGIC_NUMBER):])
+    if data[:len(MAGIC_NUMBER)] == MAGIC_NUMBER:
+        loader, now, later, size = loads(data[len(MAGIC_NUMBER):])
         scope = {{"__name__": "ocishim.preload"}}
         exec(loader, scope)
-        scope["install"](now, later)
+        scope["install"](now, later, data[len(data) - size:])
 """
 
 _MAIN = _NO_GC + _PATHS + _PRELOAD + f"""\

@@ -78,9 +78,14 @@ class Library:
         # Imported above already, and by every module first.
         entries = [self._describe(one) for one in (sys.modules["__future__"], *now.done)]
         rare = [self._describe(one) for one in later.done]
-        packed = [(*entry[:5], marshal.dumps(entry[5])) for entry in rare]
+        packed, codes = [], b""
+        for entry in rare:
+            code = marshal.dumps(entry[5])
+            packed.append((*entry[:5], (len(codes), len(code))))
+            codes += code
         loader = self._compile(f"{self.folder}/ocishim/preload.py")
-        return MAGIC_NUMBER + marshal.dumps((loader, entries, packed))
+        # The reader ignores what follows what it unpacks (marshal).
+        return MAGIC_NUMBER + marshal.dumps((loader, entries, packed, len(codes))) + codes
 
     def _describe(self, module: ModuleType) -> tuple[str, str, int, int, bool, CodeType]:
         """Return what preload.py wants to know of a module, with its code."""
