@@ -47,10 +47,10 @@ def preload(name):
     except OSError:
         return
     if data[:len(MAGIC_NUMBER)] == MAGIC_NUMBER:
-        loader, now, later, size = loads(data[len(MAGIC_NUMBER):])
+        loader, now, later, extensions, size = loads(data[len(MAGIC_NUMBER):])
         scope = {{"__name__": "ocishim.preload"}}
         exec(loader, scope)
-        scope["install"](now, later, data[len(data) - size:])
+        scope["install"](now, later, extensions, data[len(data) - size:])
 """
 
 _MAIN = _NO_GC + _PATHS + _PRELOAD + f"""\

@@ -13,7 +13,7 @@ import importlib
 import marshal
 import os
 import sys
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from importlib.util import MAGIC_NUMBER
 from types import CodeType, ModuleType
 from typing import Any
@@ -85,7 +85,8 @@ class Library:
             codes += code
         loader = self._compile(f"{self.folder}/ocishim/preload.py")
         # The reader ignores what follows what it unpacks (marshal).
-        return MAGIC_NUMBER + marshal.dumps((loader, entries, packed, len(codes))) + codes
+        head = (loader, entries, packed, _extensions(), len(codes))
+        return MAGIC_NUMBER + marshal.dumps(head) + codes
 
     def _describe(self, module: ModuleType) -> tuple[str, str, int, int, bool, CodeType]:
         """Return what preload.py wants to know of a module, with its code."""
@@ -107,6 +108,15 @@ class Library:
         with open(path, "rb") as file:
             source = file.read()
         return compile(source, self._place(path), "exec", dont_inherit=True, optimize=2)
+
+
+def _extensions() -> dict[str, str]:
+    """Return the files of the modules in C that have been imported."""
+    specs = [getattr(module, "__spec__", None) for module in sys.modules.values()]
+    return {
+        spec.name: str(spec.origin)
+        for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)
+    }  # fmt: skip
 
 
 def write(library: Library, program: str, directory: str) -> None:

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 
 import pytest
 
+from ocishim import preload
 from ocishim.admin import launchers, preloading
 
 REPOSITORY = Path(__file__).parents[2]
@@ -135,3 +137,16 @@ def test_every_module_of_the_file_comes_after_those_it_needs() -> None:
             "assert names[0] == '__future__'\n"
         )
         subprocess.run([python, "-c", code, str(REPOSITORY), program], check=True)
+
+
+def test_a_module_in_c_is_found_where_it_was(tmp_path: Path) -> None:
+    """Not searched for; one whose file has moved is left to the usual finders."""
+    there = tmp_path / "x.so"
+    there.touch()
+    finder = preload.Finder({}, {"x": str(there), "gone": str(tmp_path / "y.so")}, memoryview(b""))
+    spec = finder.find_spec("x")
+    assert isinstance(spec, ModuleSpec)
+    assert isinstance(spec.loader, ExtensionFileLoader)
+    assert spec.origin == str(there)
+    assert finder.find_spec("gone") is None
+    assert finder.find_spec("other") is None
