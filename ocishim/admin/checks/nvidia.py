@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
+from ocishim.errors import ConfigError
 
 _VENDOR = "0x10de"
 _BRIDGE = "0x0680"  # NVSwitch shows itself as a bridge, "other"
 _GPU_CLASSES = ("0x0300", "0x0302")
 _FABRIC_MANAGER = "nv-fabricmanage"  # the kernel keeps 15 letters of a name, proc(5)
+_FABRIC_PROGRAM = "/usr/bin/nv-fabricmanager"  # of NVIDIA's packages, as their unit starts it
+_FABRIC_VERSION = re.compile(r"Fabric Manager version is\s*:\s*(\d+(?:\.\d+)+)")
 _ROOTS = ("", "/run/nvidia/driver")
 _FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
 _ML = "libnvidia-ml.so."
@@ -92,20 +95,26 @@ def _library(node: Node) -> Iterator[Finding]:
     )
 
 
+def _module(node: Node) -> str:
+    """Return the version of the driver's module that runs; "" when the file does not tell it."""
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", node.read("/proc/driver/nvidia/version"))
+    return found[0] if found else ""
+
+
 def _versions(node: Node) -> Iterator[Finding]:
     """The module that runs is the old one until a reboot; the libraries are new at once."""
-    numbers = re.search(r"\b\d+\.\d+(\.\d+)?\b", node.read("/proc/driver/nvidia/version"))
+    module = _module(node)
     libraries = {
         name.removeprefix(_ML)
         for root in _ROOTS for folder in _FOLDERS for name in node.listdir(f"{root}{folder}")
         if name.startswith(_ML) and "." in name.removeprefix(_ML)
     }
-    if numbers and libraries and numbers[0] not in libraries:
+    if module and libraries and module not in libraries:
         yield Finding(
             "nvidia-version",
             "error",
             "the NVIDIA module that runs is not of the libraries' version",
-            evidence=f"module {numbers[0]}, libraries {', '.join(sorted(libraries))}",
+            evidence=f"module {module}, libraries {', '.join(sorted(libraries))}",
             why="NVML says 'Driver/library version mismatch' and CUDA fails, on the host too",
             next_step="reboot, or unload the module when nobody uses it: rmmod nvidia_uvm "
             "nvidia_drm nvidia_modeset nvidia; then generate the spec again",
@@ -113,6 +122,8 @@ def _versions(node: Node) -> Iterator[Finding]:
 
 
 def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:
+    """Fabric Manager ends at its start when its version is not the module's, to the last digit."""
+    yield from _fabric_version(node)
     for pid in node.listdir("/proc"):
         if pid.isdigit() and node.read(f"/proc/{pid}/comm").strip() == _FABRIC_MANAGER:
             return
@@ -124,6 +135,32 @@ def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:
         why="CUDA fails with error 802, system not yet initialized",
         next_step="systemctl enable --now nvidia-fabricmanager",
     )
+
+
+def _fabric_version(node: Node) -> Iterator[Finding]:
+    module, program = _module(node), _fabric_program_version(node)
+    if module and program and module != program:
+        yield Finding(
+            "nvidia-fabricmanager-version",
+            "error",
+            "Fabric Manager is not of the NVIDIA module's version",
+            evidence=f"module {module}, {_FABRIC_PROGRAM} {program}",
+            why="it ends when it is started next, and CUDA fails with error 802",
+            next_step=f"install Fabric Manager {module}, or reboot into the driver {program}; "
+            "then systemctl restart nvidia-fabricmanager",
+        )
+
+
+def _fabric_program_version(node: Node) -> str:
+    """Return what the installed Fabric Manager says it is; "" when there is none, or it is mute."""
+    if not node.host.is_program(_FABRIC_PROGRAM):
+        return ""
+    try:
+        told = node.host.run(_FABRIC_PROGRAM, "--version")
+    except ConfigError:
+        return ""
+    found = _FABRIC_VERSION.search(told.stdout + told.stderr)
+    return found[1] if found else ""
 
 
 def _persistence(node: Node) -> Iterator[Finding]:

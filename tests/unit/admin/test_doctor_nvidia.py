@@ -1,0 +1,112 @@
+"""The doctor on nodes with NVIDIA hardware: driver, libraries, Fabric Manager, persistence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.admin.nodes import Tree, findings
+
+DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 2025\nGCC version:\n"
+
+
+def with_gpu(tree: Tree, *, switch: bool = False, driver: bool = True) -> None:
+    gpu = "/sys/bus/pci/devices/0000:01:00.0"
+    tree.write(f"{gpu}/vendor", "0x10de\n")
+    tree.write(f"{gpu}/class", "0x030200\n")
+    if switch:
+        bridge = "/sys/bus/pci/devices/0000:02:00.0"
+        tree.write(f"{bridge}/vendor", "0x10de\n")
+        tree.write(f"{bridge}/class", "0x068000\n")
+    if driver:
+        tree.write("/proc/driver/nvidia/version", DRIVER)
+        for name in ("nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"):
+            tree.write(f"/dev/{name}")
+        tree.write("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
+        tree.write("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.86.15")
+        tree.write("/run/nvidia-persistenced/socket")
+
+
+def test_gpu_node_in_order(tree: Tree) -> None:
+    with_gpu(tree)
+    assert findings(tree.node()) == {}
+
+
+def test_module_not_loaded(tree: Tree) -> None:
+    with_gpu(tree, driver=False)
+    assert set(findings(tree.node())) == {"nvidia-module"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "name"),
+    [
+        ("dev/nvidia0", "nvidia-nodes"),
+        ("dev/nvidia-uvm", "nvidia-nodes"),
+        ("usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", "nvidia-library"),
+        ("run/nvidia-persistenced/socket", "nvidia-persistence"),
+    ],
+)
+def test_gpu_node_lacks_something(tree: Tree, missing: str, name: str) -> None:
+    with_gpu(tree)
+    (tree.root / missing).unlink()
+    assert set(findings(tree.node())) == {name}
+
+
+def test_library_in_the_operators_driver_root(tree: Tree) -> None:
+    with_gpu(tree)
+    library = "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+    (tree.root / library).unlink()
+    tree.write(f"/run/nvidia/driver/{library}")
+    assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize(("library", "found"), [
+    pytest.param("libnvidia-ml.so.570.86.15", False, id="same"),
+    pytest.param("libnvidia-ml.so.575.51.03", True, id="upgraded"),
+    pytest.param("libnvidia-ml.so.1", False, id="version unknown"),
+])
+def test_libraries_of_another_driver(tree: Tree, library: str, *, found: bool) -> None:
+    with_gpu(tree)
+    (tree.root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.86.15").unlink()
+    tree.write(f"/usr/lib/x86_64-linux-gnu/{library}")
+    told = findings(tree.node())
+    assert set(told) == ({"nvidia-version"} if found else set())
+    if found:
+        assert told["nvidia-version"].evidence == "module 570.86.15, libraries 575.51.03"
+
+
+def test_fabric_manager_does_not_run(tree: Tree) -> None:
+    with_gpu(tree, switch=True)
+    assert set(findings(tree.node())) == {"nvidia-fabricmanager"}
+    # Fifteen letters are all the kernel keeps of a process's name: comm(5) in proc(5).
+    tree.write("/proc/4711/comm", "nv-fabricmanage\n")
+    assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize(("told", "found"), [
+    pytest.param("Fabric Manager version is : 570.86.15", False, id="same"),
+    pytest.param("Fabric Manager version is : 570.86.10", True, id="last digits"),
+    pytest.param("Fabric Manager version is : 575.51.03", True, id="upgraded"),
+    pytest.param("usage: 1.2.3", False, id="version unknown"),
+])
+def test_fabric_manager_of_another_version(tree: Tree, told: str, *, found: bool) -> None:
+    with_gpu(tree, switch=True)
+    tree.write("/proc/4711/comm", "nv-fabricmanage\n")
+    tree.program("/usr/bin/nv-fabricmanager", told)
+    result = findings(tree.node())
+    assert set(result) == ({"nvidia-fabricmanager-version"} if found else set())
+    if found:
+        version = told.rpartition(" ")[2]
+        evidence = f"module 570.86.15, /usr/bin/nv-fabricmanager {version}"
+        assert result["nvidia-fabricmanager-version"].evidence == evidence
+
+
+def test_fabric_manager_that_ended_because_of_its_version(tree: Tree) -> None:
+    with_gpu(tree, switch=True)
+    tree.program("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
+    assert set(findings(tree.node())) == {"nvidia-fabricmanager", "nvidia-fabricmanager-version"}
+
+
+def test_fabric_manager_does_not_matter_without_nvswitch(tree: Tree) -> None:
+    with_gpu(tree)
+    tree.program("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
+    assert findings(tree.node()) == {}
