@@ -17,6 +17,7 @@ from ocishim import jsonio
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
 from ocishim.cdi import edits, hostdev, registry, stale, unresolved
+from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
 
@@ -31,6 +32,8 @@ _SHORT = {
     "hooks": "hook",
     "additionalGids": "gid",
 }
+
+_MISSING_HINT = "load the device's driver, or generate the spec again"
 
 spec_dir_option = click.option(
     "--spec-dir",
@@ -83,15 +86,42 @@ def show(name: str, spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     Exit status: 0; 1 when NAME cannot be resolved or the host lacks what it needs.
     """
     (found,) = load(spec_dirs).resolve([name])
+    sentences, missing = _effects(edits.merge([found]))
     if as_json:
         whole = {**_summary(found), "containerEdits": found.edits, "common": found.common}
-        click.echo(json.dumps(whole, indent=2))
-        return
-    click.echo(f"device   {found.name}\nspec     {found.path}\nversion  {found.cdi_version}")
-    for finding in stale.findings([found]):
-        click.secho(f"warning  {finding.message}", fg="yellow")
-    for change in edits.plan({}, edits.merge([found]), hostdev.stat):
-        click.echo(f"  {change.describe()}")
+        click.echo(json.dumps({**whole, "missing": missing}, indent=2))
+    else:
+        click.echo(f"device   {found.name}\nspec     {found.path}\nversion  {found.cdi_version}")
+        for finding in stale.findings([found]):
+            click.secho(f"warning  {finding.message}", fg="yellow")
+        for reason in missing:
+            click.secho(f"missing  {reason}", fg="red")
+        for sentence in sentences:
+            click.echo(f"  {sentence}")
+    if missing:
+        click.echo(f"create fails for a container that asks for {name}: {_MISSING_HINT}", err=True)
+        raise SystemExit(1)
+
+
+def _effects(merged: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What `merged` edits do, a sentence each, and why this host cannot give some device nodes.
+
+    A node the host lacks is told as the spec has it; create refuses it, the first one alone.
+    """
+    sentences = _sentences({"env": merged["env"]})
+    missing = []
+    for node in merged["deviceNodes"]:
+        try:
+            sentences += _sentences({"deviceNodes": [node]})
+        except UnresolvedDeviceError as err:
+            sentences.append(f"device node {node['path']}, missing on this host")
+            missing.append(err.message)
+    rest = {key: value for key, value in merged.items() if key not in ("env", "deviceNodes")}
+    return sentences + _sentences(rest), missing
+
+
+def _sentences(part: dict[str, Any]) -> list[str]:
+    return [change.describe() for change in edits.plan({}, part, hostdev.stat)]
 
 
 @command.command(short_help="What devices change in a bundle's config.json.")

@@ -159,7 +159,29 @@ def test_show_as_json_has_the_edits_of_the_spec(filled: Node) -> None:
         "edits": "2 env",
         "containerEdits": {"env": ["D=0x"]},
         "common": {"env": ["C=x"]},
+        "missing": [],
     }
+
+
+def test_show_lists_all_edits_where_a_device_node_is_missing(node: Node) -> None:
+    nodes = "deviceNodes: [{path: /dev/absent0}, {path: /dev/a, hostPath: /dev/null}]\n    env:"
+    node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0").replace("env:", nodes))
+    reason = 'failed to stat CDI host device "/dev/absent0": no such file or directory'
+    result = node.run("show", GPU0)
+    assert node.out(result).splitlines()[3:] == [
+        f"missing  {reason}",
+        "  environment D=0",
+        "  device node /dev/absent0, missing on this host",
+        "  device node /dev/a (c 1:3, 0666)",
+        "  cgroup rule allow c 1:3 rwm",
+    ]
+    assert node.err(result) == (
+        f"create fails for a container that asks for {GPU0}: load the device's driver, "
+        "or generate the spec again\n"
+    )
+    assert result.exit_code == 1
+    as_json = node.run("show", GPU0, "--json")
+    assert (json.loads(as_json.stdout)["missing"], as_json.exit_code) == ([reason], 1)
 
 
 @pytest.mark.parametrize(
