@@ -140,7 +140,10 @@ def inject(bundle: str, names: tuple[str, ...], spec_dirs: tuple[str, ...], *, w
     for finding in stale.findings(found):
         click.secho(f"warning: {finding.message}", err=True, fg="yellow")
     spec = jsonio.copy(opened.spec)
-    planned = edits.plan(spec, edits.merge(found), hostdev.stat)
+    try:
+        planned = edits.plan(spec, edits.merge(found), hostdev.stat)
+    except UnresolvedDeviceError as err:
+        raise UnresolvedDeviceError(err.message, hint=_MISSING_HINT) from None
     changes = oci_spec.apply(spec, planned, once=True)
     if not write:
         _print_diff(opened, spec)

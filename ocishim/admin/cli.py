@@ -37,6 +37,14 @@ def _as_root(message: str) -> str:
     return "run it as root" if forbidden and os.geteuid() else ""
 
 
+def _tell(message: str, hint: str) -> None:
+    """Print a failure and its next step."""
+    click.secho(f"pyshimctl: {message}", err=True, fg="red")
+    hint = hint or _as_root(message)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+
+
 class Program(click.Group):
     """A group that imports a command when it is called, and words failures in one place."""
 
@@ -63,17 +71,20 @@ class Program(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a PyshimError becomes a line on stderr and the exit status."""
+        """Run the command; a failure becomes a line on stderr and the exit status."""
         if os.environ.get("NO_COLOR"):
             ctx.color = False  # click knows terminals, not the variable (no-color.org)
         try:
             return super().invoke(ctx)
         except PyshimError as err:
-            click.secho(f"pyshimctl: {err.message}", err=True, fg="red")
-            hint = err.hint or _as_root(err.message)
-            if hint:
-                click.echo(f"hint: {hint}", err=True)
+            _tell(err.message, err.hint)
             ctx.exit(2 if isinstance(err, UsageError) else 1)
+        except OSError as err:
+            if err.errno == errno.EPIPE:  # the reader has gone; click ends without a word
+                raise
+            where = f"{err.filename}: " if err.filename else ""
+            _tell(f"{where}{err.strerror or err}", "")
+            ctx.exit(1)
 
 
 @click.command(

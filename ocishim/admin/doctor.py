@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import click
@@ -36,6 +37,8 @@ def command(*, fix: bool, as_json: bool, host_root: str) -> None:
     line.
     """
     node = Node(Host(host_root))
+    if os.geteuid():
+        click.echo("pyshimctl doctor: some checks need root, and --fix does", err=True)
     mended = repair(node) if fix else []
     findings = examine(node)
     if as_json:

@@ -49,6 +49,8 @@ def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
     Exit status: 0 written, 1 no device found or a file cannot be written, 2 wrong command line.
     """
     found = document(**chosen)
+    for device, path in missing(found) if chosen["devices"] else ():
+        click.secho(f"warning: {path} of {device} is not on this host", err=True, fg="yellow")
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
     text = edits.text(found, form)
     if not output:
@@ -60,6 +62,16 @@ def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
     files.replace(os.path.abspath(output), text.encode(), 0o644)
     names = ", ".join(device["name"] for device in found["devices"])
     click.echo(f"{output}: {found['kind']} with {names}", err=True)
+
+
+def missing(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return device and path of each node that this host lacks: create would fail."""
+    return [
+        (device["name"], path)
+        for device in found["devices"]
+        for node in device["containerEdits"].get("deviceNodes", ())
+        if not os.path.lexists(path := node.get("hostPath") or node["path"])
+    ]
 
 
 def document(

@@ -180,6 +180,9 @@ def test_show_lists_all_edits_where_a_device_node_is_missing(node: Node) -> None
         "or generate the spec again\n"
     )
     assert result.exit_code == 1
+    injected = node.run("inject", "@/bundle", GPU0)
+    hint = "hint: load the device's driver, or generate the spec again\n"
+    assert node.err(injected) == f"pyshimctl: {reason}\n{hint}"
     as_json = node.run("show", GPU0, "--json")
     assert (json.loads(as_json.stdout)["missing"], as_json.exit_code) == ([reason], 1)
 

@@ -46,6 +46,9 @@ def test_help_lists_all_and_imports_none() -> None:
     pytest.param(ConfigError("it failed", hint="do this"), 1,
                  "pyshimctl: it failed\nhint: do this\n", id="failure"),
     pytest.param(UsageError("not so"), 2, "pyshimctl: not so\n", id="usage"),
+    pytest.param(OSError(28, "No space left on device", "/etc/cdi/a.yaml"), 1,
+                 "pyshimctl: /etc/cdi/a.yaml: No space left on device\n", id="the kernel"),
+    pytest.param(OSError("not a device"), 1, "pyshimctl: not a device\n", id="no number"),
 ])
 def test_failures_are_worded_once(
     monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, printed: str,

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ocishim.admin import doctor
+from ocishim.admin.checks import leftovers
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.node import Node
 from tests.unit.admin.nodes import SPEC, Tree, findings
@@ -195,6 +196,27 @@ def test_cache_of_somebody_else(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     assert findings(tree.node()) == {}
 
 
+def test_cache_of_root_is_no_finding_for_a_user(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
+    (tree.root / "run/pyshim").mkdir(parents=True, mode=0o700)
+    found = os.lstat(tree.root / "run/pyshim")
+    owner = os.stat_result([found.st_mode, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    monkeypatch.setattr(leftovers.os, "lstat", lambda _path: owner)
+    monkeypatch.setattr(leftovers.os, "geteuid", lambda: 1000)
+    assert findings(tree.node()) == {}
+
+
+def test_user_is_told_that_some_checks_need_root(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tree.node()
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    result = CliRunner().invoke(doctor.command, ["--host-root", str(tree.root)])
+    assert result.stderr == "pyshimctl doctor: some checks need root, and --fix does\n"
+
+
 def test_exit_status_by_severity() -> None:
     def one(severity: str) -> Finding:
         return Finding("x", severity, "", evidence="", why="", next_step="")
@@ -209,7 +231,7 @@ def test_command_as_json(tree: Tree) -> None:
     (tree.root / "etc/cdi/acme.yaml").unlink()
     tree.node()
     result = CliRunner().invoke(doctor.command, ["--json", "--host-root", str(tree.root)])
-    told = json.loads(result.output)
+    told = json.loads(result.stdout)
     assert told["fixed"] == []
     assert [finding["name"] for finding in told["findings"]] == ["spec-none"]
     assert result.exit_code == 3

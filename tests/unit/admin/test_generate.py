@@ -372,6 +372,14 @@ def test_command_for_anything_else() -> None:
     assert spec["cdiVersion"] == "0.3.0"
 
 
+def test_command_warns_of_a_mistyped_path() -> None:
+    words = ("--vendor", "acme.com", "--class", "fpga")
+    result = run(*words, "--device", "a=/dev/nulll", "--device", "b=/dev/null")
+    assert (result.exit_code, result.stderr) == (
+        0, "warning: /dev/nulll of a is not on this host\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
