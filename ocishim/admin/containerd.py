@@ -8,6 +8,7 @@ of version 3, or where nobody else has the table; otherwise the last file that h
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from typing import Any
@@ -37,6 +38,8 @@ RUNC_SHIM = "io.containerd.runc.v2"
 PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 """The plugin with the runtimes' table, by the file's version; version 4 has that of 3."""
 
+# The version of containerd 2.4, which has no enable_cdi any more and warns of it (its RELEASES.md).
+_ALWAYS_CDI = 4
 # Of runc's entry these are not for us: user-controlled, or of the shim of containerd 1.0.
 _NOT_COPIED = ("pod_annotations", "runtime_engine", "runtime_root", "runtime_type", "options")
 
@@ -186,7 +189,7 @@ def _settings(files: Files, wish: Wish) -> list[tuple[tuple[str, ...], Any]]:
     wanted: list[tuple[tuple[str, ...], Any]] = []
     if wish.set_as_default:
         wanted.append(((*files.cri, "containerd", "default_runtime_name"), wish.name))
-    if wish.enable_cdi:
+    if wish.enable_cdi and files.version < _ALWAYS_CDI:
         wanted.append(((*files.cri, "enable_cdi"), True))
     return wanted
 
@@ -278,23 +281,19 @@ def _notes(files: Files, wish: Wish) -> list[str]:
     engine_dirs = find(files.effective(), "cdi_spec_dirs") or SPEC_DIRS
     if wish.enable_cdi and wish.spec_dirs != engine_dirs:
         notes.append(f"containerd looks for CDI specs in {engine_dirs}, pyshim in {wish.spec_dirs}")
+    if wish.enable_cdi and files.version >= _ALWAYS_CDI:
+        notes.append("containerd 2.4 applies CDI itself, always")
     program = find(files.model(), "options", "BinaryName")
     if program and program != wish.program:
         notes.append(own_runtime(program, "containerd"))
     if files.others and files.others[-1] != files.path and files.version == 2:
         notes.append(f"{files.others[-1]} is the file containerd 1.x takes these settings from")
-    patterns = files.model().get("pod_annotations")
-    if patterns:
+    if patterns := files.model().get("pod_annotations"):
         notes.append(
             f"pod_annotations {patterns} of the runtime copied are left out: pod authors"
             " choose those",
         )
-    if wish.drop_in and not _imported(files, wish.drop_in):
+    read_by_it = [*files.trees, *files.globs]
+    if wish.drop_in and not any(fnmatch.fnmatchcase(wish.drop_in, one) for one in read_by_it):
         notes.append(f"{wish.drop_in} is not imported by {files.path}: add it to 'imports'")
     return notes
-
-
-def _imported(files: Files, path: str) -> bool:
-    import fnmatch  # noqa: PLC0415 - for an unusual option
-
-    return path in files.trees or any(fnmatch.fnmatchcase(path, one) for one in files.globs)

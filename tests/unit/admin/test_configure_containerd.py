@@ -145,6 +145,15 @@ def test_version_3_has_another_plugin(machine: Machine) -> None:
     assert plugin["enable_cdi"] is True
 
 
+def test_version_4_is_of_a_containerd_that_always_applies_cdi(machine: Machine) -> None:
+    machine.write(CONFIG, TWO_DOT_X.replace("version = 3", "version = 4"))
+    result = machine.configure("containerd", "--enable-cdi")
+    plugin = machine.toml(CONFIG)["plugins"][V3]
+    assert "enable_cdi" not in plugin
+    assert plugin["containerd"]["runtimes"]["pyshim"]["options"]["BinaryName"] == PROGRAM
+    assert "note: containerd 2.4 applies CDI itself, always" in result.output
+
+
 def test_no_file(machine: Machine) -> None:
     machine.configure("containerd")
     assert machine.toml(CONFIG) == {
