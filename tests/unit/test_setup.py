@@ -122,3 +122,26 @@ def test_an_interpreter_that_is_no_good(tmp_path: Path, python: str, *, found: b
     assert done.returncode == 1
     assert ("no Python 3.10 or newer" in done.stderr) is not found
     assert (tmp_path / "venv").exists() is found
+
+
+@pytest.mark.parametrize(("version", "taken"), [
+    pytest.param("go1.21.0", True, id="gets newer ones itself"),
+    pytest.param("go1.19.8", False, id="too old"),
+    pytest.param("devel", False, id="no release"),
+])
+def test_go_that_is_named_is_taken_when_it_is_new_enough(
+    tmp_path: Path, version: str, *, taken: bool,
+) -> None:
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\necho {version}\n")
+    go.chmod(0o755)
+    apt = tmp_path / "apt-get"  # nothing is fetched where there is no other Go
+    apt.write_text("#!/bin/sh\nexit 1\n")
+    apt.chmod(0o755)
+
+    done = subprocess.run(
+        [str(TOOLS / "go.sh"), str(tmp_path)], check=False, capture_output=True, text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "GO": str(go)},
+    )
+
+    assert (done.stdout == f"{go}\n") is taken
