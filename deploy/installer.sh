@@ -11,6 +11,8 @@ set -eu
 
 host=${HOST_ROOT:-/host}
 prefix=${PREFIX:-/usr/local}
+# There while the engine has yet to be restarted; a reboot, which restarts it, takes it away.
+pending=$host/run/pyshim-installer.restart
 
 say() { echo "installer: $*" >&2; }
 
@@ -24,20 +26,25 @@ engine() {
     fi
 }
 
-# Calls pyshimctl configure with the options given; restarts the engine if a file changed.
+# Calls pyshimctl configure with the options given; restarts the engine if a file changed, now or
+# in a try before whose restart failed: the kubelet starts a failed pod again.
 configure() {
     name=$(engine)
     set -- configure "$name" --host-root "$host" --json "$@"
     [ -z "${CONFIG:-}" ] || set -- "$@" --config "$CONFIG"
     report=$(pyshimctl "$@")
-    echo "$report"
+    printf '%s\n' "$report" # echo would take a backslash for its own
     case $report in
     *'"changed": true'*)
-        say "restarting $name"
-        # systemctl talks to the node's systemd, which lives in the namespaces of process 1.
-        nsenter --target 1 --mount --uts --ipc --net -- systemctl restart "${SERVICE:-$name}"
+        mkdir -p "$host/run"
+        : >"$pending"
         ;;
     esac
+    [ -e "$pending" ] || return 0
+    say "restarting ${SERVICE:-$name}"
+    # systemctl talks to the node's systemd, which lives in the namespaces of process 1.
+    nsenter --target 1 --mount --uts --ipc --net -- systemctl restart "${SERVICE:-$name}"
+    rm "$pending"
 }
 
 install() {

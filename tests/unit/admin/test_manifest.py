@@ -90,14 +90,19 @@ class Image:
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls_file}\n{script}\n')
         path.chmod(0o755)
 
-    def run(self, *args: str, **environment: str) -> list[str]:
-        """Run the script; the calls it made, with the host's folder as HOST."""
+    def start(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the script with a pyshimctl that says whether it changed a file."""
         changed = "true" if self.changed else "false"
         self.program("pyshimctl", f"""[ "$1" != configure ] || echo '  "changed": {changed},'""")
-        subprocess.run(
-            ["sh", str(DEPLOY / "installer.sh"), *args], check=True, capture_output=True,
+        return subprocess.run(
+            ["sh", str(DEPLOY / "installer.sh"), *args], check=False, capture_output=True, text=True,
             env={"PATH": f"{self.bin}:{os.environ['PATH']}", "HOST_ROOT": str(self.host), **environment},
         )
+
+    def run(self, *args: str, **environment: str) -> list[str]:
+        """Run the script; the calls it made, with the host's folder as HOST."""
+        done = self.start(*args, **environment)
+        assert done.returncode == 0, done.stderr
         text = self.calls_file.read_text().replace(str(self.host), "HOST")
         self.calls_file.unlink()
         return text.splitlines()
@@ -122,6 +127,17 @@ def test_install_restarts_the_engine_that_changed(image: Image) -> None:
 def test_install_restarts_nothing_when_nothing_changed(image: Image) -> None:
     image.changed = False
     assert image.run("install") == [INSTALL, f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim"]
+
+
+def test_a_restart_that_failed_is_made_up_for(image: Image) -> None:
+    image.program("nsenter", "exit 5")
+    assert image.start("install").returncode == 5
+    image.calls_file.unlink()
+    image.changed = False
+    image.program("nsenter", "")
+    configure = f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim"
+    assert image.run("install") == [INSTALL, configure, RESTART]
+    assert image.run("install") == [INSTALL, configure]
 
 
 def test_install_with_every_setting(image: Image) -> None:
