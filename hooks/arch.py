@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from ocishim import posixos as os
 from ocishim.errors import HookError
 
 

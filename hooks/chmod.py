@@ -8,10 +8,10 @@ and every failure is told.
 from __future__ import annotations
 
 import errno
-import os
 
 from hooks import flags, refusals
 from hooks.change import Change
+from ocishim import posixos as os
 from ocishim.errors import HookError, UnsafePathError, UsageError
 
 TYPE_CHECKING = False

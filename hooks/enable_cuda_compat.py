@@ -12,13 +12,13 @@ Which hosts a library is for stands in its ELF note .note.cuda.fwd_compatibility
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
 
 from hooks import elf, flags, ldconf
 from hooks.change import Change
 from hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim import jsonio
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError, UnsafePathError
 
 TYPE_CHECKING = False

@@ -8,9 +8,9 @@ their size, number and depth are bounded, so that an include bomb ends in an err
 
 from __future__ import annotations
 
-import os
-import stat
+import _stat as stat
 
+from ocishim import posixos as os
 from ocishim.errors import UnsafePathError
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ count only if they stand in it (musl, ldso/dynlink.c). There is no cache and no 
 
 from __future__ import annotations
 
-import os
+from ocishim import posixos as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ what failed. Warnings go to stderr and to pyshim's own log.
 
 from __future__ import annotations
 
-import os
-
 from hooks import chain
+from ocishim import posixos as os
 from ocishim.errors import PyshimError, UsageError
 from ocishim.oci import state
 

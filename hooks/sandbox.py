@@ -17,11 +17,11 @@ importing it takes 1.0 ms, our own calls are loaded already.
 from __future__ import annotations
 
 import errno
-import os
 import select
 import time
 
 from hooks import seccomp
+from ocishim import posixos as os
 from ocishim.errors import HookError
 from ocishim.linux import const, mntns, process, syscalls
 

@@ -6,12 +6,12 @@ become a mask in a profile that the driver's libraries read.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
 from hooks import flags
 from hooks.change import Change
+from ocishim import posixos as os
 from ocishim.errors import HookError
 
 TYPE_CHECKING = False

@@ -13,10 +13,9 @@ image whose ld.so.conf includes nothing is served without being edited.
 
 from __future__ import annotations
 
-import os
-
 from hooks import arch, flags, ldconf, ldconfig, musl
 from hooks.change import Change
+from ocishim import posixos as os
 from ocishim.errors import HookError, UnsafePathError, UsageError
 
 TYPE_CHECKING = False

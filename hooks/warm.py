@@ -11,10 +11,10 @@ one, dies with the runtime, and waits no longer than PATIENCE.
 
 from __future__ import annotations
 
-import os
 import select
 
 from hooks import chain, program
+from ocishim import posixos as os
 from ocishim import warmstart
 from ocishim.errors import PyshimError
 from ocishim.linux import const, process, syscalls

@@ -9,13 +9,13 @@ business; `identity` is the part of it that names one state of one file.
 
 from __future__ import annotations
 
+import _stat as stat
 import marshal
-import os
-import stat
 import sys
 from _imp import source_hash  # SipHash of a builtin module: always loaded, 0.2 ms for 1 MB
 
 from ocishim import __version__
+from ocishim import posixos as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

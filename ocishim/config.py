@@ -7,8 +7,7 @@ environment: PYSHIM_CONFIG names another file, PYSHIM_CACHE_DIR another cache di
 
 from __future__ import annotations
 
-import os
-
+from ocishim import posixos as os
 from ocishim.cache import Cache, identity
 
 TYPE_CHECKING = False
@@ -65,12 +64,12 @@ class Config:
 
 def path() -> str:
     """Return the configuration file's path, from PYSHIM_CONFIG or the default."""
-    return os.environ.get("PYSHIM_CONFIG") or DEFAULT_PATH
+    return os.getenv("PYSHIM_CONFIG") or DEFAULT_PATH
 
 
 def search_path() -> str:
     """Return PATH as the low-level runtime's look-up wants it, "" when unset."""
-    return os.environ.get("PATH", "")
+    return os.getenv("PATH")
 
 
 def cache_dir() -> str:
@@ -78,10 +77,10 @@ def cache_dir() -> str:
 
     Root of a user namespace (rootless Podman) is uid 0 too, and cannot write to /run.
     """
-    chosen = os.environ.get("PYSHIM_CACHE_DIR")
+    chosen = os.getenv("PYSHIM_CACHE_DIR")
     if chosen:
         return chosen
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    runtime_dir = os.getenv("XDG_RUNTIME_DIR")
     if runtime_dir and (os.geteuid() != 0 or not os.access("/run", os.W_OK)):
         return runtime_dir + "/pyshim"
     return "/run/pyshim"

@@ -9,9 +9,10 @@ leftover is found and removed by the next one.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
+
+from ocishim import posixos as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ ends with exit status 1.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ocishim import argv, lowlevel
+from ocishim import posixos as os
 from ocishim.errors import PyshimError, UsageError, reason
 
 TYPE_CHECKING = False

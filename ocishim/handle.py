@@ -6,10 +6,10 @@ image does nothing yet. How the handle was found is rootfs.py's part.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
+from ocishim import posixos as os
 from ocishim.errors import UnsafePathError
 from ocishim.linux import const, syscalls
 

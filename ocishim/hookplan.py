@@ -6,9 +6,8 @@ run here. knownhooks.py recognises, readonly.py and executor.py supply the facts
 
 from __future__ import annotations
 
-import os
-
 from ocishim import executor, knownhooks, readonly, requests
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError
 
 TYPE_CHECKING = False

@@ -8,9 +8,9 @@ Warnings and debug lines go to pyshim's own log: a file, or the system log socke
 
 from __future__ import annotations
 
-import os
 import time
 
+from ocishim import posixos as os
 from ocishim.errors import reason
 
 TYPE_CHECKING = False

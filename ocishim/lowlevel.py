@@ -6,10 +6,10 @@ together by tests/unit/test_launcher.py.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
+from ocishim import posixos as os
 from ocishim.cache import identity
 from ocishim.errors import ConfigError, reason
 

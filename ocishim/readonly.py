@@ -5,8 +5,7 @@ Asks the kernel (statvfs); what follows from the answer is decided in hookplan.p
 
 from __future__ import annotations
 
-import os
-
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, reason
 
 TYPE_CHECKING = False

@@ -11,11 +11,11 @@ do (ENOENT, EROFS, ENOSPC...) stays an OSError.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
 from ocishim import dirent
+from ocishim import posixos as os
 from ocishim.errors import UnsafePathError
 from ocishim.handle import kind_of, reopen, set_mode
 from ocishim.linux import const, syscalls

@@ -6,9 +6,8 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
-import os
-
 from ocishim import hookplan, jsonio, knownhooks, lowlevel, readonly, requests
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from ocishim import posixos as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def run(argv: list[str], serve: Serve) -> None:
     can tell which ones the caller had ignored. serve: see entry.main.
     """
     launcher, lc_ctype = argv[1], argv[2]
-    if lc_ctype:
-        os.environ["LC_CTYPE"] = lc_ctype[1:]
-    else:
-        os.environ.pop("LC_CTYPE", None)
+    os.setenv("LC_CTYPE", lc_ctype[1:] if lc_ctype else None)
     _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 

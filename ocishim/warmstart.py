@@ -8,9 +8,8 @@ to hooks/chain.sh, the hook that the runtime starts, how it is found.
 
 from __future__ import annotations
 
-import os
-
 from ocishim import executor, knownhooks
+from ocishim import posixos as os
 from ocishim.oci import spec as oci_spec
 
 TYPE_CHECKING = False

@@ -30,6 +30,8 @@ PLAIN = {name for name in DEVICE if name not in {
     "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
     "ocishim.cdi.stale",
 }}  # fmt: skip
+# What is rare may have all of it, 0.9 ms.
+OS = {"_collections_abc", "genericpath", "os", "posixpath", "stat"}
 HOOKS = {"createContainer": [{"path": "/bin/true", "env": ["A=1"], "timeout": 1}]}
 
 
@@ -44,11 +46,11 @@ def test_the_shim_executor(box: Box) -> None:
     settings(box, {"hooks.executor": "shim"})
     found = by_pyshim(box, "create", "--bundle", "hooked", "c")
     assert ours(found) == PLAIN | EXECUTOR
-    assert found - ours(found) <= STANDARD | {"_json", "_ctypes", "fcntl", "select"}
+    assert found - ours(found) <= STANDARD | OS | {"_json", "_ctypes", "fcntl", "select"}
 
 
 def test_a_layer(box: Box) -> None:
     settings(box, {"hooks.readonly_rootfs": "overlay"})
     found = by_pyshim(box, "create", "--bundle", "hooked", "c")
     assert ours(found) == PLAIN | LAYER
-    assert found - ours(found) <= STANDARD | {"_json", "_ctypes"}
+    assert found - ours(found) <= STANDARD | OS | {"_json", "_ctypes"}

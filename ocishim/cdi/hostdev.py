@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _stat
 import errno
-import os
-import stat as _stat
+
+from ocishim import posixos as os
 
 _TYPES = {_stat.S_IFBLK: "b", _stat.S_IFCHR: "c", _stat.S_IFIFO: "p"}
 

@@ -8,8 +8,7 @@ told by unresolved.py, and what the edits do to an OCI spec is edits.py's busine
 
 from __future__ import annotations
 
-import os
-
+from ocishim import posixos as os
 from ocishim.cache import digest
 from ocishim.cdi.scan import scan
 

@@ -9,10 +9,10 @@ them or, where the spec says all there is to know, does without the host's.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
+from ocishim import posixos as os
 from ocishim.errors import UnresolvedDeviceError
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ repeated. Nothing here calls the kernel.
 
 from __future__ import annotations
 
-import os
+from ocishim import posixos as os
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100

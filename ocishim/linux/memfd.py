@@ -7,11 +7,11 @@ allow no write, ever; the host's file is only read.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
 import fcntl
-import os
-import stat
 
+from ocishim import posixos as os
 from ocishim.linux import const
 
 _SEALS = const.F_SEAL_SEAL | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_WRITE

@@ -8,8 +8,8 @@ seccomp, capabilities and the other namespaces are theirs too.
 from __future__ import annotations
 
 import errno
-import os
 
+from ocishim import posixos as os
 from ocishim.linux import const, syscalls
 
 

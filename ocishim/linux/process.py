@@ -7,9 +7,9 @@ and in which order, is the hooks' sandbox's business.
 from __future__ import annotations
 
 import errno
-import os
 import struct
 
+from ocishim import posixos as os
 from ocishim.linux import const
 from ocishim.linux.ffi import address, get_errno, syscall
 

@@ -10,9 +10,9 @@ What Python's `os` offers on 3.10 already (openat, fchmod, memfd_create...) is n
 from __future__ import annotations
 
 import errno
-import os
 import struct
 
+from ocishim import posixos as os
 from ocishim.linux import const
 from ocishim.linux.ffi import get_errno, syscall
 

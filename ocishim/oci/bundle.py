@@ -5,11 +5,11 @@ Source: runtime-spec, bundle.md. What config.json says is oci/spec.py's work.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
-import os
-import stat
 
 from ocishim import jsonio
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, reason
 
 TYPE_CHECKING = False

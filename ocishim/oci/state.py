@@ -7,8 +7,7 @@ rootfs is looked at; anything else may be missing or odd.
 
 from __future__ import annotations
 
-import os
-
+from ocishim import posixos as os
 from ocishim.errors import DocumentError, UnsafePathError
 from ocishim.rootfs import Rootfs
 

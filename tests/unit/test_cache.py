@@ -296,7 +296,7 @@ def test_readers_see_the_old_or_the_new_entry_while_it_is_replaced(cache: Cache)
 _KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from ocishim import cache
+from ocishim import cache, posixos
 steps = iter(range(int(sys.argv[3])))
 def counted(call):
     def step(*arguments, **more):
@@ -305,7 +305,7 @@ def counted(call):
         return call(*arguments, **more)
     return step
 for name in ("mkdir", "open", "write", "close", "rename", "unlink"):
-    setattr(os, name, counted(getattr(os, name)))
+    setattr(posixos, name, counted(getattr(posixos, name)))
 cache.Cache(sys.argv[2]).put("entry", 1, "new" * 1000)
 print("done")
 """

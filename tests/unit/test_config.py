@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import config, configfile
+from ocishim import config, configfile, posixos
 from ocishim.cache import Cache
 from ocishim.errors import ConfigError
 
@@ -150,7 +150,7 @@ def test_cache_dir(monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(posixos, "geteuid", lambda: uid)
     assert config.cache_dir() == expected
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.rootfs import Rootfs
 from tests.swapper import Swapper
@@ -111,7 +112,7 @@ def test_without_proc_a_swapped_file_is_noticed(
             raise FileNotFoundError(2, "No such file or directory")
         return plain(path, *args, dir_fd=dir_fd)
 
-    monkeypatch.setattr(os, "open", no_proc)
+    monkeypatch.setattr(posixos, "open", no_proc)
     with Rootfs.open_dir(str(root)) as rootfs:
         outcomes = _race(root / "good", root / "evil", lambda: rootfs.read("good"))
     assert outcomes <= {"done", "UnsafePathError"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import dirent
+from ocishim import dirent, posixos
 from ocishim.errors import UnsafePathError
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs import Rootfs
@@ -263,7 +263,7 @@ def _without_tmpfile(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         return plain(path, flags, mode, dir_fd=dir_fd)
 
-    monkeypatch.setattr(os, "open", old_overlay)
+    monkeypatch.setattr(posixos, "open", old_overlay)
 
 
 def test_put_file_where_the_file_system_has_no_unnamed_files(
@@ -298,7 +298,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     if not tmpfile:
         _without_tmpfile(monkeypatch)
     make_tree(tmp_path, "file f old")
-    monkeypatch.setattr(os, "write", _fail_with(errno.ENOSPC))
+    monkeypatch.setattr(posixos, "write", _fail_with(errno.ENOSPC))
     with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(OSError) as caught:
         rootfs.put_file("f", b"data")
     assert caught.value.errno == errno.ENOSPC
@@ -319,7 +319,7 @@ def test_a_failed_rename_leaves_the_old_file_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
 ) -> None:
     make_tree(tmp_path, "file f old")
-    monkeypatch.setattr(os, "rename", _fail_with(code))
+    monkeypatch.setattr(posixos, "rename", _fail_with(code))
     with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(OSError) as caught:
         ACTS[name](rootfs, "f")
     assert caught.value.errno == code
@@ -483,7 +483,7 @@ def test_another_hook_takes_the_prepared_file(
             os.unlink(source, dir_fd=src_dir_fd)
         plain(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(os, "rename", steal)
+    monkeypatch.setattr(posixos, "rename", steal)
     with Rootfs.open_dir(str(tmp_path)) as rootfs:
         if works:
             ACTS[name](rootfs, "f")

@@ -178,6 +178,7 @@ def test_a_cache_that_has_become_read_only_is_still_read(dirs: SpecDirs) -> None
 _KILLED = """
 import os, sys
 sys.path[:0] = sys.argv[1].split(":")
+from ocishim import posixos
 from ocishim.cache import Cache
 from ocishim.cdi import document, registry, specfile, validate, coerce, scalars, yamlgo
 specfile.is_settled = lambda changed, now: True
@@ -189,7 +190,8 @@ def counted(call):
         return call(*arguments, **more)
     return step
 for name in ("mkdir", "open", "write", "rename", "unlink", "pread"):
-    setattr(os, name, counted(getattr(os, name)))
+    for module in (os, posixos):
+        setattr(module, name, counted(getattr(module, name)))
 registry.load(sys.argv[4:], Cache(sys.argv[2])).resolve(["acme.com/gpu=0"])
 print("done")
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ocishim import posixos
 from ocishim.linux import const, memfd, syscalls
 from tests.isolated import run
 
@@ -99,7 +100,7 @@ def test_a_kernel_before_6_3_gets_no_mfd_exec(
             raise OSError(errno.EINVAL, "Invalid argument")
         return create(name, flags)
 
-    monkeypatch.setattr(os, "memfd_create", old_kernel)
+    monkeypatch.setattr(posixos, "memfd_create", old_kernel)
     os.close(memfd.sealed(str(program)))
     assert [flags & const.MFD_EXEC for flags in asked] == [const.MFD_EXEC, 0]
 
@@ -117,7 +118,7 @@ def test_nothing_stays_open_after_a_failure(program: Path, monkeypatch: pytest.M
         def full(*_args: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(os, "sendfile", full)
+        monkeypatch.setattr(posixos, "sendfile", full)
         with pytest.raises(OSError):
             memfd.sealed(str(program))
         assert os.listdir("/proc/self/fd") == before
@@ -128,7 +129,7 @@ def test_nothing_stays_open_after_a_failure(program: Path, monkeypatch: pytest.M
 def test_a_file_that_shrinks_meanwhile_is_an_error(
     program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sendfile", lambda *_args: 0)
+    monkeypatch.setattr(posixos, "sendfile", lambda *_args: 0)
     with pytest.raises(OSError) as caught:
         memfd.sealed(str(program))
     size = program.stat().st_size

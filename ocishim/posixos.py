@@ -1,0 +1,138 @@
+"""The part of `os` that the hot path uses, without the 0.9 ms that `import os` takes.
+
+`from ocishim import posixos as os`: the system calls are those of `posix`, which is what `os`
+hands on as well; what `os` and `os.path` add has their names and results here, for `str` only.
+A path that is not plain is left to `os.path`. tests/unit/test_posixos.py compares them all.
+What only a rare path needs imports `os` itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from posix import *  # noqa: F403 - all of it, as os does; `environ` is posix's, of bytes
+from posix import _exit as _exit  # noqa: PLC0414 - handed on, which * leaves out
+from posix import environ, lstat, putenv, stat, unsetenv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from posix import stat_result
+    from types import ModuleType
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+_S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
+
+
+def fsencode(path: str | bytes) -> bytes:
+    """Return `path` as the kernel has it (os.fsencode)."""
+    return path if isinstance(path, bytes) else path.encode(_ENCODING, _ERRORS)
+
+
+def fsdecode(path: str | bytes) -> str:
+    """Return `path` as text, undecodable bytes as surrogates (os.fsdecode)."""
+    return path if isinstance(path, str) else path.decode(_ENCODING, _ERRORS)
+
+
+def getenv(name: str, default: str = "") -> str:
+    """Return an environment variable's value, as `os` has it where that is loaded."""
+    loaded = sys.modules.get("os")
+    if loaded is not None:
+        return str(loaded.environ.get(name, default))
+    value = environ.get(fsencode(name))
+    return default if value is None else fsdecode(value)
+
+
+def setenv(name: str, value: str | None) -> None:
+    """Set an environment variable, or remove it, for us and whatever we become.
+
+    To be called before `os` is imported, which takes a copy.
+    """
+    if value is None:
+        environ.pop(fsencode(name), None)
+        unsetenv(name)
+    else:
+        environ[fsencode(name)] = fsencode(value)
+        putenv(name, value)
+
+
+class path:  # noqa: N801 - as it is called
+    """What of os.path is used, with its results."""
+
+    @staticmethod
+    def join(first: str, *others: str) -> str:
+        """Put one path after the other; one that is absolute starts anew."""
+        for other in others:
+            if other.startswith("/"):
+                first = other
+            else:
+                first += other if not first or first.endswith("/") else "/" + other
+        return first
+
+    @staticmethod
+    def dirname(name: str) -> str:
+        """Return what stands before the last slash, without the slashes between."""
+        head = name[: name.rfind("/") + 1]
+        return head.rstrip("/") or head
+
+    @staticmethod
+    def isabs(name: str) -> bool:
+        """Return whether it starts with a slash."""
+        return name.startswith("/")
+
+    @staticmethod
+    def normpath(name: str) -> str:
+        """Return it without empty steps, `.` and `..`."""
+        return name if _is_plain(name) else str(_os_path().normpath(name))
+
+    @staticmethod
+    def realpath(name: str) -> str:
+        """Return where its symlinks lead; what is not there is no link."""
+        if not _is_plain(name) or _has_links(name):
+            return str(_os_path().realpath(name))
+        return name
+
+    @staticmethod
+    def exists(name: str) -> bool:
+        """Return whether something is there."""
+        return bool(_mode(name))
+
+    @staticmethod
+    def isdir(name: str) -> bool:
+        """Return whether a directory is there."""
+        return _mode(name) & _S_IFMT == _S_IFDIR
+
+    @staticmethod
+    def samestat(one: stat_result, other: stat_result) -> bool:
+        """Return whether both are of one file."""
+        return one.st_ino == other.st_ino and one.st_dev == other.st_dev
+
+
+def _mode(name: str) -> int:
+    try:
+        return stat(name).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it is absolute, and every step a name."""
+    start, *steps = name.split("/")
+    return not start and bool(steps) and not {"", ".", ".."}.intersection(steps)
+
+
+def _has_links(name: str) -> bool:
+    at = name.find("/", 1)
+    while True:
+        try:
+            if lstat(name if at < 0 else name[:at]).st_mode & _S_IFMT == _S_IFLNK:
+                return True
+        except OSError:  # as os.path.realpath has it: the rest is what it says
+            pass
+        if at < 0:
+            return False
+        at = name.find("/", at + 1)
+
+
+def _os_path() -> ModuleType:
+    import posixpath  # noqa: PLC0415 - for what is rare
+
+    return posixpath
