@@ -7,7 +7,7 @@ set -f
 
 pyshim_python() {
     if ! [ -x @PYTHON@ ]; then
-        printf 'pyshim: the interpreter %s is gone; install pyshim again\n' @PYTHON@ >&2
+        printf 'pyshim: the interpreter %s is gone; install pyshim again\n' @INTERPRETER@ >&2
         exit 1
     fi
     # CPython sets LC_CTYPE in a C locale (PEP 538) and ignores SIGPIPE and SIGXFSZ; the second and

@@ -50,7 +50,7 @@ esac
 
 
 # Written once a session, 0.2 s: the programs of the first box, and the folder named in them.
-_programs: dict[str, tuple[bytes, int]] = {}
+_programs: dict[str, tuple[bytes, int] | str] = {}
 _first: list[bytes] = []
 
 
@@ -59,13 +59,21 @@ def _write_programs(folder: Path) -> None:
     if not _programs:
         launchers.write(str(folder))
         _first.append(os.fsencode(folder))
-        for path in folder.iterdir():
-            _programs[path.name] = (path.read_bytes(), path.stat().st_mode)
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            if path.is_symlink():
+                _programs[name] = os.readlink(path)
+            elif path.is_file():
+                _programs[name] = (path.read_bytes(), path.stat().st_mode)
         return
-    folder.mkdir()
-    for name, (data, mode) in _programs.items():
+    for name, content in _programs.items():
         path = folder / name
-        text = not name.endswith(".bin")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            path.symlink_to(content)
+            continue
+        data, mode = content
+        text = not name.endswith((".bin", ".pyc"))
         path.write_bytes(data.replace(_first[0], os.fsencode(folder)) if text else data)
         path.chmod(mode)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim.admin import launchers, preloading
+from ocishim.admin import boot, launchers, preloading
 from tests.conftest import need
 from tests.probe import ACME, Box, oci
 
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Of the standard library: what is cheap, 0.1 ms each, or written in C.
-STANDARD = {
-    "__future__", "_collections_abc", "_stat", "errno", "genericpath", "os", "posixpath", "stat",
-    "_struct", "gc", "struct",
-}  # fmt: skip
+STANDARD = {"__future__", "_stat", "_struct", "errno", "gc", "struct"}
 
 PASS_THROUGH = {
     "ocishim", "ocishim.argv", "ocishim.cache", "ocishim.config", "ocishim.entry", "ocishim.errors",
-    "ocishim.lowlevel", "ocishim.start",
+    "ocishim.lowlevel", "ocishim.posixos", "ocishim.start",
 }  # fmt: skip
 
 CREATE = PASS_THROUGH | {
@@ -51,7 +48,7 @@ HOOK = {
     "hooks", "hooks.chain", "hooks.change", "hooks.flags", "hooks.program", "hooks.refusals",
     "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
     "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
-    "ocishim.oci.state", "ocishim.rootfs",
+    "ocishim.oci.state", "ocishim.posixos", "ocishim.rootfs",
 }  # fmt: skip
 
 LDCACHE = {
@@ -108,8 +105,8 @@ def preloaded(box: Box, program: str) -> set[str]:
 
 
 def test_what_is_preloaded_is_what_is_needed(box: Box) -> None:
-    assert preloaded(box, "pyshim") == DEVICE | {"__future__", "struct"}
-    assert preloaded(box, "pyshim-hook") == HOOK | {"hooks.create_symlinks", "__future__", "struct"}
+    assert preloaded(box, "pyshim") == DEVICE | {"struct"}
+    assert preloaded(box, "pyshim-hook") == HOOK | {"hooks.create_symlinks", "struct"}
 
 
 def by_pyshim(box: Box, *args: str) -> set[str]:
@@ -206,7 +203,7 @@ def processes(box: Box, *command: str, stdin: str = "") -> tuple[list[str], int]
     return programs, len(others)
 
 
-PYTHON = os.path.basename(launchers.interpreter())
+PYTHON = os.path.basename(boot.program(""))
 
 
 @pytest.mark.parametrize(("line", "programs"), [

@@ -8,13 +8,12 @@ needs more says so here, and why in the commit message. Times are the benchmark'
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim.admin import launchers
+from ocishim.admin import boot, launchers
 from tests.conftest import DATA, need
 from tests.probe import Box, oci
 from tests.test_startup import (
@@ -40,11 +39,17 @@ if TYPE_CHECKING:
 
 __all__ = ["_box"]  # the fixture `box`
 
-# What the same machine needs to start and end, without a line of ours; Python 3.10 reads os from files.
+# What the same machine needs to start and end, without a line of ours.
 SHELL = ["/bin/sh", "-c", "exec /bin/true"]
-PYTHON = [launchers.interpreter(), "-I", "-S", "-c", "import os"]
-_EXEC = "import os; os.execv('/bin/true', ['true'])"
-BOTH = ["/bin/sh", "-c", f'exec {PYTHON[0]} -I -S -c "{_EXEC}"']
+
+
+def python(box: Box) -> list[str]:
+    return [boot.program(str(box.bin)), "-I", "-S", "-c", ""]
+
+
+def both(box: Box) -> list[str]:
+    script = "from posix import execv; execv('/bin/true', ['true'])"
+    return ["/bin/sh", "-c", f'exec {python(box)[0]} -I -S -c "{script}"']
 
 
 @pytest.fixture
@@ -109,14 +114,14 @@ def test_pass_through(shipped: Box, line: str) -> None:
 
 
 @pytest.mark.parametrize(("bundle", "limit"), [
-    pytest.param("plain", 520, id="without devices"),
-    pytest.param("device", 635, id="with a device"),
-    pytest.param("warm", 615, id="again"),
+    pytest.param("plain", 460, id="without devices"),
+    pytest.param("device", 580, id="with a device"),
+    pytest.param("warm", 560, id="again"),
 ])  # fmt: skip
 def test_create(shipped: Box, bundle: str, limit: int) -> None:
     """The engine's process; the one that waits for the hooks dies when its runtime does."""
     line = ["create", "--bundle", bundle, "c"]
-    assert 0 < beyond(shipped, BOTH, str(shipped.pyshim), *line, children=False) <= limit
+    assert 0 < beyond(shipped, both(shipped), str(shipped.pyshim), *line, children=False) <= limit
 
 
 def test_one_hook(shipped: Box) -> None:
@@ -124,7 +129,7 @@ def test_one_hook(shipped: Box) -> None:
     state.write_text(json.dumps({"bundle": f"{shipped.folder}/device"}))
     words = ["create-symlinks", "--container-spec", str(state), "--link", "a::/b"]
     hook = str(shipped.bin / "pyshim-hook")
-    assert 0 < beyond(shipped, PYTHON, hook, *words) <= 215
+    assert 0 < beyond(shipped, python(shipped), hook, *words) <= 200
     assert (shipped.folder / "device/rootfs/b").is_symlink()
 
 
@@ -144,7 +149,7 @@ def test_a_link_more(shipped: Box) -> None:
 def test_a_chain_with_libraries(shipped: Box) -> None:
     """With ldconfig, its sandbox, and what ldconfig itself does in an empty rootfs."""
     hook = str(shipped.bin / "pyshim-hook")
-    assert 0 < beyond(shipped, PYTHON, hook, *chain(shipped, *LIBRARIES)) <= 395
+    assert 0 < beyond(shipped, python(shipped), hook, *chain(shipped, *LIBRARIES)) <= 310
 
 
 @pytest.mark.root
@@ -155,11 +160,11 @@ def test_six_hooks(shipped: Box) -> None:
     """
     dgx(shipped)
     line = ["create", "--bundle", "dgx", "c"]
-    assert 0 < beyond(shipped, BOTH, str(shipped.pyshim), *line, children=False) <= 650
+    assert 0 < beyond(shipped, both(shipped), str(shipped.pyshim), *line, children=False) <= 600
     again = processes(shipped, str(shipped.pyshim), *line)
-    assert again == (["pyshim", os.path.basename(PYTHON[0]), "true"], 1)
+    assert again == (["pyshim", "python", "true"], 1)
     hook = fused(shipped)
-    assert 0 < beyond(shipped, PYTHON, *hook) <= 550
+    assert 0 < beyond(shipped, python(shipped), *hook) <= 470
     assert processes(shipped, *hook, stdin="{}") == (["pyshim-hook"], 1)
     assert (shipped.folder / "dgx/rootfs/etc/ld.so.cache").exists()
 

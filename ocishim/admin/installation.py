@@ -20,7 +20,7 @@ import shutil
 import stat
 
 from ocishim import __version__
-from ocishim.admin import files, launchers
+from ocishim.admin import files, launchers, preloading
 from ocishim.admin.host import Host
 from ocishim.admin.pythons import Python
 from ocishim.admin.vendor import SITE, Files
@@ -136,7 +136,8 @@ class Installation:
     def _preload(self, python: Python, folder: str, final: str) -> None:
         """Write the hot programs' modules into one file each, for where they will lie."""
         script = f"{folder}/ocishim/admin/preloading.py"
-        done = self.host.run(python.path, "-I", "-S", script, folder, f"{folder}/bin", final)
+        words = (script, folder, f"{folder}/bin", final)
+        done = self.host.run(python.path, *preloading.OPTIONS, *words)
         if done.returncode != 0:
             message = (done.stdout + done.stderr).strip()
             raise ConfigError(f"{python.path} cannot compile pyshim: {message[-2000:]}")

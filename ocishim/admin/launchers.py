@@ -19,7 +19,7 @@ import sys
 import sysconfig
 
 from ocishim import config, knownhooks
-from ocishim.admin import preloading
+from ocishim.admin import boot, preloading
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
 
@@ -113,13 +113,16 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
     python: the interpreter. library_dir: the packages' folder; site: that of their dependencies.
     All are absolute paths on the machine where the programs run.
     """
-    places = {"python": python, "library": library_dir, "site": site, "folder": folder}
+    started = boot.program(folder)
+    places = {"python": started, "library": library_dir, "site": site, "folder": folder}
     return {
         MAIN: _MAIN.format(**places),
-        "pyshim": _shell("ocishim/launcher.sh", PYTHON=python, MAIN=f"{folder}/{MAIN}"),
+        "pyshim": _shell(
+            "ocishim/launcher.sh", PYTHON=started, INTERPRETER=python, MAIN=f"{folder}/{MAIN}"
+        ),
         "pyshim-hook": _HOOK.format(**places),
         knownhooks.CHAIN_PROGRAM: _shell("hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
-        "pyshimctl": _CTL.format(**places),
+        "pyshimctl": _CTL.format(**{**places, "python": python}),
     }
 
 
@@ -160,9 +163,12 @@ def write(directory: str) -> list[str]:
 
 
 def preload(python: str, library_dir: str, folder: str) -> None:
-    """Compile the hot programs' modules into one file each, in `folder`, for `python`."""
+    """Compile the hot programs' modules into one file each, in `folder`, for `python`.
+
+    And link to it there: the programs of texts() need both.
+    """
     script = os.path.join(library_dir, "ocishim", "admin", "preloading.py")
-    subprocess.run([python, "-I", "-S", script, library_dir, folder], check=True)
+    subprocess.run([python, *preloading.OPTIONS, script, library_dir, folder], check=True)
 
 
 def _replace(path: str, text: str) -> None:

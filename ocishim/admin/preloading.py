@@ -1,5 +1,7 @@
 """Write the files of compiled modules that ocishim/preload.py reads, one for each hot program.
 
+And, with boot.py, the interpreter's link beside them.
+
 Usage: PYTHON -I -S .../ocishim/admin/preloading.py LIBRARY DIRECTORY [FINAL]
 
 FINAL is where LIBRARY will lie, unchanged from then on: an installed copy. Runs under the
@@ -20,6 +22,9 @@ from typing import Any
 
 NAMES = {"pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin"}
 """Program -> file in its folder."""
+
+OPTIONS = ("-I", "-S", "-X", "no_debug_ranges")
+"""The interpreter's: tracebacks have line numbers, not columns; a sixth less to read."""
 
 _CREATE = (
     *("ocishim.start", "ocishim.entry", "ocishim.config", "ocishim.runtime", "ocishim.log"),
@@ -75,8 +80,8 @@ class Library:
         with Recorder() as later:
             for root in _LATER[program]:
                 importlib.import_module(root)
-        # Imported above already, and by every module first.
-        entries = [self._describe(one) for one in (sys.modules["__future__"], *now.done)]
+        extensions = _extensions()
+        entries = [self._describe(one) for one in now.done if one.__name__ != "__future__"]
         rare = [self._describe(one) for one in later.done]
         packed, codes = [], b""
         for entry in rare:
@@ -85,7 +90,7 @@ class Library:
             codes += code
         loader = self._compile(f"{self.folder}/ocishim/preload.py")
         # The reader ignores what follows what it unpacks (marshal).
-        head = (loader, entries, packed, _extensions(), len(codes))
+        head = (loader, entries, packed, extensions, len(codes))
         return MAGIC_NUMBER + marshal.dumps(head) + codes
 
     def _describe(self, module: ModuleType) -> tuple[str, str, int, int, bool, CodeType]:
@@ -104,10 +109,14 @@ class Library:
         return path
 
     def _compile(self, path: str) -> CodeType:
-        """Compile one source file without its docstrings: a third less to read at every start."""
+        """Compile one source file; ours without what only people read."""
+        from ocishim.admin import slimming  # noqa: PLC0415 - once nothing is recorded any more
+
         with open(path, "rb") as file:
             source = file.read()
-        return compile(source, self._place(path), "exec", dont_inherit=True, optimize=2)
+        if path.startswith(self.folder + "/"):
+            return slimming.compiled(source, self._place(path))
+        return compile(source, path, "exec", dont_inherit=True, optimize=2)
 
 
 def _extensions() -> dict[str, str]:
@@ -132,15 +141,19 @@ def write(library: Library, program: str, directory: str) -> None:
 def main(arguments: list[str]) -> int:
     """Write both files, each from a process of its own; the exit status."""
     library, directory, final, program = (*arguments, "", "")[:4]
+    search_path = [path for path in sys.path if path != os.path.dirname(__file__)]
     sys.path.insert(0, library)
     if program:
         write(Library(library, final), program, directory)
         return 0
     import subprocess  # noqa: PLC0415 - not in the processes that record
 
+    from ocishim.admin import boot  # noqa: PLC0415 - likewise
+
+    boot.write(directory, sys.executable, search_path)
     for name in NAMES:
-        words = [sys.executable, "-I", "-S", __file__, library, directory, final, name]
-        subprocess.run(words, check=True)
+        words = [__file__, library, directory, final, name]
+        subprocess.run([sys.executable, *OPTIONS, *words], check=True)
     return 0
 
 

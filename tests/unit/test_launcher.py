@@ -11,16 +11,13 @@ import shutil
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from ocishim import config
-from ocishim.admin import launchers, preloading
+from ocishim.admin import boot, launchers, preloading
 from tests.probe import Box, oci
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNTIME = "#!/bin/sh\necho 'ran {}'\n"
 
@@ -178,6 +175,9 @@ def test_missing_interpreter(tmp_path: Path) -> None:
     text = box.pyshim.read_text()
     gone = launchers.interpreter() + ".gone"
     box.pyshim.write_text(text.replace(launchers.interpreter(), gone))
+    link = Path(boot.program(str(box.bin)))
+    link.unlink()
+    link.symlink_to(gone)
     assert box.call("state", "c").seen is not None
     done = box.call("create", "c")
     assert (done.status, done.err) == (1, f"pyshim: the interpreter {gone} is gone; install pyshim again\n")
@@ -185,7 +185,10 @@ def test_missing_interpreter(tmp_path: Path) -> None:
 
 def test_files(tmp_path: Path) -> None:
     written = launchers.write(str(tmp_path / "bin"))
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "bin").iterdir()}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "bin").iterdir() if path.is_file()
+    }  # fmt: skip
     programs = {".pyshim-main.py", ".pyshim-chain", "pyshim", "pyshim-hook"}
     assert {os.path.basename(path) for path in written} == programs
     assert set(modes) == programs | set(preloading.NAMES.values())
@@ -209,10 +212,12 @@ def test_interpreter_is_a_real_one() -> None:
 def test_writing_again_replaces(tmp_path: Path) -> None:
     """By rename: a program that is being started is the old one or the new one."""
     launchers.write(str(tmp_path))
-    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
-    kept = [os.open(path, os.O_RDONLY) for path in tmp_path.iterdir()]
+    link = Path(boot.program(str(tmp_path)))
+    paths = [*(path for path in tmp_path.iterdir() if path.is_file()), Path(f"{link}._pth"), link]
+    before = {path: path.lstat().st_ino for path in paths}
+    kept = [os.open(path, os.O_PATH | os.O_NOFOLLOW) for path in paths]
     assert launchers.main([str(tmp_path)]) == 0
-    after = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    after = {path: path.lstat().st_ino for path in paths}
     for descriptor in kept:
         os.close(descriptor)
     assert before.keys() == after.keys()

@@ -126,10 +126,11 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_we_know_what_the_launcher_reads_itself(tmp_path: Path, text: str) -> None:
     """The launcher itself is asked whether a command that passes through starts Python."""
-    from ocishim.admin import launchers  # noqa: PLC0415 - only here
+    from ocishim.admin import boot, launchers  # noqa: PLC0415 - only here
 
     low = tmp_path / "low"
-    python = tmp_path / "python"
+    python = Path(boot.program(str(tmp_path)))
+    python.parent.mkdir()
     for program, word in ((low, "shell"), (python, "python")):
         program.write_text(f"#!/bin/sh\necho {word}\n")
         program.chmod(0o755)
@@ -137,7 +138,7 @@ def test_we_know_what_the_launcher_reads_itself(tmp_path: Path, text: str) -> No
     config = tmp_path / "config.toml"
     config.write_text(text.replace('"low"', f'"{low}"'))
     launcher = tmp_path / "pyshim"
-    launcher.write_text(launchers.texts(str(tmp_path), str(python), "/x", "/x")["pyshim"])
+    launcher.write_text(launchers.texts(str(tmp_path), "/x", "/x", "/x")["pyshim"])
     environment = {"PYSHIM_CONFIG": str(config), "PATH": str(tmp_path)}
     asked = subprocess.run(["/bin/sh", str(launcher), "state", "x"], env=environment,
                            capture_output=True, text=True, check=True)

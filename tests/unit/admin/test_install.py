@@ -129,7 +129,7 @@ def test_programs_name_their_own_version(node: Node) -> None:
     main_script = (node.root / HOME / node.current / "bin/.pyshim-main.py").read_text()
     assert f"sys.path[:0] = ['{version}']" in main_script
     hook = (node.root / HOME / node.current / "bin/pyshim-hook").read_text()
-    assert hook.startswith("#!/usr/bin/python3 -IS\n")
+    assert hook.startswith(f"#!{version}/bin/.pyshim-python/python -IS\n")
 
 
 def test_bytecode_is_compiled_and_never_checked(node: Node) -> None:
