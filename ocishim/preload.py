@@ -44,7 +44,9 @@ def install(
             return False
         if found.st_mtime_ns != mtime or found.st_size != size:
             return False
-    finder: Any = Finder({entry[0]: entry for entry in later}, extensions, codes)
+    # An empty view would keep the whole file in memory.
+    kept = codes if later else memoryview(b"")
+    finder: Any = Finder({entry[0]: entry for entry in later}, extensions, kept)
     sys.meta_path.insert(0, finder)
     for entry in now:
         if entry[0] not in sys.modules:
