@@ -17,7 +17,6 @@ import _stat as stat
 from hooks import elf, flags, ldconf
 from hooks.change import Change
 from hooks.update_ldcache import CUDA_COMPAT_FILE
-from ocishim import jsonio
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError, UnsafePathError
 
@@ -159,6 +158,8 @@ def read_note(fd: int) -> Note | None:
     data = elf.note(lambda size, offset: os.pread(fd, size, offset), _SECTION, _OWNER)
     if data is None:
         return None
+    from ocishim import jsonio  # noqa: PLC0415 - 0.4 ms, where an image has such libraries
+
     document = jsonio.loads(data, _SECTION)
     if not isinstance(document, dict):
         raise DocumentError(f"{_SECTION}: expected object")
