@@ -67,7 +67,8 @@ def anchors(text: str) -> set[str]:
 
 def problems_of_command(line: str) -> list[str]:
     """Return what in a pyshimctl command line does not exist."""
-    words = shlex.split(line.partition(" | ")[0], comments=True)[1:]
+    call = re.split(r" [|>]", line)[0]
+    words = shlex.split(call, comments=True)[1:]
     command: click.Command = main
     while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
@@ -76,7 +77,13 @@ def problems_of_command(line: str) -> list[str]:
         command, words = found, words[1:]
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     given = {word.partition("=")[0] for word in words if word.startswith("--")}
-    return [f"{line}: no option {option}" for option in sorted(given - known)]
+    if unknown := sorted(given - known):
+        return [f"{line}: no option {option}" for option in unknown]
+    try:
+        _, extra, _ = command.make_parser(click.Context(command)).parse_args(list(words))
+    except click.UsageError:  # a mention of an option, without its value
+        return []
+    return [f"{line}: no argument {word}" for word in extra if words[:1] != ["--help"]]
 
 
 def problems(document: str) -> list[str]:
@@ -124,6 +131,7 @@ def test_what_is_named_exists(document: str) -> None:
     ("`hooks.nothing`", "setting hooks.nothing"),
     ("`make nothing`", "make target nothing"),
     ("`pyshimctl cdi nothing`", "pyshimctl cdi nothing: no command 'nothing'"),
+    ("`pyshimctl doctor nothing`", "pyshimctl doctor nothing: no argument nothing"),
     ("`pyshimctl doctor --nothing`", "pyshimctl doctor --nothing: no option --nothing"),
     ("```sh\npyshimctl nothing\n```\n", "pyshimctl nothing: no command 'nothing'"),
 ])

@@ -113,6 +113,7 @@ class Demo:
         files = sorted((self.driver_root / LIB[1:]).iterdir())
         self.screen.fact("driver root", self.driver_root)
         self.screen.fact("nodes", " ".join(nodes))
+        self.screen.fact("", "stand-ins with the numbers of /dev/null")
         self.screen.fact("libraries", " ".join(path.name for path in files))
         self.screen.fact("", f"copied from {given}" if given else "stand-ins with the real SONAMEs")
         self.screen.fact("CDI spec", spec)
