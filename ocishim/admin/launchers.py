@@ -156,9 +156,9 @@ def write(directory: str) -> list[str]:
     os.makedirs(folder, exist_ok=True)
     programs = texts(folder, interpreter(), library(), sysconfig.get_path("platlib"))
     del programs["pyshimctl"]
+    preload(interpreter(), library(), folder)  # first: what the programs start is there
     for name, text in programs.items():
         _replace(f"{folder}/{name}", text)
-    preload(interpreter(), library(), folder)
     return [f"{folder}/{name}" for name in programs]
 
 
