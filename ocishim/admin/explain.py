@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ocishim import config as settings
-from ocishim import lowlevel, readonly, runtime, visible
+from ocishim import lowlevel, readonly, requests, runtime, visible
 from ocishim.admin import launchers
 from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci.bundle import Bundle
@@ -57,7 +57,7 @@ def tell(bundle: str | None, container: str | None, root: str | None) -> dict[st
 
     Raises UsageError when there is no such container.
     """
-    story: dict[str, Any] = {"bundle": bundle, "error": ""}
+    story: dict[str, Any] = {"bundle": bundle and os.path.abspath(bundle), "error": ""}
     try:
         _tell(story, container, root)
     except UsageError:
@@ -72,14 +72,24 @@ def _tell(story: dict[str, Any], container: str | None, root: str | None) -> Non
     launcher, hook_program = launchers.programs()
     program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
     version = lowlevel.version(program, config.cache)
-    story["bundle"] = os.path.abspath(story["bundle"] or _bundle_of(str(container), program, root))
+    story["bundle"] = story["bundle"] or _bundle_of(str(container), program, root)
     story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
     bundle = Bundle(story["bundle"])
+    story["steps"] = _asked_for(bundle.spec, config)  # all there is to tell if the plan fails
     made = runtime.plan(bundle, config, program, hook_program)
     story["steps"] = [*_unasked(bundle.spec, made, config), *made.sentences()]
     story["warnings"] = made.warnings
     story["rootfs"] = _rootfs(bundle, config)
     story["result"] = _result(bundle, made)
+
+
+def _asked_for(spec: dict[str, Any], config: settings.Config) -> list[str]:
+    """Say who asks for which device; nothing where that is itself what fails."""
+    try:
+        asked = requests.gather(spec, config)
+    except PyshimError:
+        return []
+    return [*asked.sources, *asked.ignored]
 
 
 def _unasked(spec: dict[str, Any], made: runtime.Plan, config: settings.Config) -> list[str]:

@@ -53,7 +53,7 @@ class Edit:
     def describe(self) -> str:
         """Return what is done, in a few words."""
         if not self.changes:
-            return f"{self.path} is as wanted"
+            return f"{self.path} is {'as wanted' if self.before is not None else 'not there'}"
         verb = "create" if self.before is None else "remove" if self.after is None else "change"
         return f"{verb} {self.path}"
 

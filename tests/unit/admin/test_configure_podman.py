@@ -62,4 +62,5 @@ def test_twice_changes_nothing_and_remove_leaves_nothing(machine: Machine) -> No
     assert machine.configure("podman").stdout == f"{DROP_IN} is as wanted\n"
     assert machine.files() == once
     machine.configure("podman", "--remove")
+    assert machine.configure("podman", "--remove").stdout == f"{DROP_IN} is not there\n"
     assert machine.files() == before

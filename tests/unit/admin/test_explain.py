@@ -140,7 +140,9 @@ def test_a_create_that_fails_tells_what_the_engine_would_read(node: Node) -> Non
         "nearest acme.com/demo=0; looked in @/cdi (1 file) (run 'pyshimctl cdi list')"
     )
     assert node.lines(bundle)[-1] == f"create fails {message}"
-    assert node.json(bundle)["error"] == message
+    story = node.json(bundle)
+    assert story["error"] == message
+    assert story["steps"] == ["annotation 'cdi.k8s.io/test' asks for acme.com/demo=7"]
     assert node.explain(bundle).exit_code == 1
 
 
