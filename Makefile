@@ -8,7 +8,7 @@ BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test unit check bench peers matrix clean packages dev \
-    conformance scoreboard runtime-tools
+    conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -40,6 +40,7 @@ demo:  ## a CDI device reaches a container, step by step (root)
 test: dev  ## every test: unit, integration, engines
 	@tools/packages.sh demo test || echo "setup: tests that need what is missing will say so" >&2
 	@tools/crictl.sh build/crictl || echo "setup: the tests of the CRI will say so" >&2
+	@tools/containerd2.sh peers/containerd2 || echo "setup: containerd 2's tests will say so" >&2
 	@$(PYTEST) tests --ignore=tests/integration -q -n 2
 	@$(PYTEST) tests/integration -q -n 2 --dist loadgroup
 
@@ -51,7 +52,7 @@ check: dev  ## ruff, mypy --strict, shellcheck
 	@$(PYTHON_VENV) -m ruff check .
 	@$(PYTHON_VENV) -m mypy --strict
 	@cd conformance && ../$(PYTHON_VENV) -m mypy --strict --explicit-package-bases \
-	    *.py kit areas mutants adapters/podman.py
+	    *.py kit areas mutants adapters/call.py adapters/containerd.py adapters/podman.py
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
 bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
@@ -62,6 +63,9 @@ bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.jso
 peers:  ## NVIDIA's programs into peers/, for make bench (needs Go)
 	@tools/peers.sh peers
 
+containerd2:  ## containerd 2.x into peers/containerd2, for tests and the scoreboard (gets Go)
+	@tools/containerd2.sh peers/containerd2
+
 conformance: dev  ## the conformance kit on pyshim before runc, and its mutants (root)
 	@tools/packages.sh venv demo
 	@conformance/run.py --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook \
@@ -69,7 +73,7 @@ conformance: dev  ## the conformance kit on pyshim before runc, and its mutants 
 	@PYSHIM_CONFIG=$(CURDIR)/conformance/overlay.toml conformance/check_mutants.py --all \
 	    --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook
 
-scoreboard: dev peers  ## conformance/scoreboard.md anew: pyshim beside others (root, Go, an hour)
+scoreboard: dev peers containerd2  ## conformance/scoreboard.md anew: pyshim beside others (root, Go, an hour)
 	@conformance/scoreboard.py $(ARGS)
 
 runtime-tools: venv  ## runtime-tools' validation: runc alone and pyshim before it (root, Go)

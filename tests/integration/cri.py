@@ -10,25 +10,29 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.conftest import missing, need
+from tests.integration.conftest import TOKEN
 from tests.integration.engines import Engine
-from tools.lab import archive
-from tools.lab.shim import REPOSITORY
+from tools.lab import archive, leaks
+from tools.lab.shim import REPOSITORY, Shim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tools.lab.runtime import Result
 
 CRICTL = REPOSITORY / "build/crictl/crictl"
 PAUSE = "pyshim.test/pause:1"
+IMAGE = "pyshim.test/glibc:1"
 _SECONDS = 60
 _NODE = 2  # runtime.v1.NamespaceMode: the host's
 
 # `careless` is what no administrator should write: it lets pods' annotations through.
-_CONFIG = """version = 2
+CONFIG = """version = 2
 root = "{folder}/root"
 state = "{folder}/state"
 [grpc]
@@ -49,7 +53,7 @@ state = "{folder}/state"
         Root = "{root}"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.careless]
       runtime_type = "io.containerd.runc.v2"
-      pod_annotations = ["cdi.k8s.io/*"]
+      pod_annotations = ["{prefix}/*"]
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.careless.options]
         BinaryName = "{program}"
         Root = "{root}"
@@ -57,17 +61,31 @@ state = "{folder}/state"
 
 
 class Cri(Engine):
-    """A node that crictl talks to; `pods` are those it runs."""
+    """A node that crictl talks to; `pods` are those it runs.
+
+    `prefix` is that of the annotations which carry devices, `template` the node's config.toml,
+    `importing` what `ctr image import` must be told.
+    """
 
     name = "cri"
-    programs = ("containerd", "ctr")
+    programs: tuple[str, ...] = ("containerd", "ctr")
+    prefix = "cdi.k8s.io"
+    template = CONFIG
+    importing: tuple[str, ...] = ()
+
+    @classmethod
+    def is_there(cls) -> None:
+        super().is_there()
+        if not CRICTL.exists():
+            missing("crictl is not built; tools/crictl.sh build/crictl gets it")
 
     def start(self) -> None:
         self.pods: list[str] = []
         self.logs = self.folder / "logs"
         config = self.folder / "config.toml"
-        config.write_text(_CONFIG.format(
+        config.write_text(self.template.format(
             folder=self.folder, root=self.shim.root, program=self.shim.program, pause=PAUSE,
+            specs=self.shim.spec_dir, prefix=self.prefix,
         ))
         subprocess.run(
             [sys.executable, "-m", "ocishim.admin", "configure", "containerd",
@@ -76,13 +94,21 @@ class Cri(Engine):
         )
         self.launch("containerd", "--config", str(config), answers=self.command("version"))
 
+    def configure(self, settings: dict[str, object] | None = None) -> None:
+        """Write pyshim's configuration: its defaults, but for `settings`."""
+        self.shim.configure({"cdi.annotation_prefixes": [f"{self.prefix}/"], **(settings or {})})
+
+    def asking(self, *devices: str) -> dict[str, str]:
+        """Return the annotations with which a device plugin answers for `devices`."""
+        return {f"{self.prefix}/nvidia-device-plugin_0b21ff2c": ",".join(devices)}
+
     def add_image(self, name: str, tree: Path, command: list[str]) -> None:
         """Give the node the image `name`, made from the rootfs `tree`."""
         path = self.folder / "image.tar"
         archive.write(path, name, tree, command)
         self.said(
             "ctr", "--address", f"{self.folder}/sock", "--namespace", "k8s.io",
-            *("image", "import", "--snapshotter", "native", str(path)),
+            *("image", "import", *self.importing, "--snapshotter", "native", str(path)),
         )
         path.unlink()
         # The CRI plugin hears of the image by an event.
@@ -98,14 +124,18 @@ class Cri(Engine):
 
     def create(self, pod: str, name: str, image: str, script: str, **config: object) -> str:
         """Create the container `name` in a pod of that name; `config` is CRI's ContainerConfig."""
+        return self.said(*self.creation(pod, name, image, script, **config)).strip()
+
+    def creation(
+        self, pod: str, name: str, image: str, script: str, **config: object,
+    ) -> list[str]:
+        """Return the command line that creates the container."""
         document: dict[str, Any] = {
             "metadata": {"name": name}, "image": {"image": image},
             "command": ["/bin/sh", "-c", script], "log_path": f"{self.next_id()}.log", **config,
         }
         container = self._write(f"{name}.container", document)
-        return self.said(
-            *self.command("create", pod, str(container), str(self.folder / f"{name}.pod")),
-        ).strip()
+        return self.command("create", pod, str(container), str(self.folder / f"{name}.pod"))
 
     def start_container(self, container: str) -> None:
         """Start a container that must start."""
@@ -128,10 +158,14 @@ class Cri(Engine):
     def wait(self, container: str) -> tuple[int, list[str]]:
         """Wait for the container's end; its exit status and the lines it wrote."""
         self._until(lambda: self._status(container)["state"] == "CONTAINER_EXITED")
-        status = self._status(container)
-        lines = Path(status["logPath"]).read_text().splitlines()
+        return self._status(container)["exitCode"], self.written(container)
+
+    def written(self, container: str, count: int = 0) -> list[str]:
+        """Wait until the container has written `count` lines; what it wrote."""
+        log = Path(self._status(container)["logPath"])
+        self._until(lambda: len(log.read_text().splitlines()) >= count)
         # Each line is `TIME STREAM TAG TEXT` (the kubelet's CRI log format).
-        return status["exitCode"], [line.split(" ", 3)[3] for line in lines]
+        return [line.split(" ", 3)[3] for line in log.read_text().splitlines()]
 
     def spec(self, container: str) -> dict[str, Any]:
         """The container's config.json as it was handed to the low-level runtime."""
@@ -183,3 +217,22 @@ class Cri(Engine):
             assert time.monotonic() < deadline, (self.folder / "daemon.log").read_text()[-2000:]
             time.sleep(0.1)
 
+
+@contextmanager
+def running(kind: type[Cri], folder: Path, busybox: Path, glibc: Path) -> Iterator[Cri]:
+    """A node with both images; what it leaves in `folder` after its stop is an error."""
+    kind.is_there()
+    before = leaks.snapshot(TOKEN, str(folder))
+    node = kind(folder / "engine", Shim(folder / "pyshim", need("runc")), TOKEN)
+    try:
+        node.start()
+        node.add_image(PAUSE, busybox, ["/bin/sleep", "1000000"])
+        node.add_image(IMAGE, glibc, ["/bin/true"])
+        # containerd makes folders in /run with its first container; no test is to blame.
+        node.run_pod("first", "")
+        node.remove_pods()
+        yield node
+    finally:
+        node.stop()
+    left = {what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what}
+    assert not left, "left by the node:\n" + "\n".join(sorted(left))

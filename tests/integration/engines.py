@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tests.conftest import need
 from tools.lab import cgroups, leaks
 from tools.lab.runtime import Result
 
@@ -39,6 +40,12 @@ class Engine:
         (folder / "tmp").mkdir(exist_ok=True)
         self.environment = {**shim.environment, "TMPDIR": str(folder / "tmp")}
 
+    @classmethod
+    def is_there(cls) -> None:
+        """Skip (in CI: fail) the running test where a program is missing."""
+        for program in cls.programs:
+            need(program)
+
     def start(self) -> None:
         """Start the daemon, if there is one, and wait until it answers."""
 
@@ -56,6 +63,10 @@ class Engine:
     def settings(self, kind: str) -> dict[str, object]:  # noqa: ARG002 - one engine needs it
         """Return pyshim's settings that let this engine's users ask for devices of `kind`."""
         return {}
+
+    def refuses(self, lowlevel: Path) -> str:  # noqa: ARG002 - one engine needs it
+        """Return why no container of this engine's can be started by `lowlevel`, "" if it can."""
+        return ""
 
     def run(self, tree: Path, script: str, device: str) -> Result:
         """Run the shell `script` in a copy of the rootfs `tree`, asking for `device`."""
@@ -110,7 +121,7 @@ class Containerd(Engine):
     """containerd without CRI, driven by ctr."""
 
     name = "containerd"
-    programs = ("containerd", "ctr")
+    programs: tuple[str, ...] = ("containerd", "ctr")
 
     def start(self) -> None:
         config = self.folder / "config.toml"

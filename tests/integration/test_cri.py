@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import missing, need
-from tests.integration.conftest import DATA, TOKEN
-from tests.integration.cri import CRICTL, PAUSE, Cri
-from tools.lab import driver, leaks
+from tests.integration.conftest import DATA
+from tests.integration.containerd2 import Cri2, Cri2Other
+from tests.integration.cri import IMAGE, Cri, running
+from tools.lab import driver
 from tools.lab.driver import MULTIARCH
-from tools.lab.shim import Shim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,37 +27,24 @@ pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("cri
 
 KIND = "k8s.device-plugin.nvidia.com/gpu"
 GPU = f"{KIND}=GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1"
-ASKED = {"cdi.k8s.io/nvidia-device-plugin_0b21ff2c": GPU}
-IMAGE = "pyshim.test/glibc:1"
 LIB = f"/usr/lib/{MULTIARCH}"
 NODES = ["nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidiactl"]
 READONLY = {"linux": {"security_context": {"readonly_rootfs": True}}}
 
 
-@pytest.fixture(scope="module")
+OLD = pytest.param(Cri, id="1.x")
+NEW = pytest.param(Cri2, id="2.x")
+OTHER = pytest.param(Cri2Other, id="2.x other prefix")
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW, OTHER])
 def daemon(
-    tmp_path_factory: pytest.TempPathFactory, busybox: Path, glibc: Path,
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path,
+    glibc: Path,
 ) -> Iterator[Cri]:
-    """The node, with both images; what it leaves after its stop is an error of this module."""
-    for program in Cri.programs:
-        need(program)
-    if not CRICTL.exists():
-        missing("crictl is not built; tools/crictl.sh build/crictl gets it")
-    folder = tmp_path_factory.mktemp("cri")
-    before = leaks.snapshot(TOKEN, str(folder))
-    node = Cri(folder / "engine", Shim(folder / "pyshim", need("runc")), TOKEN)
-    try:
-        node.start()
-        node.add_image(PAUSE, busybox, ["/bin/sleep", "1000000"])
-        node.add_image(IMAGE, glibc, ["/bin/true"])
-        # containerd makes folders in /run with its first container; no test is to blame.
-        node.run_pod("first", "")
-        node.remove_pods()
+    """The node, on each containerd."""
+    with running(request.param, tmp_path_factory.mktemp("cri"), busybox, glibc) as node:
         yield node
-    finally:
-        node.stop()
-    left = {what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what}
-    assert not left, "left by the node:\n" + "\n".join(sorted(left))
 
 
 @pytest.fixture
@@ -67,7 +53,7 @@ def node(daemon: Cri, compiler: Compiler, tmp_path: Path) -> Iterator[Cri]:
     text = driver.text_of(DATA / "k8s-device-plugin.json", tmp_path / "driver")
     daemon.shim.add_spec("k8s-device-plugin.json", text)
     driver.build(text, compiler)
-    daemon.shim.configure()
+    daemon.configure()
     daemon.shim.log.unlink(missing_ok=True)
     yield daemon
     daemon.remove_pods()
@@ -81,7 +67,7 @@ def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
         f" readlink {LIB}/libcuda.so; load libcuda.so.1 libnvidia-ml.so.1"
     )
     pod = node.run_pod("gpu", "pyshim")
-    container = node.create(pod, "gpu", IMAGE, script, annotations=ASKED)
+    container = node.create(pod, "gpu", IMAGE, script, annotations=node.asking(GPU))
 
     node.start_container(container)
 
@@ -99,7 +85,7 @@ def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
 def test_explain_finds_the_container(node: Cri) -> None:
     """By the short id that crictl prints."""
     pod = node.run_pod("gpu", "pyshim")
-    container = node.create(pod, "gpu", IMAGE, "sleep 60", annotations=ASKED)
+    container = node.create(pod, "gpu", IMAGE, "sleep 60", annotations=node.asking(GPU))
     node.start_container(container)
     [short] = node.said(*node.command("ps")).splitlines()[1].split()[:1]
 
@@ -110,26 +96,26 @@ def test_explain_finds_the_container(node: Cri) -> None:
     )
 
     assert f"bundle    {node.tasks}/{container}\n" in told
-    assert f"annotation '{next(iter(ASKED))}' asks for {GPU}\n" in told
+    assert f"annotation '{next(iter(node.asking(GPU)))}' asks for {GPU}\n" in told
     assert "device node /dev/nvidia0" in told
 
 
 @pytest.mark.parametrize("handler", ["pyshim", "careless"])
 def test_the_sandbox_gets_nothing(node: Cri, handler: str) -> None:
     """Whatever the pod's author wrote, and even where the handler lets it through."""
-    pod = node.run_pod("gpu", handler, annotations={"cdi.k8s.io/mine": GPU})
+    pod = node.run_pod("gpu", handler, annotations={f"{node.prefix}/mine": GPU})
 
     spec = node.spec(pod)
 
     assert spec["annotations"]["io.kubernetes.cri.container-type"] == "sandbox"
-    passed = {"cdi.k8s.io/mine": GPU} if handler == "careless" else {}
-    assert {key: value for key, value in spec["annotations"].items() if "cdi" in key} == passed
+    passed = [f"{node.prefix}/mine"] if handler == "careless" else []
+    assert [key for key in spec["annotations"] if key.startswith(node.prefix)] == passed
     assert "nvidia" not in str({**spec, "annotations": {}})
     assert "hooks" not in spec
 
 
 def test_a_container_of_that_pod_gets_what_it_asked_for_alone(node: Cri) -> None:
-    pod = node.run_pod("gpu", "pyshim", annotations={"cdi.k8s.io/mine": GPU})
+    pod = node.run_pod("gpu", "pyshim", annotations={f"{node.prefix}/mine": GPU})
     container = node.create(pod, "gpu", IMAGE, "ls /dev | grep nvidia || echo none")
 
     node.start_container(container)
@@ -137,9 +123,10 @@ def test_a_container_of_that_pod_gets_what_it_asked_for_alone(node: Cri) -> None
     assert node.wait(container) == (0, ["none"])
 
 
+@pytest.mark.parametrize("daemon", [OLD, OTHER], indirect=True)
 def test_an_unknown_device_is_told_to_crictl(node: Cri) -> None:
     pod = node.run_pod("gpu", "pyshim")
-    asked = {"cdi.k8s.io/nvidia-device-plugin_0b21ff2c": f"{KIND}=GPU-7"}
+    asked = node.asking(f"{KIND}=GPU-7")
     container = node.create(pod, "gpu", IMAGE, "true", annotations=asked)
 
     result = node.crictl("start", container)
@@ -159,13 +146,13 @@ def test_an_unknown_device_is_told_to_crictl(node: Cri) -> None:
 ])
 def test_read_only_root_filesystem(node: Cri, policy: str, link: str, warnings: int) -> None:
     """The pod's securityContext has readOnlyRootFilesystem."""
-    node.shim.configure({"hooks.readonly_rootfs": policy})
+    node.configure({"hooks.readonly_rootfs": policy})
     script = (
         f"ls /dev | grep nvidia; readlink {LIB}/libcuda.so || echo no link;"
         " touch /new 2>/dev/null || echo read-only"
     )
     pod = node.run_pod("gpu", "pyshim")
-    container = node.create(pod, "gpu", IMAGE, script, annotations=ASKED, **READONLY)
+    container = node.create(pod, "gpu", IMAGE, script, annotations=node.asking(GPU), **READONLY)
 
     node.start_container(container)
 

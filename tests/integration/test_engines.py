@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import need
 from tests.integration.conftest import DATA, TOKEN
+from tests.integration.containerd2 import Containerd2
 from tests.integration.engines import Containerd, Docker, Engine, Podman
 from tools.lab import driver, leaks
 from tools.lab.driver import MULTIARCH
@@ -28,13 +28,15 @@ pytestmark = [pytest.mark.root, pytest.mark.engine]
 KIND = "nvidia.com/gpu"
 
 
-@pytest.fixture(scope="module", params=[Containerd, Docker, Podman], ids=lambda kind: kind.name)
+ENGINES = (Containerd, Containerd2, Docker, Podman)
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda kind: kind.name)
 def daemon(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path,
 ) -> Iterator[Engine]:
     """The engine, running; what it leaves after its stop is an error of this test module."""
-    for program in request.param.programs:
-        need(program)
+    request.param.is_there()
     folder = tmp_path_factory.mktemp(request.param.name)
     before = leaks.snapshot(TOKEN, str(folder))
     engine: Engine = request.param(folder / "engine", Shim(folder / "pyshim", "runc"), TOKEN)
@@ -52,6 +54,8 @@ def daemon(
 @pytest.fixture
 def engine(daemon: Engine, lowlevel: Path) -> Engine:
     """The engine with pyshim on each low-level runtime, and an empty spec dir."""
+    if reason := daemon.refuses(lowlevel):
+        pytest.skip(f"{lowlevel.name} before {daemon.name}, without pyshim too: {reason}")
     daemon.shim.lowlevel = str(lowlevel)
     daemon.shim.configure(daemon.settings(KIND))
     for spec in daemon.shim.spec_dir.iterdir():
