@@ -36,7 +36,7 @@ def hook(
     inside = kind == "startContainer"
     program, out = ("/bin/busybox", "/out") if inside else (lab.busybox, lab.out)
     # crun 1.8.1 fails if a hook ends before it has its state: stdin-unread asks for that alone.
-    read = "" if "$B cat" in script or ignore else "$B cat > /dev/null; "
+    read = "" if "$B cat >" in script or ignore else "$B cat > /dev/null; "
     text = f"B={program}; O={out}; {read}{script}"
     return {"path": program, "args": ["sh", "-c", text], "env": ["A=1"], **more}
 
