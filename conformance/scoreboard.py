@@ -56,6 +56,7 @@ COLUMNS = (
     Column("runsc", "runsc", (f"--runtime-args={GVISOR}", *NO_CGROUP)),
     Column("nvidia/runc", "peers/nvidia-container-runtime.cdi", ("--by-create",)),
     Column("podman", "conformance/adapters/podman.py", areas=CDI),
+    Column("containerd", "conformance/adapters/containerd.py", areas=CDI),
 )
 
 

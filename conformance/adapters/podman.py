@@ -7,14 +7,13 @@ containers of its own: what the bundle's config.json says of namespaces and limi
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from typing import Any
 
-CDI = "cdi.k8s.io/"
-VALUED = ("--root", "--log", "--log-format", "--bundle", "--pid-file")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from adapters.call import Bundle, parse
 
 
 def main(argv: list[str]) -> int:
@@ -27,12 +26,11 @@ def main(argv: list[str]) -> int:
     command, name = words[0], words[-1]
     podman = ["podman", *storage(values.get("--root", "/run/podman-adapter"))]
     if command in ("run", "create"):
-        with open(f"{values.get('--bundle', '.')}/config.json", encoding="utf-8") as file:
-            spec = json.load(file)
+        bundle = Bundle(values)
         flags = ["--rm"] if command == "run" else []
         status = subprocess.call([
-            *podman, command, *flags, "--name", name, *container(spec), "--rootfs",
-            f"{os.path.abspath(values.get('--bundle', '.'))}/rootfs", *spec["process"]["args"],
+            *podman, command, *flags, "--name", name, *container(bundle),
+            *("--rootfs", bundle.rootfs, *bundle.args),
         ], stdout=None if command == "run" else subprocess.DEVNULL)
         if command == "create" and status == 0:
             # What podman calls create only writes its database; init is where CDI is applied.
@@ -47,23 +45,6 @@ def main(argv: list[str]) -> int:
     return subprocess.call([*podman, command, name], stdout=subprocess.DEVNULL)
 
 
-def parse(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the words and the flags' values."""
-    words: list[str] = []
-    values: dict[str, str] = {}
-    index = 0
-    while index < len(argv):
-        arg = argv[index]
-        flag, equals, value = arg.partition("=")
-        if flag in VALUED:
-            values[flag] = value if equals else argv[index + 1]
-            index += not equals
-        elif not arg.startswith("-"):
-            words.append(arg)
-        index += 1
-    return words, values
-
-
 def storage(root: str) -> list[str]:
     """Return flags that keep podman's files below the runtime's --root."""
     return [
@@ -73,17 +54,11 @@ def storage(root: str) -> list[str]:
     ]
 
 
-def container(spec: dict[str, Any]) -> list[str]:
+def container(bundle: Bundle) -> list[str]:
     """Return podman's flags for what the kit's bundles differ in."""
-    names = [name for key, value in spec.get("annotations", {}).items() if key.startswith(CDI)
-             for name in value.split(",")]
-    user = spec["process"]["user"]
-    hooks = [flag for name in names for flag in ("--device", name)]
     return [
-        *hooks, "--network=none", "--cgroups=no-conmon", "--log-driver=none", "--pids-limit=0",
-        f"--user={user['uid']}:{user['gid']}", "--ulimit=nofile=1024:1024",
-        "--ulimit=nproc=1024:1024",
-        *(flag for text in spec["process"]["env"] for flag in ("--env", text)),
+        *bundle.flags(), "--network=none", "--cgroups=no-conmon", "--log-driver=none",
+        "--pids-limit=0", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
     ]
 
 

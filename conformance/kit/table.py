@@ -10,8 +10,9 @@ Written by `make scoreboard`. A cell counts the cases that pass, of those that a
 do not). `pyshim/X` is pyshim before X, `pyshim-overlay` with `hooks.readonly_rootfs = "overlay"`;
 `nvidia/runc` is nvidia-container-runtime.cdi 1.20.0 before runc. Bare runtimes and NVIDIA's run
 nvidia-cdi-hook 1.20.0 as their CDI hook. A bare runtime knows no CDI: cdi, cdi-files, injection,
-errors and kubernetes ask it for what it never promised. Device cgroups are left out under crun and
-runsc, which were told to leave cgroups alone.
+errors and kubernetes ask it for what it never promised. `podman` and `containerd` are the CDI of
+these engines, called by adapters. Device cgroups are left out under crun and runsc, which were told
+to leave cgroups alone.
 
 """
 BRIEF = "One case of each kind was asked (`--brief`).\n\n"
