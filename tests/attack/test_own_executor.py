@@ -120,7 +120,13 @@ def test_an_image_that_brings_an_overlays_own_files(
 def test_mount_points_are_swapped(
     node: Node, busybox: Path, outside: Path, *, layer: bool
 ) -> None:
-    """10,000 swaps of a mount point's folder with a link to the host while roots are built."""
+    """10,000 swaps of a mount point's folder with a link to the host while roots are built.
+
+    runc before 1.1.14 loses this race itself and makes folders on the host (CVE-2024-45310), so
+    that something that does nothing stands in for it: what is attacked here is pyshim.
+    """
+    if os.path.basename(node.shim.lowlevel) == "runc":
+        node.shim.lowlevel = "/bin/true"
     bundle = _bundle(node, busybox, "dir data/sub", "dir made", layer=layer)
     make_tree(node.folder / "swap", f"symlink link {outside}")
     spec = bundle.spec
