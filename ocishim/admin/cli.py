@@ -64,6 +64,18 @@ class Program(click.Group):
         )
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a command line; a mistyped name is answered with the nearest."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            import difflib  # noqa: PLC0415 - for mistakes only
+
+            for near in difflib.get_close_matches(args[0], COMMANDS, 1):
+                message = f"No such command '{args[0]}'. Did you mean '{near}'?"
+                raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         del ctx

@@ -79,6 +79,12 @@ def test_what_only_root_may(
     assert CliRunner().invoke(main, ["version"]).stderr == f"pyshimctl: {message}\n{hint}"
 
 
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    result = CliRunner().invoke(main, ["docter"])
+    assert result.stderr.endswith("Error: No such command 'docter'. Did you mean 'doctor'?\n")
+    assert result.exit_code == 2
+
+
 @pytest.mark.parametrize("args", [["nothing"], ["config", "nothing"], ["install", "--nothing"],
                                   ["configure", "lxc"], ["configure"]])
 def test_a_wrong_command_line_is_status_2(args: list[str]) -> None:
