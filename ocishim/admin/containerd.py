@@ -39,7 +39,7 @@ PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 """The plugin with the runtimes' table, by the file's version; version 4 has that of 3."""
 
 # The version of containerd 2.4, which has no enable_cdi any more and warns of it (its RELEASES.md).
-_ALWAYS_CDI = 4
+ALWAYS_CDI = 4
 # Of runc's entry these are not for us: user-controlled, or of the shim of containerd 1.0.
 _NOT_COPIED = ("pod_annotations", "runtime_engine", "runtime_root", "runtime_type", "options")
 
@@ -189,7 +189,7 @@ def _settings(files: Files, wish: Wish) -> list[tuple[tuple[str, ...], Any]]:
     wanted: list[tuple[tuple[str, ...], Any]] = []
     if wish.set_as_default:
         wanted.append(((*files.cri, "containerd", "default_runtime_name"), wish.name))
-    if wish.enable_cdi and files.version < _ALWAYS_CDI:
+    if wish.enable_cdi and files.version < ALWAYS_CDI:
         wanted.append(((*files.cri, "enable_cdi"), True))
     return wanted
 
@@ -281,7 +281,7 @@ def _notes(files: Files, wish: Wish) -> list[str]:
     engine_dirs = find(files.effective(), "cdi_spec_dirs") or SPEC_DIRS
     if wish.enable_cdi and wish.spec_dirs != engine_dirs:
         notes.append(f"containerd looks for CDI specs in {engine_dirs}, pyshim in {wish.spec_dirs}")
-    if wish.enable_cdi and files.version >= _ALWAYS_CDI:
+    if wish.enable_cdi and files.version >= ALWAYS_CDI:
         notes.append("containerd 2.4 applies CDI itself, always")
     program = find(files.model(), "options", "BinaryName")
     if program and program != wish.program:

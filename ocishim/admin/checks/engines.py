@@ -87,7 +87,8 @@ def _containerd(node: Node, path: str) -> Iterator[Finding]:
         program = find(table, "options", "BinaryName")
         if "/" in program and not node.host.is_program(program):
             yield _missing_program("containerd", name, program)
-    if cri.get("enable_cdi") is False and not any(_passes(node, table) for table in ours.values()):
+    switched_off = cri.get("enable_cdi") is False and files.version < containerd.ALWAYS_CDI
+    if switched_off and not any(_passes(node, table) for table in ours.values()):
         yield Finding(
             "containerd-cdi",
             "error",
