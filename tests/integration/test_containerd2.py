@@ -1,4 +1,4 @@
-"""containerd 2.x: it reads what `pyshimctl configure` writes, and its own CDI beside pyshim's.
+"""containerd 2.x: it reads what `pyshimctl configure` writes; its own CDI beside pyshim's, and alone.
 
 What a pod's container gets is test_cri.py's, on 1.x and 2.x alike.
 """
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocishim.admin import tomlfile
+from tests.conftest import need
 from tests.integration.conftest import DATA
 from tests.integration.containerd2 import PROGRAMS, Containerd2, Cri2
 from tests.integration.cri import IMAGE, running
 from tools.lab import driver
 from tools.lab.driver import MULTIARCH
 from tools.lab.shim import PROGRAMS as OURS
+from tools.lab.shim import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +63,8 @@ IN_PLACE = WITH_RUNC.replace("imports", "# imports")
 
 def run(*argv: str) -> str:
     """Run a command to its end; its standard output."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -163,6 +165,17 @@ def test_twice_is_once_and_removed_is_never(files: Files, options: list[str]) ->
     files.configure("--remove")
     assert files.dump() == settings
     assert files.trees() == trees
+
+
+def test_its_own_cdi_fails_nothing_of_the_kit_but_what_is_written_down() -> None:
+    """By the adapter that the scoreboard is measured with, a case of each kind."""
+    Containerd2.is_there()
+    need("busybox")
+    kit = REPOSITORY / "conformance"
+    run(
+        *(sys.executable, str(kit / "run.py"), "--name", "containerd", "--brief"),
+        *("--runtime", str(kit / "adapters/containerd.py"), "--area", "cdi"),
+    )
 
 
 @pytest.fixture(scope="module")
