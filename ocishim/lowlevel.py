@@ -155,11 +155,11 @@ def _ask_version(path: str) -> str:
 def parse_version(text: str) -> Version:
     """Read the answer to `--version`.
 
-    `runc version 1.1.5+ds1`, `crun version 1.8.1`, `youki version 0.5.3`,
+    `runc version 1.1.5+ds1`, `crun version 1.8.1`, `youki version: 0.7.0`,
     `runsc version release-20260520.0` and Debian's `runsc version 0.0~20240729.0`.
     """
     words = text.split()
-    if len(words) < 3 or words[1] != "version":
+    if len(words) < 3 or words[1] not in ("version", "version:"):
         return Version("", (), text)
     kind, _, number = words[0], words[1], words[2]
     digits = number.removeprefix("release-").removeprefix("0.0~")
