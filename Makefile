@@ -7,7 +7,7 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test unit check bench peers matrix clean packages dev \
+.PHONY: help venv demo test test-youki unit check bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -46,6 +46,13 @@ test: dev  ## every test: unit, integration, engines
 
 unit: dev  ## the tests that need no root
 	@$(PYTEST) tests -q -n 2 --ignore=tests/integration $(ARGS)
+
+test-youki: dev  ## the tests of a low-level runtime with youki, which it builds (root, minutes)
+	@tools/packages.sh demo test
+	@tools/youki.sh build/youki
+	@CI=true $(PYTEST) -q -n 2 --as-runc build/youki/youki -k 'not crun and not runsc' \
+	    $(addprefix tests/integration/test_,youki.py devices.py warm.py readonly.py overlay.py \
+	    failures.py)
 
 check: dev  ## ruff, mypy --strict, shellcheck
 	@tools/packages.sh check
