@@ -151,6 +151,7 @@ def test_cache_dir(monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(posixos, "geteuid", lambda: uid)
+    monkeypatch.setattr(posixos, "access", lambda _path, _mode: uid == 0)  # who may write to /run
     assert config.cache_dir() == expected
 
 

@@ -261,13 +261,18 @@ def test_a_container_by_the_beginning_of_its_id(node: Node) -> None:
     )
 
 
-@pytest.mark.parametrize("container", ["c9", "noise"])
-def test_no_such_container_is_a_wrong_command_line(node: Node, container: str) -> None:
+@pytest.mark.parametrize(("container", "user", "first"), [
+    ("c9", 0, ""), ("noise", 0, ""), ("c9", 1000, "run it as root, or "),
+])
+def test_no_such_container_is_a_wrong_command_line(
+    node: Node, monkeypatch: pytest.MonkeyPatch, container: str, user: int, first: str,
+) -> None:
+    monkeypatch.setattr(explain.os, "geteuid", lambda: user)
     result = node.explain("--container", container, "--root", "/nowhere")
     assert result.exit_code == 2
     assert result.stderr == (
         f"pyshimctl: no container '{container}' found (looked in /nowhere)\n"
-        "hint: name the engine's runtime root with --root, or the bundle\n"
+        f"hint: {first}name the engine's runtime root with --root, or the bundle\n"
     )
 
 
