@@ -50,6 +50,9 @@ COLUMNS = (
     shim("pyshim-overlay/runc", "runc", settings='[hooks]\nreadonly_rootfs = "overlay"\n'),
     shim("pyshim/crun", "crun --cgroup-manager=disabled", *NO_CGROUP, before=CGROUP2),
     shim("pyshim/runsc", f"runsc {GVISOR}", *NO_CGROUP),
+    # `youki run` waits forever for a container that ended too soon: create and start instead.
+    shim("pyshim/youki", "youki", "--by-create"),
+    Column("youki", "youki", ("--by-create",)),
     Column("runc", "runc"),
     Column("crun", "crun", ("--runtime-args=--cgroup-manager=disabled", *NO_CGROUP),
            before=CGROUP2),
@@ -62,9 +65,9 @@ COLUMNS = (
 
 def program(name: str) -> str:
     """Return the path of a program of the repository, or of the newest one of that name."""
-    newer = f"{ROOT}/build/runsc-backports/unpacked/usr/bin/{name}"
-    if os.path.exists(newer):
-        return newer
+    for folder in ("runsc-backports/unpacked/usr/bin", "youki"):
+        if os.path.exists(f"{ROOT}/build/{folder}/{name}"):
+            return f"{ROOT}/build/{folder}/{name}"
     return f"{ROOT}/{name}" if "/" in name else name
 
 

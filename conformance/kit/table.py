@@ -12,7 +12,7 @@ do not). `pyshim/X` is pyshim before X, `pyshim-overlay` with `hooks.readonly_ro
 nvidia-cdi-hook 1.20.0 as their CDI hook. A bare runtime knows no CDI: cdi, cdi-files, injection,
 errors and kubernetes ask it for what it never promised. `podman` and `containerd` are the CDI of
 these engines, called by adapters. Device cgroups are left out under crun and runsc, which were told
-to leave cgroups alone.
+to leave cgroups alone. youki and NVIDIA's are asked by create and start alone (`--by-create`).
 
 """
 BRIEF = "One case of each kind was asked (`--brief`).\n\n"
