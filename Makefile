@@ -7,11 +7,11 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test test-youki unit check bench peers matrix clean packages dev \
+.PHONY: help venv demo test test-youki test-arm64 unit check bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 packages:
 	@tools/packages.sh venv
@@ -54,6 +54,11 @@ test-youki: dev  ## the tests of a low-level runtime with youki, which it builds
 	    $(addprefix tests/integration/test_,youki.py devices.py warm.py readonly.py overlay.py \
 	    failures.py)
 
+test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qemu's (a quarter hour)
+	@tools/packages.sh arm64
+	@tools/arm64.sh build/arm64 $(PYTHON_VENV)
+	@tools/arm64/boot.sh build/arm64 "tools/arm64/test.sh $(ARGS)"
+
 check: dev  ## ruff, mypy --strict, shellcheck
 	@tools/packages.sh check
 	@$(PYTHON_VENV) -m ruff check .
@@ -81,6 +86,7 @@ conformance: dev  ## the conformance kit on pyshim before runc, and its mutants 
 	    --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook
 
 scoreboard: dev peers containerd2  ## conformance/scoreboard.md anew: pyshim beside others (root, Go, an hour)
+	@tools/youki.sh build/youki
 	@conformance/scoreboard.py $(ARGS)
 
 runtime-tools: venv  ## runtime-tools' validation: runc alone and pyshim before it (root, Go)

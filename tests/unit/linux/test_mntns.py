@@ -106,13 +106,16 @@ def test_bind_leaves_no_descriptor_after_a_failure(tmp_path: Path) -> None:
 
 @isolated
 def test_a_detached_tmpfs_shows_only_what_is_bound(tmp_path: Path) -> None:
-    make_tree(tmp_path, "file params ModifyDeviceFiles: 1")
+    make_tree(tmp_path, "file params ModifyDeviceFiles: 1", "dir shown")
     before = _mounts()
     scratch = mntns.tmpfs(size=65536, mode=0o700)
     assert _mounts() == before
     fd = os.open("params", os.O_RDWR | os.O_CREAT, 0o444, dir_fd=scratch)
     os.write(fd, b"ModifyDeviceFiles: 0")
+    # Before Linux 6.15 nothing can be bound from a file system that is mounted nowhere.
+    mntns.attach(scratch, _open(tmp_path / "shown"))
     os.close(mntns.bind(fd, _open(tmp_path / "params"), read_only=True))
+    syscalls.umount2(f"/proc/self/fd/{scratch}", const.MNT_DETACH)
     os.close(fd)
     os.close(scratch)
     assert (tmp_path / "params").read_text() == "ModifyDeviceFiles: 0"
