@@ -54,7 +54,7 @@ test-youki: dev  ## the tests of a low-level runtime with youki, which it builds
 	    $(addprefix tests/integration/test_,youki.py devices.py warm.py readonly.py overlay.py \
 	    failures.py)
 
-test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qemu's (a quarter hour)
+test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qemu's (ten minutes)
 	@tools/packages.sh arm64
 	@tools/arm64.sh build/arm64 $(PYTHON_VENV)
 	@tools/arm64/boot.sh build/arm64 "tools/arm64/test.sh $(ARGS)"
