@@ -52,6 +52,11 @@ def data() -> Path:
     return DATA
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--as-runc PROGRAM`: what is asked of runc is asked of another runtime (make test-youki)."""
+    parser.addoption("--as-runc", type=Path, metavar="PROGRAM")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `root` are skipped for others; in CI that is a failure."""
     if os.geteuid() == 0:

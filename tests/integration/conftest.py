@@ -75,11 +75,6 @@ def glibc(tmp_path_factory: pytest.TempPathFactory, compiler: Compiler) -> Path:
     return tree
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--as-runc PROGRAM`: what is asked of runc is asked of another runtime (make test-youki)."""
-    parser.addoption("--as-runc", type=Path, metavar="PROGRAM")
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave youki's own tests to make test-youki: it takes minutes to build."""
     return (collection_path.name == "test_youki.py" and not config.getoption("--as-runc")) or None
