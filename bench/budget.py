@@ -139,7 +139,7 @@ def _containers(place: Place) -> list[Side]:
         return Side(name, Command(of.create(one), one.environment), before=before,
                     finish=of.stop, after=of.delete)
 
-    return [side(name, of.fresh(config)) for name, config in configs.items()]
+    return [side(name, of.rested(config)) for name, config in configs.items()]
 
 
 def lines(samples: Mapping[str, Sequence[Sample]]) -> list[Result]:

@@ -33,12 +33,12 @@ def _creates(of: node.Node, check: Callable[[], None]) -> list[Side]:
     asking, merged = of.bundle.config.read_bytes(), of.merged()
     bare = Side(
         BARE, Command(of.create(of.bare), of.bare.environment),
-        before=of.fresh(merged), finish=of.stop, after=of.delete,
+        before=of.rested(merged), finish=of.stop, after=of.delete,
     )
     others = [
         Side(
             name, Command(of.create(one), one.environment),
-            before=of.fresh(asking), finish=of.stop, after=of.delete, check=check,
+            before=of.rested(asking), finish=of.stop, after=of.delete, check=check,
         )
         for name, one in of.contestants.items()
     ]
@@ -82,7 +82,7 @@ def life(place: Place) -> list[Side]:
                     one.argv("delete", of.container),
                 )
             ]),
-            before=of.fresh(merged if name == BARE else asking),
+            before=of.rested(merged if name == BARE else asking),
         )
         for name, one in {BARE: of.bare, **of.contestants}.items()
     ]

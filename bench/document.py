@@ -54,11 +54,15 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}"
 
 
+def _goal(row: Result) -> str:
+    return "-" if row["goal"] is None else f"≤ {row['goal']}"
+
+
 def results(found: Result) -> str:
     """Return the table of goals and that of pyshim's own growth."""
     rows = [
         [row["title"], *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
-         *(report.cell(row, side) for side in OURS), f"≤ {row['goal']}", report.verdict(row)]
+         *(report.cell(row, side) for side in OURS), _goal(row), report.verdict(row)]
         for row in found["rows"] if row["kind"] == "peer"
     ]
     head = (
@@ -66,7 +70,7 @@ def results(found: Result) -> str:
     )
     own = [
         [row["title"], *(report.cell(row, side) for side in OURS),
-         "-" if row["goal"] is None else f"≤ {row['goal']}", report.verdict(row)]
+         _goal(row), report.verdict(row)]
         for row in found["rows"] if row["kind"] != "peer"
     ]
     return (

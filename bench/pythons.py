@@ -34,11 +34,13 @@ WORKS = ("empty program", "create", "six hooks")
 _ASK = """
 import json, sys, sysconfig, os
 args = sysconfig.get_config_var("CONFIG_ARGS") or ""
+# Debian is configured with --enable-shared, and links its program without.
+shared = "libpython" in open("/proc/self/maps").read()
 print(json.dumps([
     os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
     ".".join(map(str, sys.version_info[:3])), sys.version_info[1],
-    [word for word in ("optimizations", "lto", "shared") if "--enable-" + word in args
-     or "--with-" + word in args],
+    [word for word in ("optimizations", "lto") if "--enable-" + word in args
+     or "--with-" + word in args] + ["shared"] * shared,
 ]))
 """
 
