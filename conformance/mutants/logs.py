@@ -110,7 +110,9 @@ def misleading(call: Call) -> int | None:
 
 @mutant("errors/exit-status[unknown device]")
 def status_125(call: Call) -> int | None:
-    return 125 if call.command == "create" and call.run() else None
+    if call.command != "create":
+        return None
+    return 125 if call.run() else 0
 
 
 @mutant("errors/success-silent[log]")
