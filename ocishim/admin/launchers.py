@@ -120,10 +120,18 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
         "pyshim": _shell(
             "ocishim/launcher.sh", PYTHON=started, INTERPRETER=python, MAIN=f"{folder}/{MAIN}"
         ),
-        "pyshim-hook": _HOOK.format(**places),
+        "pyshim-hook": _HOOK.format(**{**places, "python": _first_line(started, python)}),
         knownhooks.CHAIN_PROGRAM: _shell("hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
         "pyshimctl": _CTL.format(**{**places, "python": python}),
     }
+
+
+def _first_line(started: str, python: str) -> str:
+    """Return the interpreter that a script's first line can name.
+
+    The kernel cuts there at the first blank, and after 255 bytes (execve(2)).
+    """
+    return started if not any(map(str.isspace, started)) and len(started) < 240 else python
 
 
 def pinned(launcher: str, path: str) -> str:

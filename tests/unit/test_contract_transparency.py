@@ -216,7 +216,7 @@ def test_environment(box: Box, line: str, more: dict[str, str]) -> None:
 
 def test_no_environment_at_all(box: Box) -> None:
     """Not even PATH: the runtime is found in the usual folders, here by its path."""
-    env = {"PYSHIM_CONFIG": str(box.config)}
+    env = {"PYSHIM_CONFIG": str(box.config), "PYSHIM_CACHE_DIR": str(box.folder / "cache")}
     same(box, "state c", env=env)
     same(box, "exec c create", env=env)
 

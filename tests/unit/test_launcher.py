@@ -199,6 +199,22 @@ def test_files(tmp_path: Path) -> None:
     assert f"${{PYSHIM_CONFIG:-{config.DEFAULT_PATH}}}" in launcher
 
 
+@pytest.mark.parametrize("name", ["with a blank", "deep" * 60])
+def test_a_folder_that_no_first_line_can_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "bin"
+    launchers.write(str(folder))
+    hook = folder / "pyshim-hook"
+    assert hook.read_text().startswith(f"#!{launchers.interpreter()} -IS\n")
+    done = subprocess.run([hook, "no-such"], capture_output=True, text=True, check=False)
+    assert "no-such" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(
+        [folder / "pyshim", "create", "--bundle", "/nonexistent", "x"], capture_output=True, text=True,
+        env={**os.environ, "PYSHIM_CACHE_DIR": str(tmp_path)}, check=False,
+    )
+    assert "/nonexistent/config.json: does not exist" in done.stderr
+
+
 def test_interpreter_is_a_real_one() -> None:
     """Neither a virtual environment's link nor a version manager's script, and never `env`."""
     path = launchers.interpreter()
