@@ -15,7 +15,7 @@ import os
 import py_compile
 import sys
 
-from ocishim.admin import slimming
+from ocishim.admin import files, slimming
 
 FOLDER = ".pyshim-python"
 
@@ -29,39 +29,21 @@ def write(folder: str, python: str, search_path: list[str]) -> None:
     """Write the link and what lies beside it, each by rename.
 
     python: the interpreter's path where the programs will run. search_path: its own sys.path
-    under -I -S. To be called in that interpreter, whose bytecode this leaves.
+    under -I -S. To be called in that interpreter, whose bytecode this leaves, and with a umask of
+    022: containers' roots that are somebody else here start it.
     """
     own = f"{folder}/{FOLDER}"
     encodings = f"{own}/lib/encodings"
-    os.makedirs(encodings, exist_ok=True)
     with open(f"{os.path.dirname(os.path.abspath(__file__))}/utf8.py", "rb") as file:
-        _replace(f"{encodings}/__init__.py", slimming.text(file.read()).encode())
+        files.replace(f"{encodings}/__init__.py", slimming.text(file.read()).encode(), 0o644)
     # Never compared with the source, which is in the same hands.
     py_compile.compile(
         f"{encodings}/__init__.py", doraise=True, optimize=0,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     there = [path for path in search_path if os.path.isdir(path)]
-    _replace(f"{program(folder)}._pth", "\n".join(["lib", *there, ""]).encode())
+    files.replace(f"{program(folder)}._pth", "\n".join(["lib", *there, ""]).encode(), 0o644)
     # Where that interpreter looks for the parts of packages that are frozen into it (importlib).
     version = "{}.{}".format(*sys.version_info)
-    _link(os.path.dirname(os.__file__), f"{own}/lib/python{version}")
-    _link(python, program(folder))
-    for path, _, files in os.walk(own):
-        os.chmod(path, 0o755)  # noqa: S103 - containers' roots that are somebody else here run it
-        for name in files:
-            if not os.path.islink(f"{path}/{name}"):
-                os.chmod(f"{path}/{name}", 0o644)
-
-
-def _link(target: str, path: str) -> None:
-    scratch = f"{path}.{os.getpid()}"
-    os.symlink(target, scratch)
-    os.rename(scratch, path)
-
-
-def _replace(path: str, data: bytes) -> None:
-    scratch = f"{path}.{os.getpid()}"
-    with open(scratch, "wb") as file:
-        file.write(data)
-    os.rename(scratch, path)
+    files.link(os.path.dirname(os.__file__), f"{own}/lib/python{version}")
+    files.link(python, program(folder))

@@ -126,6 +126,13 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
         raise
 
 
+def link(target: str, path: str) -> None:
+    """Make the symbolic link `path`, replacing one that is there by one rename."""
+    scratch = f"{path}.{os.getpid()}"
+    os.symlink(target, scratch)
+    os.rename(scratch, path)
+
+
 def _status(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)

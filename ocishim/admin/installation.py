@@ -146,7 +146,7 @@ class Installation:
         """Make the version `name` the one in use, by one rename; False when it was already."""
         if self.current == name:
             return False
-        _link(name, self.host.entry(f"{self.home}/current"))
+        files.link(name, self.host.entry(f"{self.home}/current"))
         return True
 
     def link_programs(self) -> list[str]:
@@ -160,7 +160,7 @@ class Installation:
                         f"{path} is there and not ours",
                         hint="remove it, or choose another --prefix",
                     )
-                _link(target, self.host.entry(path))
+                files.link(target, self.host.entry(path))
                 made.append(path)
         return made
 
@@ -204,10 +204,3 @@ def _copy(sources: Files, folder: str) -> None:
         shutil.copyfile(source, target)
         executable = os.stat(source).st_mode & stat.S_IXUSR
         os.chmod(target, 0o755 if executable else 0o644)
-
-
-def _link(target: str, path: str) -> None:
-    """Make the symbolic link `path`, replacing one that is there by one rename."""
-    scratch = f"{path}.{os.getpid()}"
-    os.symlink(target, scratch)
-    os.rename(scratch, path)

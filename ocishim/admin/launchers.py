@@ -4,9 +4,10 @@ Usage: python -m ocishim.admin.launchers DIRECTORY
 
 pyshim is a POSIX shell script (ocishim/launcher.sh) that starts Python only for a command that
 edits a bundle; .pyshim-chain another (hooks/chain.sh) that has a process do its work which is there
-already; pyshim-hook and pyshimctl are Python scripts with a real interpreter in their
-first line, since `env` and a version manager's wrapper cost more than a hook itself. All find the
-packages by absolute path. Leaves an installation's folders to installation.py.
+already; pyshim-hook and pyshimctl are Python scripts that name an interpreter in their first line,
+the one of boot.py or the real one, since `env` and a version manager's wrapper cost more than a
+hook itself. All find the packages by absolute path. Leaves an installation's folders to
+installation.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import sysconfig
 
 from ocishim import config, knownhooks
-from ocishim.admin import boot, preloading
+from ocishim.admin import boot, files, preloading
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
 
@@ -166,7 +167,7 @@ def write(directory: str) -> list[str]:
     del programs["pyshimctl"]
     preload(interpreter(), library(), folder)  # first: what the programs start is there
     for name, text in programs.items():
-        _replace(f"{folder}/{name}", text)
+        files.replace(f"{folder}/{name}", text.encode(), 0o755)
     return [f"{folder}/{name}" for name in programs]
 
 
@@ -177,14 +178,6 @@ def preload(python: str, library_dir: str, folder: str) -> None:
     """
     script = os.path.join(library_dir, "ocishim", "admin", "preloading.py")
     subprocess.run([python, *preloading.OPTIONS, script, library_dir, folder], check=True)
-
-
-def _replace(path: str, text: str) -> None:
-    scratch = f"{path}.{os.getpid()}"
-    with open(scratch, "w", encoding="utf-8") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o755)
-    os.rename(scratch, path)
 
 
 def main(arguments: list[str]) -> int:

@@ -130,12 +130,10 @@ def _extensions() -> dict[str, str]:
 
 def write(library: Library, program: str, directory: str) -> None:
     """Write the file for `program` into `directory` by rename."""
-    path = os.path.join(directory, NAMES[program])
-    scratch = f"{path}.{os.getpid()}"
-    with open(scratch, "wb") as file:
-        file.write(library.build(program))
-    os.chmod(scratch, 0o644)
-    os.rename(scratch, path)
+    data = library.build(program)
+    from ocishim.admin import files  # noqa: PLC0415 - once nothing is recorded any more
+
+    files.replace(os.path.join(directory, NAMES[program]), data, 0o644)
 
 
 def main(arguments: list[str]) -> int:
@@ -150,6 +148,7 @@ def main(arguments: list[str]) -> int:
 
     from ocishim.admin import boot  # noqa: PLC0415 - likewise
 
+    os.umask(0o022)
     boot.write(directory, sys.executable, search_path)
     for name in NAMES:
         words = [__file__, library, directory, final, name]

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import missing, need
-from tests.integration.conftest import TOKEN
+from tests.integration.conftest import DATA, TOKEN
 from tests.integration.engines import Engine
-from tools.lab import archive, leaks
+from tools.lab import archive, driver, leaks
 from tools.lab.shim import REPOSITORY, Shim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tools.lab.compiler import Compiler
     from tools.lab.runtime import Result
 
 CRICTL = REPOSITORY / "build/crictl/crictl"
@@ -97,6 +98,14 @@ class Cri(Engine):
     def configure(self, settings: dict[str, object] | None = None) -> None:
         """Write pyshim's configuration: its defaults, but for `settings`."""
         self.shim.configure({"cdi.annotation_prefixes": [f"{self.prefix}/"], **(settings or {})})
+
+    def equip(self, compiler: Compiler, folder: Path) -> None:
+        """Give it the device plugin's spec and driver, pyshim's defaults and an empty log."""
+        text = driver.text_of(DATA / "k8s-device-plugin.json", folder)
+        self.shim.add_spec("k8s-device-plugin.json", text)
+        driver.build(text, compiler)
+        self.configure()
+        self.shim.log.unlink(missing_ok=True)
 
     def asking(self, *devices: str) -> dict[str, str]:
         """Return the annotations with which a device plugin answers for `devices`."""

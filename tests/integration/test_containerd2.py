@@ -14,10 +14,8 @@ import pytest
 
 from ocishim.admin import tomlfile
 from tests.conftest import need
-from tests.integration.conftest import DATA
 from tests.integration.containerd2 import PROGRAMS, Containerd2, Cri2
 from tests.integration.cri import IMAGE, running
-from tools.lab import driver
 from tools.lab.driver import MULTIARCH
 from tools.lab.shim import PROGRAMS as OURS
 from tools.lab.shim import REPOSITORY
@@ -191,12 +189,8 @@ def daemon(
 @pytest.fixture
 def node(daemon: Cri2, compiler: Compiler, tmp_path: Path) -> Iterator[Cri2]:
     """The node with a plain device and the device plugin's; no pod is left on it."""
-    text = driver.text_of(DATA / "k8s-device-plugin.json", tmp_path / "driver")
-    daemon.shim.add_spec("k8s-device-plugin.json", text)
+    daemon.equip(compiler, tmp_path / "driver")
     daemon.shim.add_spec("acme.yaml", PLAIN)
-    driver.build(text, compiler)
-    daemon.configure()
-    daemon.shim.log.unlink(missing_ok=True)
     yield daemon
     daemon.remove_pods()
 

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.conftest import DATA
 from tests.integration.containerd2 import Cri2, Cri2Other
 from tests.integration.cri import IMAGE, Cri, running
-from tools.lab import driver
 from tools.lab.driver import MULTIARCH
 
 if TYPE_CHECKING:
@@ -50,11 +48,7 @@ def daemon(
 @pytest.fixture
 def node(daemon: Cri, compiler: Compiler, tmp_path: Path) -> Iterator[Cri]:
     """The node with the device plugin's spec and pyshim's defaults; no pod is left on it."""
-    text = driver.text_of(DATA / "k8s-device-plugin.json", tmp_path / "driver")
-    daemon.shim.add_spec("k8s-device-plugin.json", text)
-    driver.build(text, compiler)
-    daemon.configure()
-    daemon.shim.log.unlink(missing_ok=True)
+    daemon.equip(compiler, tmp_path / "driver")
     yield daemon
     daemon.remove_pods()
     assert list(daemon.tasks.iterdir()) == []

@@ -29,7 +29,7 @@ class Copy:
         for package in ("ocishim", "hooks"):
             ignore = shutil.ignore_patterns("__pycache__", "admin")
             shutil.copytree(REPOSITORY / package, self.library / package, ignore=ignore)
-        for name in ("__init__", "boot", "preloading", "slimming", "utf8"):
+        for name in ("__init__", "boot", "files", "host", "preloading", "slimming", "utf8"):
             target = self.library / f"ocishim/admin/{name}.py"
             target.parent.mkdir(exist_ok=True)
             shutil.copy2(REPOSITORY / f"ocishim/admin/{name}.py", target)
