@@ -31,20 +31,21 @@ class Refusal(Exception):  # noqa: N818 - an answer
     """Who asks is not whom we serve."""
 
 
-def serve(runtime: int, words: list[str]) -> None:
+def serve(runtime: int, words: list[str], requests: int, answers: int) -> None:
     """Wait for chain.sh below the process `runtime` and serve it; for a process that ends then.
 
-    words: the command line it will have; what needs no rootfs is done ahead.
+    words: the command line it will have; what needs no rootfs is done ahead. requests, answers:
+    descriptors of pipes, to read its process id from and to write the exit status to.
     """
     syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != runtime:
         return
     _prepare(words)
     poll = select.poll()
-    poll.register(warmstart.REQUESTS, select.POLLIN)
+    poll.register(requests, select.POLLIN)
     if not poll.poll(PATIENCE * 1000):
         return
-    asking = os.read(warmstart.REQUESTS, _LONGEST)
+    asking = os.read(requests, _LONGEST)
     try:
         words = _become(int(asking), runtime)
     except (Refusal, OSError, ValueError):
@@ -53,7 +54,7 @@ def serve(runtime: int, words: list[str]) -> None:
         answer = b"%d\n" % program.main(words)
     for fd in warmstart.STANDARD:  # the runtime reads them to their end
         os.close(fd)
-    os.write(warmstart.ANSWERS_END, answer)
+    os.write(answers, answer)
 
 
 def _prepare(words: list[str]) -> None:

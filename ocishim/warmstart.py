@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
     from ocishim.hookplan import HookPlan
 
-    Serve = Callable[[int, list[str]], None]
+    Serve = Callable[[int, list[str], int, int], None]
 
-NAME = b"pyshim-warm"
-"""What chain.sh looks for in /proc/PID/comm, which takes 15 bytes (proc(5))."""
+NAME = b"pyshim:%d:%d"
+"""What chain.sh looks for in /proc/PID/comm, and the descriptors that it opens in /proc/PID/fd."""
 
-# The pipes' ends; chain.sh opens the second and the third in /proc/PID/fd.
-REQUESTS, REQUESTS_END, ANSWERS, ANSWERS_END = 3, 4, 5, 6
 STANDARD = (0, 1, 2)
 
-_READY = 63
+_LONGEST_NAME = 15  # bytes (proc(5))
 
 
 def arrange(spec: dict[str, Any], plan: HookPlan, hook_program: str) -> list[str]:
@@ -54,43 +52,48 @@ def arrange(spec: dict[str, Any], plan: HookPlan, hook_program: str) -> list[str
 
 
 def fork(serve: Serve, words: list[str]) -> None:
-    """Start the process, which calls `serve(pid of the runtime, words)` and ends.
+    """Start the process, which calls `serve(pid of the runtime, words, requests, answers)`, ends.
 
-    Returns when it can be found, 0.2 ms: one that the hook misses would wait for nothing, and
+    requests, answers: the ends of pipes that it reads and writes. It has its name, which is ours
+    until the exec, from its first moment: one that the hook misses would wait for nothing, and
     `crun run` ends with its last child. No failure counts: where there is no process left, the
     low-level runtime will say so.
     """
     runtime = os.getpid()
     try:
-        ready, ready_end = os.pipe()
+        requests, requests_end = os.pipe()
+        answers, answers_end = os.pipe()
+        pipes = (requests, requests_end, answers, answers_end)
+        name = NAME % (requests_end, answers)
+        if len(name) > _LONGEST_NAME or min(pipes) <= STANDARD[-1]:
+            return
+        _rename(name)
         child = os.fork()
     except OSError:
         return
     if not child:
         try:
-            _settle(ready_end)
-            serve(runtime, words)
+            _settle(pipes)
+            serve(runtime, words, requests, answers_end)
         finally:
             os._exit(0)
-    os.close(ready_end)
-    os.read(ready, 1)
-    os.close(ready)
+    for fd in pipes:
+        os.close(fd)
 
 
-def _settle(ready: int) -> None:
-    """Let go of all that the engine gave us, make the pipes, take the name, close `ready`."""
-    os.dup2(ready, _READY)
+def _rename(name: bytes) -> None:
+    comm = os.open("/proc/self/comm", os.O_WRONLY)
+    os.write(comm, name)
+    os.close(comm)
+
+
+def _settle(kept: tuple[int, ...]) -> None:
+    """Let go of all that the engine gave us."""
     for name in os.listdir("/proc/self/fd"):
         try:
-            if int(name) != _READY:
+            if int(name) not in kept:
                 os.close(int(name))
         except OSError:  # the listing's own
             continue
     for _ in STANDARD:
         os.open("/dev/null", os.O_RDWR)
-    for _ in range(2):
-        os.pipe()
-    comm = os.open("/proc/self/comm", os.O_WRONLY)
-    os.write(comm, NAME)
-    os.close(comm)
-    os.close(_READY)

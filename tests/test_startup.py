@@ -57,6 +57,12 @@ LDCACHE = {
     "ocishim.linux.process",
 }  # fmt: skip
 
+# What the process that pyshim forks adds, which has the modules of DEVICE.
+WARM = {
+    "hooks.create_symlinks", "hooks.disable_device_node_modification", "hooks.enable_cuda_compat",
+    "hooks.update_application_profile", "hooks.warm",
+}  # fmt: skip
+
 
 @pytest.fixture(name="box")
 def _box(tmp_path: Path) -> Box:
@@ -107,6 +113,7 @@ def preloaded(box: Box, program: str) -> set[str]:
 def test_what_is_preloaded_is_what_is_needed(box: Box) -> None:
     assert preloaded(box, "pyshim") == DEVICE | {"struct"}
     assert preloaded(box, "pyshim-hook") == HOOK | {"hooks.create_symlinks", "struct"}
+    assert preloaded(box, preloading.WARM) == (HOOK | LDCACHE | WARM) - DEVICE
 
 
 def by_pyshim(box: Box, *args: str) -> set[str]:

@@ -56,10 +56,10 @@ def preload(name):
 
 _MAIN = _NO_GC + _PATHS + _PRELOAD + f"""\
 preload({preloading.NAMES["pyshim"]!r})
-def serve(runtime, words):
-    preload({preloading.NAMES["pyshim-hook"]!r})
+def serve(*arguments):
+    preload({preloading.NAMES[preloading.WARM]!r})
     from hooks.warm import serve
-    serve(runtime, words)
+    serve(*arguments)
 from ocishim.start import run
 run(sys.argv, serve)
 """

@@ -1,4 +1,4 @@
-"""Write the files of compiled modules that ocishim/preload.py reads, one for each hot program.
+"""Write the files of compiled modules that ocishim/preload.py reads, one for each hot process.
 
 And, with boot.py, the interpreter's link beside them.
 
@@ -20,8 +20,11 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType, ModuleType
 from typing import Any
 
-NAMES = {"pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin"}
-"""Program -> file in its folder."""
+WARM = "warm"
+NAMES = {
+    "pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin", WARM: ".pyshim-warm.bin",
+}  # fmt: skip
+"""Program, or the process that pyshim forks (ocishim/warmstart.py) -> file beside the programs."""
 
 OPTIONS = ("-I", "-S", "-X", "no_debug_ranges")
 """The interpreter's: tracebacks have line numbers, not columns; a sixth less to read."""
@@ -32,15 +35,17 @@ _CREATE = (
     "ocishim.warmstart",
 )
 _HOOK = ("hooks.program", "hooks.change", "hooks.flags", "hooks.refusals", "hooks.create_symlinks")
-_LATER = {
-    "pyshim": (),  # what the shim executor needs is found as ever
-    "pyshim-hook": (
-        *("hooks.update_ldcache", "hooks.enable_cuda_compat", "hooks.chmod", "ocishim.jsonio"),
-        *("hooks.disable_device_node_modification", "hooks.update_application_profile"),
-        "hooks.warm",
-    ),
+_USUAL = (
+    *("hooks.update_ldcache", "hooks.enable_cuda_compat", "hooks.update_application_profile"),
+    "hooks.disable_device_node_modification",
+)
+# What is there already, what is run at once, what is run when it is imported. All else, as the
+# shim executor, is found as ever.
+_ROOTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "pyshim": ((), _CREATE, ()),
+    "pyshim-hook": ((), _HOOK, (*_USUAL, "hooks.chmod", "ocishim.jsonio")),
+    WARM: (_CREATE, (*_HOOK, *_USUAL, "hooks.warm"), ("hooks.chmod",)),
 }
-_ROOTS = {"pyshim": _CREATE, "pyshim-hook": _HOOK}
 
 
 class Recorder:
@@ -74,15 +79,16 @@ class Library:
 
     def build(self, program: str) -> bytes:
         """Return the file for `program`; to be called once in a fresh interpreter."""
-        with Recorder() as now:
-            for root in _ROOTS[program]:
-                importlib.import_module(root)
-        with Recorder() as later:
-            for root in _LATER[program]:
-                importlib.import_module(root)
+        done = []
+        for roots in _ROOTS[program]:
+            with Recorder() as recorder:
+                for root in roots:
+                    importlib.import_module(root)
+            done.append(recorder.done)
+        _, now, later = done
         extensions = _extensions()
-        entries = [self._describe(one) for one in now.done if one.__name__ != "__future__"]
-        rare = [self._describe(one) for one in later.done]
+        entries = [self._describe(one) for one in now if one.__name__ != "__future__"]
+        rare = [self._describe(one) for one in later]
         packed, codes = [], b""
         for entry in rare:
             code = marshal.dumps(entry[5])
@@ -137,7 +143,7 @@ def write(library: Library, program: str, directory: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Write both files, each from a process of its own; the exit status."""
+    """Write the files, each from a process of its own; the exit status."""
     library, directory, final, program = (*arguments, "", "")[:4]
     search_path = [path for path in sys.path if path != os.path.dirname(__file__)]
     sys.path.insert(0, library)

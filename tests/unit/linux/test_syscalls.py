@@ -44,14 +44,14 @@ def test_openat2_gives_bytes_paths_through(root: int) -> None:
         pytest.param(
             lambda root: syscalls.openat2(root, "no", os.O_PATH | os.O_DIRECTORY, 0, IN_ROOT),
             errno.ENOENT,
-            "openat2(ROOT, 'no', O_DIRECTORY|O_PATH, RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT): "
-            "No such file or directory",
+            "openat2(ROOT, 'no'): No such file or directory",
             id="openat2",
         ),
         pytest.param(
-            lambda _: syscalls.openat2(-1, "a", os.O_PATH),
+            lambda _: syscalls.openat2(-1, "a", os.O_PATH | os.O_DIRECTORY, 0, IN_ROOT),
             errno.EBADF,
-            "openat2(-1, 'a', O_PATH, 0): Bad file descriptor",
+            "openat2(-1, 'a', O_DIRECTORY|O_PATH, RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT): "
+            "Bad file descriptor",
             id="openat2 bad descriptor",
         ),
         pytest.param(
@@ -277,9 +277,8 @@ except FileNotFoundError as error:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.stdout == "openat2(-100, '/no/such', O_PATH, 0): No such file or directory\n", (
-        done.stderr
-    )
+    expected = "openat2(-100, '/no/such'): No such file or directory\n"
+    assert done.stdout == expected, done.stderr
 
 
 def test_the_hot_path_loads_no_ctypes_package() -> None:
