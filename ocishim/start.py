@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def run(argv: list[str], serve: Serve) -> None:
-    """Take the launcher's arguments: [script, launcher, LC_CTYPE, stat, arguments...].
+    """Take the launcher's arguments: [script, launcher, LC_ALL, stat, arguments...].
 
-    LC_CTYPE as it was: "" when unset, else "=" and its value, since CPython sets the variable in
-    a C locale (PEP 538) and the low-level runtime must not see that. stat: the shell's line of
+    LC_ALL as it was: "" when unset, else "=" and its value, since the launcher sets the variable
+    and the low-level runtime must not see that. stat: the shell's line of
     /proc/PID/stat, "" when there was none: CPython ignores signals, and only a process before it
     can tell which ones the caller had ignored. serve: see entry.main.
     """
-    launcher, lc_ctype = argv[1], argv[2]
-    os.setenv("LC_CTYPE", lc_ctype[1:] if lc_ctype else None)
+    launcher, lc_all = argv[1], argv[2]
+    os.setenv("LC_ALL", lc_all[1:] if lc_all else None)
     _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
