@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -91,9 +92,23 @@ def test_what_is_not_known_is_a_warning(
     assert hook.run(*words, state=state) == (0, "", f"pyshim-hook: warning: {text}\n")
 
 
-@pytest.mark.parametrize("words", [("future-hook",), (), LINK], ids=["unknown", "none", "known"])
-def test_a_state_larger_than_a_pipe_is_taken(hook: Hook, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        pytest.param(("future-hook",), 0, id="unknown"),
+        pytest.param((), 0, id="none"),
+        pytest.param(LINK, 0, id="known"),
+        pytest.param(("chain", "--rootfs", "{root}", *LINK), 0, id="not needed"),
+        pytest.param(("chain", "--rootfs", "{root}", *LINK[:2], "t::/l/x"), 1, id="failed"),
+    ],
+)
+def test_a_state_larger_than_a_pipe_is_taken(
+    hook: Hook, words: tuple[str, ...], status: int
+) -> None:
     """The runtime writes it before it waits: crun 1.8 fails with `Broken pipe` otherwise."""
+    words = tuple(word.format(root=hook.root) for word in words)
+    if status:
+        (hook.root / "l").touch()
     state = json.dumps({"bundle": str(hook.folder / "bundle"), "annotations": {"a": "b" * 500_000}})
     started = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", START, *words],
@@ -104,7 +119,24 @@ def test_a_state_larger_than_a_pipe_is_taken(hook: Hook, words: tuple[str, ...])
     while rest:  # a broken pipe is an error only of the write after the one it cut
         rest = rest[os.write(started.stdin.fileno(), rest) :]
     started.stdin.close()
-    assert started.wait(30) == 0
+    assert started.wait(30) == status
+
+
+def test_the_work_does_not_wait_for_a_state_it_does_not_need(hook: Hook) -> None:
+    """The runtime writes it when it comes to that, after it has started the hook."""
+    words = ["chain", "--rootfs", str(hook.root), *LINK]
+    command = [sys.executable, "-I", "-S", "-c", START, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as started:
+        assert started.stdin is not None
+        deadline = time.monotonic() + 30
+        while not (hook.root / "l").is_symlink() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        done = (hook.root / "l").is_symlink()
+        with contextlib.suppress(BrokenPipeError):
+            started.stdin.write(hook.state.encode())
+            started.stdin.close()
+    assert done
+    assert started.returncode == 0
 
 
 def test_quiet_keeps_warnings_back(hook: Hook) -> None:
