@@ -17,13 +17,21 @@ pyshim_read() { # PID: pyshim_pid and pyshim_parent, as /proc numbers them: it i
     return 1
 }
 
-pyshim_find() { # PID: pyshim_warm is its child of that name, N and M are its pipes' descriptors.
+pyshim_find() { # PID: pyshim_warm is its child, pyshim_in and pyshim_out its pipes' descriptors.
+    # PID may be an engine's process with children in containers, which can take any name: what
+    # pyshim forked is in the mount namespace of its parent. -ef: dash, ash, bash, ksh.
     pyshim_children=
     # The list ends without a newline: read fails, and has it all the same.
     read -r pyshim_children 2>/dev/null <"/proc/$1/task/$1/children"
     for pyshim_warm in $pyshim_children; do
         read -r pyshim_name 2>/dev/null <"/proc/$pyshim_warm/comm" || continue
-        case $pyshim_name in pyshim:*:*) return 0 ;; esac
+        pyshim_out=${pyshim_name##*:}
+        pyshim_in=${pyshim_name#pyshim:}
+        pyshim_in=${pyshim_in%%:*}
+        case $pyshim_in$pyshim_out in *[!0-9]*) continue ;; esac
+        # shellcheck disable=SC3013
+        [ "$pyshim_name" = "pyshim:$pyshim_in:$pyshim_out" ] &&
+            [ "/proc/$pyshim_warm/ns/mnt" -ef "/proc/$1/ns/mnt" ] && return 0
     done
     return 1
 }
@@ -34,12 +42,12 @@ pyshim_ask() {
     # A hook is a child of the runtime or of the container's first process.
     pyshim_find "$pyshim_parent" ||
         { pyshim_read "$pyshim_parent" && pyshim_find "$pyshim_parent"; } || return 1
-    pyshim_pipes=${pyshim_name#pyshim:}
     pyshim_answer=
-    { # When the process dies, read ends.
+    trap '' PIPE
+    { # When the process dies, echo fails or read ends. >>: whatever it is, nothing is cut off.
         echo "$pyshim_own" >&3 && read -r pyshim_answer <&4
-    } 2>/dev/null 3>"/proc/$pyshim_warm/fd/${pyshim_pipes%:*}" \
-        4<"/proc/$pyshim_warm/fd/${pyshim_pipes#*:}"
+    } 2>/dev/null 3>>"/proc/$pyshim_warm/fd/$pyshim_in" 4<"/proc/$pyshim_warm/fd/$pyshim_out"
+    trap - PIPE
     case $pyshim_answer in
     [01]) exit "$pyshim_answer" ;;
     esac

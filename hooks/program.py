@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from hooks import chain
 from ocishim import posixos as os
-from ocishim.errors import PyshimError, UsageError
+from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci import state
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ class Reporter:
         """The container's id, as far as it is known."""
         try:
             return state.parse(self.state()).id
-        except PyshimError:
+        except DocumentError:
             return ""
 
 
@@ -171,23 +171,22 @@ def run(call: Call, reporter: Reporter) -> None:
     if "--timeout" in call.options:
         _set_deadline(call.options["--timeout"])
     reporter.state = call.state
-    try:
-        with _open_rootfs(call) as rootfs:
-            chain.apply(rootfs, steps, reporter.say)
-    finally:
-        _drain(call)
+    with _open_rootfs(call) as rootfs:
+        chain.apply(rootfs, steps, reporter.say)
+    _drain(call)
 
 
 def _drain(call: Call) -> None:
     """Take a state that nobody needed: crun 1.8 fails when a hook ends before it has written it.
 
     Last, since the runtime writes it when it comes to that, up to 1.5 ms after the hook's start.
+    What is wrong with it, or our deadline, changes nothing any more: all has been done and told.
     """
     if call.spec_file or os.isatty(0):
         return
     try:
         call.state()
-    except PyshimError:
+    except (PyshimError, OSError):
         pass
 
 
@@ -235,6 +234,7 @@ def main(words: list[str]) -> int:
 
         _print(f"pyshim-hook {__version__}\n")
         return 0
+    call = Call()
     try:
         if words[:1] == ["move-net-devices"]:
             _move_net_devices(words[1:])
@@ -243,6 +243,7 @@ def main(words: list[str]) -> int:
         run(call, Reporter(call))
     except (PyshimError, OSError) as error:
         _write(f"pyshim-hook: {chain.reason(error)}")
+        _drain(call)
         return 1
     except MemoryError:
         _write("pyshim-hook: out of memory")

@@ -2,7 +2,7 @@
 # pyshim's launcher: commands that do not edit a bundle become the low-level runtime right here,
 # because the interpreter needs 6 ms to start and this shell 0.5. When in doubt Python decides:
 # it parses what this only glances at, and words all errors.
-# Everything set here starts with pyshim_: the environment is the low-level runtime's.
+# All variables start with pyshim_: the environment is the low-level runtime's.
 set -f
 
 pyshim_python() {

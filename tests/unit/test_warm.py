@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import knownhooks
+from ocishim import knownhooks, warmstart
 from ocishim.admin import launchers
 from tests.probe import Box, oci
 
@@ -226,10 +226,67 @@ def test_a_stranger_is_refused(node: Node) -> None:
     """Who writes the process id of one that is not below the runtime."""
     node.runtime("""\
 pid = warm()
-answers = open("/proc/%s/fd/5" % pid)
-open("/proc/%s/fd/4" % pid, "w").write("%d\\n" % os.getppid())
+requests, answers = open("/proc/%s/comm" % pid).read().split(":")[1:]
+answers = open("/proc/%s/fd/%d" % (pid, int(answers)))
+open("/proc/%s/fd/%s" % (pid, requests), "w").write("%d\\n" % os.getppid())
 print(json.dumps(answers.read())); sys.exit()""")
     assert json.loads(node.call(link("a::/b")).stdout) == "no\n"
+
+
+@pytest.mark.parametrize(
+    ("started", "name", "answer"),
+    [
+        pytest.param(["unshare", "-m"], "pyshim:5:6", COLD, id="container"),
+        pytest.param([], "pyshim:5:6", [0, "", ""], id="what it would do"),
+        pytest.param([], "pyshim:./5:6", COLD, id="path"),
+        pytest.param([], "pyshim:5:6:6", COLD, id="three numbers"),
+        pytest.param([], "pyshim:5", COLD, id="one number"),
+        pytest.param([], "pyshim::", COLD, id="no number"),
+    ],
+)
+def test_nobody_else_is_asked(
+    node: Node, started: list[str], name: str, answer: list[object]
+) -> None:
+    """A process of a container, below the engine's process that is the hook's grandparent.
+
+    Where crun joins a pod's PID namespace, that is whom the shell script finds there.
+    """
+    kept = node.box.folder / "kept"
+    kept.write_text("content\n")
+    (node.box.folder / "answer").write_text("0\n")
+    script = f"""
+exec 5<{kept} 6<{node.box.folder / "answer"}
+printf %s {name} >/proc/$$/comm
+echo ready
+read -r end
+"""
+    node.runtime(f"""\
+os.kill(int(warm()), 9); os.wait()
+command = [*{started!r}, "sh", "-c", {script!r}]
+other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+other.stdout.readline()""")
+    assert node.create(link("a::/b")) == [answer]
+    assert kept.read_text().startswith("content\n")
+    assert (kept.read_text() == "content\n") == (answer == COLD)
+
+
+def test_not_where_descriptors_are_few(node: Node) -> None:
+    node.runtime("import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))")
+    program = node.box.pyshim.with_name("few")
+    program.write_text(f'#!/bin/sh\nulimit -Sn 12\nexec {node.box.pyshim} "$@" 3</ 4</ 5</ 6</ 7</\n')
+    program.chmod(0o755)
+    bundle = node.box.bundle(oci(hooks={"createContainer": [link("a::/b")]}))
+    done = subprocess.run(
+        [program, "create", "c"], cwd=bundle, env=node.box.environment(), capture_output=True,
+        check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [COLD]
+
+
+def test_not_where_the_numbers_do_not_fit_in_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmstart.os, "pipe", lambda: (1000, 1001))
+    monkeypatch.setattr(warmstart.os, "fork", lambda: pytest.fail("forked"))
+    warmstart.fork(lambda *_: None, [])
 
 
 def test_one_is_served(node: Node) -> None:

@@ -298,6 +298,42 @@ def test_our_own_deadline_comes_before_the_runtimes(hook: Hook, slow: Path) -> N
     assert 0.8 < time.monotonic() - start < 5
 
 
+def test_what_is_done_is_done(hook: Hook, slow: Path) -> None:
+    """A state that nobody needs and that never ends: our deadline ends the waiting for it."""
+    words = ["chain", "--timeout", "1", "--rootfs", str(hook.root), *LINK]
+    with open(slow, encoding="utf-8") as stdin:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", START, *words],
+            stdin=stdin, capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (hook.root / "l").is_symlink()
+
+
+def test_a_failure_is_told_before_a_state_is_waited_for(hook: Hook, slow: Path) -> None:
+    """The runtime's SIGKILL would leave no message."""
+    (hook.root / "l").touch()
+    words = ["chain", "--rootfs", str(hook.root), *LINK[:2], "t::/l/x"]
+    command = [sys.executable, "-I", "-S", "-c", START, *words]
+    with (
+        open(slow, encoding="utf-8") as stdin,
+        subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE, text=True) as started,
+    ):
+        assert started.stderr is not None
+        line = started.stderr.readline()
+        started.kill()
+    assert line.startswith("pyshim-hook: createContainer hook create-symlinks failed: ")
+
+
+def test_a_stdin_that_cannot_be_read_and_need_not(hook: Hook) -> None:
+    with open(os.devnull, "wb") as stdin:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", START, "chain", "--rootfs", hook.root, *LINK],
+            stdin=stdin, capture_output=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_hosts_environment_means_nothing(hook: Hook) -> None:
     (hook.root / "sitecustomize.py").write_text("raise SystemExit(7)")
     (hook.root / "json.py").write_text("raise SystemExit(8)")
