@@ -17,9 +17,27 @@ pyshim_read() { # PID: pyshim_pid and pyshim_parent, as /proc numbers them: it i
     return 1
 }
 
+pyshim_session() { # PID: pyshim_sid is its session (proc(5), /proc/PID/stat).
+    pyshim_stat=
+    read -r pyshim_stat 2>/dev/null <"/proc/$1/stat"
+    # shellcheck disable=SC2086
+    set -- ${pyshim_stat##*)}
+    pyshim_sid=$4
+}
+
+# The parent may be an engine's process with children in containers, which can take any name. What
+# pyshim forked is in its parent's mount namespace, or, where that has taken a new one, in its
+# session, which runtimes let no container have. -ef: dash, ash, bash, ksh.
+pyshim_trust() { # PID PARENT
+    # shellcheck disable=SC3013
+    [ "/proc/$1/ns/mnt" -ef "/proc/$2/ns/mnt" ] && return 0
+    pyshim_session "$1"
+    pyshim_own_sid=$pyshim_sid
+    pyshim_session "$2"
+    [ "$pyshim_sid" ] && [ "$pyshim_sid" = "$pyshim_own_sid" ]
+}
+
 pyshim_find() { # PID: pyshim_warm is its child, pyshim_in and pyshim_out its pipes' descriptors.
-    # PID may be an engine's process with children in containers, which can take any name: what
-    # pyshim forked is in the mount namespace of its parent. -ef: dash, ash, bash, ksh.
     pyshim_children=
     # The list ends without a newline: read fails, and has it all the same.
     read -r pyshim_children 2>/dev/null <"/proc/$1/task/$1/children"
@@ -29,9 +47,8 @@ pyshim_find() { # PID: pyshim_warm is its child, pyshim_in and pyshim_out its pi
         pyshim_in=${pyshim_name#pyshim:}
         pyshim_in=${pyshim_in%%:*}
         case $pyshim_in$pyshim_out in *[!0-9]*) continue ;; esac
-        # shellcheck disable=SC3013
         [ "$pyshim_name" = "pyshim:$pyshim_in:$pyshim_out" ] &&
-            [ "/proc/$pyshim_warm/ns/mnt" -ef "/proc/$1/ns/mnt" ] && return 0
+            pyshim_trust "$pyshim_warm" "$1" && return 0
     done
     return 1
 }

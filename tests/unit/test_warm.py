@@ -118,6 +118,14 @@ def test_the_runtime_itself_may_start_it(node: Node) -> None:
     assert node.create(link("a::/b")) == [[0, "", ""]]
 
 
+def test_a_runtime_in_another_mount_namespace(node: Node) -> None:
+    """As a wrapper may start it; the process was forked before."""
+    runtime = node.box.runtime.rename(node.box.runtime.with_name("real"))
+    node.box.runtime.write_text(f'#!/bin/sh\nexec unshare -m "{runtime}" "$@"\n')
+    node.box.runtime.chmod(0o755)
+    assert node.create(link("a::/b")) == [[0, "", ""]]
+
+
 def test_a_failure_is_told(node: Node) -> None:
     """Exit status and stderr are the hook's own."""
     node.rootfs.mkdir(parents=True)
@@ -236,8 +244,10 @@ print(json.dumps(answers.read())); sys.exit()""")
 @pytest.mark.parametrize(
     ("started", "name", "answer"),
     [
-        pytest.param(["unshare", "-m"], "pyshim:5:6", COLD, id="container"),
+        pytest.param(["unshare", "-m", "setsid"], "pyshim:5:6", COLD, id="container"),
         pytest.param([], "pyshim:5:6", [0, "", ""], id="what it would do"),
+        pytest.param(["unshare", "-m"], "pyshim:5:6", [0, "", ""], id="in the runtime's session"),
+        pytest.param(["setsid"], "pyshim:5:6", [0, "", ""], id="in its mount namespace"),
         pytest.param([], "pyshim:./5:6", COLD, id="path"),
         pytest.param([], "pyshim:5:6:6", COLD, id="three numbers"),
         pytest.param([], "pyshim:5", COLD, id="one number"),
