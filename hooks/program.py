@@ -166,14 +166,12 @@ def run(call: Call, reporter: Reporter) -> None:
         reporter.say("warning", "no hook named, nothing done")
     steps = chain.parse(call.parts, reporter.say)
     if not steps:
-        _drain(call)
         return
     if "--timeout" in call.options:
         _set_deadline(call.options["--timeout"])
     reporter.state = call.state
     with _open_rootfs(call) as rootfs:
         chain.apply(rootfs, steps, reporter.say)
-    _drain(call)
 
 
 def _drain(call: Call) -> None:
@@ -241,6 +239,7 @@ def main(words: list[str]) -> int:
             return 0
         call = parse(words)
         run(call, Reporter(call))
+        _drain(call)
     except (PyshimError, OSError) as error:
         _write(f"pyshim-hook: {chain.reason(error)}")
         _drain(call)

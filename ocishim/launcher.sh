@@ -2,7 +2,8 @@
 # pyshim's launcher: commands that do not edit a bundle become the low-level runtime right here,
 # because the interpreter needs 6 ms to start and this shell 0.5. When in doubt Python decides:
 # it parses what this only glances at, and words all errors.
-# All variables start with pyshim_: the environment is the low-level runtime's.
+# The environment is the low-level runtime's: what is set here starts with pyshim_, but for LC_ALL,
+# which start.py puts back.
 set -f
 
 pyshim_python() {

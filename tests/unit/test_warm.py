@@ -70,6 +70,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.box = Box(folder)
+        self.program = self.box.pyshim
         self.rootfs = folder / "bundle/rootfs"
         self.cold = self.box.bin / "pyshim-hook"
         self.cold.write_text("#!/bin/sh\necho cold\nexit 9\n")
@@ -82,12 +83,18 @@ class Node:
             text = text.replace(mark, value)
         self.box.runtime.write_text(text)
 
+    def started_by(self, command: str) -> None:
+        """Have pyshim started by `command`, a line of shell with {pyshim} and its arguments."""
+        self.program = self.box.bin / "started-by"
+        self.program.write_text("#!/bin/sh\n" + command.format(pyshim=f'{self.box.pyshim} "$@"') + "\n")
+        self.program.chmod(0o755)
+
     def call(
         self, *hooks: dict[str, Any], pass_fds: Sequence[int] = (), **members: object
     ) -> subprocess.CompletedProcess[str]:
         bundle = self.box.bundle(oci(hooks={"createContainer": list(hooks)}, **members))
         return subprocess.run(
-            [self.box.pyshim, "create", "c"], cwd=bundle, env=self.box.environment(),
+            [self.program, "create", "c"], cwd=bundle, env=self.box.environment(),
             capture_output=True, text=True, timeout=50, check=False, pass_fds=pass_fds,
         )  # fmt: skip
 
@@ -186,14 +193,11 @@ print(json.dumps([fds, [os.readlink("/proc/self/fd/%d" % fd) for fd in (1, 2)]])
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_not_where_a_standard_descriptor_is_missing(node: Node, closed: str) -> None:
     """Its pipes would lie where it puts those of the hook."""
-    program = node.box.pyshim.with_name("closed")
-    program.write_text(f'#!/bin/sh\nexec {node.box.pyshim} "$@" {closed}\n')
-    program.chmod(0o755)
+    node.started_by("exec {pyshim} " + closed)
     node.runtime(before="open('answer', 'w').write(json.dumps("
                         "[finish(start(hook)) for hook in hooks])); sys.exit()")
-    bundle = node.box.bundle(oci(hooks={"createContainer": [link("a::/b")]}))
-    subprocess.run([program, "create", "c"], cwd=bundle, env=node.box.environment(), check=True)
-    assert json.loads((bundle / "answer").read_bytes()) == [COLD]
+    assert node.call(link("a::/b")).returncode == 0
+    assert json.loads((node.rootfs.parent / "answer").read_bytes()) == [COLD]
 
 
 @pytest.mark.parametrize("before", [
@@ -282,15 +286,8 @@ other.stdout.readline()""")
 
 def test_not_where_descriptors_are_few(node: Node) -> None:
     node.runtime("import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))")
-    program = node.box.pyshim.with_name("few")
-    program.write_text(f'#!/bin/sh\nulimit -Sn 12\nexec {node.box.pyshim} "$@" 3</ 4</ 5</ 6</ 7</\n')
-    program.chmod(0o755)
-    bundle = node.box.bundle(oci(hooks={"createContainer": [link("a::/b")]}))
-    done = subprocess.run(
-        [program, "create", "c"], cwd=bundle, env=node.box.environment(), capture_output=True,
-        check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout) == [COLD]
+    node.started_by("ulimit -Sn 12; exec {pyshim} 3</ 4</ 5</ 6</ 7</")
+    assert node.create(link("a::/b")) == [COLD]
 
 
 def test_not_where_the_numbers_do_not_fit_in_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
