@@ -59,8 +59,9 @@ test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qe
 	@tools/arm64.sh build/arm64 $(PYTHON_VENV)
 	@tools/arm64/boot.sh build/arm64 "tools/arm64/test.sh $(ARGS)"
 
-check: dev  ## ruff, mypy --strict, shellcheck
+check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 	@tools/packages.sh check
+	@$(PYTHON_VENV) -m ruff format --check --quiet .
 	@$(PYTHON_VENV) -m ruff check .
 	@$(PYTHON_VENV) -m mypy --strict
 	@cd conformance && ../$(PYTHON_VENV) -m mypy --strict --explicit-package-bases \

@@ -28,7 +28,14 @@ def unit(session: nox.Session) -> None:
     """Everything under tests that runs in this Python; containers run in .venv's."""
     session.install("--quiet", "--use-pep517", "--editable", ".[test]")
     session.run(
-        "python", "-m", "pytest", "tests", "--ignore=tests/integration",
-        "--ignore=tests/attack/test_containers.py", "-q", "-n", "2",
+        "python",
+        "-m",
+        "pytest",
+        "tests",
+        "--ignore=tests/integration",
+        "--ignore=tests/attack/test_containers.py",
+        "-q",
+        "-n",
+        "2",
         *session.posargs,
     )

@@ -33,7 +33,9 @@ def arguments() -> argparse.Namespace:
     what.add_argument("--budget", action="store_true", help="what the milliseconds are made of")
     what.add_argument("--pythons", action="store_true", help="the Pythons from 3.10 at hand")
     what.add_argument(
-        "--write-docs", action="store_true", help="put the last results into docs/performance.md",
+        "--write-docs",
+        action="store_true",
+        help="put the last results into docs/performance.md",
     )
     chosen = parser.parse_args()
     if unknown := set(chosen.cases) - set(cases.CASES):
@@ -58,7 +60,9 @@ def main() -> int:
     facts = paired.pin()
     # /run is a tmpfs of our own: what cannot be removed, mounts, dies with this process.
     with tempfile.TemporaryDirectory(
-        prefix="pyshim-bench-", dir="/run", ignore_cleanup_errors=True,
+        prefix="pyshim-bench-",
+        dir="/run",
+        ignore_cleanup_errors=True,
     ) as folder:
         try:
             return measure(chosen, Place(Path(folder), node.install(Path(folder))), facts)

@@ -49,34 +49,74 @@ class Line(NamedTuple):
 
 LINES = (
     Line("exec of an empty program", ("empty",), (), "the limit below"),
-    Line("the launcher's shell", ("shell",), ("empty",),
-         "dash; an interpreter would cost ten times as much, so the shell sends `state`, `start`, "
-         "`kill`, `delete` on by itself"),
-    Line("the launcher's decision", ("pass",), ("shell",),
-         "no process and no file but the configuration, read up to its first line"),
-    Line("an empty interpreter", ("python",), ("empty",),
-         "`-I -S`, by a link with its search path and UTF-8 beside it (`ocishim/admin/boot.py`): "
-         "0.7 less than by itself"),
-    Line("create without devices: modules, config.json", ("plain",), ("python", "shell", "empty"),
-         "no `json`, `re`, `enum`, `os.path` searches: all modules in one marshalled file, "
-         "unmarshalled in one go; no garbage collection; `exec` without an end of Python"),
-    Line("its devices: registry, 5 nodes, 26 mounts, 6 hooks", ("create",), ("plain",),
-         "specs compiled into a cache of marshal data, only the part asked for is read; the edits "
-         "are planned before config.json is touched"),
-    Line("one hook as a program: modules, state, one link", ("hook",), ("python",),
-         "one prototype of `_ctypes` for all system calls, no `ctypes`; the state is parsed only "
-         "where pyshim did not name the rootfs; no end of Python"),
-    Line("five hooks without ldconfig, nothing warm", ("links",), ("python",),
-         "one process for all; config.json is not read again"),
-    Line("update-ldcache in the chain", ("chain",), ("links",),
-         "ldconfig gets its folders on the command line and reads no file of the image first; "
-         "namespaces, seccomp and limits only where they protect"),
+    Line(
+        "the launcher's shell",
+        ("shell",),
+        ("empty",),
+        "dash; an interpreter would cost ten times as much, so the shell sends `state`, `start`, "
+        "`kill`, `delete` on by itself",
+    ),
+    Line(
+        "the launcher's decision",
+        ("pass",),
+        ("shell",),
+        "no process and no file but the configuration, read up to its first line",
+    ),
+    Line(
+        "an empty interpreter",
+        ("python",),
+        ("empty",),
+        "`-I -S`, by a link with its search path and UTF-8 beside it (`ocishim/admin/boot.py`): "
+        "0.7 less than by itself",
+    ),
+    Line(
+        "create without devices: modules, config.json",
+        ("plain",),
+        ("python", "shell", "empty"),
+        "no `json`, `re`, `enum`, `os.path` searches: all modules in one marshalled file, "
+        "unmarshalled in one go; no garbage collection; `exec` without an end of Python",
+    ),
+    Line(
+        "its devices: registry, 5 nodes, 26 mounts, 6 hooks",
+        ("create",),
+        ("plain",),
+        "specs compiled into a cache of marshal data, only the part asked for is read; the edits "
+        "are planned before config.json is touched",
+    ),
+    Line(
+        "one hook as a program: modules, state, one link",
+        ("hook",),
+        ("python",),
+        "one prototype of `_ctypes` for all system calls, no `ctypes`; the state is parsed only "
+        "where pyshim did not name the rootfs; no end of Python",
+    ),
+    Line(
+        "five hooks without ldconfig, nothing warm",
+        ("links",),
+        ("python",),
+        "one process for all; config.json is not read again",
+    ),
+    Line(
+        "update-ldcache in the chain",
+        ("chain",),
+        ("links",),
+        "ldconfig gets its folders on the command line and reads no file of the image first; "
+        "namespaces, seccomp and limits only where they protect",
+    ),
     Line("ldconfig by itself on that rootfs", ("ldconfig",), (), "the limit below"),
-    Line("runc with one hook that does nothing", ("runc hook",), ("runc",),
-         "six hooks are one: this is paid once, by the peer six times"),
-    Line("the six hooks under runc", ("whole", "empty"), ("runc", "create"),
-         "a process forked before the exec has loaded everything by the time runc asks for it; a "
-         "shell script hands over its namespace"),
+    Line(
+        "runc with one hook that does nothing",
+        ("runc hook",),
+        ("runc",),
+        "six hooks are one: this is paid once, by the peer six times",
+    ),
+    Line(
+        "the six hooks under runc",
+        ("whole", "empty"),
+        ("runc", "create"),
+        "a process forked before the exec has loaded everything by the time runc asks for it; a "
+        "shell script hands over its namespace",
+    ),
     Line("create as a whole, six hooks, runc", ("whole",), ("runc",), "the sum, beside runc's own"),
 )
 
@@ -92,8 +132,9 @@ def _without_ldcache(hook: Command) -> Command:
     """Return the fused hook without its update-ldcache."""
     words = " ".join(hook.argv).split(" --next ")
     rest = [words[0], *(part for part in words[1:] if not part.startswith("update-ldcache"))]
-    return Command(" --next ".join(rest).split(" "), hook.environment,
-                   program=hook.program, stdin=hook.stdin)
+    return Command(
+        " --next ".join(rest).split(" "), hook.environment, program=hook.program, stdin=hook.stdin
+    )
 
 
 def _programs(place: Place) -> list[Side]:
@@ -106,8 +147,14 @@ def _programs(place: Place) -> list[Side]:
     plain = node.Node(place.folder / "plain", place.installed, "", EMPTY)
     fresh = of.fresh(asking, of.folder / hookprograms.LIBRARIES)
     one = [str(hookprograms.programs(place)[PYSHIM]), "create-symlinks", "--link", "a::/usr/b"]
-    ldconfig = [shutil.which("ldconfig") or "/sbin/ldconfig", "-r", str(of.bundle.rootfs),
-                "-C", "/etc/ld.so.cache", f"/usr/lib/{driver.MULTIARCH}"]
+    ldconfig = [
+        shutil.which("ldconfig") or "/sbin/ldconfig",
+        "-r",
+        str(of.bundle.rootfs),
+        "-C",
+        "/etc/ld.so.cache",
+        f"/usr/lib/{driver.MULTIARCH}",
+    ]
     environment = shim.environment
 
     def checked() -> None:
@@ -118,8 +165,10 @@ def _programs(place: Place) -> list[Side]:
         Side("shell", Command(["/bin/sh", "-c", f"exec {EMPTY}"], environment)),
         Side("pass", Command(shim.argv("state", "nobody"), environment)),
         Side("python", Command([python, "-I", "-S", "-c", ""], environment)),
-        Side("plain", Command(plain.create(plain.contestants[PYSHIM]),
-                              plain.contestants[PYSHIM].environment)),
+        Side(
+            "plain",
+            Command(plain.create(plain.contestants[PYSHIM]), plain.contestants[PYSHIM].environment),
+        ),
         Side("create", Command(of.create(shim), environment), before=fresh),
         Side("hook", Command(one, {}, stdin=hookprograms.state_of(of)), before=fresh),
         Side("links", _without_ldcache(hook), before=fresh),
@@ -136,8 +185,13 @@ def _containers(place: Place) -> list[Side]:
 
     def side(name: str, before: Callable[[], None]) -> Side:
         one = of.contestants[PYSHIM] if name == "whole" else of.bare
-        return Side(name, Command(of.create(one), one.environment), before=before,
-                    finish=of.stop, after=of.delete)
+        return Side(
+            name,
+            Command(of.create(one), one.environment),
+            before=before,
+            finish=of.stop,
+            after=of.delete,
+        )
 
     return [side(name, of.rested(config)) for name, config in configs.items()]
 
@@ -146,8 +200,11 @@ def lines(samples: Mapping[str, Sequence[Sample]]) -> list[Result]:
     """Return each line's title, what was done, and the summaries of "wall" and "cpu"."""
     both = {of: Row("budget", "budget", None, of).series(samples) for of in ("wall", "cpu")}
     return [
-        {"title": line.title, "done": line.done,
-         **{of: line.summary(values) for of, values in both.items()}}
+        {
+            "title": line.title,
+            "done": line.done,
+            **{of: line.summary(values) for of, values in both.items()},
+        }
         for line in LINES
     ]
 

@@ -45,12 +45,16 @@ class Row(NamedTuple):
         values = self.series(samples)
         others = [side for side in values if side != BARE]
         adds = {
-            side: paired.added(values, side, BARE) if BARE in values
+            side: paired.added(values, side, BARE)
+            if BARE in values
             else paired.summary(values[side])
             for side in others
         }
         return {
-            **self.describe(values), "kind": "peer", "baseline": BARE in values, "adds": adds,
+            **self.describe(values),
+            "kind": "peer",
+            "baseline": BARE in values,
+            "adds": adds,
             "score": {side: _ratio(adds, side, "median") for side in OURS if side in adds},
             "score_of_minima": {side: _ratio(adds, side, "min") for side in OURS if side in adds},
         }
@@ -58,7 +62,10 @@ class Row(NamedTuple):
     def describe(self, values: paired.Series) -> Result:
         """Return the part of the document that all kinds of rows have."""
         return {
-            "name": self.name, "title": self.title, "goal": self.goal, "of": self.of,
+            "name": self.name,
+            "title": self.title,
+            "goal": self.goal,
+            "of": self.of,
             "rounds": len(next(iter(values.values()))),
             "sides": {side: paired.summary(taken) for side, taken in values.items()},
             "values": {side: [round(one, 4) for one in taken] for side, taken in values.items()},
@@ -97,9 +104,12 @@ class Growth(NamedTuple):
                 adds[side] = paired.summary(values[much])
             least[side] = adds[side]["min"]
         return {
-            **self.row.describe(values), "kind": "times" if self.times else "ms",
-            "baseline": False, "adds": adds,
-            "score": {side: adds[side]["median"] for side in OURS}, "score_of_minima": least,
+            **self.row.describe(values),
+            "kind": "times" if self.times else "ms",
+            "baseline": False,
+            "adds": adds,
+            "score": {side: adds[side]["median"] for side in OURS},
+            "score_of_minima": least,
         }
 
 

@@ -43,7 +43,11 @@ def file_name(number: int) -> str:
 
 
 def spec_text(
-    names: list[str], mounts: int = 40, *, root: str = "", hooks: bool = True,
+    names: list[str],
+    mounts: int = 40,
+    *,
+    root: str = "",
+    hooks: bool = True,
 ) -> str:
     """A spec in YAML, as Go's writer lays it out: keys sorted, lists not indented.
 
@@ -112,4 +116,3 @@ def _hook(name: str, *args: str) -> list[str]:
 def _paths() -> list[str]:
     paths = [f"{_LIBDIR}/lib{name}.so.{_VERSION}" for name in _LIBRARIES.split()]
     return paths + [f"/usr/bin/{name}" for name in _PROGRAMS.split()]
-

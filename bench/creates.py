@@ -32,13 +32,20 @@ def _creates(of: node.Node, check: Callable[[], None]) -> list[Side]:
     """`create` against the bare runtime on the same bundle, merged before, without hooks."""
     asking, merged = of.bundle.config.read_bytes(), of.merged()
     bare = Side(
-        BARE, Command(of.create(of.bare), of.bare.environment),
-        before=of.rested(merged), finish=of.stop, after=of.delete,
+        BARE,
+        Command(of.create(of.bare), of.bare.environment),
+        before=of.rested(merged),
+        finish=of.stop,
+        after=of.delete,
     )
     others = [
         Side(
-            name, Command(of.create(one), one.environment),
-            before=of.rested(asking), finish=of.stop, after=of.delete, check=check,
+            name,
+            Command(of.create(one), one.environment),
+            before=of.rested(asking),
+            finish=of.stop,
+            after=of.delete,
+            check=check,
         )
         for name, one in of.contestants.items()
     ]
@@ -70,18 +77,22 @@ def life(place: Place) -> list[Side]:
             commands[1]()
             of.wait()
             commands[2]()
+
         return run
 
     return [
         Side(
             name,
-            work([
-                Command(words, one.environment)
-                for words in (
-                    of.create(one), one.argv("start", of.container),
-                    one.argv("delete", of.container),
-                )
-            ]),
+            work(
+                [
+                    Command(words, one.environment)
+                    for words in (
+                        of.create(one),
+                        one.argv("start", of.container),
+                        one.argv("delete", of.container),
+                    )
+                ]
+            ),
             before=of.rested(merged if name == BARE else asking),
         )
         for name, one in {BARE: of.bare, **of.contestants}.items()

@@ -68,6 +68,7 @@ def _acme(place: Place, edits: Callable[[Path], list[str]]) -> node.Node:
 
 def mounts(place: Place, count: int) -> list[Side]:
     """Files of one device, bind-mounted."""
+
     def edits(root: Path) -> list[str]:
         lines = ["mounts:"]
         for number in range(count):
@@ -76,22 +77,27 @@ def mounts(place: Place, count: int) -> list[Side]:
             lines += [f"  containerPath: /usr/lib/lib{number}.so"]
             lines += ["  options: [ro, nosuid, nodev, bind]"]
         return lines
+
     return _in_front_of_nothing(_acme(place, edits))
 
 
 def devices(place: Place, count: int) -> list[Side]:
     """Device nodes of one device."""
+
     def edits(root: Path) -> list[str]:
         lines = ["deviceNodes:"]
         for number in range(count):
             os.mknod(root / f"acme{number}", 0o20666, os.makedev(1, 3))
             lines += [f"- path: /dev/acme{number}", f"  hostPath: {root}/acme{number}"]
         return lines
+
     return _in_front_of_nothing(_acme(place, edits))
 
 
 def _hook_sides(
-    place: Place, words: Sequence[str], fill: Callable[[Path], None] = lambda _rootfs: None,
+    place: Place,
+    words: Sequence[str],
+    fill: Callable[[Path], None] = lambda _rootfs: None,
 ) -> list[Side]:
     """One hook as a program, in a rootfs that `fill` has filled."""
     of = node.Node(place.folder / "hook", place.installed, "")
@@ -126,6 +132,7 @@ def libraries(place: Place, count: int) -> list[Side]:
         for number in range(count):
             library = compiler.library(f"lib{number % 50}.so.1")
             shutil.copyfile(library, folder / f"lib{number}.so.1")
+
     folder = f"/usr/lib/{driver.MULTIARCH}"
     return _hook_sides(place, ["update-ldcache", "--folder", folder], fill)
 
@@ -140,6 +147,7 @@ def parallel(place: Place, count: int) -> list[Side]:
         def prepare() -> None:
             for one in crowd:
                 one.fresh(config.replace(of.container.encode(), one.container.encode()))()
+
         return prepare
 
     def work(name: str) -> Callable[[], None]:
@@ -149,18 +157,23 @@ def parallel(place: Place, count: int) -> list[Side]:
             started = [(command, command.start()) for command in commands]
             for command, pid in started:
                 command.wait(pid)
+
         return run
 
     def everyone(method: Callable[[node.Node], None]) -> Callable[[], None]:
         def run() -> None:
             for one in crowd:
                 method(one)
+
         return run
 
     return [
         Side(
-            name, work(name), before=before(merged if name == BARE else asking),
-            finish=everyone(node.Node.stop), after=everyone(node.Node.delete),
+            name,
+            work(name),
+            before=before(merged if name == BARE else asking),
+            finish=everyone(node.Node.stop),
+            after=everyone(node.Node.delete),
         )
         for name in (BARE, *of.contestants)
     ]

@@ -61,20 +61,35 @@ def _goal(row: Result) -> str:
 def results(found: Result) -> str:
     """Return the table of goals and that of pyshim's own growth."""
     rows = [
-        [row["title"], *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
-         *(report.cell(row, side) for side in OURS), _goal(row), report.verdict(row)]
-        for row in found["rows"] if row["kind"] == "peer"
+        [
+            row["title"],
+            *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
+            *(report.cell(row, side) for side in OURS),
+            _goal(row),
+            report.verdict(row),
+        ]
+        for row in found["rows"]
+        if row["kind"] == "peer"
     ]
     head = (
-        "work", "peer", "`.venv`", "installed", "`.venv` / peer", "installed / peer", "goal", "",
+        "work",
+        "peer",
+        "`.venv`",
+        "installed",
+        "`.venv` / peer",
+        "installed / peer",
+        "goal",
+        "",
     )
     own = [
-        [row["title"], *(report.cell(row, side) for side in OURS),
-         _goal(row), report.verdict(row)]
-        for row in found["rows"] if row["kind"] != "peer"
+        [row["title"], *(report.cell(row, side) for side in OURS), _goal(row), report.verdict(row)]
+        for row in found["rows"]
+        if row["kind"] != "peer"
     ]
     return (
-        machine(found) + markdown(head, rows) + "\nOn a node with claims, pyshim alone:\n\n"
+        machine(found)
+        + markdown(head, rows)
+        + "\nOn a node with claims, pyshim alone:\n\n"
         + markdown(("work, ms or times", "`.venv`", "installed", "goal", ""), own)
     )
 
@@ -86,9 +101,13 @@ def grown(found: Result) -> str:
         shutil.copyfile(plot, PLOT)
     for name, curve in curves.CURVES.items():
         rows = [
-            [str(row["value"]), *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
-             *(report.cell(row, side) for side in OURS)]
-            for row in found["rows"] if row["curve"] == name
+            [
+                str(row["value"]),
+                *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
+                *(report.cell(row, side) for side in OURS),
+            ]
+            for row in found["rows"]
+            if row["curve"] == name
         ]
         head = (curve.title, "peer", "`.venv`", "installed", "`.venv` / peer", "installed / peer")
         parts.append(markdown(head, rows) + "\n")
@@ -98,9 +117,11 @@ def grown(found: Result) -> str:
 def budget(found: Result) -> str:
     """Return the table of costs."""
     rows = [
-        [row["title"],
-         *(f"{row[of]['median']:.2f} ({row[of]['min']:.2f})" for of in ("wall", "cpu")),
-         row["done"]]
+        [
+            row["title"],
+            *(f"{row[of]['median']:.2f} ({row[of]['min']:.2f})" for of in ("wall", "cpu")),
+            row["done"],
+        ]
         for row in found["rows"]
     ]
     head = ("cost", "ms, median (min)", "CPU ms", "what was done about it")
@@ -117,7 +138,9 @@ def interpreters(found: Result) -> str:
 
 
 PARTS: dict[str, tuple[str, Callable[[Result], str]]] = {
-    "results": ("bench", results), "curves": ("curves", grown), "budget": ("budget", budget),
+    "results": ("bench", results),
+    "curves": ("curves", grown),
+    "budget": ("budget", budget),
     "pythons": ("pythons", interpreters),
 }
 """Part of the document -> name of its result in bench/out, and what writes it."""

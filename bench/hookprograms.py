@@ -15,8 +15,8 @@ from bench import node
 from bench.creates import check_links
 from bench.node import INSTALLED, PEER, PYSHIM
 from bench.paired import Command, Side
-from hooks.warm import serve
 from ocishim import warmstart
+from ocishim.hooks.warm import serve
 from tools.lab.shim import PROGRAMS
 
 if TYPE_CHECKING:
@@ -32,17 +32,25 @@ _LOADING = 0.03  # seconds; runc comes to its hooks 8 ms after its start
 def state_of(of: node.Node) -> str:
     """Write the state a runtime would write; return its path."""
     path = of.folder / "state.json"
-    path.write_text(json.dumps({
-        "ociVersion": "1.0.2", "id": of.container, "status": "creating", "pid": 1,
-        "bundle": str(of.bundle.path),
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "ociVersion": "1.0.2",
+                "id": of.container,
+                "status": "creating",
+                "pid": 1,
+                "bundle": str(of.bundle.path),
+            }
+        )
+    )
     return str(path)
 
 
 def programs(place: Place) -> dict[str, Path]:
     """Return each contestant's hook program."""
     return {
-        PYSHIM: PROGRAMS / "pyshim-hook", INSTALLED: place.installed / "pyshim-hook",
+        PYSHIM: PROGRAMS / "pyshim-hook",
+        INSTALLED: place.installed / "pyshim-hook",
         PEER: node.PEER_HOOK,
     }
 
@@ -90,6 +98,7 @@ def _six(place: Place, name: str, *, warm: bool) -> list[Side]:
         def run() -> None:
             for process in processes:
                 process()
+
         return run
 
     def before(contestant: str) -> Callable[[], None]:
@@ -101,12 +110,15 @@ def _six(place: Place, name: str, *, warm: bool) -> list[Side]:
         def prepare() -> None:
             fresh()
             _warm(hook)
+
         return prepare
 
     return [
         Side(
-            contestant, work(list(commands(of, contestant))),
-            before=before(contestant), check=lambda: check_links(of.bundle),
+            contestant,
+            work(list(commands(of, contestant))),
+            before=before(contestant),
+            check=lambda: check_links(of.bundle),
         )
         for contestant in of.contestants
     ]
@@ -125,8 +137,10 @@ def hook(place: Place) -> list[Side]:
     words = ["create-symlinks", "--link", "libx.so.1::/usr/lib/libx.so"]
     return [
         Side(
-            name, Command([str(found[name]), *words], {}, stdin=state),
-            before=of.fresh(config), check=check,
+            name,
+            Command([str(found[name]), *words], {}, stdin=state),
+            before=of.fresh(config),
+            check=check,
         )
         for name in of.contestants
     ]

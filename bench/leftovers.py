@@ -53,6 +53,7 @@ def _remove(folder: str) -> None:
 
 def end_in_order() -> None:
     """Let SIGTERM and SIGHUP end this process as an exception does, so that clear() is reached."""
+
     def stop(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 

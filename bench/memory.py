@@ -30,7 +30,10 @@ def metered(command: Command) -> float:
     """Run `command` under the meter; return the MiB of its largest process."""
     meter = [launchers.interpreter(), "-I", "-S", METER, command.stdin, command.program]
     done = subprocess.run(
-        [*meter, *command.argv[1:]], env=command.environment, check=True, stdout=subprocess.PIPE,
+        [*meter, *command.argv[1:]],
+        env=command.environment,
+        check=True,
+        stdout=subprocess.PIPE,
     )
     return int(done.stdout) / 1024
 
@@ -80,7 +83,12 @@ class MemorySide(Side):
     """One contestant: each of its programs alone, then a create as the engine asks for it."""
 
     def __init__(
-        self, name: str, alone: Sequence[Command], whole: Command, of: node.Node, asking: Work,
+        self,
+        name: str,
+        alone: Sequence[Command],
+        whole: Command,
+        of: node.Node,
+        asking: Work,
     ) -> None:
         config = of.bundle.config.read_bytes()
         fresh = of.fresh(config, of.folder / hookprograms.LIBRARIES)
@@ -123,7 +131,10 @@ def memory(place: Place) -> list[Side]:
 
     return [
         MemorySide(
-            name, [creates[name], *hooks[name]], Command(of.create(one), one.environment), of,
+            name,
+            [creates[name], *hooks[name]],
+            Command(of.create(one), one.environment),
+            of,
             asking,
         )
         for name, one in of.contestants.items()

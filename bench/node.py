@@ -74,14 +74,19 @@ class Node:
     """A spec dir, a bundle that asks for `device`, and the contestants, all in one folder."""
 
     def __init__(
-        self, folder: Path, installed: Path, device: str, lowlevel: str = "",
+        self,
+        folder: Path,
+        installed: Path,
+        device: str,
+        lowlevel: str = "",
     ) -> None:
         self.folder = folder
         self.specs = folder / "cdi"
         self.specs.mkdir(parents=True)
         self.lowlevel = lowlevel or str(shutil.which("runc"))
         self.contestants: dict[str, Runtime] = {
-            PYSHIM: self._shim(PYSHIM), INSTALLED: self._shim(INSTALLED, installed),
+            PYSHIM: self._shim(PYSHIM),
+            INSTALLED: self._shim(INSTALLED, installed),
         }
         if has_peer():
             self.contestants[PEER] = self._peer()
@@ -127,6 +132,7 @@ class Node:
 
     def fresh(self, config: bytes, libraries: Path | None = None) -> Callable[[], None]:
         """Return what puts the bundle back to how an engine hands it over."""
+
         def prepare() -> None:
             self.bundle.config.write_bytes(config)
             for path in ("usr", "etc", "lib", "run"):
@@ -134,6 +140,7 @@ class Node:
                 (self.bundle.rootfs / path).mkdir()
             if libraries:
                 shutil.copytree(libraries, self.bundle.rootfs / "usr", dirs_exist_ok=True)
+
         return prepare
 
     def rested(self, config: bytes) -> Callable[[], None]:
@@ -148,6 +155,7 @@ class Node:
         def rest() -> None:
             prepare()
             time.sleep(RESTED)
+
         return rest
 
     def edited(self, name: str) -> dict[str, Any]:
@@ -174,7 +182,11 @@ class Node:
     def create(self, runtime: Runtime) -> list[str]:
         """Return the command that creates the container."""
         return runtime.argv(
-            "create", "--bundle", str(self.bundle.path), "--pid-file", str(self.pid_file),
+            "create",
+            "--bundle",
+            str(self.bundle.path),
+            "--pid-file",
+            str(self.pid_file),
             self.container,
         )
 

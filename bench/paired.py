@@ -38,8 +38,13 @@ class Command:
     """
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], *,
-        program: str = "", stdin: str = "/dev/null", status: int = 0,
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        program: str = "",
+        stdin: str = "/dev/null",
+        status: int = 0,
     ) -> None:
         self.argv = list(argv)
         self.program = program or self.argv[0]
@@ -77,8 +82,13 @@ class Side:
     """
 
     def __init__(
-        self, name: str, work: Work, *,
-        before: Work = _nothing, finish: Work = _nothing, after: Work = _nothing,
+        self,
+        name: str,
+        work: Work,
+        *,
+        before: Work = _nothing,
+        finish: Work = _nothing,
+        after: Work = _nothing,
         check: Work = _nothing,
     ) -> None:
         self.name = name
@@ -154,7 +164,9 @@ def turns(count: int, number: int) -> list[int]:
 
 
 def measure(
-    sides: Sequence[Side], rounds: int, warm_up: int = WARM_UP,
+    sides: Sequence[Side],
+    rounds: int,
+    warm_up: int = WARM_UP,
 ) -> dict[str, list[Sample]]:
     """Let all sides run once a round, each round in another order."""
     for side in sides:

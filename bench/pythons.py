@@ -66,7 +66,10 @@ def builds() -> list[Build]:
     found: dict[str, Build] = {}
     for program in (launchers.interpreter(), *map(shutil.which, names), *sorted(versions)):
         done = program and subprocess.run(
-            [program, "-c", _ASK], capture_output=True, text=True, check=False,
+            [program, "-c", _ASK],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done and done.returncode == 0:
             build = Build(*json.loads(done.stdout))
@@ -126,7 +129,9 @@ def sides(place: Place, found: list[Build]) -> list[Side]:
 def _chain(hooks: list[Command], shim: Shim) -> Callable[[], None]:
     own = [
         Command(
-            hook.argv, hook.environment, stdin=hook.stdin,
+            hook.argv,
+            hook.environment,
+            stdin=hook.stdin,
             program=hook.program.replace(str(PROGRAMS), os.path.dirname(shim.program)),
         )
         for hook in hooks
@@ -135,6 +140,7 @@ def _chain(hooks: list[Command], shim: Shim) -> Callable[[], None]:
     def run() -> None:
         for hook in own:
             hook()
+
     return run
 
 

@@ -95,7 +95,8 @@ def warm(place: Place) -> list[Side]:
     time.sleep(SETTLED)
     return [
         ClaimSide(title, of, name, _change(of) if title == CHANGED else _nothing)
-        for name in OURS for title, of in nodes.items()
+        for name in OURS
+        for title, of in nodes.items()
     ]
 
 
@@ -107,17 +108,24 @@ def cold(place: Place) -> list[Side]:
 
 
 CASES = {
-    "registry": Case(warm, 15, (
-        Growth(Row("more-56", "56 claims, more than one", None), SOME, ONE),
-        Growth(Row("more-1000", "1,000 claims, more than one", 5), MANY, ONE),
-        Growth(Row("changed", "one of 1,000 changed, more than one claim", 15), CHANGED, ONE),
-        Growth(Row("devices", "1 of 10,000 devices, more than one claim", None), OF_MANY, ONE),
-        Growth(
-            Row("claims-memory", "memory, 1,000 claims / one", 1.3, "peak"), MANY, ONE, times=True,
+    "registry": Case(
+        warm,
+        15,
+        (
+            Growth(Row("more-56", "56 claims, more than one", None), SOME, ONE),
+            Growth(Row("more-1000", "1,000 claims, more than one", 5), MANY, ONE),
+            Growth(Row("changed", "one of 1,000 changed, more than one claim", 15), CHANGED, ONE),
+            Growth(Row("devices", "1 of 10,000 devices, more than one claim", None), OF_MANY, ONE),
+            Growth(
+                Row("claims-memory", "memory, 1,000 claims / one", 1.3, "peak"),
+                MANY,
+                ONE,
+                times=True,
+            ),
         ),
-    )),
-    "cold": Case(cold, COLD_ROUNDS, (
-        Growth(Row("cold", "create, 1,000 claims, cold", None), COLD),
-    )),
+    ),
+    "cold": Case(
+        cold, COLD_ROUNDS, (Growth(Row("cold", "create, 1,000 claims, cold", None), COLD),)
+    ),
 }
 """The rows of the registry; what has no goal is only told."""

@@ -122,12 +122,19 @@ def read(name: str) -> Result | None:
 def machine() -> Result:
     """Return what a reader needs to compare the numbers with others."""
     runc = subprocess.run(
-        [str(shutil.which("runc")), "--version"], capture_output=True, text=True, check=True,
+        [str(shutil.which("runc")), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "kernel": platform.release(), "machine": platform.machine(), "processor": _processor(),
-        "cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
         "runc": runc.stdout.partition("\n")[0],
         "peer": node.PEER_VERSION.read_text().strip() if node.has_peer() else "",
         "file_system": "tmpfs",

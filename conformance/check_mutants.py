@@ -23,11 +23,16 @@ from run import every_case, find
 
 # One case an area that is quick and has little in common with the other areas.
 STRANGERS = (
-    "cdi/env[plain]", "cdi-files/version[0.8.0]", "cdi-hooks/create-symlinks[absolute target]",
-    "command-line/exit-status[0]", "errors/level[unknown device]",
+    "cdi/env[plain]",
+    "cdi-files/version[0.8.0]",
+    "cdi-hooks/create-symlinks[absolute target]",
+    "command-line/exit-status[0]",
+    "errors/level[unknown device]",
     "hooks/failure-stops-the-rest[prestart]",
-    "hostile/image-program[usr/sbin/ldconfig]", "injection/rest-survives[hostname]",
-    "kubernetes/container[docker]", "lifecycle/state[id created]",
+    "hostile/image-program[usr/sbin/ldconfig]",
+    "injection/rest-survives[hostname]",
+    "kubernetes/container[docker]",
+    "lifecycle/state[id created]",
     "read-only/silent[root.readonly]",
 )
 FEW = 1
@@ -55,11 +60,13 @@ def strangers(each: Mutant, number: int, count: int) -> list[str]:
 def setting(each: Mutant, arguments: argparse.Namespace) -> Setting:
     command = (sys.executable, "-S", "-E", mutant.__file__, each.name, find(arguments.runtime))
     return Setting(
-        command, find(arguments.hook) if arguments.hook else "", find("busybox"), patience=3)
+        command, find(arguments.hook) if arguments.hook else "", find("busybox"), patience=3
+    )
 
 
 def bound(case: Case, its: Setting) -> Case:
     """Return the case for a setting of its own."""
+
     def check(lab: object) -> None:
         lab.setting = its  # type: ignore[attr-defined]
         try:
@@ -67,6 +74,7 @@ def bound(case: Case, its: Setting) -> Case:
         finally:
             if os.path.exists(BROKEN):
                 raise RuntimeError(BROKEN)
+
     return dataclasses.replace(case, check=check, seconds=min(case.seconds, SECONDS))
 
 
@@ -76,17 +84,27 @@ def judge(each: Mutant, path: str, verdict: Verdict) -> str:
         return f"{path}: the mutant itself is broken"
     if path in each.caught:
         return "" if verdict.outcome == "fail" else f"{path} does not catch it ({verdict.outcome})"
-    return "" if verdict.outcome == "pass" else f"{path} has nothing to do with it, and fails: " \
-        + verdict.message[:300]
+    return (
+        ""
+        if verdict.outcome == "pass"
+        else f"{path} has nothing to do with it, and fails: " + verdict.message[:300]
+    )
 
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     cases = {case.path: case for case in every_case()}
-    chosen = [each for each in ALL.values()
-              if not arguments.mutant or each.name in arguments.mutant]
-    work = [(each, path) for number, each in enumerate(chosen) for path in (
-        *each.caught, *strangers(each, number, len(STRANGERS) if arguments.all else FEW))]
+    chosen = [
+        each for each in ALL.values() if not arguments.mutant or each.name in arguments.mutant
+    ]
+    work = [
+        (each, path)
+        for number, each in enumerate(chosen)
+        for path in (
+            *each.caught,
+            *strangers(each, number, len(STRANGERS) if arguments.all else FEW),
+        )
+    ]
     runs = [bound(cases[path], setting(each, arguments)) for each, path in work]
     any_setting = setting(chosen[0], arguments)
     wrong = 0

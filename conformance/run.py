@@ -29,7 +29,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--runtime", help="the runtime: a path, or a name in PATH")
     parser.add_argument(
-        "--runtime-args", default="", metavar="'...'",
+        "--runtime-args",
+        default="",
+        metavar="'...'",
         help="its global flags: --runtime-args='--a --b'",
     )
     parser.add_argument("--hook", default="", help="the program of its createContainer hooks")
@@ -37,12 +39,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--area", action="append", help="only this area")
     parser.add_argument("--case", action="append", help="only cases of this name, path or glob")
     parser.add_argument("--brief", action="store_true", help="the first case of each kind only")
-    parser.add_argument("--by-create", action="store_true",
-                        help="create and start where the cases would run, as engines do")
-    parser.add_argument("--lacks", action="append", default=[], choices=["cgroup"],
-                        help="skip what needs it: for runtimes told to leave cgroups alone")
-    parser.add_argument("--patience", type=float, default=20, metavar="SECONDS",
-                        help="how long a hostile image may keep a command busy (20)")
+    parser.add_argument(
+        "--by-create",
+        action="store_true",
+        help="create and start where the cases would run, as engines do",
+    )
+    parser.add_argument(
+        "--lacks",
+        action="append",
+        default=[],
+        choices=["cgroup"],
+        help="skip what needs it: for runtimes told to leave cgroups alone",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=20,
+        metavar="SECONDS",
+        help="how long a hostile image may keep a command busy (20)",
+    )
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--list", action="store_true", help="print the cases and what they check")
     for name in FORMATS:
@@ -62,7 +77,8 @@ def select(arguments: argparse.Namespace) -> list[Case]:
     if arguments.brief:
         cases = list({case.path.partition("[")[0]: case for case in reversed(cases)}.values())[::-1]
     return [
-        case for case in cases
+        case
+        for case in cases
         if (not arguments.area or case.area in arguments.area)
         and (not arguments.case or any(map(case.matches, arguments.case)))
     ]
@@ -86,8 +102,11 @@ def main(argv: list[str]) -> int:
         return 2
     setting = Setting(
         (find(arguments.runtime), *shlex.split(arguments.runtime_args)),
-        find(arguments.hook) if arguments.hook else "", find("busybox"),
-        tuple(arguments.lacks), arguments.patience, arguments.by_create,
+        find(arguments.hook) if arguments.hook else "",
+        find("busybox"),
+        tuple(arguments.lacks),
+        arguments.patience,
+        arguments.by_create,
     )
     name, version = expected.identify(setting.runtime)
     about = {"name": arguments.name or name, "version": version}

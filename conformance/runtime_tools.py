@@ -27,7 +27,8 @@ def shield() -> None:
     """Keep the mounts that some tests leave behind to this process and its children."""
     libc = ctypes.CDLL(None, use_errno=True)
     for failed in (
-        libc.unshare(CLONE_NEWNS), libc.mount(b"none", b"/", b"", MS_REC | MS_SLAVE, None),
+        libc.unshare(CLONE_NEWNS),
+        libc.mount(b"none", b"/", b"", MS_REC | MS_SLAVE, None),
         libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"),
     ):
         if failed:
@@ -44,7 +45,8 @@ class Result:
         lines = re.findall(r"^(ok|not ok) \d+ ?(.*)$", text, re.MULTILINE)
         self.lines = collections.Counter(
             (verdict, re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|/tmp\S*|/run/\S*", "...", rest))
-            for verdict, rest in lines)
+            for verdict, rest in lines
+        )
 
     @property
     def summary(self) -> str:
@@ -55,7 +57,9 @@ class Result:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Result) and (self.status, self.lines) == (
-            other.status, other.lines)
+            other.status,
+            other.lines,
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -69,8 +73,16 @@ def run(folder: str, name: str, runtime: str) -> Result:
     env = {**os.environ, "RUNTIME": runtime, "TMPDIR": work}
     try:
         done = subprocess.run(
-            [f"{folder}/tests/{name}"], cwd=work, env=env, text=True, errors="replace",
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=False)
+            [f"{folder}/tests/{name}"],
+            cwd=work,
+            env=env,
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=SECONDS,
+            check=False,
+        )
         result = Result(done.returncode, done.stdout)
     except subprocess.TimeoutExpired:
         result = Result(124, "")

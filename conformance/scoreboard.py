@@ -18,8 +18,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 GVISOR = "--network=none --ignore-cgroups --platform=ptrace --overlay2=none"
 # crun refuses hybrid cgroups, so its kit sees cgroup2 alone, and crun leaves cgroups alone.
-CGROUP2 = ("unshare", "-m", "--propagation", "private", "sh", "-c",
-           'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"', "sh")
+CGROUP2 = (
+    "unshare",
+    "-m",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"',
+    "sh",
+)
 CDI = ("cdi", "cdi-files")
 
 
@@ -38,10 +46,15 @@ class Column:
 
 
 def shim(
-    name: str, lowlevel: str, *flags: str, settings: str = "", before: tuple[str, ...] = (),
+    name: str,
+    lowlevel: str,
+    *flags: str,
+    settings: str = "",
+    before: tuple[str, ...] = (),
 ) -> Column:
     return Column(
-        name, ".venv/bin/pyshim", flags, ".venv/bin/pyshim-hook", settings, lowlevel, before)
+        name, ".venv/bin/pyshim", flags, ".venv/bin/pyshim-hook", settings, lowlevel, before
+    )
 
 
 NO_CGROUP = ("--lacks", "cgroup")
@@ -54,8 +67,9 @@ COLUMNS = (
     shim("pyshim/youki", "youki", "--by-create"),
     Column("youki", "youki", ("--by-create",)),
     Column("runc", "runc"),
-    Column("crun", "crun", ("--runtime-args=--cgroup-manager=disabled", *NO_CGROUP),
-           before=CGROUP2),
+    Column(
+        "crun", "crun", ("--runtime-args=--cgroup-manager=disabled", *NO_CGROUP), before=CGROUP2
+    ),
     Column("runsc", "runsc", (f"--runtime-args={GVISOR}", *NO_CGROUP)),
     Column("nvidia/runc", "peers/nvidia-container-runtime.cdi", ("--by-create",)),
     Column("podman", "conformance/adapters/podman.py", areas=CDI),
@@ -88,9 +102,21 @@ def configuration(column: Column, folder: str) -> str:
 def measure(column: Column, folder: str, *flags: str) -> None:
     """Run the kit; keep its JSON in `folder`."""
     command = [
-        *column.before, sys.executable, f"{HERE}/run.py", "--json", "--name", column.name,
-        "--runtime", program(column.runtime), "--hook", program(column.hook), "--patience", "10",
-        *column.flags, *flags, *(flag for area in column.areas for flag in ("--area", area)),
+        *column.before,
+        sys.executable,
+        f"{HERE}/run.py",
+        "--json",
+        "--name",
+        column.name,
+        "--runtime",
+        program(column.runtime),
+        "--hook",
+        program(column.hook),
+        "--patience",
+        "10",
+        *column.flags,
+        *flags,
+        *(flag for area in column.areas for flag in ("--area", area)),
     ]
     env = dict(os.environ)
     if column.lowlevel:

@@ -1,7 +1,7 @@
-"""`python3 -I -S -m hooks`: the hook program without its launcher."""
+"""`python3 -I -S -m ocishim.hooks`: the hook program without its launcher."""
 
 import sys
 
-from hooks.program import start
+from ocishim.hooks.program import start
 
 start(sys.argv[1:])

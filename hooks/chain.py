@@ -8,6 +8,8 @@ All requests are parsed before the first is applied. A module is imported when i
 
 from __future__ import annotations
 
+import sys
+
 from ocishim.errors import HookError, PyshimError, UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from hooks.change import Change
+    from ocishim.hooks.change import Change
     from ocishim.rootfs import Rootfs
 
     Say = Callable[[str, str], None]
@@ -48,10 +50,9 @@ class Step:
 
 def load(name: str) -> ModuleType:
     """Import the hook `name` of MODULES."""
-    path = "hooks." + MODULES[name]
-    module = __import__(path)  # importlib costs 1 ms
-    found: ModuleType = getattr(module, MODULES[name])
-    return found
+    path = "ocishim.hooks." + MODULES[name]
+    __import__(path)  # importlib costs 1 ms
+    return sys.modules[path]
 
 
 def split(words: list[str]) -> list[list[str]]:

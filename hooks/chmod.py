@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 
-from hooks import flags, refusals
-from hooks.change import Change
 from ocishim import posixos as os
 from ocishim.errors import HookError, UnsafePathError, UsageError
+from ocishim.hooks import flags, refusals
+from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ ones list the links instead.
 
 from __future__ import annotations
 
-from hooks import ldconfig, update_ldcache
-from hooks.change import Change
+from ocishim.hooks import ldconfig, update_ldcache
+from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

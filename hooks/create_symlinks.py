@@ -7,9 +7,9 @@ directory there is an error.
 
 from __future__ import annotations
 
-from hooks import flags, refusals
-from hooks.change import Change
 from ocishim.errors import HookError, UsageError
+from ocishim.hooks import flags, refusals
+from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

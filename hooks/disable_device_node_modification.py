@@ -7,10 +7,10 @@ says 0, mounted over that file, read-only, from a tmpfs that is visible nowhere 
 
 from __future__ import annotations
 
-from hooks import flags
-from hooks.change import Change
 from ocishim import posixos as os
 from ocishim.errors import HookError
+from ocishim.hooks import flags
+from ocishim.hooks.change import Change
 from ocishim.linux import const, mntns, syscalls
 
 TYPE_CHECKING = False

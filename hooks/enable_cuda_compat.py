@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import _stat as stat
 
-from hooks import elf, flags, ldconf
-from hooks.change import Change
-from hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.hooks import elf, flags, ldconf
+from ocishim.hooks.change import Change
+from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

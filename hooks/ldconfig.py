@@ -6,9 +6,9 @@ looked at. What ldconfig is asked to do is the hooks' part.
 
 from __future__ import annotations
 
-from hooks import arch, elf, ldconf, sandbox
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError, UsageError
+from ocishim.hooks import arch, elf, ldconf, sandbox
 from ocishim.linux import memfd
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ from ocishim import posixos as os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hooks.arch import Arch
+    from ocishim.hooks.arch import Arch
     from ocishim.rootfs import Rootfs
 
 DEFAULTS = ("/lib", "/usr/local/lib", "/usr/lib")

@@ -9,9 +9,9 @@ what failed. Warnings go to stderr and to pyshim's own log.
 
 from __future__ import annotations
 
-from hooks import chain
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, PyshimError, UsageError
+from ocishim.hooks import chain
 from ocishim.oci import state
 
 TYPE_CHECKING = False
@@ -255,7 +255,7 @@ def main(words: list[str]) -> int:
 
 def _move_net_devices(words: list[str]) -> None:
     """Run the one hook that works on the container's network, not on its rootfs."""
-    from hooks import net_devices  # noqa: PLC0415 - pyroute2 costs 100 ms, and it is rare
+    from ocishim.hooks import net_devices  # noqa: PLC0415 - pyroute2 costs 100 ms, and it is rare
 
     net_devices.run(words, state.parse(state.read(0)))
 

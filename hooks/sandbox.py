@@ -20,9 +20,9 @@ import errno
 import select
 import time
 
-from hooks import seccomp
 from ocishim import posixos as os
 from ocishim.errors import HookError
+from ocishim.hooks import seccomp
 from ocishim.linux import const, mntns, process, syscalls
 
 NAMESPACES = const.CLONE_NEWPID

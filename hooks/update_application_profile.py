@@ -9,10 +9,10 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from hooks import flags
-from hooks.change import Change
 from ocishim import posixos as os
 from ocishim.errors import HookError
+from ocishim.hooks import flags
+from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

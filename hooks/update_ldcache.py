@@ -13,10 +13,10 @@ image whose ld.so.conf includes nothing is served without being edited.
 
 from __future__ import annotations
 
-from hooks import arch, flags, ldconf, ldconfig, musl
-from hooks.change import Change
 from ocishim import posixos as os
 from ocishim.errors import HookError, UnsafePathError, UsageError
+from ocishim.hooks import arch, flags, ldconf, ldconfig, musl
+from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import select
 
-from hooks import chain, program
 from ocishim import posixos as os
 from ocishim import warmstart
 from ocishim.errors import PyshimError
+from ocishim.hooks import chain, program
 from ocishim.linux import const, process, syscalls
 
 PATIENCE = 5.0  # seconds from a runtime's start to its hooks

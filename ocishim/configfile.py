@@ -182,7 +182,6 @@ class _Reader:
         where = f"{self.path}:{line}" if line else self.path
         return ConfigError(f"{where}: {message}", hint=hint)
 
-
     def _line(self, key: str) -> int:
         """Return the number of the line that sets `key` or opens its table, 0 when not found."""
         table = ""

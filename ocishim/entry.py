@@ -19,14 +19,12 @@ if TYPE_CHECKING:
     from ocishim.warmstart import Serve
 
 
-def main(
-    launcher: str, arguments: list[str], ignored: int = 0, serve: Serve | None = None
-) -> int:
+def main(launcher: str, arguments: list[str], ignored: int = 0, serve: Serve | None = None) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
-    ignored: mask of the signals that were ignored before Python started. serve: hooks.warm.serve,
-    which this package does not know.
+    ignored: mask of the signals that were ignored before Python started.
+    serve: ocishim.hooks.warm.serve, which this module does not know.
     """
     invocation = argv.parse(arguments)
     try:

@@ -18,7 +18,7 @@ HOUSE = Path(__file__).parent.parent
 _LAUNCH = f"""\
 import sys
 sys.path[:0] = [{str(HOUSE)!r}]
-from hooks.program import main
+from ocishim.hooks.program import main
 sys.exit(main(sys.argv[1:]))
 """
 

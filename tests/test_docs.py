@@ -53,7 +53,8 @@ def code(document: str) -> list[str]:
     text = text_of(document)
     lines = [
         line.lstrip("#$ ")
-        for language, body in _FENCE.findall(text) if language in {"console", "sh", ""}
+        for language, body in _FENCE.findall(text)
+        if language in {"console", "sh", ""}
         for line in body.splitlines()
     ]
     return [" ".join(inline.split()) for inline in _CODE.findall(_FENCE.sub("", text))] + lines
@@ -100,7 +101,8 @@ def problems(document: str) -> list[str]:
         elif anchor and anchor not in anchors(file.read_text()):
             found.append(f"no heading for {target}")
     found += [
-        f"file {name}" for name in _PATH.findall(_LINK.sub("", text))
+        f"file {name}"
+        for name in _PATH.findall(_LINK.sub("", text))
         if not (ROOT / name).exists() and not name.startswith(_NOT_FILES)
     ]
     prose = re.sub(r"```console\n.*?```", "", text, flags=re.DOTALL)  # they show mistakes, too
@@ -124,21 +126,28 @@ def test_what_is_named_exists(document: str) -> None:
     assert problems(document) == []
 
 
-@pytest.mark.parametrize(("line", "problem"), [
-    ("[a](docs/nowhere.md)", "link to docs/nowhere.md"),
-    ("[a](README.md#nothing)", "no heading for README.md#nothing"),
-    ("see ocishim/nowhere.py,", "file ocishim/nowhere.py"),
-    ("`hooks.nothing`", "setting hooks.nothing"),
-    ("`make nothing`", "make target nothing"),
-    ("`pyshimctl cdi nothing`", "pyshimctl cdi nothing: no command 'nothing'"),
-    ("`pyshimctl doctor nothing`", "pyshimctl doctor nothing: no argument nothing"),
-    ("`pyshimctl doctor --nothing`", "pyshimctl doctor --nothing: no option --nothing"),
-    ("```sh\npyshimctl nothing\n```\n", "pyshimctl nothing: no command 'nothing'"),
-])
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[a](docs/nowhere.md)", "link to docs/nowhere.md"),
+        ("[a](README.md#nothing)", "no heading for README.md#nothing"),
+        ("see ocishim/nowhere.py,", "file ocishim/nowhere.py"),
+        ("`hooks.nothing`", "setting hooks.nothing"),
+        ("`make nothing`", "make target nothing"),
+        ("`pyshimctl cdi nothing`", "pyshimctl cdi nothing: no command 'nothing'"),
+        ("`pyshimctl doctor nothing`", "pyshimctl doctor nothing: no argument nothing"),
+        ("`pyshimctl doctor --nothing`", "pyshimctl doctor --nothing: no option --nothing"),
+        ("```sh\npyshimctl nothing\n```\n", "pyshimctl nothing: no command 'nothing'"),
+    ],
+)
 def test_what_does_not_exist_is_found(
-    line: str, problem: str, monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: line if path.name == "x.md" else _read(path))
+    monkeypatch.setattr(
+        Path, "read_text", lambda path: line if path.name == "x.md" else _read(path)
+    )
     assert problems("x.md") == [problem]
 
 

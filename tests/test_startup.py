@@ -45,22 +45,22 @@ DEVICE = CREATE | {
 }  # fmt: skip
 
 HOOK = {
-    "hooks", "hooks.chain", "hooks.change", "hooks.flags", "hooks.program", "hooks.refusals",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.program", "ocishim.hooks.refusals",
     "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
     "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
     "ocishim.oci.state", "ocishim.posixos", "ocishim.rootfs",
 }  # fmt: skip
 
 LDCACHE = {
-    "hooks.arch", "hooks.elf", "hooks.ldconf", "hooks.ldconfig", "hooks.musl", "hooks.sandbox",
-    "hooks.seccomp", "hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
+    "ocishim.hooks.arch", "ocishim.hooks.elf", "ocishim.hooks.ldconf", "ocishim.hooks.ldconfig", "ocishim.hooks.musl", "ocishim.hooks.sandbox",
+    "ocishim.hooks.seccomp", "ocishim.hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
     "ocishim.linux.process",
 }  # fmt: skip
 
 # What the process that pyshim forks adds, which has the modules of DEVICE.
 WARM = {
-    "hooks.create_symlinks", "hooks.disable_device_node_modification", "hooks.enable_cuda_compat",
-    "hooks.update_application_profile", "hooks.warm",
+    "ocishim.hooks.create_symlinks", "ocishim.hooks.disable_device_node_modification", "ocishim.hooks.enable_cuda_compat",
+    "ocishim.hooks.update_application_profile", "ocishim.hooks.warm",
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def preloaded(box: Box, program: str) -> set[str]:
 
 def test_what_is_preloaded_is_what_is_needed(box: Box) -> None:
     assert preloaded(box, "pyshim") == DEVICE | {"struct"}
-    assert preloaded(box, "pyshim-hook") == HOOK | {"hooks.create_symlinks", "struct"}
+    assert preloaded(box, "pyshim-hook") == HOOK | {"ocishim.hooks.create_symlinks", "struct"}
     assert preloaded(box, preloading.WARM) == (HOOK | LDCACHE | WARM) - DEVICE
 
 
@@ -127,7 +127,7 @@ def by_hook(box: Box, *args: str) -> set[str]:
 
 
 def ours(modules: set[str]) -> set[str]:
-    return {name for name in modules if name.partition(".")[0] in ("ocishim", "hooks")}
+    return {name for name in modules if name.partition(".")[0] == "ocishim"}
 
 
 def test_create(box: Box) -> None:
@@ -156,7 +156,7 @@ def test_pass_through(box: Box, line: str) -> None:
 
 def test_one_hook(box: Box) -> None:
     found = by_hook(box, "create-symlinks", "--link", "a::/b")
-    expected = HOOK | {"hooks.create_symlinks", "ocishim.oci.bundle", "ocishim.jsonio"}
+    expected = HOOK | {"ocishim.hooks.create_symlinks", "ocishim.oci.bundle", "ocishim.jsonio"}
     assert (box.folder / "device/rootfs/b").is_symlink()
     assert ours(found) == expected
     assert found - expected <= STANDARD | {"_json", "_ctypes"}
@@ -175,7 +175,7 @@ def test_a_chain(box: Box) -> None:
     links = ["create-symlinks", "--link", "a::/b", "--next", "create-symlinks", "--link", "c::/d"]
     found = by_hook(box, *chain(box, *links))
     assert (box.folder / "device/rootfs/d").is_symlink()
-    assert ours(found) == HOOK | {"hooks.create_symlinks"}
+    assert ours(found) == HOOK | {"ocishim.hooks.create_symlinks"}
     assert found - ours(found) <= STANDARD | {"_ctypes"}
 
 
@@ -185,7 +185,7 @@ LIBRARIES = ["create-symlinks", "--link", "a::/b", "--next", "update-ldcache", "
 @pytest.mark.root
 def test_a_chain_with_libraries(box: Box) -> None:
     found = by_hook(box, *chain(box, *LIBRARIES))
-    assert ours(found) == HOOK | LDCACHE | {"hooks.create_symlinks"}
+    assert ours(found) == HOOK | LDCACHE | {"ocishim.hooks.create_symlinks"}
     assert found - ours(found) <= STANDARD | {"_ctypes", "fcntl", "select"}
 
 
@@ -263,7 +263,9 @@ def test_the_runtime_is_asked_once_for_its_version(box: Box) -> None:
 
 def test_a_hook_is_one_process(box: Box) -> None:
     """However many links: six hooks of the peer are six processes."""
-    links = [word for n in range(20) for word in ("--next", "create-symlinks", "--link", f"a::/l{n}")][1:]
+    links = [
+        word for n in range(20) for word in ("--next", "create-symlinks", "--link", f"a::/l{n}")
+    ][1:]
     command = [str(box.bin / "pyshim-hook"), *chain(box, *links)]
     assert processes(box, *command, stdin="{}") == (["pyshim-hook"], 0)
     assert (box.folder / "device/rootfs/l19").is_symlink()

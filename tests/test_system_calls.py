@@ -135,10 +135,13 @@ def test_one_hook(shipped: Box) -> None:
 
 def test_a_link_more(shipped: Box) -> None:
     """What each further link of a chain costs."""
+
     def links(count: int, folder: str) -> int:
         words = [word for n in range(count) for word in ("--link", f"a::/{folder}/l{n}")]
         (shipped.folder / "device/rootfs" / folder).mkdir()
-        return calls(shipped, str(shipped.bin / "pyshim-hook"), *chain(shipped, "create-symlinks", *words))
+        return calls(
+            shipped, str(shipped.bin / "pyshim-hook"), *chain(shipped, "create-symlinks", *words)
+        )
 
     few, many = links(10, "few"), links(60, "many")
     assert (shipped.folder / "device/rootfs/many/l59").is_symlink()
@@ -177,8 +180,8 @@ def test_modules_of_six_hooks(box: Box) -> None:
     assert found - DEVICE == STANDARD | {"_json"}
     found = loaded(box, *fused(box), stdin="{}")
     expected = HOOK | LDCACHE | {
-        "hooks.create_symlinks", "hooks.disable_device_node_modification",
-        "hooks.enable_cuda_compat", "hooks.update_application_profile",
+        "ocishim.hooks.create_symlinks", "ocishim.hooks.disable_device_node_modification",
+        "ocishim.hooks.enable_cuda_compat", "ocishim.hooks.update_application_profile",
     }  # fmt: skip
     assert ours(found) == expected
     assert found - expected <= STANDARD | {"_ctypes", "fcntl", "select"}

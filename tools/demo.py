@@ -151,7 +151,9 @@ class Demo:
             rootfs.add_dependencies(bundle.rootfs, library)
         (bundle.rootfs / "etc/ld.so.cache").unlink(missing_ok=True)
         spec = make_spec(
-            ["/bin/sh", "-c", LOOK], readonly=readonly, annotations={ANNOTATION: DEVICE},
+            ["/bin/sh", "-c", LOOK],
+            readonly=readonly,
+            annotations={ANNOTATION: DEVICE},
         )
         spec["linux"]["cgroupsPath"] = f"/{self.token}{name}"
         bundle.write(spec)
@@ -189,7 +191,8 @@ class Demo:
         self.screen.section("/etc/ld.so.cache, made by the hook", _cache(cache))
         self.screen.check(
             "a program loads libcuda.so.1 by name, through ld.so.cache",
-            holds=seen.get(LOADER) == [
+            holds=seen.get(LOADER)
+            == [
                 "search cache=/etc/ld.so.cache",
                 f"trying file={LIB}/libcuda.so.1",
                 f"libcuda.so.1 => {LIB}/libcuda.so.1",
@@ -210,16 +213,17 @@ class Demo:
 
 def _sections(result: Result) -> dict[str, list[str]]:
     parts = re.split(r"^== (.*)\n", result.stdout, flags=re.MULTILINE)[1:]
-    return {
-        title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return {title: text.splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _cache(path: Path) -> list[str]:
     if not path.exists():
         return []
     listing = subprocess.run(
-        ["ldconfig", "-p", "-C", str(path)], capture_output=True, text=True, check=True,
+        ["ldconfig", "-p", "-C", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [line.strip() for line in listing.stdout.splitlines() if " => " in line]
 

@@ -44,8 +44,12 @@ class Bundle:
     def asked(self) -> list[str]:
         """Return the names that the annotations ask for."""
         annotations = self.spec.get("annotations", {})
-        return [name for key, value in annotations.items() if key.startswith(CDI)
-                for name in value.split(",")]
+        return [
+            name
+            for key, value in annotations.items()
+            if key.startswith(CDI)
+            for name in value.split(",")
+        ]
 
     def flags(self) -> list[str]:
         """Return what podman and ctr call alike: devices, user and environment."""

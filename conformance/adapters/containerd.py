@@ -47,8 +47,10 @@ def main(argv: list[str]) -> int:
     command, name = words[0], words[-1]
     if command == "run":
         bundle = Bundle(values)
-        flags = [f"--fifo-dir={values.get('--root', '/run')}/fifo",
-                 f"--cgroup={bundle.spec['linux']['cgroupsPath']}"]
+        flags = [
+            f"--fifo-dir={values.get('--root', '/run')}/fifo",
+            f"--cgroup={bundle.spec['linux']['cgroupsPath']}",
+        ]
         return subprocess.call([*ctr, "run", "--rm", *flags, *container(name, bundle)])
     if command == "create":
         return subprocess.call([*ctr, "containers", "create", *container(name, Bundle(values))])
@@ -69,7 +71,10 @@ def daemon(root: str) -> list[str]:
         file.write(CONFIG.format(root=root))
     with open(f"{root}/log", "wb") as log:
         subprocess.Popen(
-            ["containerd", "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            ["containerd", "--config", config],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
     deadline = time.monotonic() + SECONDS

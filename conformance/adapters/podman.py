@@ -28,10 +28,18 @@ def main(argv: list[str]) -> int:
     if command in ("run", "create"):
         bundle = Bundle(values)
         flags = ["--rm"] if command == "run" else []
-        status = subprocess.call([
-            *podman, command, *flags, "--name", name, *container(bundle),
-            *("--rootfs", bundle.rootfs, *bundle.args),
-        ], stdout=None if command == "run" else subprocess.DEVNULL)
+        status = subprocess.call(
+            [
+                *podman,
+                command,
+                *flags,
+                "--name",
+                name,
+                *container(bundle),
+                *("--rootfs", bundle.rootfs, *bundle.args),
+            ],
+            stdout=None if command == "run" else subprocess.DEVNULL,
+        )
         if command == "create" and status == 0:
             # What podman calls create only writes its database; init is where CDI is applied.
             status = subprocess.call([*podman, "init", name], stdout=subprocess.DEVNULL)
@@ -48,17 +56,27 @@ def main(argv: list[str]) -> int:
 def storage(root: str) -> list[str]:
     """Return flags that keep podman's files below the runtime's --root."""
     return [
-        f"--root={root}/storage", f"--runroot={root}/run", f"--tmpdir={root}/tmp",
-        "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none",
-        "--runtime=runc", "--log-level=error",
+        f"--root={root}/storage",
+        f"--runroot={root}/run",
+        f"--tmpdir={root}/tmp",
+        "--storage-driver=vfs",
+        "--cgroup-manager=cgroupfs",
+        "--events-backend=none",
+        "--runtime=runc",
+        "--log-level=error",
     ]
 
 
 def container(bundle: Bundle) -> list[str]:
     """Return podman's flags for what the kit's bundles differ in."""
     return [
-        *bundle.flags(), "--network=none", "--cgroups=no-conmon", "--log-driver=none",
-        "--pids-limit=0", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
+        *bundle.flags(),
+        "--network=none",
+        "--cgroups=no-conmon",
+        "--log-driver=none",
+        "--pids-limit=0",
+        "--ulimit=nofile=1024:1024",
+        "--ulimit=nproc=1024:1024",
     ]
 
 

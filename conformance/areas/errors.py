@@ -59,8 +59,12 @@ def _line_break(lab: Lab) -> Bundle:
 
 
 CAUSES: dict[str, Callable[[Lab], Bundle]] = {
-    "unknown device": _unknown, "malformed request": _malformed, "no host device": _no_node,
-    "bad file": _bad_file, "conflict": _conflict, "2000 devices": _many,
+    "unknown device": _unknown,
+    "malformed request": _malformed,
+    "no host device": _no_node,
+    "bad file": _bad_file,
+    "conflict": _conflict,
+    "2000 devices": _many,
     "line breaks": _line_break,
 }
 
@@ -83,23 +87,32 @@ def record(text: str) -> dict[str, Any]:
     return dict(value)
 
 
-@case("record", "json.Unmarshal of the complete file into one {level, time, msg}: one record",
-      PODMAN + "libpod/oci_util.go", CAUSES)
+@case(
+    "record",
+    "json.Unmarshal of the complete file into one {level, time, msg}: one record",
+    PODMAN + "libpod/oci_util.go",
+    CAUSES,
+)
 def one_record(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     _, text = fails(lab, cause(lab), "--log-format", "json")
     said = record(text)
     check(isinstance(said.get("msg"), str) and said["msg"], f"no msg: {said}")
 
 
-@case("level", "the last record whose level is error is the user's message",
-      CONTAINERD + "process/utils.go", CAUSES)
+@case(
+    "level",
+    "the last record whose level is error is the user's message",
+    CONTAINERD + "process/utils.go",
+    CAUSES,
+)
 def level(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     _, text = fails(lab, cause(lab), "--log-format", "json")
     equal(record(text).get("level"), "error", "level")
 
 
-@case("time", "a time that is not RFC 3339 loses the message", CONTAINERD + "process/utils.go",
-      CAUSES)
+@case(
+    "time", "a time that is not RFC 3339 loses the message", CONTAINERD + "process/utils.go", CAUSES
+)
 def time(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     _, text = fails(lab, cause(lab), "--log-format", "json")
     stamp = record(text).get("time", "")
@@ -112,8 +125,12 @@ def ends(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     check(text.endswith("\n"), f"the log ends in {text[-20:]!r}")
 
 
-@case("appends", "the log is the container's: earlier records stay",
-      ENGINE + "containerd, exec: the same log.json", {"json": "json", "text": "text"})
+@case(
+    "appends",
+    "the log is the container's: earlier records stay",
+    ENGINE + "containerd, exec: the same log.json",
+    {"json": "json", "text": "text"},
+)
 def appends(lab: Lab, form: str) -> None:
     with open(f"{lab.dir}/log.json", "w", encoding="utf-8") as file:
         file.write('{"level":"info","msg":"earlier"}\n')
@@ -122,9 +139,12 @@ def appends(lab: Lab, form: str) -> None:
     check("acme.com/gpu=9" in text, "nothing was added")
 
 
-@case("text-log", "the default format is text, one line a record",
-      'logrus TextFormatter, as in runc: level=error msg="..."',
-      {"flag": ("--log-format", "text"), "default": ()})
+@case(
+    "text-log",
+    "the default format is text, one line a record",
+    'logrus TextFormatter, as in runc: level=error msg="..."',
+    {"flag": ("--log-format", "text"), "default": ()},
+)
 def text_log(lab: Lab, flags: tuple[str, ...]) -> None:
     _, text = fails(lab, _unknown(lab), *flags)
     equal(text.count("\n"), 1, "lines")
@@ -132,22 +152,29 @@ def text_log(lab: Lab, flags: tuple[str, ...]) -> None:
 
 
 NAMED = {
-    "unknown device": (_unknown, "acme.com/gpu=9"), "malformed request": (_malformed, "no device"),
-    "no host device": (_no_node, "/dev/nowhere"), "bad file": (_bad_file, "acme.com/gpu=0"),
+    "unknown device": (_unknown, "acme.com/gpu=9"),
+    "malformed request": (_malformed, "no device"),
+    "no host device": (_no_node, "/dev/nowhere"),
+    "bad file": (_bad_file, "acme.com/gpu=0"),
     "conflict": (_conflict, "acme.com/gpu=0"),
 }
 
 
-@case("names-it", "the message names what cannot be had", PODMAN + "the msg is all a user sees",
-      NAMED)
+@case(
+    "names-it", "the message names what cannot be had", PODMAN + "the msg is all a user sees", NAMED
+)
 def names_it(lab: Lab, what: tuple[Callable[[Lab], Bundle], str]) -> None:
     done, text = fails(lab, what[0](lab), "--log-format", "json")
     check(what[1] in record(text)["msg"], f"not in the log: {text}")
     check(what[1] in done.err, f"not on stderr: {done.err}")
 
 
-@case("stderr", "the text on stderr is the error: container create failed: <stderr>",
-      CONMON + "one read() of 8192 bytes", CAUSES)
+@case(
+    "stderr",
+    "the text on stderr is the error: container create failed: <stderr>",
+    CONMON + "one read() of 8192 bytes",
+    CAUSES,
+)
 def stderr(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     done = lab.create(cause(lab))
     check(done.status != 0, "create succeeds")
@@ -157,16 +184,21 @@ def stderr(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     check("Traceback" not in done.err, done.err)
 
 
-@case("stdout", "stdout is the container's", ENGINE + "containerd: the container's own stdio",
-      CAUSES)
+@case(
+    "stdout", "stdout is the container's", ENGINE + "containerd: the container's own stdio", CAUSES
+)
 def stdout(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     done = lab.create(cause(lab))
     check(done.status != 0, "create succeeds")
     equal(done.out, "", "stdout")
 
 
-@case("stderr-too", "conmon reads stderr, containerd the log: both have the message",
-      CONMON + "and " + CONTAINERD, {"json": "json", "text": "text"})
+@case(
+    "stderr-too",
+    "conmon reads stderr, containerd the log: both have the message",
+    CONMON + "and " + CONTAINERD,
+    {"json": "json", "text": "text"},
+)
 def stderr_too(lab: Lab, form: str) -> None:
     done, _ = fails(lab, _unknown(lab), "--log-format", form)
     check("acme.com/gpu=9" in done.err, f"stderr: {done.err!r}")
@@ -175,31 +207,44 @@ def stderr_too(lab: Lab, form: str) -> None:
 CLASSES = "permission denied|operation not permitted|executable file not found|no such file or dir"
 
 
-@case("not-misread", "phrases by which Podman classifies errors occur only when they are meant",
-      PODMAN + "(?i).*permission denied.*|.*no such file or directory.*", {
-          name: CAUSES[name] for name in (
-              "unknown device", "malformed request", "bad file", "conflict", "2000 devices")})
+@case(
+    "not-misread",
+    "phrases by which Podman classifies errors occur only when they are meant",
+    PODMAN + "(?i).*permission denied.*|.*no such file or directory.*",
+    {
+        name: CAUSES[name]
+        for name in ("unknown device", "malformed request", "bad file", "conflict", "2000 devices")
+    },
+)
 def not_misread(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     done, text = fails(lab, cause(lab), "--log-format", "json")
     found = re.search(CLASSES, text + done.err, re.IGNORECASE)
     check(not found, f"{found} in {text}")
 
 
-@case("exit-status", "an error is exit status 1, as runc's", ENGINE + "go-runc: exit status in %d",
-      CAUSES)
+@case(
+    "exit-status",
+    "an error is exit status 1, as runc's",
+    ENGINE + "go-runc: exit status in %d",
+    CAUSES,
+)
 def exit_status(lab: Lab, cause: Callable[[Lab], Bundle]) -> None:
     equal(lab.create(cause(lab)).status, 1, "create's exit status")
 
 
-@case("success-silent", "on success the log is empty and stderr is the container's",
-      PODMAN + "the log is parsed whenever it is there",
-      {"log": "log", "stderr": "err", "stdout": "out"})
+@case(
+    "success-silent",
+    "on success the log is empty and stderr is the container's",
+    PODMAN + "the log is parsed whenever it is there",
+    {"log": "log", "stderr": "err", "stdout": "out"},
+)
 def success_silent(lab: Lab, where: str) -> None:
     lab.cdi(document(device("0")))
     bundle = lab.bundle("true", annotations=ask("0"))
     log = f"{lab.dir}/log.json"
-    done = lab.execute(lab.command(
-        "--log", log, "--log-format", "json", "create", "--bundle", bundle.path, lab.id))
+    done = lab.execute(
+        lab.command("--log", log, "--log-format", "json", "create", "--bundle", bundle.path, lab.id)
+    )
     equal(done.status, 0, "create's exit status")
     if where == "log":
         equal(lab.read(log) if os.path.exists(log) else "", "", "the log")
@@ -207,8 +252,12 @@ def success_silent(lab: Lab, where: str) -> None:
         equal(getattr(done, where), "", where)
 
 
-@case("log-forms", "--log X and --log=X are one thing", ENGINE + "containerd: two words; runsc's "
-      "shim: one", {"two words": ["--log", "{}"], "one word": ["--log={}"]})
+@case(
+    "log-forms",
+    "--log X and --log=X are one thing",
+    ENGINE + "containerd: two words; runsc's shim: one",
+    {"two words": ["--log", "{}"], "one word": ["--log={}"]},
+)
 def log_forms(lab: Lab, form: list[str]) -> None:
     log = f"{lab.dir}/elsewhere.log"
     flags = [part.format(log) for part in form]
@@ -227,24 +276,42 @@ def run_too(lab: Lab, command: str) -> None:
     lab.gone()
 
 
-NOT_THERE = {"kill": ["kill", "nobody", "9"], "delete": ["delete", "nobody"],
-             "state": ["state", "nobody"], "start": ["start", "nobody"]}
+NOT_THERE = {
+    "kill": ["kill", "nobody", "9"],
+    "delete": ["delete", "nobody"],
+    "state": ["state", "nobody"],
+    "start": ["start", "nobody"],
+}
 
 
-@case("does-not-exist", 'text containing "does not exist" means no such container',
-      ENGINE + "containerd checkKillError, process/init.go Delete", NOT_THERE)
+@case(
+    "does-not-exist",
+    'text containing "does not exist" means no such container',
+    ENGINE + "containerd checkKillError, process/init.go Delete",
+    NOT_THERE,
+)
 def does_not_exist(lab: Lab, args: list[str]) -> None:
     done = lab.call(*args)
     check(done.status != 0, "exit status 0")
     check("does not exist" in done.err, f"stderr: {done.err!r}")
 
 
-@case("not-running", 'text containing "container not running" or "process already finished" '
-      "means it has ended", ENGINE + "containerd checkKillError", {"kill": "KILL"})
+@case(
+    "not-running",
+    'text containing "container not running" or "process already finished" means it has ended',
+    ENGINE + "containerd checkKillError",
+    {"kill": "KILL"},
+)
 def not_running(lab: Lab, name: str) -> None:
     lab.creates(lab.bundle("true"))
     lab.starts()
     lab.wait_for("stopped")
     done = lab.call("kill", lab.id, name)
-    check(re.search("container not running|process already finished|no such process", done.err,
-                    re.IGNORECASE), f"stderr: {done.err!r}")
+    check(
+        re.search(
+            "container not running|process already finished|no such process",
+            done.err,
+            re.IGNORECASE,
+        ),
+        f"stderr: {done.err!r}",
+    )

@@ -21,13 +21,22 @@ KINDS = (*AT_CREATE, *AT_START, "poststop")
 EACH = {kind: kind for kind in KINDS}
 # Hooks before poststop; createContainer's files lie outside of the rootfs, before the pivot.
 STATUS = {
-    "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
-    "startContainer": "created", "poststart": "running", "poststop": "stopped",
+    "prestart": "creating",
+    "createRuntime": "creating",
+    "createContainer": "creating",
+    "startContainer": "created",
+    "poststart": "running",
+    "poststop": "stopped",
 }
 
 
 def hook(
-    lab: Lab, kind: str, script: str, *, ignore: bool = False, **more: Any,
+    lab: Lab,
+    kind: str,
+    script: str,
+    *,
+    ignore: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return a hook that runs the shell `script`: $B is busybox, $O a folder it can write to.
 
@@ -85,16 +94,25 @@ def order(lab: Lab, kind: str) -> None:
     equal(seen(lab, bundle, kind, "seen").split(), ["0", "1", "2", "3"], "order")
 
 
-@case("order-of-kinds", "The `prestart` hooks MUST be called before the `createRuntime` hooks. "
-      "The `createContainer` hooks MUST be called after the `createRuntime` hooks.", CONFIG)
+@case(
+    "order-of-kinds",
+    "The `prestart` hooks MUST be called before the `createRuntime` hooks. "
+    "The `createContainer` hooks MUST be called after the `createRuntime` hooks.",
+    CONFIG,
+)
 def order_of_kinds(lab: Lab) -> None:
     outside = [kind for kind in KINDS if kind != "startContainer"]
     life(lab, {kind: [hook(lab, kind, f"echo {kind} >> $O/seen")] for kind in reversed(outside)})
     equal(lab.read(f"{lab.out}/seen").split(), outside, "order")
 
 
-@case("when", "as part of the `create` operation ... as part of the `start` operation ... after "
-      "the container is deleted but before the `delete` operation returns", CONFIG, EACH)
+@case(
+    "when",
+    "as part of the `create` operation ... as part of the `start` operation ... after "
+    "the container is deleted but before the `delete` operation returns",
+    CONFIG,
+    EACH,
+)
 def when(lab: Lab, kind: str) -> None:
     bundle = prepare(lab, {kind: [hook(lab, kind, "echo here > $O/seen")]}, "sleep 30")
     folder = f"{bundle.rootfs}/out" if kind == "startContainer" else lab.out
@@ -106,8 +124,12 @@ def when(lab: Lab, kind: str) -> None:
     equal(ran, [step >= first for step in range(3)], "ran after create, start, delete")
 
 
-@case("before-program", "startContainer hooks MUST be called before the user-specified process is "
-      "executed as part of the `start` operation.", CONFIG)
+@case(
+    "before-program",
+    "startContainer hooks MUST be called before the user-specified process is "
+    "executed as part of the `start` operation.",
+    CONFIG,
+)
 def before_program(lab: Lab) -> None:
     item = hook(lab, "startContainer", "echo hook >> $O/seen")
     bundle, _ = life(lab, {"startContainer": [item]}, "echo program >> /out/seen")
@@ -118,14 +140,19 @@ PROPERTIES = ("id", "bundle", "ociVersion", "annotations", "status")
 
 
 @case(
-    "state", "The state of the container MUST be passed to hooks over stdin", CONFIG,
+    "state",
+    "The state of the container MUST be passed to hooks over stdin",
+    CONFIG,
     {f"{kind} {name}": (kind, name) for kind in KINDS for name in PROPERTIES},
 )
 def state(lab: Lab, what: tuple[str, str]) -> None:
     kind, name = what
     given = json.loads(record(lab, kind, "$B cat > $O/seen"))
     wanted = {
-        "id": lab.id, "bundle": f"{lab.dir}/bundle", "annotations": "value", "status": STATUS[kind],
+        "id": lab.id,
+        "bundle": f"{lab.dir}/bundle",
+        "annotations": "value",
+        "status": STATUS[kind],
     }
     check(name in given, f"no {name} in {given}")
     value = given[name]
@@ -136,8 +163,12 @@ def state(lab: Lab, what: tuple[str, str]) -> None:
         equal(value, wanted[name], name)
 
 
-@case("state-ends", "passed over stdin: a hook that reads to the end is not kept waiting", CONFIG,
-      EACH)
+@case(
+    "state-ends",
+    "passed over stdin: a hook that reads to the end is not kept waiting",
+    CONFIG,
+    EACH,
+)
 def state_ends(lab: Lab, kind: str) -> None:
     started = time.monotonic()
     text = record(lab, kind, "$B cat > $O/seen; $B cat >> $O/seen", timeout=20)
@@ -153,9 +184,16 @@ def stdin_unread(lab: Lab, kind: str) -> None:
     equal(seen(lab, bundle, kind, "seen").split(), ["0", "1", "2", "3", "4"], "hooks")
 
 
-@case("args", "args with the same semantics as IEEE Std 1003.1-2008 execv's argv", CONFIG,
-      {f"{kind} {label}": (kind, text) for kind in KINDS
-       for label, text in {"blanks": "a  b", "empty": "", "special": "$x '\"*\n\\"}.items()})
+@case(
+    "args",
+    "args with the same semantics as IEEE Std 1003.1-2008 execv's argv",
+    CONFIG,
+    {
+        f"{kind} {label}": (kind, text)
+        for kind in KINDS
+        for label, text in {"blanks": "a  b", "empty": "", "special": "$x '\"*\n\\"}.items()
+    },
+)
 def args(lab: Lab, what: tuple[str, str]) -> None:
     kind, text = what
     item = hook(lab, kind, 'printf "%s|" "$@" > $O/seen')
@@ -174,8 +212,12 @@ def env(lab: Lab, kind: str) -> None:
     equal(sorted(have), sorted(given), "environment")
 
 
-@case("env-guard", "a hook without env gets nothing of the container's environment",
-      "CVE-2025-23266", {kind: kind for kind in KINDS if kind != "startContainer"})
+@case(
+    "env-guard",
+    "a hook without env gets nothing of the container's environment",
+    "CVE-2025-23266",
+    {kind: kind for kind in KINDS if kind != "startContainer"},
+)
 def env_guard(lab: Lab, kind: str) -> None:
     item = hook(lab, kind, "$B cat /proc/self/environ > $O/seen")
     del item["env"]
@@ -190,8 +232,12 @@ def env_guard(lab: Lab, kind: str) -> None:
     check("IMAGE_SAYS" not in seen(lab, bundle, kind, "seen"), "the image's environment is there")
 
 
-@case("namespace", "The hooks MUST be executed in the runtime namespace / the container namespace.",
-      CONFIG, EACH)
+@case(
+    "namespace",
+    "The hooks MUST be executed in the runtime namespace / the container namespace.",
+    CONFIG,
+    EACH,
+)
 def namespace(lab: Lab, kind: str) -> None:
     found = record(lab, kind, "$B readlink /proc/self/ns/mnt > $O/seen")
     host = os.readlink("/proc/self/ns/mnt")
@@ -199,8 +245,12 @@ def namespace(lab: Lab, kind: str) -> None:
     equal(found.strip() != host, container, "it runs in another mount namespace than the runtime")
 
 
-@case("path", "The value of `path` MUST resolve in the runtime namespace / container namespace.",
-      CONFIG, EACH)
+@case(
+    "path",
+    "The value of `path` MUST resolve in the runtime namespace / container namespace.",
+    CONFIG,
+    EACH,
+)
 def path(lab: Lab, kind: str) -> None:
     """A program that is there only on one side."""
     script = "#!/bin/sh\ncat > /dev/null\necho here > "
@@ -219,9 +269,13 @@ def path(lab: Lab, kind: str) -> None:
     equal(seen(lab, bundle, kind, "seen"), "here\n", "what the hook wrote")
 
 
-@case("sees-mounts", "after the runtime environment has been created ... but before the "
-      "`pivot_root` or any equivalent operation has been executed", CONFIG,
-      {"bound file": "/bound", "rootfs": "/bin/busybox", "in order": "/etc/inner"})
+@case(
+    "sees-mounts",
+    "after the runtime environment has been created ... but before the "
+    "`pivot_root` or any equivalent operation has been executed",
+    CONFIG,
+    {"bound file": "/bound", "rootfs": "/bin/busybox", "in order": "/etc/inner"},
+)
 def sees_mounts(lab: Lab, name: str) -> None:
     root = f"{lab.dir}/bundle/rootfs"
     script = f"$B test -e {root}{name} && $B cat {root}/bound > $O/seen"
@@ -232,25 +286,40 @@ def sees_mounts(lab: Lab, name: str) -> None:
     open(f"{lab.dir}/folder/inner", "w").close()
     spec = bundle.spec
     for source, target in (("source", "/bound"), ("folder", "/etc")):
-        spec["mounts"].append({"source": f"{lab.dir}/{source}", "destination": target,
-                               "type": "bind", "options": ["bind", "ro"]})
+        spec["mounts"].append(
+            {
+                "source": f"{lab.dir}/{source}",
+                "destination": target,
+                "type": "bind",
+                "options": ["bind", "ro"],
+            }
+        )
     bundle.write(spec)
     lab.creates(bundle)
     equal(seen(lab, bundle, "createContainer", "seen"), "from the host\n", "the bound file")
 
 
-@case("writes-rootfs", "before the `pivot_root`: what the hook writes to the rootfs is the "
-      "container's", CONFIG, {"ordinary": False, "root.readonly": True})
+@case(
+    "writes-rootfs",
+    "before the `pivot_root`: what the hook writes to the rootfs is the container's",
+    CONFIG,
+    {"ordinary": False, "root.readonly": True},
+)
 def writes_rootfs(lab: Lab, readonly: bool) -> None:  # noqa: FBT001
     script = f"echo made > {lab.dir}/bundle/rootfs/made"
     bundle = lab.bundle(
-        "cat /made", hooks={"createContainer": [hook(lab, "createContainer", script)]},
+        "cat /made",
+        hooks={"createContainer": [hook(lab, "createContainer", script)]},
         readonly=readonly,
     )
     equal(lab.runs(bundle).out, "made\n", "what the container reads")
 
 
-@case("unknown-property", "MUST NOT generate an error if they encounter an unknown property",
-      SPEC + "config.md Extensibility", {kind: kind for kind in KINDS})
+@case(
+    "unknown-property",
+    "MUST NOT generate an error if they encounter an unknown property",
+    SPEC + "config.md Extensibility",
+    {kind: kind for kind in KINDS},
+)
 def unknown_property(lab: Lab, kind: str) -> None:
     equal(record(lab, kind, "echo here > $O/seen", future={"a": [1]}), "here\n", "the hook")

@@ -17,10 +17,17 @@ case = area("hooks")
 FAILURES = {"exit 1": "exit 1", "exit 42": "exit 42", "killed": "kill -9 $$"}
 
 
-@case("failure", "If any hook fails, the runtime MUST generate an error, stop the container, and "
-      "continue the lifecycle at step 12.", LIFE,
-      {f"{kind} {label}": (kind, script) for kind in (*AT_CREATE, *AT_START)
-       for label, script in FAILURES.items()})
+@case(
+    "failure",
+    "If any hook fails, the runtime MUST generate an error, stop the container, and "
+    "continue the lifecycle at step 12.",
+    LIFE,
+    {
+        f"{kind} {label}": (kind, script)
+        for kind in (*AT_CREATE, *AT_START)
+        for label, script in FAILURES.items()
+    },
+)
 def failure(lab: Lab, what: tuple[str, str]) -> None:
     kind, script = what
     bundle = prepare(lab, {kind: [hook(lab, kind, script)]}, "sleep 30")
@@ -33,20 +40,32 @@ def failure(lab: Lab, what: tuple[str, str]) -> None:
     if kind in AT_CREATE:
         lab.gone()
     else:
-        lab.until(lambda: lab.call("state", lab.id).status != 0
-                  or lab.state()["status"] == "stopped", "the container is stopped", 5)
+        lab.until(
+            lambda: lab.call("state", lab.id).status != 0 or lab.state()["status"] == "stopped",
+            "the container is stopped",
+            5,
+        )
 
 
-@case("failure-stops-the-rest", "the runtime MUST generate an error, stop the container", LIFE,
-      {kind: kind for kind in AT_CREATE})
+@case(
+    "failure-stops-the-rest",
+    "the runtime MUST generate an error, stop the container",
+    LIFE,
+    {kind: kind for kind in AT_CREATE},
+)
 def failure_stops(lab: Lab, kind: str) -> None:
     hooks = [hook(lab, kind, "exit 3"), hook(lab, kind, "echo late > $O/seen")]
     check(lab.create(prepare(lab, {kind: hooks}, "true")).status != 0, "exit status 0")
     check(not os.path.exists(f"{lab.out}/seen"), "the next hook ran")
 
 
-@case("poststop-failure", "If any `poststop` hook fails, the runtime MUST log a warning, but the "
-      "remaining hooks and lifecycle continue as if the hook had succeeded.", LIFE, FAILURES)
+@case(
+    "poststop-failure",
+    "If any `poststop` hook fails, the runtime MUST log a warning, but the "
+    "remaining hooks and lifecycle continue as if the hook had succeeded.",
+    LIFE,
+    FAILURES,
+)
 def poststop_failure(lab: Lab, script: str) -> None:
     hooks = [hook(lab, "poststop", script), hook(lab, "poststop", "echo here > $O/seen")]
     _, calls = life(lab, {"poststop": hooks})
@@ -55,16 +74,24 @@ def poststop_failure(lab: Lab, script: str) -> None:
     lab.gone()
 
 
-@case("missing", "path ... MUST be absolute; a hook that cannot be run has failed", LIFE,
-      {kind: kind for kind in AT_CREATE})
+@case(
+    "missing",
+    "path ... MUST be absolute; a hook that cannot be run has failed",
+    LIFE,
+    {kind: kind for kind in AT_CREATE},
+)
 def missing(lab: Lab, kind: str) -> None:
     bundle = prepare(lab, {kind: [{"path": "/nowhere/hook", "env": ["A=1"]}]}, "true")
     check(lab.create(bundle).status != 0, "exit status 0")
     lab.gone()
 
 
-@case("timeout", "`timeout` (int, OPTIONAL) is the number of seconds before aborting the hook.",
-      CONFIG, {kind: kind for kind in (*AT_CREATE, "poststart")})
+@case(
+    "timeout",
+    "`timeout` (int, OPTIONAL) is the number of seconds before aborting the hook.",
+    CONFIG,
+    {kind: kind for kind in (*AT_CREATE, "poststart")},
+)
 def timeout(lab: Lab, kind: str) -> None:
     item = hook(lab, kind, "exec $B sleep 300", timeout=1)
     started = time.monotonic()

@@ -40,8 +40,12 @@ def _replace(bundle: Bundle, place: str, target: str) -> None:
 
 
 UP = "../" * 40
-TARGETS = {"absolute": "{out}", "relative": UP + "{out}", "magic": "/proc/self/root{out}",
-           "chain": "/chain0"}
+TARGETS = {
+    "absolute": "{out}",
+    "relative": UP + "{out}",
+    "magic": "/proc/self/root{out}",
+    "chain": "/chain0",
+}
 
 
 def _target(bundle: Bundle, kind: str, out: str) -> str:
@@ -50,8 +54,12 @@ def _target(bundle: Bundle, kind: str, out: str) -> str:
     return TARGETS[kind].format(out=out)
 
 
-@case("symlinks-parent", "T3: the link's folder is a link out of the root", "CVE-2024-0134",
-      {kind: kind for kind in TARGETS})
+@case(
+    "symlinks-parent",
+    "T3: the link's folder is a link out of the root",
+    "CVE-2024-0134",
+    {kind: kind for kind in TARGETS},
+)
 def symlinks_parent(lab: Lab, kind: str) -> None:
     out = outside(lab)
     bundle = with_hooks(lab, "true", hook(lab, "create-symlinks", "--link", "x::/lib/foo/link"))
@@ -59,13 +67,20 @@ def symlinks_parent(lab: Lab, kind: str) -> None:
     attack(lab, bundle)
 
 
-@case("symlinks-oracle", "a link of the host that looks like the one asked for is not the "
-      "container's", "CVE-2026-24260", {kind: kind for kind in ("absolute", "relative")})
+@case(
+    "symlinks-oracle",
+    "a link of the host that looks like the one asked for is not the container's",
+    "CVE-2026-24260",
+    {kind: kind for kind in ("absolute", "relative")},
+)
 def symlinks_oracle(lab: Lab, kind: str) -> None:
     """Either create fails, or the container has the link."""
     out = outside(lab)
-    bundle = with_hooks(lab, "readlink /lib/foo/present; true",
-                        hook(lab, "create-symlinks", "--link", "x::/lib/foo/present"))
+    bundle = with_hooks(
+        lab,
+        "readlink /lib/foo/present; true",
+        hook(lab, "create-symlinks", "--link", "x::/lib/foo/present"),
+    )
     os.mkdir(f"{bundle.rootfs}/lib")
     os.symlink(TARGETS[kind].format(out=out), f"{bundle.rootfs}/lib/foo")
     before = look(out)
@@ -74,17 +89,28 @@ def symlinks_oracle(lab: Lab, kind: str) -> None:
     untouched(out, before)
 
 
-@case("symlinks-up", "T3: LINK goes up and up", "CVE-2024-0134", {
-    "relative": "../../../../../../..{out}/new", "absolute": "/../../../..{out}/new",
-    "inside": "/opt/../../../../..{out}/new"})
+@case(
+    "symlinks-up",
+    "T3: LINK goes up and up",
+    "CVE-2024-0134",
+    {
+        "relative": "../../../../../../..{out}/new",
+        "absolute": "/../../../..{out}/new",
+        "inside": "/opt/../../../../..{out}/new",
+    },
+)
 def symlinks_up(lab: Lab, link: str) -> None:
     out = outside(lab)
     entry = hook(lab, "create-symlinks", "--link", "x::" + link.format(out=out))
     attack(lab, with_hooks(lab, "true", entry))
 
 
-@case("symlinks-final", "T3: the link's own name leads outside", "CVE-2024-0134",
-      {"file": "{out}/file", "folder": "{out}", "new": "{out}/new"})
+@case(
+    "symlinks-final",
+    "T3: the link's own name leads outside",
+    "CVE-2024-0134",
+    {"file": "{out}/file", "folder": "{out}", "new": "{out}/new"},
+)
 def symlinks_final(lab: Lab, target: str) -> None:
     out = outside(lab)
     bundle = with_hooks(lab, "true", hook(lab, "create-symlinks", "--link", "x::/opt/link"))
@@ -92,13 +118,28 @@ def symlinks_final(lab: Lab, target: str) -> None:
     attack(lab, bundle)
 
 
-PLACES = ("etc", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/ld.so.cache", "run", "tmp", "proc",
-          "opt", "opt/acme/lib", "usr", "var", "var/cache/ldconfig")
+PLACES = (
+    "etc",
+    "etc/ld.so.conf",
+    "etc/ld.so.conf.d",
+    "etc/ld.so.cache",
+    "run",
+    "tmp",
+    "proc",
+    "opt",
+    "opt/acme/lib",
+    "usr",
+    "var",
+    "var/cache/ldconfig",
+)
 
 
-@case("ldcache-link", "T7: what update-ldcache writes to is a link out of the root",
-      "CVE-2025-23267, CVE-2024-0133",
-      {f"{place} {kind}": (place, kind) for place in PLACES for kind in ("absolute", "relative")})
+@case(
+    "ldcache-link",
+    "T7: what update-ldcache writes to is a link out of the root",
+    "CVE-2025-23267, CVE-2024-0133",
+    {f"{place} {kind}": (place, kind) for place in PLACES for kind in ("absolute", "relative")},
+)
 def ldcache_link(lab: Lab, what: tuple[str, str]) -> None:
     place, kind = what
     out = outside(lab)
@@ -147,15 +188,29 @@ def _many(path: str) -> None:
     put(path, "".join(f"/opt/acme/lib/{number}\n" for number in range(200_000)))
 
 
-TRAPS = {"FIFO": _fifo, "link to zero": _zero, "zero": _node, "sparse": _huge,
-         "includes itself": _self, "include bomb": _bomb, "folder": _folder, "long": _many}
+TRAPS = {
+    "FIFO": _fifo,
+    "link to zero": _zero,
+    "zero": _node,
+    "sparse": _huge,
+    "includes itself": _self,
+    "include bomb": _bomb,
+    "folder": _folder,
+    "long": _many,
+}
 
 
-@case("ldcache-trap", "T8: a file that has no end must not keep create from ending",
-      "CVE-2025-23267; nvidia-container-toolkit, found: a FIFO hangs runc create",
-      {f"{name} {label}": (name, make) for name in ("ld.so.conf",) for label, make in TRAPS.items()}
-      | {f"{name} {label}": (name, TRAPS[label]) for name in ("ld.so.cache", "ld.so.conf.d/a.conf")
-         for label in ("FIFO", "link to zero", "sparse")})
+@case(
+    "ldcache-trap",
+    "T8: a file that has no end must not keep create from ending",
+    "CVE-2025-23267; nvidia-container-toolkit, found: a FIFO hangs runc create",
+    {f"{name} {label}": (name, make) for name in ("ld.so.conf",) for label, make in TRAPS.items()}
+    | {
+        f"{name} {label}": (name, TRAPS[label])
+        for name in ("ld.so.cache", "ld.so.conf.d/a.conf")
+        for label in ("FIFO", "link to zero", "sparse")
+    },
+)
 def ldcache_trap(lab: Lab, what: tuple[str, Any]) -> None:
     name, make = what
     outside(lab)
@@ -169,8 +224,12 @@ def ldcache_trap(lab: Lab, what: tuple[str, Any]) -> None:
     attack(lab, bundle)
 
 
-@case("library-trap", "T8: so must a library that is none", "CVE-2025-23267",
-      {label: TRAPS[label] for label in ("FIFO", "link to zero", "zero", "sparse", "folder")})
+@case(
+    "library-trap",
+    "T8: so must a library that is none",
+    "CVE-2025-23267",
+    {label: TRAPS[label] for label in ("FIFO", "link to zero", "zero", "sparse", "folder")},
+)
 def library_trap(lab: Lab, make: Any) -> None:
     outside(lab)
     bundle = with_hooks(lab, "true", hook(lab, "update-ldcache", "--folder", FOLDER))
@@ -180,16 +239,27 @@ def library_trap(lab: Lab, make: Any) -> None:
     attack(lab, bundle)
 
 
-PROGRAMS = ("sbin/ldconfig", "sbin/ldconfig.real", "usr/sbin/ldconfig", "bin/ldconfig",
-            "lib64/ld-linux-x86-64.so.2", "etc/ld.so.preload")
+PROGRAMS = (
+    "sbin/ldconfig",
+    "sbin/ldconfig.real",
+    "usr/sbin/ldconfig",
+    "bin/ldconfig",
+    "lib64/ld-linux-x86-64.so.2",
+    "etc/ld.so.preload",
+)
 
 
-@case("image-program", "T5: nothing of the image is executed, whatever it is called",
-      "CVE-2024-0136, CVE-2024-0137", {name: name for name in PROGRAMS})
+@case(
+    "image-program",
+    "T5: nothing of the image is executed, whatever it is called",
+    "CVE-2024-0136, CVE-2024-0137",
+    {name: name for name in PROGRAMS},
+)
 def image_program(lab: Lab, name: str) -> None:
     out = outside(lab)
-    bundle = with_hooks(lab, "ls /ran 2>/dev/null; true",
-                        hook(lab, "update-ldcache", "--folder", FOLDER))
+    bundle = with_hooks(
+        lab, "ls /ran 2>/dev/null; true", hook(lab, "update-ldcache", "--folder", FOLDER)
+    )
     ordinary(bundle)
     library(f"{bundle.rootfs}{FOLDER}")
     if name == "etc/ld.so.preload":
@@ -203,9 +273,12 @@ def image_program(lab: Lab, name: str) -> None:
     untouched(out, before)
 
 
-@case("chmod-link", "T9: chmod through a link changes the host's mode",
-      "nvidia-container-toolkit v1.20.0 chmod, found", {
-          "absolute": "{out}", "relative": UP + "{out}", "file": "{out}/file"})
+@case(
+    "chmod-link",
+    "T9: chmod through a link changes the host's mode",
+    "nvidia-container-toolkit v1.20.0 chmod, found",
+    {"absolute": "{out}", "relative": UP + "{out}", "file": "{out}/file"},
+)
 def chmod_link(lab: Lab, target: str) -> None:
     out = outside(lab)
     bundle = with_hooks(lab, "true", hook(lab, "chmod", "--mode", "777", "--path", "/opt/x"))
@@ -213,24 +286,34 @@ def chmod_link(lab: Lab, target: str) -> None:
     attack(lab, bundle)
 
 
-@case("chmod-up", "T9: as does a path that goes up",
-      "nvidia-container-toolkit v1.20.0 chmod, found", {
-          "relative": "../../../../../..{out}", "inside": "/opt/../../../../../..{out}/file"})
+@case(
+    "chmod-up",
+    "T9: as does a path that goes up",
+    "nvidia-container-toolkit v1.20.0 chmod, found",
+    {"relative": "../../../../../..{out}", "inside": "/opt/../../../../../..{out}/file"},
+)
 def chmod_up(lab: Lab, path: str) -> None:
     out = outside(lab)
     entry = hook(lab, "chmod", "--mode", "777", "--path", path.format(out=out))
     attack(lab, with_hooks(lab, "true", entry))
 
 
-@case("compat-link", "T1: the compat folder, or what is written for it, leads outside",
-      "CVE-2024-0132, CVE-2025-23359", {place: place for place in (
-          "usr/local/cuda/compat", "usr/local/cuda", "etc", "etc/ld.so.conf.d")})
+@case(
+    "compat-link",
+    "T1: the compat folder, or what is written for it, leads outside",
+    "CVE-2024-0132, CVE-2025-23359",
+    {
+        place: place
+        for place in ("usr/local/cuda/compat", "usr/local/cuda", "etc", "etc/ld.so.conf.d")
+    },
+)
 def compat_link(lab: Lab, place: str) -> None:
     out = outside(lab)
     library(out)
     os.rename(f"{out}/libc.so.6", f"{out}/libcuda.so.575.57.08")
-    bundle = with_hooks(lab, "true",
-                        hook(lab, "enable-cuda-compat", "--host-driver-version", "570.10"))
+    bundle = with_hooks(
+        lab, "true", hook(lab, "enable-cuda-compat", "--host-driver-version", "570.10")
+    )
     ordinary(bundle)
     compat = f"{bundle.rootfs}/usr/local/cuda/compat"
     library(compat)
@@ -239,23 +322,34 @@ def compat_link(lab: Lab, place: str) -> None:
     attack(lab, bundle)
 
 
-@case("profile-link", "T2: the profile's folder leads outside", "CVE-2024-0133", {
-    place: place for place in ("etc", "etc/nvidia",
-                               "etc/nvidia/nvidia-application-profiles-rc.d")})
+@case(
+    "profile-link",
+    "T2: the profile's folder leads outside",
+    "CVE-2024-0133",
+    {
+        place: place
+        for place in ("etc", "etc/nvidia", "etc/nvidia/nvidia-application-profiles-rc.d")
+    },
+)
 def profile_link(lab: Lab, place: str) -> None:
     out = outside(lab)
     bundle = with_hooks(lab, "true", hook(lab, "update-application-profile"))
     ordinary(bundle)
     spec = bundle.spec
-    spec["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0,
-                                 "fileMode": 0o666}]
+    spec["linux"]["devices"] = [
+        {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0, "fileMode": 0o666}
+    ]
     bundle.write(spec)
     _replace(bundle, place, out)
     attack(lab, bundle)
 
 
-@case("environment", "T6: the image's environment is not a hook's", "CVE-2025-23266",
-      {"LD_PRELOAD": "LD_PRELOAD", "LD_AUDIT": "LD_AUDIT", "PYTHONPATH": "PYTHONPATH"})
+@case(
+    "environment",
+    "T6: the image's environment is not a hook's",
+    "CVE-2025-23266",
+    {"LD_PRELOAD": "LD_PRELOAD", "LD_AUDIT": "LD_AUDIT", "PYTHONPATH": "PYTHONPATH"},
+)
 def environment(lab: Lab, name: str) -> None:
     """A vendor's hook that gives no env, in a container whose image sets one."""
     script = f"{lab.busybox} env > {lab.out}/seen; {lab.busybox} true"

@@ -41,15 +41,26 @@ def _at(spec: dict[str, Any], place: tuple[Any, ...]) -> Any:
 
 
 PLACES: dict[str, tuple[Any, ...]] = {
-    "top": (), "process": ("process",), "user": ("process", "user"), "root": ("root",),
-    "mount": ("mounts", 0), "linux": ("linux",), "resources": ("linux", "resources"),
-    "namespace": ("linux", "namespaces", 0), "hooks": ("hooks",),
+    "top": (),
+    "process": ("process",),
+    "user": ("process", "user"),
+    "root": ("root",),
+    "mount": ("mounts", 0),
+    "linux": ("linux",),
+    "resources": ("linux", "resources"),
+    "namespace": ("linux", "namespaces", 0),
+    "hooks": ("hooks",),
     "hook": ("hooks", "createRuntime", 0),
 }
 
 
-@case("unknown-survives", "MUST NOT generate an error if they encounter an unknown property: it is "
-      "for whoever comes next", EXTENSIBLE, PLACES)
+@case(
+    "unknown-survives",
+    "MUST NOT generate an error if they encounter an unknown property: it is "
+    "for whoever comes next",
+    EXTENSIBLE,
+    PLACES,
+)
 def unknown_survives(lab: Lab, place: tuple[Any, ...]) -> None:
     value = {"a": [1, None, {"b": "\u00e9\U0001f600"}], "": False}
 
@@ -62,32 +73,57 @@ def unknown_survives(lab: Lab, place: tuple[Any, ...]) -> None:
 
 
 VALUES: dict[str, Any] = {
-    "true": True, "false": False, "null": None, "zero": 0, "empty string": "", "empty list": [],
-    "empty object": {}, "int64": 9223372036854775807, "uint64": 18446744073709551615,
-    "negative": -9223372036854775808, "float": 1.0, "small float": 1e-7,
-    "control characters": "\x00\x1f\x7f\u2028", "astral": "\U0001f600", "lone surrogate": "\ud800",
-    "quotes": "\"\\/<>&'", "long": "x" * 100_000, "nested": [[[[[[[[[[1]]]]]]]]]],
+    "true": True,
+    "false": False,
+    "null": None,
+    "zero": 0,
+    "empty string": "",
+    "empty list": [],
+    "empty object": {},
+    "int64": 9223372036854775807,
+    "uint64": 18446744073709551615,
+    "negative": -9223372036854775808,
+    "float": 1.0,
+    "small float": 1e-7,
+    "control characters": "\x00\x1f\x7f\u2028",
+    "astral": "\U0001f600",
+    "lone surrogate": "\ud800",
+    "quotes": "\"\\/<>&'",
+    "long": "x" * 100_000,
+    "nested": [[[[[[[[[[1]]]]]]]]]],
 }
 
 
-@case("value-survives", "a value is what it was: its type, its digits, its emptiness", EXTENSIBLE,
-      VALUES)
+@case(
+    "value-survives",
+    "a value is what it was: its type, its digits, its emptiness",
+    EXTENSIBLE,
+    VALUES,
+)
 def value_survives(lab: Lab, value: Any) -> None:
     bundle, _ = injected(lab, lambda spec: spec["linux"].update({"x-future": value}))
     seen = bundle.spec["linux"].get("x-future", "nothing")
     equal((type(seen), json.dumps(seen)), (type(value), json.dumps(value)), "the value")
 
 
-@case("order-survives", "the properties keep their order", "whoever compares two config.json files",
-      {"top": (), "process": ("process",), "linux": ("linux",), "mounts": ("mounts", 0)})
+@case(
+    "order-survives",
+    "the properties keep their order",
+    "whoever compares two config.json files",
+    {"top": (), "process": ("process",), "linux": ("linux",), "mounts": ("mounts", 0)},
+)
 def order_survives(lab: Lab, place: tuple[Any, ...]) -> None:
     bundle, before = injected(lab)
     wanted = list(_at(before, place))
     equal([key for key in _at(bundle.spec, place) if key in wanted], wanted, "keys in order")
 
 
-@case("rest-survives", "an edit of the environment edits the environment alone", CONTAINER, {
-    name: name for name in ("ociVersion", "root", "hostname", "mounts", "annotations", "linux")})
+@case(
+    "rest-survives",
+    "an edit of the environment edits the environment alone",
+    CONTAINER,
+    {name: name for name in ("ociVersion", "root", "hostname", "mounts", "annotations", "linux")},
+)
 def rest_survives(lab: Lab, name: str) -> None:
     bundle, before = injected(lab)
     equal(bundle.spec[name], before[name], name)
@@ -98,21 +134,31 @@ def _touch(bundle: Bundle, mode: int = 0o600, owner: int = 0) -> None:
     os.chown(bundle.config, owner, owner)
 
 
-@case("file", "config.json keeps its mode and owner", "containerd's bundle: 0666 & umask, "
-      "0710 folders of user namespaces", {"0600": (0o600, 0), "0644": (0o644, 0),
-                                          "another's": (0o640, 1000)})
+@case(
+    "file",
+    "config.json keeps its mode and owner",
+    "containerd's bundle: 0666 & umask, 0710 folders of user namespaces",
+    {"0600": (0o600, 0), "0644": (0o644, 0), "another's": (0o640, 1000)},
+)
 def file_kept(lab: Lab, what: tuple[int, int]) -> None:
     lab.cdi(document(device("0", env=["DEVICE=0"])))
     bundle = lab.bundle(annotations=ask("0"))
     _touch(bundle, *what)
     lab.creates(bundle)
     found = os.stat(bundle.config)
-    equal((found.st_mode & 0o7777, found.st_uid, found.st_gid), (what[0], what[1], what[1]),
-          "mode, owner, group")
+    equal(
+        (found.st_mode & 0o7777, found.st_uid, found.st_gid),
+        (what[0], what[1], what[1]),
+        "mode, owner, group",
+    )
 
 
-@case("no-litter", "the bundle holds the files it held", "whoever removes a bundle file by file",
-      {"succeeds": "0", "fails": "9"})
+@case(
+    "no-litter",
+    "the bundle holds the files it held",
+    "whoever removes a bundle file by file",
+    {"succeeds": "0", "fails": "9"},
+)
 def no_litter(lab: Lab, name: str) -> None:
     lab.cdi(document(device("0")))
     bundle = lab.bundle(annotations=ask(name))
@@ -122,9 +168,12 @@ def no_litter(lab: Lab, name: str) -> None:
     equal(sorted(os.listdir(bundle.path)), before, "files in the bundle")
 
 
-@case("failed-untouched", "Error MUST leave the environment as if the operation were never "
-      "attempted", SPEC + "runtime.md Operations", {
-          "unresolvable": ("9",), "one of two": ("0", "9"), "missing node": ("node",)})
+@case(
+    "failed-untouched",
+    "Error MUST leave the environment as if the operation were never attempted",
+    SPEC + "runtime.md Operations",
+    {"unresolvable": ("9",), "one of two": ("0", "9"), "missing node": ("node",)},
+)
 def failed_untouched(lab: Lab, names: tuple[str, ...]) -> None:
     lab.cdi(document(device("0"), device("node", deviceNodes=[{"path": "/dev/nowhere"}])))
     bundle = lab.bundle(annotations=ask(*names))
@@ -133,8 +182,11 @@ def failed_untouched(lab: Lab, names: tuple[str, ...]) -> None:
     equal(bundle.bytes, before, "config.json")
 
 
-@case("retry", "a create that failed can be tried again once its cause has gone",
-      SPEC + "runtime.md Operations")
+@case(
+    "retry",
+    "a create that failed can be tried again once its cause has gone",
+    SPEC + "runtime.md Operations",
+)
 def retry(lab: Lab) -> None:
     bundle = lab.bundle("env", annotations=ask("0"))
     check(lab.create(bundle).status != 0, "create succeeds without a spec")
@@ -142,8 +194,12 @@ def retry(lab: Lab) -> None:
     check("DEVICE_0=yes" in lab.runs(bundle).lines, "no device at the second try")
 
 
-@case("reader", "a runtime reads config.json once: a link to it stays what it was",
-      "engines hand a bundle over and keep copies of it", {"hard link": "link"})
+@case(
+    "reader",
+    "a runtime reads config.json once: a link to it stays what it was",
+    "engines hand a bundle over and keep copies of it",
+    {"hard link": "link"},
+)
 def hard_link(lab: Lab, name: str) -> None:
     lab.cdi(document(device("0")))
     bundle = lab.bundle(annotations=ask("0"))
@@ -157,19 +213,30 @@ def hard_link(lab: Lab, name: str) -> None:
 def _full(lab: Lab) -> dict[str, Any]:
     """A device with every kind of edit. What runs says so in the file `ran`."""
     os.mkdir(f"{lab.dir}/source")
-    entry = {"hookName": "createRuntime", "path": lab.busybox,
-             "args": ["sh", "-c", f"{lab.busybox} cat; echo ran >> {lab.out}/ran"], "env": ["A=b"]}
+    entry = {
+        "hookName": "createRuntime",
+        "path": lab.busybox,
+        "args": ["sh", "-c", f"{lab.busybox} cat; echo ran >> {lab.out}/ran"],
+        "env": ["A=b"],
+    }
     node = {"path": "/dev/acme", "type": "c", "major": 240, "minor": 7, "fileMode": 0o600}
     mount = {"hostPath": f"{lab.dir}/source", "containerPath": "/mnt", "options": ["bind"]}
-    return device("0", env=["DEVICE=0"], deviceNodes=[node], mounts=[mount], hooks=[entry],
-                  additionalGids=[11])
+    return device(
+        "0",
+        env=["DEVICE=0"],
+        deviceNodes=[node],
+        mounts=[mount],
+        hooks=[entry],
+        additionalGids=[11],
+    )
 
 
 PARTS: dict[str, Any] = {
     "env": lambda spec: [text for text in spec["process"]["env"] if text.startswith("DEVICE=")],
     "node": lambda spec: [item for item in spec["linux"]["devices"] if item["path"] == "/dev/acme"],
-    "cgroup": lambda spec: [item for item in spec["linux"]["resources"]["devices"]
-                            if item.get("major") == 240],
+    "cgroup": lambda spec: [
+        item for item in spec["linux"]["resources"]["devices"] if item.get("major") == 240
+    ],
     "mount": lambda spec: [item for item in spec["mounts"] if item["destination"] == "/mnt"],
     "gid": lambda spec: [gid for gid in spec["process"]["user"]["additionalGids"] if gid == 11],
 }
@@ -208,8 +275,12 @@ def twice_bytes(lab: Lab) -> None:
     equal(bundle.bytes, before, "config.json")
 
 
-@case("same-device-twice", "requested by two annotations, a device is given once",
-      ENGINE + "containerd WithCDI: duplicates are skipped", PARTS)
+@case(
+    "same-device-twice",
+    "requested by two annotations, a device is given once",
+    ENGINE + "containerd WithCDI: duplicates are skipped",
+    PARTS,
+)
 def same_device(lab: Lab, part: Any) -> None:
     lab.cdi(document(_full(lab)))
     annotations = {"cdi.k8s.io/a": "acme.com/gpu=0", "cdi.k8s.io/b": "acme.com/gpu=0"}
@@ -218,18 +289,27 @@ def same_device(lab: Lab, part: Any) -> None:
     equal(len(part(bundle.spec)), 1, "how often it is in config.json")
 
 
-@case("engine-did-it", "an engine that has applied the edits: nothing to do", TWICE, {
-    "env": {"env": ["DEVICE=0"]},
-    "mount": {"mounts": [{"hostPath": "/etc", "containerPath": "/mnt", "options": ["bind"]}]},
-})
+@case(
+    "engine-did-it",
+    "an engine that has applied the edits: nothing to do",
+    TWICE,
+    {
+        "env": {"env": ["DEVICE=0"]},
+        "mount": {"mounts": [{"hostPath": "/etc", "containerPath": "/mnt", "options": ["bind"]}]},
+    },
+)
 def engine_did(lab: Lab, edits: dict[str, Any]) -> None:
     lab.cdi(document(device("0", **edits)))
     bundle = lab.bundle(annotations=ask("0"))
     spec = bundle.spec
     spec["process"]["env"] += edits.get("env", [])
     spec["mounts"] += [
-        {"source": item["hostPath"], "destination": item["containerPath"],
-         "options": item["options"]} for item in edits.get("mounts", [])
+        {
+            "source": item["hostPath"],
+            "destination": item["containerPath"],
+            "options": item["options"],
+        }
+        for item in edits.get("mounts", [])
     ]
     # As the reference leaves them: sorted by depth.
     spec["mounts"].sort(key=lambda item: item["destination"].count("/"))

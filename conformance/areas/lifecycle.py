@@ -36,14 +36,16 @@ PROPERTIES = {
     "bundle": lambda lab, state: equal(state["bundle"], f"{lab.dir}/bundle", "bundle"),
     "ociVersion": lambda _, state: check(state["ociVersion"][0] == "1", state),
     "annotations": lambda _, state: equal(
-        state["annotations"]["org.example.key"], "value", "annotation"),
+        state["annotations"]["org.example.key"], "value", "annotation"
+    ),
     "pid": lambda _, state: check(isinstance(state["pid"], int), state),
 }
 
 
 @case(
-    "state", "This operation MUST return the state of a container as specified in the State "
-    "section.", SPEC + "runtime.md Query State",
+    "state",
+    "This operation MUST return the state of a container as specified in the State section.",
+    SPEC + "runtime.md Query State",
     {f"{name} {status}": (name, status) for status in STATES for name in PROPERTIES},
 )
 def state(lab: Lab, what: tuple[str, str]) -> None:
@@ -57,8 +59,12 @@ def state(lab: Lab, what: tuple[str, str]) -> None:
         verify(lab, seen)
 
 
-@case("pid", "pid is the ID of the container process", STATE,
-      {"created": _created, "running": _running})
+@case(
+    "pid",
+    "pid is the ID of the container process",
+    STATE,
+    {"created": _created, "running": _running},
+)
 def pid(lab: Lab, prepare: object) -> None:
     prepare(lab)  # type: ignore[operator]
     number = lab.state()["pid"]
@@ -68,11 +74,18 @@ def pid(lab: Lab, prepare: object) -> None:
 
 
 @case(
-    "error", "Attempting to query a container that does not exist MUST generate an error.",
+    "error",
+    "Attempting to query a container that does not exist MUST generate an error.",
     SPEC + "runtime.md Operations",
-    {"state": ["state", "nobody"], "start": ["start", "nobody"], "kill": ["kill", "nobody", "TERM"],
-     "delete": ["delete", "nobody"], "state of none": ["state"], "start of none": ["start"],
-     "delete of none": ["delete"]},
+    {
+        "state": ["state", "nobody"],
+        "start": ["start", "nobody"],
+        "kill": ["kill", "nobody", "TERM"],
+        "delete": ["delete", "nobody"],
+        "state of none": ["state"],
+        "start of none": ["start"],
+        "delete of none": ["delete"],
+    },
 )
 def missing(lab: Lab, args: list[str]) -> None:
     done = lab.call(*args)
@@ -80,9 +93,14 @@ def missing(lab: Lab, args: list[str]) -> None:
     check(done.err.strip(), f"{args}: nothing said")
 
 
-@case("id-twice", "If the ID provided is not unique across all containers within the scope of the "
-      "runtime ... the implementation MUST generate an error and a new container MUST NOT be "
-      "created.", SPEC + "runtime.md Create", {name: name for name in STATES})
+@case(
+    "id-twice",
+    "If the ID provided is not unique across all containers within the scope of the "
+    "runtime ... the implementation MUST generate an error and a new container MUST NOT be "
+    "created.",
+    SPEC + "runtime.md Create",
+    {name: name for name in STATES},
+)
 def twice(lab: Lab, status: str) -> None:
     STATES[status](lab)
     other = lab.bundle("sleep 30", name="other")
@@ -91,16 +109,24 @@ def twice(lab: Lab, status: str) -> None:
     equal(lab.state()["bundle"], f"{lab.dir}/bundle", "bundle of the first")
 
 
-@case("id-invalid", "is not valid in any other way, the implementation MUST generate an error",
-      SPEC + "runtime.md Create", {"empty": "", "slash": "a/b", "up": ".."})
+@case(
+    "id-invalid",
+    "is not valid in any other way, the implementation MUST generate an error",
+    SPEC + "runtime.md Create",
+    {"empty": "", "slash": "a/b", "up": ".."},
+)
 def invalid(lab: Lab, name: str) -> None:
     lab.id = name
     check(lab.create(lab.bundle()).status != 0, f"a container {name!r}")
 
 
-@case("start-again", "Attempting to `start` a container that is not `created` MUST have no effect "
-      "on the container and MUST generate an error.", SPEC + "runtime.md Start",
-      {name: STATES[name] for name in ("running", "stopped")})
+@case(
+    "start-again",
+    "Attempting to `start` a container that is not `created` MUST have no effect "
+    "on the container and MUST generate an error.",
+    SPEC + "runtime.md Start",
+    {name: STATES[name] for name in ("running", "stopped")},
+)
 def start_again(lab: Lab, prepare: object) -> None:
     prepare(lab)  # type: ignore[operator]
     before = lab.state()["status"]
@@ -108,26 +134,40 @@ def start_again(lab: Lab, prepare: object) -> None:
     equal(lab.state()["status"], before, "status")
 
 
-@case("kill-stopped", "Attempting to send a signal to a container that is neither `created` nor "
-      "`running` MUST have no effect on the container and MUST generate an error.",
-      SPEC + "runtime.md Kill", {name: name for name in ("TERM", "KILL")})
+@case(
+    "kill-stopped",
+    "Attempting to send a signal to a container that is neither `created` nor "
+    "`running` MUST have no effect on the container and MUST generate an error.",
+    SPEC + "runtime.md Kill",
+    {name: name for name in ("TERM", "KILL")},
+)
 def kill_stopped(lab: Lab, name: str) -> None:
     _stopped(lab)
     check(lab.call("kill", lab.id, name).status != 0, "exit status 0")
 
 
-@case("delete-running", "Attempting to `delete` a container that is not `stopped` MUST have no "
-      "effect on the container and MUST generate an error.", SPEC + "runtime.md Delete")
+@case(
+    "delete-running",
+    "Attempting to `delete` a container that is not `stopped` MUST have no "
+    "effect on the container and MUST generate an error.",
+    SPEC + "runtime.md Delete",
+)
 def delete_running(lab: Lab) -> None:
     _running(lab)
     check(lab.call("delete", lab.id).status != 0, "exit status 0")
     equal(lab.state()["status"], "running", "status")
 
 
-@case("delete", "Deleting a container MUST delete the resources that were created during the "
-      "`create` step.", SPEC + "runtime.md Delete",
-      {"stopped": (_stopped, []), "running, by force": (_running, ["--force"]),
-       "created, by force": (_created, ["--force"])})
+@case(
+    "delete",
+    "Deleting a container MUST delete the resources that were created during the `create` step.",
+    SPEC + "runtime.md Delete",
+    {
+        "stopped": (_stopped, []),
+        "running, by force": (_running, ["--force"]),
+        "created, by force": (_created, ["--force"]),
+    },
+)
 def delete(lab: Lab, what: tuple[object, list[str]]) -> None:
     what[0](lab)  # type: ignore[operator]
     before = lab.read("/proc/self/mounts")
@@ -136,16 +176,22 @@ def delete(lab: Lab, what: tuple[object, list[str]]) -> None:
     check(len(lab.read("/proc/self/mounts")) <= len(before), "a mount is left")
 
 
-@case("id-reused", "Once a container is deleted its ID MAY be used by a subsequent container.",
-      SPEC + "runtime.md Delete")
+@case(
+    "id-reused",
+    "Once a container is deleted its ID MAY be used by a subsequent container.",
+    SPEC + "runtime.md Delete",
+)
 def reused(lab: Lab) -> None:
     _stopped(lab)
     equal(lab.call("delete", lab.id).status, 0, "delete's exit status")
     equal(lab.runs(lab.bundle("echo again", name="again")).out, "again\n", "stdout")
 
 
-@case("not-before-start", "`process.args` MUST NOT be applied until triggered by the `start` "
-      "operation.", SPEC + "runtime.md Create")
+@case(
+    "not-before-start",
+    "`process.args` MUST NOT be applied until triggered by the `start` operation.",
+    SPEC + "runtime.md Create",
+)
 def not_before_start(lab: Lab) -> None:
     bundle = lab.bundle("touch /ran; sleep 30")
     lab.creates(bundle)
@@ -154,8 +200,12 @@ def not_before_start(lab: Lab) -> None:
     lab.until(lambda: os.path.exists(f"{bundle.rootfs}/ran"), "it runs at start")
 
 
-@case("config-later", "Any updates to `config.json` after this step MUST NOT affect the container.",
-      SPEC + "runtime.md Lifecycle", {"emptied": "", "another": "{}", "gone": None})
+@case(
+    "config-later",
+    "Any updates to `config.json` after this step MUST NOT affect the container.",
+    SPEC + "runtime.md Lifecycle",
+    {"emptied": "", "another": "{}", "gone": None},
+)
 def config_later(lab: Lab, text: str | None) -> None:
     bundle = lab.bundle("echo first > /said")
     lab.creates(bundle)

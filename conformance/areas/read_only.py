@@ -36,8 +36,11 @@ def _image(bundle: Bundle, kind: str, *command: str) -> None:
         if f"\t{kind}\n" not in file.read() or not shutil.which(command[0]):
             raise Skip(f"needs {command[0]} and a kernel with {kind}")
     subprocess.run(command, check=True, capture_output=True)
-    subprocess.run(["mount", "-t", kind, "-o", "loop,ro", f"{bundle.path}/../image",
-                    bundle.rootfs], check=True, capture_output=True)
+    subprocess.run(
+        ["mount", "-t", kind, "-o", "loop,ro", f"{bundle.path}/../image", bundle.rootfs],
+        check=True,
+        capture_output=True,
+    )
 
 
 def erofs(bundle: Bundle) -> None:
@@ -47,8 +50,15 @@ def erofs(bundle: Bundle) -> None:
 
 def squashfs(bundle: Bundle) -> None:
     """A squashfs image."""
-    _image(bundle, "squashfs", "mksquashfs", bundle.rootfs, f"{bundle.path}/../image", "-quiet",
-           "-no-progress")
+    _image(
+        bundle,
+        "squashfs",
+        "mksquashfs",
+        bundle.rootfs,
+        f"{bundle.path}/../image",
+        "-quiet",
+        "-no-progress",
+    )
 
 
 KINDS = {"root.readonly": flag, "read-only bind": bind, "EROFS": erofs, "squashfs": squashfs}
@@ -71,46 +81,72 @@ def build(lab: Lab, script: str, make: Any, *names: str) -> Bundle:
     library(compat)
     os.rename(f"{compat}/libc.so.6", f"{compat}/libcuda.so.575.57.08")
     spec = bundle.spec
-    spec["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0,
-                                 "fileMode": 0o666}]
+    spec["linux"]["devices"] = [
+        {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0, "fileMode": 0o666}
+    ]
     spec["process"]["env"].append("DEVICE=yes")
     bundle.write(spec)
     make(bundle)
     return bundle
 
 
-@case("starts", "a hook that cannot write must not keep the container from starting", STARTS,
-      {f"{kind} {name}": (make, name) for kind, make in KINDS.items() for name in HOOKS})
+@case(
+    "starts",
+    "a hook that cannot write must not keep the container from starting",
+    STARTS,
+    {f"{kind} {name}": (make, name) for kind, make in KINDS.items() for name in HOOKS},
+)
 def starts(lab: Lab, what: tuple[Any, str]) -> None:
     bundle = build(lab, "echo $DEVICE; ls /dev/nvidia0", *what)
     equal(lab.runs(bundle).lines, ["yes", "/dev/nvidia0"], "environment and device node")
 
 
-@case("stays-read-only", "readonly: the root filesystem MUST be read-only inside the container",
-      SPEC + "config.md Root", KINDS)
+@case(
+    "stays-read-only",
+    "readonly: the root filesystem MUST be read-only inside the container",
+    SPEC + "config.md Root",
+    KINDS,
+)
 def stays(lab: Lab, make: Any) -> None:
-    bundle = build(lab, "touch /new 2>&1; echo >> /etc/ld.so.conf; ls /new 2>/dev/null; true", make,
-                   "create-symlinks", "update-ldcache")
+    bundle = build(
+        lab,
+        "touch /new 2>&1; echo >> /etc/ld.so.conf; ls /new 2>/dev/null; true",
+        make,
+        "create-symlinks",
+        "update-ldcache",
+    )
     flag(bundle)
     out = lab.runs(bundle).out
     check("Read-only file system" in out and "\n/new" not in out, out)
 
 
-@case("silent", "stderr is the container's, also when a hook is left out",
-      "runtime-tools docs/command-line-interface.md create", KINDS)
+@case(
+    "silent",
+    "stderr is the container's, also when a hook is left out",
+    "runtime-tools docs/command-line-interface.md create",
+    KINDS,
+)
 def silent(lab: Lab, make: Any) -> None:
     bundle = build(lab, "true", make, "create-symlinks")
     equal(lab.runs(bundle).err, "", "stderr")
 
 
-RESULTS = {"link": ("create-symlinks", "readlink /opt/acme/link", "tmp"),
-           "cache": ("update-ldcache", f"grep -c {FOLDER} /etc/ld.so.cache", "1")}
+RESULTS = {
+    "link": ("create-symlinks", "readlink /opt/acme/link", "tmp"),
+    "cache": ("update-ldcache", f"grep -c {FOLDER} /etc/ld.so.cache", "1"),
+}
 
 
-@case("result", "what the hook does is there for the container to see, whatever its root is",
-      "whoever runs a GPU workload with readOnlyRootFilesystem, or from an EROFS image", {
-          f"{kind} {label}": (make, *result) for kind, make in KINDS.items()
-          for label, result in RESULTS.items()})
+@case(
+    "result",
+    "what the hook does is there for the container to see, whatever its root is",
+    "whoever runs a GPU workload with readOnlyRootFilesystem, or from an EROFS image",
+    {
+        f"{kind} {label}": (make, *result)
+        for kind, make in KINDS.items()
+        for label, result in RESULTS.items()
+    },
+)
 def result(lab: Lab, what: tuple[Any, str, str, str]) -> None:
     make, name, script, wanted = what
     equal(lab.runs(build(lab, f"{script} 2>/dev/null; true", make, name)).lines, [wanted], name)

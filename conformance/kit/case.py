@@ -61,7 +61,10 @@ def area(name: str) -> Callable[..., Callable[[Check], Check]]:
     """Return the decorator that registers checks of the area `name`."""
 
     def case(
-        title: str, must: str, source: str, params: Mapping[str, Any] | None = None,
+        title: str,
+        must: str,
+        source: str,
+        params: Mapping[str, Any] | None = None,
         seconds: float = 40,
     ) -> Callable[[Check], Check]:
         def register(check: Check) -> Check:
@@ -71,7 +74,9 @@ def area(name: str) -> Callable[..., Callable[[Check], Check]]:
                 bound = _bind(check, value)
                 ALL.append(Case(name, f"{title}[{label}]", must, source, bound, seconds))
             return check
+
         return register
+
     return case
 
 

@@ -21,7 +21,11 @@ def identify(runtime: Sequence[str]) -> tuple[str, str]:
     """Return name and version as `--version` gives them: runc, 1.1.5+ds1."""
     try:
         said = subprocess.run(
-            [*runtime, "--version"], capture_output=True, text=True, timeout=20, check=False,
+            [*runtime, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
@@ -48,7 +52,8 @@ def annotate(verdicts: Sequence[Verdict], name: str, version: str) -> list[str]:
     """Give each failure its written reason; return the entries that have become untrue."""
     with open(FILE, encoding="utf-8") as file:
         entries = [
-            entry for entry in json.load(file)
+            entry
+            for entry in json.load(file)
             if fnmatch.fnmatchcase(name, entry["runtime"])
             and holds(entry.get("versions", ""), version)
         ]

@@ -20,9 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 APPLETS = (
-    "sh", "cat", "ls", "stat", "id", "env", "sleep", "kill", "readlink", "touch", "grep", "sort",
-    "head", "wc", "dd", "tr", "cut", "true", "false", "printf", "pwd", "test", "mount", "mkdir",
-    "hostname", "od",
+    "sh",
+    "cat",
+    "ls",
+    "stat",
+    "id",
+    "env",
+    "sleep",
+    "kill",
+    "readlink",
+    "touch",
+    "grep",
+    "sort",
+    "head",
+    "wc",
+    "dd",
+    "tr",
+    "cut",
+    "true",
+    "false",
+    "printf",
+    "pwd",
+    "test",
+    "mount",
+    "mkdir",
+    "hostname",
+    "od",
 )
 NAMESPACES = ("pid", "ipc", "uts", "mount", "network")
 MOUNTS: tuple[tuple[str, str, list[str]], ...] = (
@@ -113,9 +136,14 @@ class Lab:
             raise Skip(f"without {what}, as the call says")
 
     def bundle(
-        self, script: str = "true", *, name: str = "bundle",
-        annotations: Mapping[str, str] | None = None, hooks: Mapping[str, Any] | None = None,
-        readonly: bool = False, **sections: object,
+        self,
+        script: str = "true",
+        *,
+        name: str = "bundle",
+        annotations: Mapping[str, str] | None = None,
+        hooks: Mapping[str, Any] | None = None,
+        readonly: bool = False,
+        **sections: object,
     ) -> Bundle:
         """Make a bundle whose container runs the shell `script`."""
         spec = self.spec(script, annotations or {}, readonly=readonly)
@@ -132,14 +160,21 @@ class Lab:
         return bundle
 
     def spec(
-        self, script: str, annotations: Mapping[str, str], *, readonly: bool = False,
+        self,
+        script: str,
+        annotations: Mapping[str, str],
+        *,
+        readonly: bool = False,
     ) -> dict[str, Any]:
         """Return the OCI spec of a plain container: no terminal, no network."""
         return {
             "ociVersion": "1.0.2",
             "process": {
-                "terminal": False, "user": {"uid": 0, "gid": 0},
-                "args": ["/bin/sh", "-c", script], "env": [PATH, "TERM=dumb"], "cwd": "/",
+                "terminal": False,
+                "user": {"uid": 0, "gid": 0},
+                "args": ["/bin/sh", "-c", script],
+                "env": [PATH, "TERM=dumb"],
+                "cwd": "/",
                 "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
                 "noNewPrivileges": True,
             },
@@ -173,7 +208,12 @@ class Lab:
         return self.execute(self.command(*args), **how)
 
     def execute(
-        self, command: Sequence[str], *, stdin: bytes = b"", timeout: float = 30, **how: Any,
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 30,
+        **how: Any,
     ) -> Done:
         """Call any program. Outputs go to files: a pipe would last as long as the container."""
         names = [f"{self.dir}/.{stream}" for stream in ("stdin", "stdout", "stderr")]
@@ -186,7 +226,12 @@ class Lab:
         with open(given, "rb") as one, open(out, "wb") as two, open(err, "wb") as three:
             try:
                 status = subprocess.call(
-                    command, stdin=one, stdout=two, stderr=three, timeout=timeout, **how,
+                    command,
+                    stdin=one,
+                    stdout=two,
+                    stderr=three,
+                    timeout=timeout,
+                    **how,
                 )
             except subprocess.TimeoutExpired as late:
                 raise Failure(f"no end after {timeout:g} s: {' '.join(command)}") from late
@@ -218,7 +263,9 @@ class Lab:
         self.call("delete", self.id)
         return Done(
             os.waitstatus_to_exitcode(status),
-            self.read(f"{self.dir}/.container-stdout"), self.read(f"{self.dir}/.container-stderr"))
+            self.read(f"{self.dir}/.container-stdout"),
+            self.read(f"{self.dir}/.container-stderr"),
+        )
 
     def create(self, bundle: Bundle, *options: str, **how: Any) -> Done:
         """`create` the container."""

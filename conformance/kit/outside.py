@@ -43,5 +43,8 @@ def untouched(path: str, before: list[tuple[Any, ...]]) -> None:
     """Check that a folder looks as it did."""
     after = look(path)
     changed = [entry for entry in before if entry not in after]
-    check(after == before, f"outside of the rootfs: {changed} became "
-          f"{[entry for entry in after if entry not in before]}")
+    check(
+        after == before,
+        f"outside of the rootfs: {changed} became "
+        f"{[entry for entry in after if entry not in before]}",
+    )

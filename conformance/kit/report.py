@@ -29,7 +29,9 @@ def tap(verdicts: list[Verdict], about: dict[str, str]) -> str:
 
 def _why(verdict: Verdict) -> list[tuple[str, str]]:
     return [
-        ("must", verdict.case.must), ("source", verdict.case.source), ("message", verdict.message),
+        ("must", verdict.case.must),
+        ("source", verdict.case.source),
+        ("message", verdict.message),
     ]
 
 
@@ -37,8 +39,11 @@ def as_json(verdicts: list[Verdict], about: dict[str, str]) -> str:
     """Return one JSON object: what was tested, and each case."""
     cases = [
         {
-            "area": verdict.case.area, "name": verdict.case.name, "outcome": verdict.outcome,
-            "expected": verdict.expected, "seconds": round(verdict.seconds, 3),
+            "area": verdict.case.area,
+            "name": verdict.case.name,
+            "outcome": verdict.outcome,
+            "expected": verdict.expected,
+            "seconds": round(verdict.seconds, 3),
             **dict(_why(verdict)),
         }
         for verdict in verdicts
@@ -80,10 +85,15 @@ def people(verdicts: list[Verdict], about: dict[str, str]) -> str:
         counts = [
             f"{sum(v.outcome == 'pass' for v in here)} of {len(here)} pass",
             f"{sum(v.outcome == 'fail' and bool(v.expected) for v in here)} fail as expected",
-            f"{sum(map(is_news, here))} fail", f"{sum(v.outcome == 'skip' for v in here)} skipped",
+            f"{sum(map(is_news, here))} fail",
+            f"{sum(v.outcome == 'skip' for v in here)} skipped",
         ]
-        lines.append(f"{area:14} " + ", ".join(text for text in counts if not text.startswith("0 f")
-                                               and not text.startswith("0 s")))
+        lines.append(
+            f"{area:14} "
+            + ", ".join(
+                text for text in counts if not text.startswith("0 f") and not text.startswith("0 s")
+            )
+        )
     return "\n".join(lines)
 
 

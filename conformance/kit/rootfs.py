@@ -22,8 +22,12 @@ def hook(lab: Lab, name: str, *flags: str, **more: Any) -> dict[str, Any]:
     if not lab.setting.hook:
         raise Skip("needs --hook, the program of the CDI hooks")
     program = os.path.basename(lab.setting.hook)
-    return {"path": lab.setting.hook, "args": [program, name, *flags],
-            "env": ["NVIDIA_CTK_DEBUG=false"], **more}
+    return {
+        "path": lab.setting.hook,
+        "args": [program, name, *flags],
+        "env": ["NVIDIA_CTK_DEBUG=false"],
+        **more,
+    }
 
 
 def with_hooks(lab: Lab, script: str, *hooks: dict[str, Any], **how: Any) -> Bundle:

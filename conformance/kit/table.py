@@ -21,8 +21,7 @@ BRIEF = "One case of each kind was asked (`--brief`).\n\n"
 def table(results: list[dict[str, Any]]) -> str:
     """Return Markdown: areas by runtimes, versions, and where somebody is better than pyshim."""
     areas = list(dict.fromkeys(case["area"] for each in results for case in each["cases"]))
-    lines = [_row("area", *(each["name"] for each in results)),
-             "|---|" + "---:|" * len(results)]
+    lines = [_row("area", *(each["name"] for each in results)), "|---|" + "---:|" * len(results)]
     lines += [_row(area, *(_cell(each, area) for each in results)) for area in areas]
     lines += [_row("version", *(each["version"] for each in results))]
     brief = all(len(set(map(_kind, each["cases"]))) == len(each["cases"]) for each in results)
@@ -57,8 +56,11 @@ def _better(results: list[dict[str, Any]]) -> str:
             continue
         ours = by_name.get(f"pyshim/{name.rpartition('/')[2]}", by_name.get("pyshim/runc"))
         theirs, mine = _outcomes(each), _outcomes(ours) if ours else {}
-        paths = [path for path, outcome in theirs.items()
-                 if outcome == "pass" and mine.get(path) == "fail"]
+        paths = [
+            path
+            for path, outcome in theirs.items()
+            if outcome == "pass" and mine.get(path) == "fail"
+        ]
         text = ", ".join(f"`{path}`" for path in paths) or "nowhere"
         lines.append(f"- {name}, beside {ours['name'] if ours else 'none'}: {text}.")
     return "\n".join(lines) + "\n"
@@ -72,7 +74,8 @@ def _failures(results: list[dict[str, Any]]) -> str:
         for case in each["cases"]:
             if case["outcome"] == "fail":
                 reasons.setdefault(case["expected"] or "no reason is known", []).append(
-                    f"`{case['area']}/{case['name']}`")
+                    f"`{case['area']}/{case['name']}`"
+                )
         lines.append(f"- {each['name']}: " + ("nothing." if not reasons else ""))
         lines += [f"  - {reason}: {', '.join(paths)}." for reason, paths in reasons.items()]
     return "\n".join(line.rstrip() for line in lines) + "\n"

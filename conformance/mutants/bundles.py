@@ -97,8 +97,12 @@ def _double(spec: dict[str, Any]) -> None:
         hooks += [{**hook, "timeout": 29} for hook in hooks]
 
 
-@mutant("injection/twice[cgroup]", "injection/twice-hook", "injection/twice-bytes",
-        "injection/same-device-twice[cgroup]")
+@mutant(
+    "injection/twice[cgroup]",
+    "injection/twice-hook",
+    "injection/twice-bytes",
+    "injection/same-device-twice[cgroup]",
+)
 def injects_twice(call: Call) -> int | None:
     if call.command != "create":
         return None
@@ -116,5 +120,8 @@ def config_reformatted(call: Call) -> None:
 
 @mutant("kubernetes/sandbox-untouched[CRI-O]")
 def sandbox_is_marked(call: Call) -> None:
-    call.edit_requests(lambda annotations: annotations.update(seen="yes")
-                       if "sandbox" in str(annotations) else None)
+    call.edit_requests(
+        lambda annotations: (
+            annotations.update(seen="yes") if "sandbox" in str(annotations) else None
+        )
+    )

@@ -37,10 +37,12 @@ ALL: dict[str, Mutant] = {}
 
 def mutant(*caught: str, seen: tuple[str, ...] = ()) -> Callable[[Spoil], Spoil]:
     """Register a mutant. It returns an exit status, or None for the good runtime to go on."""
+
     def register(spoil: Spoil) -> Spoil:
         name = spoil.__name__.replace("_", "-")
         ALL[name] = Mutant(name, spoil, caught, seen)
         return spoil
+
     return register
 
 
@@ -102,10 +104,12 @@ class Call:
 
     def edit_hooks(self, change: Callable[[str, dict[str, Any]], object], *kinds: str) -> None:
         """Let `change(kind, hook)` edit every hook, or those of `kinds`."""
+
         def every(spec: dict[str, Any]) -> None:
             for kind, hooks in (spec.get("hooks") or {}).items():
                 for hook in hooks if not kinds or kind in kinds else ():
                     change(kind, hook)
+
         self.edit(every)
 
     def edit_requests(self, change: Callable[[dict[str, str]], object]) -> None:
@@ -136,10 +140,12 @@ class Call:
 
     def edit_edits(self, change: Callable[[dict[str, Any]], object]) -> None:
         """Let `change` edit the container edits of every device."""
+
         def every(document: dict[str, Any]) -> None:
             for device in document.get("devices") or ():
                 if isinstance(device, dict) and isinstance(device.get("containerEdits"), dict):
                     change(device["containerEdits"])
+
         self.edit_cdi(every)
 
     def run(self, args: list[str] | None = None, **how: Any) -> int:

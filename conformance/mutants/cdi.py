@@ -20,10 +20,12 @@ def nodes(call: Call, change: Any) -> None:
 
 def names(call: Call, change: Any) -> None:
     """Let `change(list of names)` return the names of each request instead."""
+
     def every(annotations: dict[str, str]) -> None:
         for key, value in annotations.items():
             if key.startswith(CDI):
                 annotations[key] = ",".join(change(value.split(",")))
+
     call.edit_requests(every)
 
 
@@ -35,8 +37,11 @@ def drop_requests(annotations: dict[str, str]) -> None:
 
 @mutant("cdi/env[blanks]")
 def env_trimmed(call: Call) -> None:
-    call.edit_edits(lambda edits: edits.update(env=[text.strip() for text in edits["env"]])
-                    if edits.get("env") else None)
+    call.edit_edits(
+        lambda edits: (
+            edits.update(env=[text.strip() for text in edits["env"]]) if edits.get("env") else None
+        )
+    )
 
 
 @mutant("cdi/env-replaces[engine's]")
@@ -47,8 +52,10 @@ def env_kept(call: Call) -> None:
 
     def change(edits: dict[str, Any]) -> None:
         if edits.get("env"):
-            edits["env"] = [text for text in edits["env"]
-                            if text.partition("=")[0] not in have] or ["NOTHING="]
+            edits["env"] = [
+                text for text in edits["env"] if text.partition("=")[0] not in have
+            ] or ["NOTHING="]
+
     call.edit_edits(change)
 
 
@@ -62,8 +69,12 @@ def node_owner_root(call: Call) -> None:
     nodes(call, lambda node: (node.setdefault("uid", 0), node.setdefault("gid", 0)))
 
 
-@mutant("cdi/node-refused[missing]", "cdi/node-refused[symlink]",
-        "injection/failed-untouched[missing node]", seen=("errors", "injection"))
+@mutant(
+    "cdi/node-refused[missing]",
+    "cdi/node-refused[symlink]",
+    "injection/failed-untouched[missing node]",
+    seen=("errors", "injection"),
+)
 def bad_node_left_out(call: Call) -> None:
     def change(edits: dict[str, Any]) -> None:
         good = []
@@ -75,6 +86,7 @@ def bad_node_left_out(call: Call) -> None:
         if edits.get("deviceNodes"):
             edits["deviceNodes"] = good
             edits.setdefault("env", ["NOTHING="])
+
     call.edit_edits(change)
 
 
@@ -92,9 +104,13 @@ def cgroup_by_major(call: Call) -> None:
 
 @mutant("cdi/mount[read-only]")
 def mount_writable(call: Call) -> None:
-    call.edit_edits(lambda edits: [
-        mount["options"].remove("ro") for mount in edits.get("mounts", [])
-        if "ro" in mount.get("options", [])])
+    call.edit_edits(
+        lambda edits: [
+            mount["options"].remove("ro")
+            for mount in edits.get("mounts", [])
+            if "ro" in mount.get("options", [])
+        ]
+    )
 
 
 @mutant("cdi/mount-type[tmpfs]")
@@ -106,21 +122,31 @@ def mount_type_forgotten(call: Call) -> None:
 def mount_below_lost(call: Call) -> None:
     def change(edits: dict[str, Any]) -> None:
         if edits.get("mounts"):
-            edits["mounts"] = [item for item in edits["mounts"]
-                               if item.get("containerPath", "").count("/") < 2]
+            edits["mounts"] = [
+                item for item in edits["mounts"] if item.get("containerPath", "").count("/") < 2
+            ]
+
     call.edit_edits(change)
 
 
 @mutant("cdi/gids[more]")
 def one_gid(call: Call) -> None:
-    call.edit_edits(lambda edits: edits["additionalGids"].__delitem__(slice(1, None))
-                    if edits.get("additionalGids") else None)
+    call.edit_edits(
+        lambda edits: (
+            edits["additionalGids"].__delitem__(slice(1, None))
+            if edits.get("additionalGids")
+            else None
+        )
+    )
 
 
 @mutant("cdi/hook[createRuntime]")
 def hook_env_lost(call: Call) -> None:
-    call.edit_edits(lambda edits: [hook.update(env=["NOTHING="])
-                                   for hook in edits.get("hooks", []) if "env" in hook])
+    call.edit_edits(
+        lambda edits: [
+            hook.update(env=["NOTHING="]) for hook in edits.get("hooks", []) if "env" in hook
+        ]
+    )
 
 
 @mutant("cdi/hook-order")
@@ -138,10 +164,15 @@ def later_and_common_forgotten(call: Call) -> None:
 @mutant("cdi/not-requested")
 def all_devices(call: Call) -> None:
     def every(items: list[str]) -> list[str]:
-        found = [f"{KIND}={device['name']}" for document in call.documents().values()
-                 for device in document.get("devices", []) if document.get("kind") == KIND]
+        found = [
+            f"{KIND}={device['name']}"
+            for document in call.documents().values()
+            for device in document.get("devices", [])
+            if document.get("kind") == KIND
+        ]
         more = [name for name in found if name not in items] if len(found) == 2 else []
         return items + more
+
     names(call, every)
 
 
@@ -151,6 +182,7 @@ def keys_in_any_case(call: Call) -> None:
         for key in list(annotations):
             if key.lower() != key and key.lower().startswith(CDI):
                 annotations[key.lower()] = annotations.pop(key)
+
     call.edit_requests(change)
 
 
@@ -159,6 +191,7 @@ def first_key_only(call: Call) -> None:
     def change(annotations: dict[str, str]) -> None:
         for key in [key for key in annotations if key.startswith(CDI)][1:]:
             del annotations[key]
+
     call.edit_requests(change)
 
 
@@ -167,30 +200,46 @@ def names_trimmed(call: Call) -> None:
     names(call, lambda items: [item.strip() for item in items if item.strip()])
 
 
-@mutant("cdi/unresolvable[beside a good one]", "injection/failed-untouched[one of two]",
-        seen=("cdi-files", "errors", "injection", "kubernetes"))
+@mutant(
+    "cdi/unresolvable[beside a good one]",
+    "injection/failed-untouched[one of two]",
+    seen=("cdi-files", "errors", "injection", "kubernetes"),
+)
 def unknown_left_out(call: Call) -> None:
     if call.creates:
-        known = {f"{document['kind']}={device['name']}" for document in call.documents().values()
-                 if isinstance(document, dict) for device in document.get("devices") or []
-                 if isinstance(device, dict) and "name" in device and "kind" in document}
+        known = {
+            f"{document['kind']}={device['name']}"
+            for document in call.documents().values()
+            if isinstance(document, dict)
+            for device in document.get("devices") or []
+            if isinstance(device, dict) and "name" in device and "kind" in document
+        }
         names(call, lambda items: [item for item in items if item in known] or items)
 
 
-@mutant("kubernetes/sandbox[containerd]", "kubernetes/sandbox-starts[CRI-O malformed]",
-        "kubernetes/sandbox-untouched[containerd]")
+@mutant(
+    "kubernetes/sandbox[containerd]",
+    "kubernetes/sandbox-starts[CRI-O malformed]",
+    "kubernetes/sandbox-untouched[containerd]",
+)
 def sandbox_is_a_container(call: Call) -> None:
     def change(annotations: dict[str, str]) -> None:
         if "sandbox" in (annotations.get(TYPE), annotations.get(CRIO_TYPE)):
             for key in (TYPE, CRIO_TYPE, "io.container.manager"):
                 annotations.pop(key, None)
+
     call.edit_requests(change)
 
 
 @mutant("kubernetes/container[podman]")
 def podman_injects_itself(call: Call) -> None:
-    call.edit_requests(lambda annotations: drop_requests(annotations)
-                       if annotations.get("io.container.manager") == "libpod" else None)
+    call.edit_requests(
+        lambda annotations: (
+            drop_requests(annotations)
+            if annotations.get("io.container.manager") == "libpod"
+            else None
+        )
+    )
 
 
 @mutant("kubernetes/pod-annotation[alone]", "kubernetes/pod-annotation-bad[malformed]")
@@ -199,6 +248,7 @@ def pods_are_trusted(call: Call) -> None:
         if annotations.get(CRIO_TYPE) == "container":
             del annotations[CRIO_TYPE]
             annotations.pop("io.container.manager", None)
+
     call.edit_requests(change)
 
 
@@ -207,6 +257,7 @@ def long_keys_ignored(call: Call) -> None:
     def change(annotations: dict[str, str]) -> None:
         for key in [key for key in annotations if key.startswith(CDI) and "_" in key]:
             del annotations[key]
+
     call.edit_requests(change)
 
 
@@ -222,13 +273,18 @@ def resolves_always(call: Call) -> int | None:
 def engine_hooks_dropped(call: Call) -> None:
     def change(spec: dict[str, Any]) -> None:
         annotations = spec.get("annotations", {})
-        if annotations.get(TYPE) == "container" and not any(key.startswith(CDI)
-                                                            for key in annotations):
+        if annotations.get(TYPE) == "container" and not any(
+            key.startswith(CDI) for key in annotations
+        ):
             spec.pop("hooks", None)
+
     call.edit(change)
 
 
 @mutant("kubernetes/read-only-root[read-only]")
 def read_only_has_no_devices(call: Call) -> None:
-    call.edit(lambda spec: drop_requests(spec.get("annotations", {}))
-              if spec["root"].get("readonly") else None)
+    call.edit(
+        lambda spec: (
+            drop_requests(spec.get("annotations", {})) if spec["root"].get("readonly") else None
+        )
+    )

@@ -102,7 +102,7 @@ def bundle_is_cwd(call: Call) -> None:
         call.args = [arg for arg in call.args if not arg.startswith("--bundle=")]
         if "--bundle" in call.args:
             index = call.args.index("--bundle")
-            del call.args[index:index + 2]
+            del call.args[index : index + 2]
 
 
 @mutant("command-line/bundle-default")
@@ -112,14 +112,14 @@ def bundle_wanted(call: Call) -> int | None:
 
 @mutant("command-line/id[create]")
 def id_taken_for_command(call: Call) -> int | None:
-    return 1 if call.args[call.at + 1:] and call.args[-1] in COMMANDS else None
+    return 1 if call.args[call.at + 1 :] and call.args[-1] in COMMANDS else None
 
 
 @mutant("command-line/pid-file[absolute]")
 def pid_file_forgotten(call: Call) -> None:
     if "--pid-file" in call.args:
         index = call.args.index("--pid-file")
-        del call.args[index:index + 2]
+        del call.args[index : index + 2]
 
 
 @mutant("command-line/root-flag[--root=X]")

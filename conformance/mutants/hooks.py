@@ -31,8 +31,11 @@ def _wrap(hook: dict[str, Any], script: str) -> None:
 @mutant("hooks/called[poststart]", "cdi/hook[poststart]", seen=("cdi",))
 def poststart_left_out(call: Call) -> None:
     _drop(call, "poststart")
-    call.edit_edits(lambda edits: edits.get("hooks", []).clear()
-                    if "'poststart'" in str(edits.get("hooks")) else None)
+    call.edit_edits(
+        lambda edits: (
+            edits.get("hooks", []).clear() if "'poststart'" in str(edits.get("hooks")) else None
+        )
+    )
 
 
 @mutant("hooks/before-program")
@@ -40,8 +43,12 @@ def start_container_left_out(call: Call) -> None:
     _drop(call, "startContainer")
 
 
-@mutant("hooks/writes-rootfs[ordinary]", "cdi-hooks/application-profile[0]",
-        "read-only/result[root.readonly link]", seen=("cdi-hooks", "read-only", "hostile"))
+@mutant(
+    "hooks/writes-rootfs[ordinary]",
+    "cdi-hooks/application-profile[0]",
+    "read-only/result[root.readonly link]",
+    seen=("cdi-hooks", "read-only", "hostile"),
+)
 def create_container_left_out(call: Call) -> None:
     _drop(call, "createContainer")
 
@@ -51,6 +58,7 @@ def order_reversed(call: Call) -> None:
     def change(spec: dict[str, Any]) -> None:
         for kind in (*RUNTIME, "poststop"):
             (spec.get("hooks") or {}).get(kind, []).reverse()
+
     call.edit(change)
 
 
@@ -72,14 +80,14 @@ def create_container_outside(call: Call) -> None:
 @mutant("hooks/state[createRuntime status]")
 def state_is_running(call: Call) -> None:
     script = '/bin/sed s/creating/running/ | "$0" "$@"'
-    call.edit_hooks(lambda _, hook: _wrap(hook, script),
-                    "createRuntime")
+    call.edit_hooks(lambda _, hook: _wrap(hook, script), "createRuntime")
 
 
 @mutant("hooks/state-ends[createRuntime]")
 def state_has_no_end(call: Call) -> None:
-    call.edit_hooks(lambda _, hook: _wrap(hook, '(/bin/cat; /bin/sleep 20) | "$0" "$@"'),
-                    "createRuntime")
+    call.edit_hooks(
+        lambda _, hook: _wrap(hook, '(/bin/cat; /bin/sleep 20) | "$0" "$@"'), "createRuntime"
+    )
 
 
 @mutant("hooks/args[createContainer empty]")
@@ -92,6 +100,7 @@ def state_must_be_read(call: Call) -> None:
     def change(_: str, hook: dict[str, Any]) -> None:
         if "cat" not in str(hook.get("args")):
             hook["path"] = "/bin/false"
+
     call.edit_hooks(change, "createRuntime")
 
 
@@ -117,14 +126,16 @@ def path_by_name(call: Call) -> None:
     def change(spec: dict[str, Any]) -> None:
         hooks = spec.get("hooks") or {}
         hooks["createRuntime"] = [
-            hook for hook in hooks.get("createRuntime", [])
-            if os.path.exists("/bin/" + os.path.basename(hook["path"]))]
+            hook
+            for hook in hooks.get("createRuntime", [])
+            if os.path.exists("/bin/" + os.path.basename(hook["path"]))
+        ]
+
     if call.creates and (call.spec.get("hooks") or {}).get("createRuntime"):
         call.edit(change)
 
 
-@mutant("hooks/unknown-property[poststop]", "injection/unknown-survives[hook]",
-        seen=("injection",))
+@mutant("hooks/unknown-property[poststop]", "injection/unknown-survives[hook]", seen=("injection",))
 def unknown_property_refused(call: Call) -> int | None:
     known = {"path", "args", "env", "timeout"}
     hooks = (call.spec.get("hooks") or {}).values() if call.creates else ()
@@ -142,4 +153,5 @@ def timeout_in_twentieths(call: Call) -> None:
     def change(_: str, hook: dict[str, Any]) -> None:
         if hook.get("timeout"):
             _wrap(hook, f'exec /usr/bin/timeout {hook["timeout"] / 20} "$0" "$@"')
+
     call.edit_hooks(change, "createRuntime")

@@ -14,8 +14,14 @@ from mutants.call import Call, mutant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOOKS = ("create-symlinks", "update-ldcache", "enable-cuda-compat", "chmod",
-         "update-application-profile", "disable-device-node-modification")
+HOOKS = (
+    "create-symlinks",
+    "update-ldcache",
+    "enable-cuda-compat",
+    "chmod",
+    "update-application-profile",
+    "disable-device-node-modification",
+)
 
 
 def _named(spec: dict[str, Any], name: str) -> list[list[str]]:
@@ -32,11 +38,13 @@ def flags(call: Call, hook: str, flag: str) -> list[str]:
 
 def each_flag(call: Call, hook: str, flag: str, change: Callable[[str], str]) -> None:
     """Let `change` return another value for each of a hook's flags."""
+
     def every(spec: dict[str, Any]) -> None:
         for args in _named(spec, hook):
             for index, arg in enumerate(args):
                 if arg == flag:
                     args[index + 1] = change(args[index + 1])
+
     call.edit(every)
 
 
@@ -52,8 +60,9 @@ def targets_absolute(call: Call) -> None:
 
 @mutant("cdi-hooks/create-symlinks-refused[no ::]")
 def bad_links_left_out(call: Call) -> None:
-    each_flag(call, "create-symlinks", "--link",
-              lambda link: link if "::" in link else "x::/opt/none")
+    each_flag(
+        call, "create-symlinks", "--link", lambda link: link if "::" in link else "x::/opt/none"
+    )
 
 
 @mutant("cdi-hooks/update-ldcache-folders[two]")
@@ -104,8 +113,11 @@ def compat_always_newer(call: Call) -> None:
     each_flag(call, "enable-cuda-compat", "--host-driver-version", lambda _: "1.0")
 
 
-@mutant("cdi-hooks/cuda-compat-none[ordinary]", "hostile/compat-link[etc/ld.so.conf.d]",
-        seen=("hostile",))
+@mutant(
+    "cdi-hooks/cuda-compat-none[ordinary]",
+    "hostile/compat-link[etc/ld.so.conf.d]",
+    seen=("hostile",),
+)
 def compat_unasked(call: Call) -> None:
     if asked(call, "enable-cuda-compat"):
         with contextlib.suppress(OSError):
@@ -122,8 +134,11 @@ def driver_wanted(call: Call) -> int | None:
 @mutant("cdi-hooks/unknown-hook[unknown]")
 def unknown_hook_refused(call: Call) -> int | None:
     hooks = (call.spec.get("hooks") or {}).get("createContainer", []) if call.creates else []
-    names = [hook["args"][1] for hook in hooks if "cdi-hook" in hook["path"] or
-             hook["path"].endswith("-hook")]
+    names = [
+        hook["args"][1]
+        for hook in hooks
+        if "cdi-hook" in hook["path"] or hook["path"].endswith("-hook")
+    ]
     return 1 if any(name not in HOOKS for name in names) else None
 
 
@@ -132,8 +147,9 @@ def create_container_reversed(call: Call) -> None:
     call.edit(lambda spec: (spec.get("hooks") or {}).get("createContainer", []).reverse())
 
 
-@mutant("read-only/starts[EROFS chmod]", "read-only/stays-read-only[EROFS]",
-        "read-only/silent[EROFS]")
+@mutant(
+    "read-only/starts[EROFS chmod]", "read-only/stays-read-only[EROFS]", "read-only/silent[EROFS]"
+)
 def writes_first(call: Call) -> int | None:
     if any(asked(call, name) for name in ("chmod", "create-symlinks")):
         try:
@@ -145,8 +161,13 @@ def writes_first(call: Call) -> int | None:
 
 @mutant("read-only/stays-read-only[root.readonly]", seen=("lifecycle", "kubernetes"))
 def root_writable(call: Call) -> None:
-    call.edit(lambda spec: spec["root"].update(readonly=False)
-              if (spec.get("hooks") or {}).get("createContainer") else None)
+    call.edit(
+        lambda spec: (
+            spec["root"].update(readonly=False)
+            if (spec.get("hooks") or {}).get("createContainer")
+            else None
+        )
+    )
 
 
 @mutant("read-only/silent[read-only bind]")
@@ -180,7 +201,8 @@ def links_looked_up_by_path(call: Call) -> None:
                 target, _, path = args[index + 1].partition("::")
                 link = f"{call.rootfs}/{path}"
                 if os.path.islink(link) and os.readlink(link) == target:
-                    del args[index:index + 2]
+                    del args[index : index + 2]
+
     call.edit(change)
 
 
@@ -191,8 +213,11 @@ def cache_by_path(call: Call) -> None:
             file.write(b"x")
 
 
-@mutant("hostile/ldcache-trap[ld.so.conf FIFO]", "hostile/ldcache-trap[ld.so.conf link to zero]",
-        "hostile/library-trap[FIFO]")
+@mutant(
+    "hostile/ldcache-trap[ld.so.conf FIFO]",
+    "hostile/ldcache-trap[ld.so.conf link to zero]",
+    "hostile/library-trap[FIFO]",
+)
 def reads_to_the_end(call: Call) -> None:
     paths = [f"{call.rootfs}/etc/ld.so.conf", *glob.glob(f"{call.rootfs}/opt/acme/lib/*")]
     for path in paths if asked(call, "update-ldcache") else ():

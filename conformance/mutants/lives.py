@@ -12,7 +12,7 @@ from mutants.call import Call, mutant
 def state_is_another(call: Call) -> int | None:
     if call.command != "state":
         return None
-    done = call.ask(*call.args[call.at:])
+    done = call.ask(*call.args[call.at :])
     if done.returncode == 0:
         state = json.loads(done.stdout)
         state["annotations"] = {}
@@ -25,7 +25,7 @@ def state_is_another(call: Call) -> int | None:
 def pid_is_its_own(call: Call) -> int | None:
     if call.command != "state":
         return None
-    done = call.ask(*call.args[call.at:])
+    done = call.ask(*call.args[call.at :])
     if done.returncode == 0:
         print(json.dumps({**json.loads(done.stdout), "pid": os.getppid()}))
     return done.returncode
@@ -61,7 +61,7 @@ def start_never_fails(call: Call) -> int | None:
 @mutant("lifecycle/kill-stopped[KILL]", "errors/not-running[kill]", seen=("errors",))
 def kill_never_fails(call: Call) -> int | None:
     if call.command == "kill":
-        call.ask(*call.args[call.at:])
+        call.ask(*call.args[call.at :])
         return 0
     return None
 

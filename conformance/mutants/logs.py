@@ -33,9 +33,17 @@ def failed(call: Call, change: Callable[[list[str]], list[str]]) -> int | None:
 
 def record(call: Call, **changes: Any) -> int | None:
     """Change properties of the last record of a create that fails."""
-    return failed(call, lambda lines: [
-        *lines[:-1], json.dumps({**json.loads(lines[-1]), **changes}) + "\n",
-    ] if call.flag("log-format") == "json" else lines)
+    return failed(
+        call,
+        lambda lines: (
+            [
+                *lines[:-1],
+                json.dumps({**json.loads(lines[-1]), **changes}) + "\n",
+            ]
+            if call.flag("log-format") == "json"
+            else lines
+        ),
+    )
 
 
 def said(call: Call, change: Callable[[str], str]) -> int:
@@ -104,8 +112,11 @@ def says_it_on_stdout(call: Call) -> int | None:
 
 @mutant("errors/not-misread[unknown device]")
 def misleading(call: Call) -> int | None:
-    return said(call, lambda text: f"{text.rstrip()}: no such file or directory\n") \
-        if call.command == "create" else None
+    return (
+        said(call, lambda text: f"{text.rstrip()}: no such file or directory\n")
+        if call.command == "create"
+        else None
+    )
 
 
 @mutant("errors/exit-status[unknown device]")

@@ -31,15 +31,22 @@ def version_without_v(call: Call) -> None:
 
 @mutant("cdi-files/version-refused[2.0.0]", "cdi-files/version-refused[0.6]")
 def any_version(call: Call) -> None:
-    call.edit_cdi(lambda value: value.update(cdiVersion="1.1.0")
-                  if value.get("cdiVersion") not in KNOWN else None)
+    call.edit_cdi(
+        lambda value: (
+            value.update(cdiVersion="1.1.0") if value.get("cdiVersion") not in KNOWN else None
+        )
+    )
 
 
-@mutant("cdi-files/field-too-new[hostPath]", "cdi-files/device-digit[0.4.0]",
-        "cdi-files/annotations-field[0.5.0]")
+@mutant(
+    "cdi-files/field-too-new[hostPath]",
+    "cdi-files/device-digit[0.4.0]",
+    "cdi-files/annotations-field[0.5.0]",
+)
 def version_not_compared(call: Call) -> None:
-    call.edit_cdi(lambda value: value.update(cdiVersion="1.1.0")
-                  if value.get("cdiVersion") in KNOWN else None)
+    call.edit_cdi(
+        lambda value: value.update(cdiVersion="1.1.0") if value.get("cdiVersion") in KNOWN else None
+    )
 
 
 @mutant("cdi-files/field-new-enough[hostPath]")
@@ -49,8 +56,11 @@ def host_path_from_0_6(call: Call) -> None:
 
 @mutant("cdi-files/kind[Vendor.com/Class]")
 def kind_in_lower_case(call: Call) -> None:
-    call.edit_cdi(lambda value: value.update(kind=value["kind"].lower())
-                  if isinstance(value.get("kind"), str) else None)
+    call.edit_cdi(
+        lambda value: (
+            value.update(kind=value["kind"].lower()) if isinstance(value.get("kind"), str) else None
+        )
+    )
 
 
 @mutant("cdi-files/name[0:1]")
@@ -63,8 +73,11 @@ def bad_device_left_out(call: Call) -> None:
     def change(value: dict[str, Any]) -> None:
         if isinstance(value.get("devices"), list):
             value["devices"] = [
-                device for device in value["devices"] if not isinstance(device, dict)
-                or NAME.fullmatch(str(device.get("name", "0")))]
+                device
+                for device in value["devices"]
+                if not isinstance(device, dict) or NAME.fullmatch(str(device.get("name", "0")))
+            ]
+
     call.edit_cdi(change)
 
 
@@ -73,6 +86,7 @@ def unknown_fields_ignored(call: Call) -> None:
     def change(value: dict[str, Any]) -> None:
         for key in set(value) - OURS:
             del value[key]
+
     call.edit_cdi(change)
 
 
@@ -122,6 +136,7 @@ def first_file_wins(call: Call) -> None:
     def change(value: dict[str, Any]) -> None:
         value["devices"] = [device for device in value["devices"] if device["name"] not in have]
         have.update(device["name"] for device in value["devices"])
+
     if sorted(os.listdir(LOW)) == ["a.json", "b.json"]:
         call.edit_cdi(change)
         _remove(call, lambda _, value: not value["devices"])
@@ -141,11 +156,18 @@ def never_reads_again(call: Call) -> None:
         shutil.copytree("/run/.copy", LOW, dirs_exist_ok=True)
 
 
-@mutant("cdi-files/bad-file[env without =]", "cdi-files/kind-refused[gpu]",
-        "cdi-files/version-refused[latest]", "cdi-files/odd-entry[dangling.json]",
-        "cdi/annotation-refused[no vendor]", "cdi/unresolvable[alone]",
-        "errors/exit-status[conflict]", "errors/run-too[run]", "injection/no-litter[fails]",
-        seen=("cdi", "errors", "injection"))
+@mutant(
+    "cdi-files/bad-file[env without =]",
+    "cdi-files/kind-refused[gpu]",
+    "cdi-files/version-refused[latest]",
+    "cdi-files/odd-entry[dangling.json]",
+    "cdi/annotation-refused[no vendor]",
+    "cdi/unresolvable[alone]",
+    "errors/exit-status[conflict]",
+    "errors/run-too[run]",
+    "injection/no-litter[fails]",
+    seen=("cdi", "errors", "injection"),
+)
 def starts_without_devices(call: Call) -> int | None:
     """What cannot be injected is left out, and nobody is told."""
     requests = [key for key in call.spec["annotations"] if CDI in key] if call.creates else []
@@ -162,6 +184,7 @@ def null_left_out(call: Call) -> None:
     def change(value: dict[str, Any]) -> None:
         if isinstance(value.get("devices"), list):
             value["devices"] = [device for device in value["devices"] if device]
+
     call.edit_cdi(change)
 
 

@@ -38,7 +38,9 @@ def write(folder: str, python: str, search_path: list[str]) -> None:
         files.replace(f"{encodings}/__init__.py", slimming.text(file.read()).encode(), 0o644)
     # Never compared with the source, which is in the same hands.
     py_compile.compile(
-        f"{encodings}/__init__.py", doraise=True, optimize=0,
+        f"{encodings}/__init__.py",
+        doraise=True,
+        optimize=0,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     there = [path for path in search_path if os.path.isdir(path)]

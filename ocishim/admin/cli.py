@@ -60,7 +60,8 @@ class Program(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(
-            importlib.import_module(f"ocishim.admin.{module}"), attribute,
+            importlib.import_module(f"ocishim.admin.{module}"),
+            attribute,
         )
         return command
 

@@ -90,7 +90,9 @@ def check(file: str | None) -> None:
     if not read_by_launcher(text):
         click.secho(
             f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
-            " start, kill and delete begins with starting Python", err=True, fg="yellow",
+            " start, kill and delete begins with starting Python",
+            err=True,
+            fg="yellow",
         )
     click.echo(f"{path}: right")
 

@@ -23,22 +23,44 @@ _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/
 
 @click.command()
 @click.argument("engine", type=click.Choice(ENGINES))
-@click.option("--runtime-name", "name", default="pyshim", show_default=True,
-              help="The engine's name for the runtime.")
-@click.option("--runtime-path", "program", metavar="PATH",
-              help="Path of pyshim on the machine; by default where it is installed.")
+@click.option(
+    "--runtime-name",
+    "name",
+    default="pyshim",
+    show_default=True,
+    help="The engine's name for the runtime.",
+)
+@click.option(
+    "--runtime-path",
+    "program",
+    metavar="PATH",
+    help="Path of pyshim on the machine; by default where it is installed.",
+)
 @click.option("--set-as-default", is_flag=True, help="Also make it the engine's default runtime.")
 @click.option("--enable-cdi", is_flag=True, help="Also switch the engine's own CDI support on.")
 @click.option("--remove", is_flag=True, help="Take the runtime out again.")
 @click.option("--dry-run", is_flag=True, help="Print a unified diff and change nothing.")
 @click.option("--config", "file", metavar="FILE", help="The engine's file, if not the usual one.")
 @click.option("--drop-in", metavar="FILE", help="The drop-in to write, if not the usual one.")
-@click.option("--host-root", default="/", metavar="DIR",
-              help="Where the root of the machine to configure is mounted.")
+@click.option(
+    "--host-root",
+    default="/",
+    metavar="DIR",
+    help="Where the root of the machine to configure is mounted.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
 def command(  # noqa: PLR0917 - click calls it by name
-    engine: str, name: str, program: str | None, file: str | None, drop_in: str | None,
-    host_root: str, *, set_as_default: bool, enable_cdi: bool, remove: bool, dry_run: bool,
+    engine: str,
+    name: str,
+    program: str | None,
+    file: str | None,
+    drop_in: str | None,
+    host_root: str,
+    *,
+    set_as_default: bool,
+    enable_cdi: bool,
+    remove: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Make ENGINE use pyshim: containerd, crio, docker or podman.
@@ -50,12 +72,21 @@ def command(  # noqa: PLR0917 - click calls it by name
     2 for a wrong command line.
     """
     host = Host(host_root)
-    own = configfile.read(host.real(settings.DEFAULT_PATH)) if host.is_file(
-        settings.DEFAULT_PATH) else settings.DEFAULTS
+    own = (
+        configfile.read(host.real(settings.DEFAULT_PATH))
+        if host.is_file(settings.DEFAULT_PATH)
+        else settings.DEFAULTS
+    )
     wish = engines.Wish(
-        name, program or installed(host), set_as_default=set_as_default, enable_cdi=enable_cdi,
-        remove=remove, config=_absolute(file), drop_in=_absolute(drop_in),
-        annotation_prefixes=own["cdi.annotation_prefixes"], spec_dirs=own["cdi.spec_dirs"],
+        name,
+        program or installed(host),
+        set_as_default=set_as_default,
+        enable_cdi=enable_cdi,
+        remove=remove,
+        config=_absolute(file),
+        drop_in=_absolute(drop_in),
+        annotation_prefixes=own["cdi.annotation_prefixes"],
+        spec_dirs=own["cdi.spec_dirs"],
     )
     if not remove:
         engines.check_program(host, wish.program)
@@ -70,9 +101,14 @@ def command(  # noqa: PLR0917 - click calls it by name
 
 def installed(host: Host) -> str:
     """Return the path of `pyshim` on the machine: the one of this installation, or a usual one."""
-    own = [] if host.elsewhere else [
-        launchers.program(), os.path.abspath(os.path.join(os.path.dirname(sys.argv[0]), "pyshim")),
-    ]
+    own = (
+        []
+        if host.elsewhere
+        else [
+            launchers.program(),
+            os.path.abspath(os.path.join(os.path.dirname(sys.argv[0]), "pyshim")),
+        ]
+    )
     candidates = [*own, *_USUAL_PROGRAMS]
     return next((path for path in candidates if path and host.is_program(path)), _USUAL_PROGRAMS[0])
 
@@ -98,10 +134,15 @@ def _report(plan: engines.Plan, *, dry_run: bool) -> None:
 def _report_json(engine: str, plan: engines.Plan, *, dry_run: bool) -> None:
     changed = [
         {"path": edit.path, "action": edit.describe().split()[0], "diff": edit.diff()}
-        for edit in plan.edits if edit.changes
+        for edit in plan.edits
+        if edit.changes
     ]
     report = {
-        "engine": engine, "changed": plan.changes and not dry_run, "dry_run": dry_run,
-        "files": changed, "notes": plan.notes, "next": plan.next_step if plan.changes else "",
+        "engine": engine,
+        "changed": plan.changes and not dry_run,
+        "dry_run": dry_run,
+        "files": changed,
+        "notes": plan.notes,
+        "next": plan.next_step if plan.changes else "",
     }
     click.echo(json.dumps(report, indent=2))

@@ -13,16 +13,8 @@ import glob
 import os
 from typing import Any
 
-from ocishim.admin import tomlfile
-from ocishim.admin.engines import (
-    HEADER,
-    SPEC_DIRS,
-    Plan,
-    Wish,
-    first_table,
-    own_runtime,
-    whole_file,
-)
+from ocishim.admin import engines, tomlfile
+from ocishim.admin.engines import HEADER, SPEC_DIRS, Plan, Wish, first_table, own_runtime
 from ocishim.admin.files import Edit, read
 from ocishim.admin.host import Host
 from ocishim.admin.tomlfile import TomlFile, find
@@ -67,7 +59,8 @@ class Files:
     def others(self) -> list[str]:
         """The files, ours aside, that have the CRI plugin's table."""
         return [
-            path for path, tree in self.trees.items()
+            path
+            for path, tree in self.trees.items()
             if path != self.drop_in and find(tree, *self.cri) is not None
         ]
 
@@ -178,7 +171,8 @@ def entry(files: Files, wish: Wish) -> dict[str, Any]:
 def _model(cri: dict[str, Any]) -> dict[str, Any]:
     runtimes = find(cri, "containerd", "runtimes")
     shims = {
-        name: table for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        name: table
+        for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
         if isinstance(table, dict) and table.get("runtime_type", RUNC_SHIM) == RUNC_SHIM
     }
     return first_table(shims, "runc", find(cri, "containerd", "default_runtime_name"), "crun")
@@ -201,7 +195,7 @@ def _drop_in(files: Files, wish: Wish) -> list[Edit]:
         file.set(keys, value)
     file.set((*files.cri, "containerd", "runtimes", wish.name), entry(files, wish))
     text = HEADER.format(engine="containerd") + file.text()
-    return [*_clean(files, wish), whole_file(files.host, str(files.drop_in), text)]
+    return [*_clean(files, wish), engines.whole_file(files.host, str(files.drop_in), text)]
 
 
 def _in_place(files: Files, wish: Wish) -> list[Edit]:
@@ -226,7 +220,7 @@ def _in_place(files: Files, wish: Wish) -> list[Edit]:
             file.restore(keys)
     edits = [Edit(files.host, path, before, file.text())]
     if files.drop_in in files.texts:
-        edits.append(whole_file(files.host, str(files.drop_in), None))
+        edits.append(engines.whole_file(files.host, str(files.drop_in), None))
     return edits
 
 
@@ -272,7 +266,7 @@ def _is_all_ours(file: TomlFile) -> bool:
 def _take_out(files: Files, wish: Wish) -> list[Edit]:
     edits = _clean(files, wish)
     if files.drop_in and read(files.host, files.drop_in) is not None:
-        edits.append(whole_file(files.host, files.drop_in, None))
+        edits.append(engines.whole_file(files.host, files.drop_in, None))
     return edits
 
 

@@ -21,7 +21,10 @@ NEXT_STEP = "systemctl reload crio"  # runtimes and default_runtime are read ane
 
 # Of the copied runtime these say which program it is; the rest is how CRI-O treats it.
 _NOT_COPIED = (
-    "runtime_path", "runtime_type", "runtime_config_path", "platform_runtime_paths",
+    "runtime_path",
+    "runtime_type",
+    "runtime_config_path",
+    "platform_runtime_paths",
     "inherit_default_runtime",
 )
 _DEFAULT_ROOT = "/run/runc"  # without one CRI-O would call us with --root ''
@@ -61,7 +64,8 @@ def _source(effective: dict[str, Any]) -> dict[str, Any]:
     """Return the table of the runtime to be copied: the default one, if it is of our type."""
     runtimes = find(effective, "crio", "runtime", "runtimes")
     oci = {
-        name: table for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        name: table
+        for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
         if isinstance(table, dict) and table.get("runtime_type", "oci") in ("", "oci")
     }
     default = find(effective, "crio", "runtime", "default_runtime")

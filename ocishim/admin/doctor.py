@@ -73,6 +73,7 @@ def report(findings: list[Finding], mended: list[str]) -> None:
     counts = {s: sum(f.severity == s for f in findings) for s in reversed(SEVERITIES)}
     told = ", ".join(
         f"{count} {name}{'s' if count > 1 and name != 'info' else ''}"
-        for name, count in counts.items() if count
+        for name, count in counts.items()
+        if count
     )
     click.echo(told or "nothing to complain about")

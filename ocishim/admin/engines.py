@@ -25,14 +25,29 @@ class Wish:
     """
 
     __slots__ = (
-        "annotation_prefixes", "config", "drop_in", "enable_cdi", "name", "program", "remove",
-        "set_as_default", "spec_dirs",
+        "annotation_prefixes",
+        "config",
+        "drop_in",
+        "enable_cdi",
+        "name",
+        "program",
+        "remove",
+        "set_as_default",
+        "spec_dirs",
     )
 
     def __init__(
-        self, name: str, program: str, *, set_as_default: bool = False, enable_cdi: bool = False,
-        remove: bool = False, config: str | None = None, drop_in: str | None = None,
-        annotation_prefixes: list[str] | None = None, spec_dirs: list[str] | None = None,
+        self,
+        name: str,
+        program: str,
+        *,
+        set_as_default: bool = False,
+        enable_cdi: bool = False,
+        remove: bool = False,
+        config: str | None = None,
+        drop_in: str | None = None,
+        annotation_prefixes: list[str] | None = None,
+        spec_dirs: list[str] | None = None,
     ) -> None:
         self.name = name
         self.program = program
@@ -102,5 +117,6 @@ def check_program(host: Host, path: str) -> None:
         raise ConfigError(f"'{path}' is not an absolute path", hint="name one by --runtime-path")
     if not host.is_program(path):
         raise ConfigError(
-            f"{path}: no such program", hint="run 'pyshimctl install', or name one: --runtime-path",
+            f"{path}: no such program",
+            hint="run 'pyshimctl install', or name one: --runtime-path",
         )

@@ -63,7 +63,9 @@ class Edit:
         new = "/dev/null" if self.after is None else self.path
         lines = difflib.unified_diff(
             (self.before or "").splitlines(keepends=True),
-            (self.after or "").splitlines(keepends=True), old, new,
+            (self.after or "").splitlines(keepends=True),
+            old,
+            new,
         )
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

@@ -84,8 +84,14 @@ class Host:
         command = ["chroot", self.root, *argv] if self.elsewhere else list(argv)
         try:
             return subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                timeout=_TIMEOUT, cwd="/", env={"PATH": ":".join(USUAL_DIRS), "LC_ALL": "C.UTF-8"},
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT,
+                cwd="/",
+                env={"PATH": ":".join(USUAL_DIRS), "LC_ALL": "C.UTF-8"},
             )
         except (OSError, subprocess.SubprocessError) as err:
             raise ConfigError(f"{argv[0]} cannot be run: {err}") from None

@@ -29,10 +29,16 @@ _RUN = "/run/pyshim"
 # Engines that bring their own runtimes keep them where nobody's PATH leads.
 _ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
 
-_PREFIX = click.option("--prefix", default=PREFIX, show_default=True, metavar="DIR",
-                       help="Programs go to DIR/bin, the library to DIR/lib/pyshim.")
-_HOST_ROOT = click.option("--host-root", default="/", metavar="DIR",
-                          help="Where the root of another machine is mounted.")
+_PREFIX = click.option(
+    "--prefix",
+    default=PREFIX,
+    show_default=True,
+    metavar="DIR",
+    help="Programs go to DIR/bin, the library to DIR/lib/pyshim.",
+)
+_HOST_ROOT = click.option(
+    "--host-root", default="/", metavar="DIR", help="Where the root of another machine is mounted."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
 
 
@@ -40,13 +46,21 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Report as one JSON
 @_PREFIX
 @_HOST_ROOT
 @click.option("--python", "python_path", metavar="PATH", help="The interpreter to use.")
-@click.option("--libraries", metavar="DIR",
-              help="Folders of libraries for other Pythons than this one: DIR/3.12 and so on.")
+@click.option(
+    "--libraries",
+    metavar="DIR",
+    help="Folders of libraries for other Pythons than this one: DIR/3.12 and so on.",
+)
 @click.option("--runtime", metavar="PATH", help="The low-level runtime of a new configuration.")
 @_JSON
 def install(
-    prefix: str, host_root: str, python_path: str | None, libraries: str | None,
-    runtime: str | None, *, as_json: bool,
+    prefix: str,
+    host_root: str,
+    python_path: str | None,
+    libraries: str | None,
+    runtime: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Put pyshim in place: programs, library with all it needs, a commented configuration.
 
@@ -69,7 +83,10 @@ def install(
         raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
     name = installation.current
     report: dict[str, object] = {
-        "version": name, "previous": before, "python": python.path, "done": done,
+        "version": name,
+        "previous": before,
+        "python": python.path,
+        "done": done,
         "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
         "lowlevel": lowlevels[:1],
     }
@@ -77,12 +94,16 @@ def install(
     if not lowlevels:
         click.secho(
             "warning: no low-level runtime found; install runc or crun, or name one in"
-            f" {settings.DEFAULT_PATH}", err=True, fg="yellow",
+            f" {settings.DEFAULT_PATH}",
+            err=True,
+            fg="yellow",
         )
 
 
 def _install(
-    installation: Installation, sources: vendor.Files, python: pythons.Python,
+    installation: Installation,
+    sources: vendor.Files,
+    python: pythons.Python,
 ) -> list[str]:
     installation.make_folders(installation.home, installation.bin)
     installation.lock()

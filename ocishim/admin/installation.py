@@ -68,8 +68,11 @@ class Installation:
     def versions(self) -> list[str]:
         """Names of the versions that are there, oldest change first."""
         real = self.host.real(self.home)
-        found = [entry for entry in os.scandir(real) if entry.is_dir(follow_symlinks=False)] \
-            if os.path.isdir(real) else []
+        found = (
+            [entry for entry in os.scandir(real) if entry.is_dir(follow_symlinks=False)]
+            if os.path.isdir(real)
+            else []
+        )
         return [entry.name for entry in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
 
     def make_folders(self, *folders: str) -> None:
@@ -126,8 +129,19 @@ class Installation:
         # sources: a copy or an image layer that loses their times keeps it valid. No faster: create
         # takes 11.8 ms either way (minimum of 300 alternating runs).
         done = self.host.run(
-            python.path, "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode",
-            "unchecked-hash", "-s", folder, "-p", final, folder,
+            python.path,
+            "-I",
+            "-S",
+            "-m",
+            "compileall",
+            "-q",
+            "--invalidation-mode",
+            "unchecked-hash",
+            "-s",
+            folder,
+            "-p",
+            final,
+            folder,
         )
         if done.returncode != 0:
             message = (done.stdout + done.stderr).strip()

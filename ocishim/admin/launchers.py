@@ -54,26 +54,41 @@ def preload(name):
         scope["install"](now, later, extensions, data[len(data) - size:])
 """
 
-_MAIN = _NO_GC + _PATHS + _PRELOAD + f"""\
+_MAIN = (
+    _NO_GC
+    + _PATHS
+    + _PRELOAD
+    + f"""\
 preload({preloading.NAMES["pyshim"]!r})
 def serve(*arguments):
     preload({preloading.NAMES[preloading.WARM]!r})
-    from hooks.warm import serve
+    from ocishim.hooks.warm import serve
     serve(*arguments)
 from ocishim.start import run
 run(sys.argv, serve)
 """
+)
 
-_HOOK = "#!{python} -IS\n" + _NO_GC + _PATHS + _PRELOAD + f"""\
+_HOOK = (
+    "#!{python} -IS\n"
+    + _NO_GC
+    + _PATHS
+    + _PRELOAD
+    + f"""\
 preload({preloading.NAMES["pyshim-hook"]!r})
-from hooks.program import start
+from ocishim.hooks.program import start
 start(sys.argv[1:])
 """
+)
 
-_CTL = "#!{python} -IS\n" + _PATHS + """\
+_CTL = (
+    "#!{python} -IS\n"
+    + _PATHS
+    + """\
 from ocishim.admin.cli import main
 main(prog_name="pyshimctl")
 """
+)
 _CALLED = '@MAIN@ "$0"'
 """Where the launcher passes on by which name it was called."""
 
@@ -85,7 +100,7 @@ def interpreter() -> str:
 
 
 def library() -> str:
-    """Return the directory that holds the packages `ocishim` and `hooks`."""
+    """Return the directory that holds the package `ocishim`."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -122,7 +137,7 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
             "ocishim/launcher.sh", PYTHON=started, INTERPRETER=python, MAIN=f"{folder}/{MAIN}"
         ),
         "pyshim-hook": _HOOK.format(**{**places, "python": _first_line(started, python)}),
-        knownhooks.CHAIN_PROGRAM: _shell("hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
+        knownhooks.CHAIN_PROGRAM: _shell("ocishim/hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
         "pyshimctl": _CTL.format(**{**places, "python": python}),
     }
 
@@ -141,7 +156,7 @@ def pinned(launcher: str, path: str) -> str:
     An upgrade between the start of the shell and that of Python would otherwise let one version
     write the other's hook program into config.json.
     """
-    mark = f'{_CALLED.replace("@MAIN@", shlex.quote(os.path.dirname(path) + "/" + MAIN))}'
+    mark = f"{_CALLED.replace('@MAIN@', shlex.quote(os.path.dirname(path) + '/' + MAIN))}"
     if mark not in launcher:
         raise ValueError("ocishim/launcher.sh does not pass its name on as it used to")
     return launcher.replace(mark, mark.replace('"$0"', shlex.quote(path)))

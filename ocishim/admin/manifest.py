@@ -27,8 +27,12 @@ _RESOURCE = "nvidia.com/gpu"
 @click.argument("names", nargs=-1, type=click.Choice(list(OBJECTS)))
 @click.option("--image", default=_IMAGE, show_default=True, help="The installer's image.")
 @click.option("--namespace", default=_NAMESPACE, show_default=True, help="The installer's.")
-@click.option("--resource", default=_RESOURCE, show_default=True,
-              help="The device plugin's resource that the test pod asks for.")
+@click.option(
+    "--resource",
+    default=_RESOURCE,
+    show_default=True,
+    help="The device plugin's resource that the test pod asks for.",
+)
 def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -> None:
     """Print Kubernetes objects for kubectl apply -f -.
 

@@ -34,17 +34,27 @@ _CREATE = (
     *("ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.stale"),
     "ocishim.warmstart",
 )
-_HOOK = ("hooks.program", "hooks.change", "hooks.flags", "hooks.refusals", "hooks.create_symlinks")
+_HOOK = (
+    "ocishim.hooks.program",
+    "ocishim.hooks.change",
+    "ocishim.hooks.flags",
+    "ocishim.hooks.refusals",
+    "ocishim.hooks.create_symlinks",
+)
 _USUAL = (
-    *("hooks.update_ldcache", "hooks.enable_cuda_compat", "hooks.update_application_profile"),
-    "hooks.disable_device_node_modification",
+    *(
+        "ocishim.hooks.update_ldcache",
+        "ocishim.hooks.enable_cuda_compat",
+        "ocishim.hooks.update_application_profile",
+    ),
+    "ocishim.hooks.disable_device_node_modification",
 )
 # What is there already, what is run at once, what is run when it is imported. All else, as the
 # shim executor, is found as ever.
 _ROOTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "pyshim": ((), _CREATE, ()),
-    "pyshim-hook": ((), _HOOK, (*_USUAL, "hooks.chmod", "ocishim.jsonio")),
-    WARM: (_CREATE, (*_HOOK, *_USUAL, "hooks.warm"), ("hooks.chmod",)),
+    "pyshim-hook": ((), _HOOK, (*_USUAL, "ocishim.hooks.chmod", "ocishim.jsonio")),
+    WARM: (_CREATE, (*_HOOK, *_USUAL, "ocishim.hooks.warm"), ("ocishim.hooks.chmod",)),
 }
 
 

@@ -35,7 +35,8 @@ def plain(text: str, path: str) -> dict[str, Any]:
         tree: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as err:
         raise ConfigError(
-            f"{path}: not valid TOML: {err}", hint="its engine cannot read it either",
+            f"{path}: not valid TOML: {err}",
+            hint="its engine cannot read it either",
         ) from None
     return tree
 

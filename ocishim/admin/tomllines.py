@@ -62,7 +62,7 @@ class Lines:
         kept = []
         for line, table, setting in self._walk():
             path = table if setting is None else (*table, *setting)
-            inside = path[:len(keys)] == keys and (setting is not None or line.strip() != "")
+            inside = path[: len(keys)] == keys and (setting is not None or line.strip() != "")
             if not inside or line.strip().startswith("#"):
                 kept.append(line)
         self._lines = kept
@@ -136,8 +136,8 @@ def _code_length(line: str) -> int:
     whole = tomllib.loads(line)
     for match in re.finditer("#", line):
         try:
-            if tomllib.loads(line[:match.start()]) == whole:
-                return len(line[:match.start()].rstrip())
+            if tomllib.loads(line[: match.start()]) == whole:
+                return len(line[: match.start()].rstrip())
         except ValueError:
             continue
     return len(line)

@@ -14,7 +14,7 @@ from importlib import metadata
 from ocishim.admin import launchers
 from ocishim.errors import ConfigError
 
-PACKAGES = ("ocishim", "hooks")
+PACKAGES = ("ocishim",)
 """What is pyshim's own in the library's folder, beside `deploy`."""
 SITE = "site"
 """The folder of the libraries, beside the packages."""
@@ -58,7 +58,7 @@ def libraries(folder: str | None = None) -> Files:
 
 def _tree(folder: str, name: str) -> Files:
     found: Files = {}
-    for path, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(one for one in folders if one != "__pycache__")
         below = os.path.relpath(path, folder)
         for file in sorted(files):

@@ -17,9 +17,7 @@ __all__ = ["busybox", "compiler", "lowlevels", "node", "programs", "shim"]
 
 
 @pytest.fixture(params=["runc", "crun", "runsc"])
-def lowlevel(
-    request: pytest.FixtureRequest, lowlevels: dict[str, Path], tmp_path: Path
-) -> Path:
+def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path], tmp_path: Path) -> Path:
     """Each runtime in turn; runsc ignores hooks, so that pyshim's own executor runs them."""
     program = need(request.param)
     if request.param == "runsc":

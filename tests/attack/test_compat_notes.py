@@ -25,7 +25,9 @@ def attack(tmp_path: Path, library: Path | None, name: str = "libcuda.so.999.1")
     if library is not None:
         libs.put(library, root / FOLDER / name)
     before = snapshot(outside)
-    done = measured(root, "enable-cuda-compat", "--host-driver-version=570.1", "--host-cuda-version=12.8")
+    done = measured(
+        root, "enable-cuda-compat", "--host-driver-version=570.1", "--host-cuda-version=12.8"
+    )
     assert snapshot(outside) == before
     assert (done.seconds < 2, done.peak_kib < 64 << 10) == (True, True), done
     assert "Traceback" not in done.stderr, done.stderr
@@ -90,7 +92,9 @@ def test_damaged_headers(tmp_path: Path) -> None:
     for _ in range(40):
         data = bytearray(whole)
         for _ in range(chance.randrange(1, 6)):
-            at = chance.choice((chance.randrange(16, 64), start + chance.randrange(len(whole) - start)))
+            at = chance.choice(
+                (chance.randrange(16, 64), start + chance.randrange(len(whole) - start))
+            )
             struct.pack_into("<B", data, at, chance.choice((0, 1, 0x7F, 0x80, 0xFF)))
         damaged = tmp_path / "damaged"
         damaged.write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])

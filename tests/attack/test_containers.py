@@ -241,7 +241,7 @@ def _runc_version() -> tuple[int, ...]:
 def test_python_of_the_image_is_not_used(node: Node, busybox: Path, outside: Path) -> None:
     """The hook starts in the rootfs: modules, settings and site files there mean nothing."""
     bad = f"open({str(outside / MARKER)!r}, 'w')\n"
-    modules = ("os", "sys", "errno", "json", "hooks", "ocishim", "sitecustomize", "struct", "prctl")
+    modules = ("os", "sys", "errno", "json", "ocishim", "sitecustomize", "struct", "prctl")
     files = [f"file {name}.py {bad}" for name in modules]
     bundle = _bundle(node, busybox, outside, *files, f"file pyvenv.cfg home = {outside}")
     _set_environment(bundle, ["PYTHONPATH={rootfs}", "PYTHONHOME={rootfs}", "PYTHONSTARTUP=/os.py"])

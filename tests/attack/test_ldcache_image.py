@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks import arch
+from ocishim.hooks import arch
 from tests import libs
 from tests.hookcall import measured
 from tests.isolated import isolated

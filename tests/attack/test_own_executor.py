@@ -36,7 +36,9 @@ settings = pytest.mark.parametrize(
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
     """A folder of the host that the image aims at, and that is the same afterwards."""
-    outside = make_tree(tmp_path / "outside", "file file secret", "dir dir", "dir upper", "dir work")
+    outside = make_tree(
+        tmp_path / "outside", "file file secret", "dir dir", "dir upper", "dir work"
+    )
     before = snapshot(outside)
     yield outside
     assert snapshot(outside) == before
@@ -117,9 +119,7 @@ def test_an_image_that_brings_an_overlays_own_files(
 
 
 @settings
-def test_mount_points_are_swapped(
-    node: Node, busybox: Path, outside: Path, *, layer: bool
-) -> None:
+def test_mount_points_are_swapped(node: Node, busybox: Path, outside: Path, *, layer: bool) -> None:
     """10,000 swaps of a mount point's folder with a link to the host while roots are built.
 
     runc before 1.1.14 loses this race itself and makes folders on the host (CVE-2024-45310), and so

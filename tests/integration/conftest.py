@@ -93,7 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def lowlevels(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> dict[str, Path]:
     """The low-level runtimes by name, as programs that run on this machine."""
     found = {}
@@ -150,7 +151,9 @@ class Node:
         self.container = f"{TOKEN}-{folder.name[-40:]}"
 
     def add_spec(
-        self, template: str, change: Callable[[driver.Document], None] | None = None,
+        self,
+        template: str,
+        change: Callable[[driver.Document], None] | None = None,
     ) -> None:
         """Put tests/data/`template` into the spec dir, with a driver root to match.
 

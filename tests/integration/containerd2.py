@@ -101,7 +101,13 @@ class Containerd2(_Built, Containerd):
         asked = Bundle(self.folder / "asked")
         asked.write({**make_spec(["true"]), "ociVersion": "1.3.0"})
         said = self.client(
-            str(lowlevel), "--root", f"{asked.path}/root", "create", "--bundle", str(asked.path), "-",
+            str(lowlevel),
+            "--root",
+            f"{asked.path}/root",
+            "create",
+            "--bundle",
+            str(asked.path),
+            "-",
         ).stderr
         return said if "unknown version" in said else ""
 

@@ -84,14 +84,30 @@ class Cri(Engine):
         self.pods: list[str] = []
         self.logs = self.folder / "logs"
         config = self.folder / "config.toml"
-        config.write_text(self.template.format(
-            folder=self.folder, root=self.shim.root, program=self.shim.program, pause=PAUSE,
-            specs=self.shim.spec_dir, prefix=self.prefix,
-        ))
+        config.write_text(
+            self.template.format(
+                folder=self.folder,
+                root=self.shim.root,
+                program=self.shim.program,
+                pause=PAUSE,
+                specs=self.shim.spec_dir,
+                prefix=self.prefix,
+            )
+        )
         subprocess.run(
-            [sys.executable, "-m", "ocishim.admin", "configure", "containerd",
-             "--config", str(config), "--runtime-path", self.shim.program],
-            check=True, capture_output=True,
+            [
+                sys.executable,
+                "-m",
+                "ocishim.admin",
+                "configure",
+                "containerd",
+                "--config",
+                str(config),
+                "--runtime-path",
+                self.shim.program,
+            ],
+            check=True,
+            capture_output=True,
         )
         self.launch("containerd", "--config", str(config), answers=self.command("version"))
 
@@ -116,7 +132,11 @@ class Cri(Engine):
         path = self.folder / "image.tar"
         archive.write(path, name, tree, command)
         self.said(
-            "ctr", "--address", f"{self.folder}/sock", "--namespace", "k8s.io",
+            "ctr",
+            "--address",
+            f"{self.folder}/sock",
+            "--namespace",
+            "k8s.io",
             *("image", "import", *self.importing, "--snapshotter", "native", str(path)),
         )
         path.unlink()
@@ -136,12 +156,20 @@ class Cri(Engine):
         return self.said(*self.creation(pod, name, image, script, **config)).strip()
 
     def creation(
-        self, pod: str, name: str, image: str, script: str, **config: object,
+        self,
+        pod: str,
+        name: str,
+        image: str,
+        script: str,
+        **config: object,
     ) -> list[str]:
         """Return the command line that creates the container."""
         document: dict[str, Any] = {
-            "metadata": {"name": name}, "image": {"image": image},
-            "command": ["/bin/sh", "-c", script], "log_path": f"{self.next_id()}.log", **config,
+            "metadata": {"name": name},
+            "image": {"image": image},
+            "command": ["/bin/sh", "-c", script],
+            "log_path": f"{self.next_id()}.log",
+            **config,
         }
         container = self._write(f"{name}.container", document)
         return self.command("create", pod, str(container), str(self.folder / f"{name}.pod"))
@@ -216,8 +244,14 @@ class Cri(Engine):
         """The command line of crictl for this node."""
         socket = f"unix://{self.folder}/sock"
         return [
-            str(CRICTL), "--runtime-endpoint", socket, "--image-endpoint", socket,
-            "--timeout", f"{_SECONDS}s", *args,
+            str(CRICTL),
+            "--runtime-endpoint",
+            socket,
+            "--image-endpoint",
+            socket,
+            "--timeout",
+            f"{_SECONDS}s",
+            *args,
         ]
 
     def _until(self, ready: Callable[[], bool]) -> None:
@@ -243,5 +277,7 @@ def running(kind: type[Cri], folder: Path, busybox: Path, glibc: Path) -> Iterat
         yield node
     finally:
         node.stop()
-    left = {what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what}
+    left = {
+        what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what
+    }
     assert not left, "left by the node:\n" + "\n".join(sorted(left))

@@ -96,8 +96,13 @@ class Engine:
         """Call the engine's command and wait for it."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(
-                argv, env=self.environment, stdin=stdin or subprocess.DEVNULL,
-                stdout=out, stderr=err, check=False, timeout=120,
+                argv,
+                env=self.environment,
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                check=False,
+                timeout=120,
             )
             out.seek(0)
             err.seek(0)
@@ -108,7 +113,11 @@ class Engine:
         log = self.folder / "daemon.log"
         with log.open("wb") as output:
             self.daemon = subprocess.Popen(
-                argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                argv,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         deadline = time.monotonic() + _START_SECONDS
         while self.client(*answers).returncode != 0:
@@ -139,11 +148,27 @@ address = "{self.folder}/sock"
 
     def run(self, tree: Path, script: str, device: str) -> Result:
         container = self.next_id()
-        return self.client(*self._ctr(
-            "run", "--rm", "--runc-binary", self.shim.program, "--runc-root", str(self.shim.root),
-            "--cgroup", f"/{container}", "--fifo-dir", f"{self.folder}/fifo", *self.ask(device),
-            "--rootfs", str(self.copy(tree)), container, "/bin/sh", "-c", script,
-        ))
+        return self.client(
+            *self._ctr(
+                "run",
+                "--rm",
+                "--runc-binary",
+                self.shim.program,
+                "--runc-root",
+                str(self.shim.root),
+                "--cgroup",
+                f"/{container}",
+                "--fifo-dir",
+                f"{self.folder}/fifo",
+                *self.ask(device),
+                "--rootfs",
+                str(self.copy(tree)),
+                container,
+                "/bin/sh",
+                "-c",
+                script,
+            )
+        )
 
     def wording(self, message: str) -> str:
         return f"ctr: failed to create shim task: OCI runtime create failed: {message}: unknown"
@@ -158,19 +183,29 @@ class Docker(Engine):
     def __init__(self, folder: Path, shim: Shim, token: str) -> None:
         super().__init__(folder, shim, token)
         self.environment |= {
-            "DOCKER_HOST": f"unix://{folder}/sock", "DOCKER_CONFIG": f"{folder}/client",
+            "DOCKER_HOST": f"unix://{folder}/sock",
+            "DOCKER_CONFIG": f"{folder}/client",
         }
         self.by_environment = False
 
     def start(self) -> None:
         (self.folder / "daemon.json").write_text("{}")
         argv = [
-            "dockerd", f"--config-file={self.folder}/daemon.json",
-            f"--host=unix://{self.folder}/sock", f"--data-root={self.folder}/data",
-            f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid",
-            "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
-            "--ip-masq=false", "--userland-proxy=false", "--storage-driver=vfs",
-            f"--cgroup-parent=/{self.token}-docker", f"--add-runtime=pyshim={self.shim.program}",
+            "dockerd",
+            f"--config-file={self.folder}/daemon.json",
+            f"--host=unix://{self.folder}/sock",
+            f"--data-root={self.folder}/data",
+            f"--exec-root={self.folder}/exec",
+            f"--pidfile={self.folder}/pid",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--ip-masq=false",
+            "--userland-proxy=false",
+            "--storage-driver=vfs",
+            f"--cgroup-parent=/{self.token}-docker",
+            f"--add-runtime=pyshim={self.shim.program}",
         ]
         self.launch(*argv, answers=["docker", "version"])
         version = self.client("docker", "version", "--format", "{{.Server.APIVersion}}").stdout
@@ -199,8 +234,16 @@ class Docker(Engine):
         if not self.client("docker", "image", "ls", "--quiet", tree.name).stdout:
             self._import(tree)
         return self.client(
-            "docker", "run", "--rm", "--network=none", "--runtime=pyshim", *self.ask(device),
-            tree.name, "/bin/sh", "-c", script,
+            "docker",
+            "run",
+            "--rm",
+            "--network=none",
+            "--runtime=pyshim",
+            *self.ask(device),
+            tree.name,
+            "/bin/sh",
+            "-c",
+            script,
         )
 
     def _import(self, tree: Path) -> None:
@@ -233,7 +276,8 @@ class Podman(Engine):
         (folder / "containers.conf").write_text("")
         (folder / "networks").mkdir(exist_ok=True)
         self.environment |= {
-            "CONTAINERS_CONF": f"{folder}/containers.conf", "XDG_CONFIG_HOME": f"{folder}/xdg",
+            "CONTAINERS_CONF": f"{folder}/containers.conf",
+            "XDG_CONFIG_HOME": f"{folder}/xdg",
         }
 
     def start(self) -> None:
@@ -244,14 +288,28 @@ class Podman(Engine):
         # The runroot's path may have 50 characters at most; /run is the session's own.
         runroot = f"/run/{self.token}"
         return self.client(
-            "podman", f"--root={self.folder}/root", f"--runroot={runroot}",
-            f"--tmpdir={runroot}/libpod", "--storage-driver=vfs", "--cgroup-manager=cgroupfs",
-            "--events-backend=none", f"--network-config-dir={self.folder}/networks",
-            f"--runtime={self.program}", "run", "--rm", "--network=none",
-            f"--cgroup-parent=/{self.token}-podman", *self.ask(device),
+            "podman",
+            f"--root={self.folder}/root",
+            f"--runroot={runroot}",
+            f"--tmpdir={runroot}/libpod",
+            "--storage-driver=vfs",
+            "--cgroup-manager=cgroupfs",
+            "--events-backend=none",
+            f"--network-config-dir={self.folder}/networks",
+            f"--runtime={self.program}",
+            "run",
+            "--rm",
+            "--network=none",
+            f"--cgroup-parent=/{self.token}-podman",
+            *self.ask(device),
             # Podman raises limits beyond what a machine may allow.
-            "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
-            "--rootfs", str(self.copy(tree)), "/bin/sh", "-c", script,
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=1024:1024",
+            "--rootfs",
+            str(self.copy(tree)),
+            "/bin/sh",
+            "-c",
+            script,
         )
 
     def wording(self, message: str) -> str:

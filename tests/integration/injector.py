@@ -61,8 +61,13 @@ class Injector:
         if inject != "trace=none":
             options += ["-e", inject]
         done = subprocess.run(
-            ["strace", *options, *self._argv], env=self._environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=60,
+            ["strace", *options, *self._argv],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         return Result(done.returncode, done.stdout, done.stderr)
 

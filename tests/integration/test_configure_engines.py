@@ -51,8 +51,16 @@ def run(*argv: str) -> str:
 
 def configure(engine: str, *options: str) -> str:
     """Call pyshimctl as an administrator does."""
-    return run(sys.executable, "-m", "ocishim.admin", "configure", engine,
-               "--runtime-path", PYSHIM, *options)
+    return run(
+        sys.executable,
+        "-m",
+        "ocishim.admin",
+        "configure",
+        engine,
+        "--runtime-path",
+        PYSHIM,
+        *options,
+    )
 
 
 @contextmanager
@@ -125,7 +133,10 @@ def test_containerd_reads_it(containerd: Path) -> None:
 
 def test_containerd_reads_our_drop_in(containerd: Path) -> None:
     text = containerd.read_text()
-    start, end = text.index(f'  [plugins."{CRI}"]'), text.index('  [plugins."io.containerd.internal')
+    start, end = (
+        text.index(f'  [plugins."{CRI}"]'),
+        text.index('  [plugins."io.containerd.internal'),
+    )
     containerd.write_text(text[:start] + text[end:])
     configure("containerd", "--config", str(containerd), "--set-as-default")
     assert (containerd.parent / "conf.d/99-pyshim.toml").exists()
@@ -142,7 +153,9 @@ def test_containerd_starts_with_it_and_without_it_again(containerd: Path, tmp_pa
     argv = private("containerd", "--config", str(containerd))
     with daemon(argv, ["ctr", *socket, "version"], tmp_path / "log"):
         plugins = run("ctr", *socket, "plugins", "ls")
-    line = next(line for line in plugins.splitlines() if line.startswith(f"{CRI.rpartition('.')[0]} "))
+    line = next(
+        line for line in plugins.splitlines() if line.startswith(f"{CRI.rpartition('.')[0]} ")
+    )
     assert line.split()[-1] == "ok"
     assert "pyshim" in (tmp_path / "log").read_text()
     configure("containerd", "--config", str(containerd), "--remove")
@@ -155,10 +168,14 @@ def daemon_json(tmp_path: Path) -> Path:
     need("dockerd")
     need("docker")
     config = tmp_path / "daemon.json"
-    config.write_text(json.dumps({
-        "features": {"buildkit": True},
-        "runtimes": {"other": {"path": "/usr/sbin/runc"}},
-    }))
+    config.write_text(
+        json.dumps(
+            {
+                "features": {"buildkit": True},
+                "runtimes": {"other": {"path": "/usr/sbin/runc"}},
+            }
+        )
+    )
     return config
 
 
@@ -168,10 +185,19 @@ def test_docker_reads_it(daemon_json: Path, tmp_path: Path) -> None:
     key_folder = tmp_path / "etc-docker"
     key_folder.mkdir()
     argv = private(
-        "dockerd", f"--config-file={daemon_json}", f"--host={socket}",
-        f"--data-root={tmp_path}/data", f"--exec-root={tmp_path}/exec", f"--pidfile={tmp_path}/pid",
-        "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
-        "--ip-masq=false", "--userland-proxy=false", "--storage-driver=vfs",
+        "dockerd",
+        f"--config-file={daemon_json}",
+        f"--host={socket}",
+        f"--data-root={tmp_path}/data",
+        f"--exec-root={tmp_path}/exec",
+        f"--pidfile={tmp_path}/pid",
+        "--bridge=none",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--ip-forward=false",
+        "--ip-masq=false",
+        "--userland-proxy=false",
+        "--storage-driver=vfs",
         # Before version 24 dockerd writes a key to /etc/docker, wherever its data is.
         binds=f"{key_folder}:/etc/docker" if Path("/etc/docker").is_dir() else "",
     )
@@ -197,9 +223,16 @@ def containers_conf(tmp_path: Path) -> str:
 def podman(tmp_path: Path, binds: str, *args: str) -> list[str]:
     """Return the command `podman ARGS` with all its files below `tmp_path`."""
     return private(
-        "podman", f"--root={tmp_path}/root", "--runroot=/run/podman-test", "--tmpdir=/run/podman-tmp",
-        "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none",
-        f"--network-config-dir={tmp_path}", *args, binds=binds,
+        "podman",
+        f"--root={tmp_path}/root",
+        "--runroot=/run/podman-test",
+        "--tmpdir=/run/podman-tmp",
+        "--storage-driver=vfs",
+        "--cgroup-manager=cgroupfs",
+        "--events-backend=none",
+        f"--network-config-dir={tmp_path}",
+        *args,
+        binds=binds,
     )
 
 
@@ -212,7 +245,9 @@ def test_podman_reads_it(containers_conf: str, tmp_path: Path) -> None:
     assert json.loads(named)["host"]["ociRuntime"]["name"] == "runc"
 
 
-def test_podman_asks_for_errors_as_json(containers_conf: str, tmp_path: Path, busybox: Path) -> None:
+def test_podman_asks_for_errors_as_json(
+    containers_conf: str, tmp_path: Path, busybox: Path
+) -> None:
     need("conmon")
     program = tmp_path / "bin/pyshim"
     program.parent.mkdir()
@@ -221,10 +256,21 @@ def test_podman_asks_for_errors_as_json(containers_conf: str, tmp_path: Path, bu
     options = ["--config", f"{tmp_path}/containers/containers.conf", "--runtime-path", str(program)]
     configure("podman", *options)
     argv = podman(
-        tmp_path, containers_conf, "--runtime=pyshim", "run", "--rm", "--network=none",
-        "--cgroups=no-conmon", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
-        "--rootfs", str(busybox), "true",
+        tmp_path,
+        containers_conf,
+        "--runtime=pyshim",
+        "run",
+        "--rm",
+        "--network=none",
+        "--cgroups=no-conmon",
+        "--ulimit=nofile=1024:1024",
+        "--ulimit=nproc=1024:1024",
+        "--rootfs",
+        str(busybox),
+        "true",
     )
     subprocess.run(argv, capture_output=True, check=False, timeout=_SECONDS)
-    create = next(line for line in (tmp_path / "calls").read_text().splitlines() if " create " in line)
+    create = next(
+        line for line in (tmp_path / "calls").read_text().splitlines() if " create " in line
+    )
     assert "--log-format=json --log" in create

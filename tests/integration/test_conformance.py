@@ -38,8 +38,12 @@ def _environment(tmp_path: Path) -> dict[str, str]:
 
 def _run(tmp_path: Path, program: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(KIT / program), *argv], env=_environment(tmp_path), check=False,
-        capture_output=True, text=True, timeout=300,
+        [sys.executable, str(KIT / program), *argv],
+        env=_environment(tmp_path),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -60,8 +64,18 @@ def test_runc_passes_what_the_specification_asks_of_any_runtime(
 
 def test_pyshim_passes_a_case_of_each_kind(tmp_path: Path, shim: Shim) -> None:
     hook = str(Path(shim.program).with_name("pyshim-hook"))
-    done = _run(tmp_path, "run.py", "--brief", "--json", "--name", "pyshim-overlay/runc",
-                "--runtime", shim.program, "--hook", hook)
+    done = _run(
+        tmp_path,
+        "run.py",
+        "--brief",
+        "--json",
+        "--name",
+        "pyshim-overlay/runc",
+        "--runtime",
+        shim.program,
+        "--hook",
+        hook,
+    )
     assert _failures(done) == []
 
 

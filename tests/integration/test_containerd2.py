@@ -49,13 +49,16 @@ imports = ["{folder}/conf.d/*.toml"]
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "example.com/pause:1" # ours
 """
-WITH_RUNC = WITHOUT_RUNC + """
+WITH_RUNC = (
+    WITHOUT_RUNC
+    + """
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
   base_runtime_spec = ""
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
     SystemdCgroup = true
 """
+)
 IN_PLACE = WITH_RUNC.replace("imports", "# imports")
 
 
@@ -113,9 +116,13 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     if request.param == "default":
         files.write_default()
     else:
-        files.write({
-            "drop-in": WITHOUT_RUNC, "drop-in beside runc": WITH_RUNC, "in place": IN_PLACE,
-        }[request.param])
+        files.write(
+            {
+                "drop-in": WITHOUT_RUNC,
+                "drop-in beside runc": WITH_RUNC,
+                "in place": IN_PLACE,
+            }[request.param]
+        )
     return files
 
 
@@ -178,7 +185,9 @@ def test_its_own_cdi_fails_nothing_of_the_kit_but_what_is_written_down() -> None
 
 @pytest.fixture(scope="module")
 def daemon(
-    tmp_path_factory: pytest.TempPathFactory, busybox: Path, glibc: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    busybox: Path,
+    glibc: Path,
 ) -> Iterator[Cri2]:
     """The node, with containerd's CDI as it is shipped."""
     with running(Cri2, tmp_path_factory.mktemp("cri2"), busybox, glibc) as node:
@@ -210,8 +219,12 @@ def test_a_device_of_the_cri_request_is_not_added_twice(node: Cri2) -> None:
     """Asked for both ways, and applied by containerd: pyshim leaves config.json alone."""
     pod = node.run_pod("gpu", "watched")
     container = node.create(
-        pod, "gpu", IMAGE, "ls /dev/acme0; env | grep ACME; ls -d /acme/doc; sleep 60",
-        annotations=node.asking("acme.com/demo=0"), **asked_of_cri("acme.com/demo=0"),
+        pod,
+        "gpu",
+        IMAGE,
+        "ls /dev/acme0; env | grep ACME; ls -d /acme/doc; sleep 60",
+        annotations=node.asking("acme.com/demo=0"),
+        **asked_of_cri("acme.com/demo=0"),
     )
 
     node.start_container(container)
@@ -221,7 +234,8 @@ def test_a_device_of_the_cri_request_is_not_added_twice(node: Cri2) -> None:
     assert spec["annotations"].items() >= node.asking("acme.com/demo=0").items()
     assert [env for env in spec["process"]["env"] if "ACME" in env] == ["ACME_ALL=yes", "ACME=zero"]
     assert [mount["source"] for mount in spec["mounts"] if mount["destination"] == "/acme"] == [
-        "/usr/share"]
+        "/usr/share"
+    ]
     assert [device["path"] for device in spec["linux"]["devices"]] == ["/dev/acme0"]
 
 
@@ -239,7 +253,11 @@ def test_hooks_of_containerds_cdi_become_one(node: Cri2) -> None:
     [hook] = after["hooks"].pop("createContainer")
     assert "env" in hook
     assert after == before
-    assert node.written(container, 3) == ["4", "libcuda.so.1", f"libcuda.so.1 => {LIB}/libcuda.so.1"]
+    assert node.written(container, 3) == [
+        "4",
+        "libcuda.so.1",
+        f"libcuda.so.1 => {LIB}/libcuda.so.1",
+    ]
 
 
 def test_an_unknown_device_is_containerds_to_refuse(node: Cri2) -> None:

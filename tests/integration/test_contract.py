@@ -46,9 +46,7 @@ def test_exit_status_is_the_containers(node: Node, busybox: Path, status: int) -
 def test_state_is_the_low_level_runtimes(node: Node, busybox: Path) -> None:
     assert node.shim.create(node.bundle(busybox, "true"), node.container).returncode == 0
     bare = Runtime(node.shim.lowlevel, node.shim.root)
-    by_shim, by_runtime = (
-        runtime.call("state", node.container) for runtime in (node.shim, bare)
-    )
+    by_shim, by_runtime = (runtime.call("state", node.container) for runtime in (node.shim, bare))
     assert json.loads(by_shim.stdout)["status"] == "created"
     assert by_shim.stdout == by_runtime.stdout
     assert by_shim.stderr == ""
@@ -63,7 +61,8 @@ def test_unknown_container_is_the_low_level_runtimes_error(node: Node) -> None:
 
 
 def test_a_broken_configuration_blocks_neither_kill_nor_delete(
-    node: Node, busybox: Path,
+    node: Node,
+    busybox: Path,
 ) -> None:
     assert node.shim.create(node.bundle(busybox, "sleep 100"), node.container).returncode == 0
     assert node.shim.call("start", node.container).returncode == 0
@@ -94,7 +93,10 @@ def test_signals_reach_the_container(node: Node, busybox: Path, number: int) -> 
     bundle = node.bundle(busybox, script, annotations=GPU)
     with subprocess.Popen(
         node.shim.argv("run", "--bundle", str(bundle.path), node.container),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=node.shim.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=node.shim.environment,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -108,11 +110,20 @@ def test_preserved_descriptors_reach_the_container(node: Node, busybox: Path) ->
     text = node.folder / "text"
     text.write_text("through descriptor 3\n")
     command = node.shim.argv(
-        "run", "--preserve-fds", "1", "--bundle", str(bundle.path), node.container,
+        "run",
+        "--preserve-fds",
+        "1",
+        "--bundle",
+        str(bundle.path),
+        node.container,
     )
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" "$@" 3<{text}', *command], env=node.shim.environment,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        ["/bin/sh", "-c", f'exec "$0" "$@" 3<{text}', *command],
+        env=node.shim.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.splitlines()[0] == "through descriptor 3", done
 
@@ -121,9 +132,13 @@ def test_pid_file_and_default_bundle(node: Node, busybox: Path) -> None:
     """Without --bundle the working directory is the bundle."""
     bundle = node.bundle(busybox, "sleep 100", annotations=GPU)
     done = subprocess.run(
-        node.shim.argv("create", "--pid-file", "pid", node.container), cwd=bundle.path,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=node.shim.environment, check=False,
+        node.shim.argv("create", "--pid-file", "pid", node.container),
+        cwd=bundle.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=node.shim.environment,
+        check=False,
     )
     assert done.returncode == 0
     pid = int((bundle.path / "pid").read_text())
@@ -136,7 +151,8 @@ def test_the_process_stays_the_same(node: Node, busybox: Path) -> None:
     bundle = node.bundle(busybox, "sleep 100", annotations=GPU)
     with subprocess.Popen(
         node.shim.argv("run", "--bundle", str(bundle.path), node.container),
-        stdin=subprocess.DEVNULL, env=node.shim.environment,
+        stdin=subprocess.DEVNULL,
+        env=node.shim.environment,
     ) as process:
         deadline = time.monotonic() + 20
         while os.path.basename(_program(process.pid)) not in {b"runc", b"crun"}:

@@ -37,7 +37,9 @@ OTHER = pytest.param(Cri2Other, id="2.x other prefix")
 
 @pytest.fixture(scope="module", params=[OLD, NEW, OTHER])
 def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    busybox: Path,
     glibc: Path,
 ) -> Iterator[Cri]:
     """The node, on each containerd."""
@@ -65,14 +67,17 @@ def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
 
     node.start_container(container)
 
-    assert node.wait(container) == (0, [
-        *NODES,
-        "NVIDIA_VISIBLE_DEVICES=void",
-        "nvidia-smi: stand-in, no GPU here",
-        "libcuda.so.1",
-        f"libcuda.so.1 => {LIB}/libcuda.so.1",
-        f"libnvidia-ml.so.1 => {LIB}/libnvidia-ml.so.1",
-    ])
+    assert node.wait(container) == (
+        0,
+        [
+            *NODES,
+            "NVIDIA_VISIBLE_DEVICES=void",
+            "nvidia-smi: stand-in, no GPU here",
+            "libcuda.so.1",
+            f"libcuda.so.1 => {LIB}/libcuda.so.1",
+            f"libnvidia-ml.so.1 => {LIB}/libnvidia-ml.so.1",
+        ],
+    )
     assert node.shim.warnings == ""
 
 
@@ -84,7 +89,8 @@ def test_explain_finds_the_container(node: Cri) -> None:
     [short] = node.said(*node.command("ps")).splitlines()[1].split()[:1]
 
     told = node.said(
-        "env", f"PATH={Path(node.shim.program).parent}:{node.environment['PATH']}",
+        "env",
+        f"PATH={Path(node.shim.program).parent}:{node.environment['PATH']}",
         *(sys.executable, "-m", "ocishim.admin", "explain"),
         *("--container", short, "--root", f"{node.shim.root}/k8s.io"),
     )
@@ -133,11 +139,14 @@ def test_an_unknown_device_is_told_to_crictl(node: Cri) -> None:
     assert f"looked in {node.shim.spec_dir} (1 file) (run 'pyshimctl cdi list')" in result.stderr
 
 
-@pytest.mark.parametrize(("policy", "link", "warnings"), [
-    pytest.param("skip", "no link", 1, id="skip"),
-    pytest.param("when-writable", "libcuda.so.1", 0, id="when-writable"),
-    pytest.param("overlay", "libcuda.so.1", 0, id="overlay"),
-])
+@pytest.mark.parametrize(
+    ("policy", "link", "warnings"),
+    [
+        pytest.param("skip", "no link", 1, id="skip"),
+        pytest.param("when-writable", "libcuda.so.1", 0, id="when-writable"),
+        pytest.param("overlay", "libcuda.so.1", 0, id="overlay"),
+    ],
+)
 def test_read_only_root_filesystem(node: Cri, policy: str, link: str, warnings: int) -> None:
     """The pod's securityContext has readOnlyRootFilesystem."""
     node.configure({"hooks.readonly_rootfs": policy})

@@ -34,9 +34,13 @@ def _start(folder: Path, **environment: str) -> subprocess.Popen[str]:
     need("runc")
     need("gcc")
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "tools.demo"], cwd=REPOSITORY,
+        [sys.executable, "-u", "-m", "tools.demo"],
+        cwd=REPOSITORY,
         env={**os.environ, "TMPDIR": str(folder), **environment},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 GPU = {
-    "cdi.k8s.io/nvidia-device-plugin_0":
-        "k8s.device-plugin.nvidia.com/gpu=GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1",
+    "cdi.k8s.io/nvidia-device-plugin_0": "k8s.device-plugin.nvidia.com/gpu=GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1",
 }
 ALL = {"cdi.k8s.io/test": "nvidia.com/gpu=all"}
 LIB = f"/usr/lib/{MULTIARCH}"
@@ -71,7 +70,9 @@ def test_symlinks_are_made(node: Node, busybox: Path) -> None:
 
     assert result.returncode == 0, result
     assert result.stdout.splitlines() == [
-        "libcuda.so.1", "libcuda.so.570.86.15", "../libnvidia-allocator.so.1",
+        "libcuda.so.1",
+        "libcuda.so.570.86.15",
+        "../libnvidia-allocator.so.1",
     ]
 
 

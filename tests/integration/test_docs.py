@@ -99,11 +99,17 @@ def test_transcript(document: str, tmp_path: Path, group: str) -> None:
     (tmp_path / "node").mkdir()
     argv = ["sh", "tests/integration/docnode.sh", str(tmp_path / "node"), str(script), group]
     done = subprocess.run(
-        argv, cwd=REPOSITORY, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+        argv,
+        cwd=REPOSITORY,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
     )
     printed = done.stdout.split(_MARK)
     assert len(printed) == len(wanted), done.stdout
     for step, text in zip(wanted, printed, strict=True):
         assert step.matches(text), f"{document}: {step.command}\nprints\n{text}\nnot\n" + "\n".join(
-            step.printed)
+            step.printed
+        )

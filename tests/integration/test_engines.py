@@ -33,7 +33,9 @@ ENGINES = (Containerd, Containerd2, Docker, Podman)
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda kind: kind.name)
 def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    busybox: Path,
 ) -> Iterator[Engine]:
     """The engine, running; what it leaves after its stop is an error of this test module."""
     request.param.is_there()
@@ -47,7 +49,9 @@ def daemon(
         yield engine
     finally:
         engine.stop()
-    left = {what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what}
+    left = {
+        what for what in leaks.snapshot(TOKEN, str(folder)) - before if "file /run/" not in what
+    }
     assert not left, "left by the engine:\n" + "\n".join(sorted(left))
 
 
@@ -70,7 +74,10 @@ def _add_gpus(engine: Engine, compiler: Compiler, tmp_path: Path) -> driver.Docu
 
 
 def test_a_container_gets_its_device(
-    engine: Engine, glibc: Path, compiler: Compiler, tmp_path: Path,
+    engine: Engine,
+    glibc: Path,
+    compiler: Compiler,
+    tmp_path: Path,
 ) -> None:
     _add_gpus(engine, compiler, tmp_path)
     script = "ls /dev | grep nvidia; env | grep NVIDIA_VIS; load libvdpau_nvidia.so.1 libcuda.so.1"
@@ -92,7 +99,10 @@ def test_the_exit_status_is_the_containers(engine: Engine, busybox: Path) -> Non
 
 
 def test_unresolvable_device(
-    engine: Engine, busybox: Path, compiler: Compiler, tmp_path: Path,
+    engine: Engine,
+    busybox: Path,
+    compiler: Compiler,
+    tmp_path: Path,
 ) -> None:
     _add_gpus(engine, compiler, tmp_path)
 
@@ -122,7 +132,9 @@ def test_broken_spec(engine: Engine, busybox: Path) -> None:
 
 def test_failing_hook(engine: Engine, busybox: Path) -> None:
     """A vendor's hook that fails is the low-level runtime's error, in its words."""
-    engine.shim.add_spec("hook.yaml", f"""cdiVersion: 0.5.0
+    engine.shim.add_spec(
+        "hook.yaml",
+        f"""cdiVersion: 0.5.0
 kind: {KIND}
 devices:
 - name: "0"
@@ -131,7 +143,8 @@ devices:
     - hookName: createContainer
       path: /bin/sh
       args: ["sh", "-c", "cat >/dev/null; echo the vendor says no >&2; exit 3"]
-""")
+""",
+    )
 
     result = engine.run(busybox, "true", f"{KIND}=0")
 

@@ -26,7 +26,9 @@ KIND = "nvidia.com/gpu"
 
 @pytest.fixture(scope="module", params=[Containerd, Docker, Podman], ids=lambda kind: kind.name)
 def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    busybox: Path,
 ) -> Iterator[Engine]:
     """The engine, running, whose containers are read-only."""
     for program in request.param.programs:
@@ -44,7 +46,11 @@ def daemon(
 
 
 def test_a_read_only_container_finds_its_libraries(
-    daemon: Engine, lowlevel: Path, glibc: Path, compiler: Compiler, tmp_path: Path,
+    daemon: Engine,
+    lowlevel: Path,
+    glibc: Path,
+    compiler: Compiler,
+    tmp_path: Path,
 ) -> None:
     """The second start sees nothing of the first, and the host no mount of either."""
     daemon.shim.lowlevel = str(lowlevel)

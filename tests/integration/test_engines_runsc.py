@@ -45,7 +45,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[
 
 @pytest.mark.parametrize("readonly", [False, True], ids=["writable", "read-only"])
 def test_a_program_loads_the_driver_by_name(
-    daemon: Containerd, glibc: Path, compiler: Compiler, tmp_path: Path, readonly: bool,  # noqa: FBT001
+    daemon: Containerd,
+    glibc: Path,
+    compiler: Compiler,
+    tmp_path: Path,
+    readonly: bool,  # noqa: FBT001
 ) -> None:
     program = gvisor.backports()
     if not program:
@@ -54,7 +58,8 @@ def test_a_program_loads_the_driver_by_name(
     daemon.shim.configure({"hooks.readonly_rootfs": "overlay"})
     ask = Containerd.ask
     daemon.ask = lambda device: [  # type: ignore[method-assign]
-        *ask(daemon, device), *(["--read-only"] if readonly else []),
+        *ask(daemon, device),
+        *(["--read-only"] if readonly else []),
     ]
     text = driver.text_of(DATA / "nvidia-dgx-a100.yaml", tmp_path / "driver")
     daemon.shim.add_spec("nvidia.yaml", text)

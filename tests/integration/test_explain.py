@@ -27,7 +27,10 @@ def explain(node: Node, *words: str) -> dict[str, Any]:
     path = f"{Path(node.shim.program).parent}:{node.shim.environment['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "ocishim.admin", "explain", "--json", *words],
-        env={**node.shim.environment, "PATH": path}, capture_output=True, text=True, check=False,
+        env={**node.shim.environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     story: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (1 if story["error"] else 0), done.stderr
@@ -89,20 +92,29 @@ def _node_of_requests(node: Node, settings: dict[str, object]) -> None:
     node.shim.configure(settings)
 
 
-@pytest.mark.parametrize(("settings", "value", "seen"), [
-    pytest.param({}, "all", ["none"], id="off by default"),
-    pytest.param({"requests.env": [ENV_TABLE]}, "1", ["nvidia1"], id="index"),
-    pytest.param({"requests.env": [ENV_TABLE]}, "all", ["nvidia0", "nvidia1"], id="all"),
-    pytest.param({"requests.env": [ENV_TABLE]}, "0, 1,0", ["nvidia0", "nvidia1"], id="twice"),
-    pytest.param({"requests.env": [ENV_TABLE]}, "0-1", ["nvidia0", "nvidia1"], id="range"),
-    pytest.param({"requests.env": [ENV_TABLE]}, "void", ["none"], id="void"),
-    pytest.param(
-        {"requests.env": [{**ENV_TABLE, "unprivileged": False}]}, "all", ["none"],
-        id="not privileged",
-    ),
-])
+@pytest.mark.parametrize(
+    ("settings", "value", "seen"),
+    [
+        pytest.param({}, "all", ["none"], id="off by default"),
+        pytest.param({"requests.env": [ENV_TABLE]}, "1", ["nvidia1"], id="index"),
+        pytest.param({"requests.env": [ENV_TABLE]}, "all", ["nvidia0", "nvidia1"], id="all"),
+        pytest.param({"requests.env": [ENV_TABLE]}, "0, 1,0", ["nvidia0", "nvidia1"], id="twice"),
+        pytest.param({"requests.env": [ENV_TABLE]}, "0-1", ["nvidia0", "nvidia1"], id="range"),
+        pytest.param({"requests.env": [ENV_TABLE]}, "void", ["none"], id="void"),
+        pytest.param(
+            {"requests.env": [{**ENV_TABLE, "unprivileged": False}]},
+            "all",
+            ["none"],
+            id="not privileged",
+        ),
+    ],
+)
 def test_requests_by_environment(
-    node: Node, busybox: Path, settings: dict[str, object], value: str, seen: list[str],
+    node: Node,
+    busybox: Path,
+    settings: dict[str, object],
+    value: str,
+    seen: list[str],
 ) -> None:
     _node_of_requests(node, settings)
     bundle = node.bundle(busybox, SCRIPT)
@@ -129,20 +141,30 @@ def test_a_privileged_container_may_ask(node: Node, busybox: Path) -> None:
     assert (result.returncode, result.stdout.splitlines()) == (0, ["nvidia1"]), result
 
 
-@pytest.mark.parametrize(("settings", "seen"), [
-    pytest.param({}, ["none"], id="off by default"),
-    pytest.param({"requests.volume_mounts": True}, ["nvidia1"], id="on"),
-])
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        pytest.param({}, ["none"], id="off by default"),
+        pytest.param({"requests.volume_mounts": True}, ["nvidia1"], id="on"),
+    ],
+)
 def test_requests_by_volume_mounts(
-    node: Node, busybox: Path, settings: dict[str, object], seen: list[str],
+    node: Node,
+    busybox: Path,
+    settings: dict[str, object],
+    seen: list[str],
 ) -> None:
     _node_of_requests(node, settings)
     bundle = node.bundle(busybox, SCRIPT)
     spec = bundle.spec
-    spec["mounts"].append({
-        "destination": "/var/run/nvidia-container-devices/1", "type": "bind",
-        "source": "/dev/null", "options": ["bind"],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/var/run/nvidia-container-devices/1",
+            "type": "bind",
+            "source": "/dev/null",
+            "options": ["bind"],
+        }
+    )
     bundle.write(spec)
 
     result = node.run(bundle)

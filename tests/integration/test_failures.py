@@ -35,29 +35,41 @@ def _add_hook(node: Node, script: str, **fields: object) -> None:
 def _create_with_log(node: Node, bundle: Bundle) -> tuple[Result, str]:
     log = node.folder / "log.json"
     result = node.shim.call(
-        "--log", str(log), "--log-format", "json",
-        "create", "--bundle", str(bundle.path), node.container,
+        "--log",
+        str(log),
+        "--log-format",
+        "json",
+        "create",
+        "--bundle",
+        str(bundle.path),
+        node.container,
     )
     return result, log.read_text() if log.exists() else ""
 
 
-@pytest.mark.parametrize(("asked", "message"), [
-    pytest.param(
-        "vendor.com/device=1",
-        "pyshim: unresolvable CDI devices vendor.com/device=1: vendor.com/device has no device 1,"
-        " nearest vendor.com/device=0; looked in {specs} (1 file) (run 'pyshimctl cdi list')",
-        id="unknown device",
-    ),
-    pytest.param(
-        "vendor.com/device",
-        'pyshim: failed to parse CDI device annotations: invalid CDI device name "vendor.com/device"'
-        " in annotation 'cdi.k8s.io/test'"
-        " (write qualified names, vendor.com/class=name, separated by ',' without blanks)",
-        id="malformed annotation",
-    ),
-])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        pytest.param(
+            "vendor.com/device=1",
+            "pyshim: unresolvable CDI devices vendor.com/device=1: vendor.com/device has no device 1,"
+            " nearest vendor.com/device=0; looked in {specs} (1 file) (run 'pyshimctl cdi list')",
+            id="unknown device",
+        ),
+        pytest.param(
+            "vendor.com/device",
+            'pyshim: failed to parse CDI device annotations: invalid CDI device name "vendor.com/device"'
+            " in annotation 'cdi.k8s.io/test'"
+            " (write qualified names, vendor.com/class=name, separated by ',' without blanks)",
+            id="malformed annotation",
+        ),
+    ],
+)
 def test_refused_before_the_runtime_runs(
-    node: Node, busybox: Path, asked: str, message: str,
+    node: Node,
+    busybox: Path,
+    asked: str,
+    message: str,
 ) -> None:
     """One record in --log, the same line on stderr, the bundle as it was, no container."""
     _add_hook(node, "true")

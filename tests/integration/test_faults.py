@@ -144,9 +144,7 @@ def test_a_call_fails(node: Node, call: str, error: str, says: str) -> None:
         ("mkdirat", "ENOSPC", FULL), ("unshare", "ENOSPC", FULL), ("pivot_root", "ENOMEM", MEMORY),
     ],
 )  # fmt: skip
-def test_a_call_for_the_layer_fails(
-    node: Node, call: str, error: str, says: str
-) -> None:
+def test_a_call_for_the_layer_fails(node: Node, call: str, error: str, says: str) -> None:
     _fail_everywhere(Create(node, readonly=True), call, error, says)
 
 

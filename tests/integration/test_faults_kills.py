@@ -63,14 +63,18 @@ def _kill_at_random(node: Node, bundle: Bundle) -> None:
     for _ in range(_MOMENTS):
         with subprocess.Popen(
             node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-            env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            env=node.shim.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
             time.sleep(moments.uniform(0, _LAST))
             process.send_signal(signal.SIGKILL)
         outcomes.add(process.returncode)
         found = bundle.config.read_bytes()
-        assert found == before or "nvidia.com" in json.loads(found)["annotations"]["cdi.k8s.io/test"]
+        assert (
+            found == before or "nvidia.com" in json.loads(found)["annotations"]["cdi.k8s.io/test"]
+        )
         node.shim.delete(node.container)
         assert leaks.mounts() == host
         bundle.config.write_bytes(before)
@@ -104,7 +108,8 @@ def test_killed_while_a_hook_runs(node: Node, busybox: Path) -> None:
     bundle = node.bundle(busybox, "true", hooks={"createContainer": [hook]})
     with subprocess.Popen(
         node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-        env=node.shim.environment, stdin=subprocess.DEVNULL,
+        env=node.shim.environment,
+        stdin=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 20
         while not started.exists() and time.monotonic() < deadline:

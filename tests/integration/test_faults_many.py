@@ -158,7 +158,9 @@ def _hold(node: Node, root: Path, number: int) -> subprocess.Popen[bytes]:
     folder = bundle.path.rename(node.folder / f"bundle{number}")
     return subprocess.Popen(
         node.shim.argv("create", "--bundle", str(folder), f"c{number}"),
-        env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env=node.shim.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
 
 

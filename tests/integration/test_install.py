@@ -48,15 +48,24 @@ class Machine:
     def enter(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program of the machine."""
         return subprocess.run(
-            ["chroot", str(self.root), *argv], input=stdin, capture_output=True, text=True,
-            check=False, timeout=60, env={"PATH": "/usr/sbin:/usr/bin"},
+            ["chroot", str(self.root), *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={"PATH": "/usr/sbin:/usr/bin"},
         )
 
     def admin(self, *args: str, source: Path = REPOSITORY) -> str:
         """Run the pyshimctl of `source` on the machine, from outside."""
         done = subprocess.run(
             [sys.executable, "-m", "ocishim.admin", *args, "--host-root", str(self.root)],
-            capture_output=True, text=True, check=False, timeout=120, cwd=source,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=source,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -120,8 +129,11 @@ def test_any_user_can_run_it(machine: Machine) -> None:
 def test_it_installs_from_itself(machine: Machine, tmp_path: Path) -> None:
     """An installed copy has what it takes to put itself on another machine."""
     machine.admin("install")
-    installed = machine.root / "usr/local/lib/pyshim" / machine.enter(
-        "readlink", "/usr/local/lib/pyshim/current").stdout.strip()
+    installed = (
+        machine.root
+        / "usr/local/lib/pyshim"
+        / machine.enter("readlink", "/usr/local/lib/pyshim/current").stdout.strip()
+    )
     before = sorted(path.name for path in (installed / "site").iterdir())
     done = machine.enter("/usr/local/bin/pyshimctl", "install", "--prefix", "/tmp/other")
     assert done.returncode == 0, done.stderr
@@ -136,7 +148,7 @@ def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None
     path = bundle(machine)
     newer = tmp_path / "newer"
     newer.mkdir()
-    for package in ("ocishim", "hooks"):
+    for package in ("ocishim",):
         shutil.copytree(REPOSITORY / package, newer / package)
     stop = threading.Event()
     calls: list[tuple[str, int, str]] = []
@@ -155,7 +167,7 @@ def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None
     versions = set()
     try:
         for count in range(3):
-            (newer / "hooks/newer.py").write_text(f"COUNT = {count}\n")
+            (newer / "ocishim/hooks/newer.py").write_text(f"COUNT = {count}\n")
             machine.admin("install", source=newer)
             versions.add(machine.enter("readlink", "/usr/local/lib/pyshim/current").stdout)
     finally:
@@ -179,12 +191,18 @@ def test_the_clusters_installer(machine: Machine, tmp_path: Path) -> None:
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     environment = {
-        "PATH": f"{programs}:{os.environ['PATH']}", "HOST_ROOT": str(machine.root), "ENGINE": "crio",
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOST_ROOT": str(machine.root),
+        "ENGINE": "crio",
     }
     for action in ("install", "install", "remove"):
         done = subprocess.run(
-            ["sh", str(REPOSITORY / "deploy/installer.sh"), action], env=environment, check=False,
-            capture_output=True, text=True, timeout=120,
+            ["sh", str(REPOSITORY / "deploy/installer.sh"), action],
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         if action == "install":

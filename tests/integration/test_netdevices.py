@@ -12,8 +12,8 @@ import pyroute2
 import pytest
 import yaml
 
-from hooks import net_devices
 from ocishim.errors import HookError
+from ocishim.hooks import net_devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +54,13 @@ def nic_spec(host_name: str, name: str, *more: tuple[str, str]) -> str:
     devices = [
         {"hostInterfaceName": one, "name": other} for one, other in ((host_name, name), *more)
     ]
-    return yaml.safe_dump({
-        "cdiVersion": "1.1.0",
-        "kind": "acme.com/nic",
-        "devices": [{"name": "0", "containerEdits": {"netDevices": devices}}],
-    })
+    return yaml.safe_dump(
+        {
+            "cdiVersion": "1.1.0",
+            "kind": "acme.com/nic",
+            "devices": [{"name": "0", "containerEdits": {"netDevices": devices}}],
+        }
+    )
 
 
 SHOW = "cd /sys/class/net && for i in *; do echo $i $(cat $i/operstate); done; ip -o addr"

@@ -1,4 +1,4 @@
-"""hooks.readonly_rootfs = "overlay": hooks write over a rootfs that cannot, or must not, be written.
+"""ocishim.hooks.readonly_rootfs = "overlay": hooks write over a rootfs that cannot, or must not, be written.
 
 Every test runs on runc, crun and both versions of runsc unless it says otherwise; the fixture of
 all integration tests looks for mounts, loop devices, processes and files left behind.
@@ -71,6 +71,7 @@ def _overlay(shim: Shim) -> None:
 def image(tmp_path: Path) -> Iterator[Maker]:
     """Mount a read-only copy of a rootfs; mount points are the layer's to take, too."""
     with images.Mounts() as mounts:
+
         def make(kind: str, tree: Path, target: Path) -> Path:
             if kind in images.MAKERS:
                 need(images.MAKERS[kind][0])
@@ -78,6 +79,7 @@ def image(tmp_path: Path) -> Iterator[Maker]:
             if not copy.exists():
                 shutil.copytree(tree, copy, symlinks=True)
             return mounts.add(kind, copy, target)
+
         yield make
 
 
@@ -201,9 +203,14 @@ def _with_volume(node: Node, bundle: Bundle, volume: Path, option: str) -> None:
     for names in spec["process"]["capabilities"].values():
         names.append("CAP_SYS_ADMIN")
     spec["linux"]["rootfsPropagation"] = option
-    spec["mounts"].append({
-        "destination": "/volume", "type": "bind", "source": str(volume), "options": ["rbind", option],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/volume",
+            "type": "bind",
+            "source": str(volume),
+            "options": ["rbind", option],
+        }
+    )
     bundle.write(spec)
 
 
@@ -271,7 +278,10 @@ def test_run_that_forbids_programs(node: Node, glibc: Path, image: Maker) -> Non
 @real_roots
 def test_user_namespace(node: Node, glibc: Path, image: Maker) -> None:
     def without_devices(document: dict[str, Any]) -> None:
-        for edits in [document["containerEdits"], *(d["containerEdits"] for d in document["devices"])]:
+        for edits in [
+            document["containerEdits"],
+            *(d["containerEdits"] for d in document["devices"]),
+        ]:
             edits.pop("deviceNodes", None)
             edits.setdefault("env", ["A=1"])
 
@@ -290,9 +300,14 @@ def test_a_volume_over_a_folder_of_links(node: Node, glibc: Path, image: Maker) 
     volume.mkdir()
     bundle = on_image(node, image, "erofs", glibc, SCRIPT, annotations=ALL, readonly=True)
     spec = bundle.spec
-    spec["mounts"].append({
-        "destination": "/etc/nvidia", "type": "bind", "source": str(volume), "options": ["rbind", "ro"],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/etc/nvidia",
+            "type": "bind",
+            "source": str(volume),
+            "options": ["rbind", "ro"],
+        }
+    )
     bundle.write(spec)
     result = node.run(bundle)
     assert result.stdout.splitlines() == SEEN, result
@@ -359,7 +374,9 @@ def test_many_at_once(node: Node, glibc: Path, image: Maker) -> None:
         results.append(node.shim.create(bundle, name))
 
     for start in range(0, len(names), 20):
-        threads = [threading.Thread(target=create, args=(name,)) for name in names[start : start + 20]]
+        threads = [
+            threading.Thread(target=create, args=(name,)) for name in names[start : start + 20]
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

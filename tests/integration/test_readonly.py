@@ -33,6 +33,7 @@ SEEN = ["/dev/nvidia0", "NVIDIA_VISIBLE_DEVICES=void", "nvidia-smi: stand-in, no
 def image(tmp_path: Path) -> Iterator[Callable[[str, Path, Node], Path]]:
     """Mount a read-only copy of a rootfs that has the mount points a driver's mounts need."""
     with images.Mounts() as mounts:
+
         def make(kind: str, tree: Path, node: Node) -> Path:
             if kind in images.MAKERS:
                 need(images.MAKERS[kind][0])
@@ -40,6 +41,7 @@ def image(tmp_path: Path) -> Iterator[Callable[[str, Path, Node], Path]]:
             shutil.copytree(tree, copy, symlinks=True)
             node.add_mount_points(copy)
             return mounts.add(kind, copy, tmp_path / "image")
+
         yield make
 
 
@@ -72,7 +74,11 @@ def test_root_readonly_when_writable_runs_hooks(node: Node, busybox: Path) -> No
 @pytest.mark.parametrize("policy", ["skip", "when-writable"])
 @pytest.mark.parametrize("kind", ["bind", "erofs", "squashfs"])
 def test_unwritable_rootfs_skips_hooks(
-    node: Node, busybox: Path, image: Callable[[str, Path, Node], Path], kind: str, policy: str,
+    node: Node,
+    busybox: Path,
+    image: Callable[[str, Path, Node], Path],
+    kind: str,
+    policy: str,
 ) -> None:
     node.shim.configure({"hooks.readonly_rootfs": policy})
     node.add_spec("nvidia-dgx-a100.yaml")
@@ -87,10 +93,14 @@ def test_unwritable_rootfs_skips_hooks(
 
 
 def test_unwritable_rootfs_keeps_the_vendors_hooks(
-    node: Node, busybox: Path, image: Callable[[str, Path, Node], Path],
+    node: Node,
+    busybox: Path,
+    image: Callable[[str, Path, Node], Path],
 ) -> None:
     """A hook pyshim does not know is the vendor's business: it runs, and its failure counts."""
-    node.shim.add_spec("vendor.yaml", f"""cdiVersion: 0.5.0
+    node.shim.add_spec(
+        "vendor.yaml",
+        f"""cdiVersion: 0.5.0
 kind: vendor.com/device
 devices:
 - name: "0"
@@ -99,7 +109,8 @@ devices:
     - hookName: createContainer
       path: /bin/sh
       args: ["sh", "-c", "cat >/dev/null; echo ran > {node.folder}/vendor"]
-""")
+""",
+    )
     rootfs = image("erofs", busybox, node)
     asked = {"cdi.k8s.io/test": "vendor.com/device=0"}
 
@@ -110,17 +121,22 @@ devices:
 
 
 def test_a_read_only_volume_over_a_folder_of_a_root_that_can_be_written(
-    node: Node, glibc: Path,
+    node: Node,
+    glibc: Path,
 ) -> None:
     """A ConfigMap at /etc/nvidia: the profile is left out, all else is there, one warning tells."""
     node.add_spec("nvidia-dgx-a100.yaml")
     (node.folder / "configmap").mkdir()
     bundle = node.bundle(glibc, f"load libcuda.so.1; {SCRIPT}", annotations=ALL)
     spec = bundle.spec
-    spec["mounts"].append({
-        "destination": "/etc/nvidia", "type": "bind", "source": str(node.folder / "configmap"),
-        "options": ["rbind", "ro"],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/etc/nvidia",
+            "type": "bind",
+            "source": str(node.folder / "configmap"),
+            "options": ["rbind", "ro"],
+        }
+    )
     bundle.write(spec)
 
     result = node.run(bundle)

@@ -55,9 +55,14 @@ def test_created_and_started_by_two_calls(node: Node, glibc: Path) -> None:
     bundle = node.bundle(glibc, "load libcuda.so.1 > /mnt/out", annotations=ALL)
     (node.folder / "mnt").mkdir()
     spec = bundle.spec
-    spec["mounts"].append({
-        "destination": "/mnt", "type": "bind", "source": str(node.folder / "mnt"), "options": ["rbind"],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/mnt",
+            "type": "bind",
+            "source": str(node.folder / "mnt"),
+            "options": ["rbind"],
+        }
+    )
     bundle.write(spec)
     created = node.shim.create(bundle, node.container)
     assert created.returncode == 0, created
@@ -100,9 +105,7 @@ def test_a_failing_hook_fails_create(node: Node, busybox: Path) -> None:
     before = bundle.config.read_bytes()
     result = node.run(bundle)
     assert result.returncode == 1
-    assert result.stderr == (
-        "pyshim: createContainer hook sh failed: exit status 7: no luck\n"
-    )
+    assert result.stderr == ("pyshim: createContainer hook sh failed: exit status 7: no luck\n")
     assert bundle.config.read_bytes() == before
 
 
@@ -125,14 +128,20 @@ def _fake_run(folder: Path, bundle: Bundle, version: str) -> str:
 @pytest.mark.parametrize("lowlevel", ["fake"], indirect=True)
 @pytest.mark.parametrize("setting", ["skip", "when-writable", "overlay"])
 def test_a_root_that_gvisor_makes_itself(
-    node: Node, busybox: Path, tmp_path: Path, setting: str,
+    node: Node,
+    busybox: Path,
+    tmp_path: Path,
+    setting: str,
 ) -> None:
     """Links in the folder would not be seen: they are left out, and one warning says so."""
     node.add_spec("nvidia-dgx-a100.yaml")
     shim = Shim(tmp_path / "fake", gvisor.fake(tmp_path / "fake", "0.0~20240729.0"))
-    shim.configure({
-        "hooks.readonly_rootfs": setting, "cdi.spec_dirs": [str(node.shim.spec_dir)],
-    })
+    shim.configure(
+        {
+            "hooks.readonly_rootfs": setting,
+            "cdi.spec_dirs": [str(node.shim.spec_dir)],
+        }
+    )
     marks = {**ALL, "dev.gvisor.spec.rootfs.type": "erofs"}
     bundle = node.bundle(busybox, "true", annotations=marks)
     assert shim.create(bundle, "c1").returncode == 0
@@ -147,7 +156,11 @@ def test_a_root_that_gvisor_makes_itself(
     ("release-20260519.0", False), ("0.0~20240729.0", False), ("VERSION_MISSING", False),
 ])  # fmt: skip
 def test_the_version_decides(
-    tmp_path: Path, node: Node, busybox: Path, version: str, runs_hooks: bool,  # noqa: FBT001
+    tmp_path: Path,
+    node: Node,
+    busybox: Path,
+    version: str,
+    runs_hooks: bool,  # noqa: FBT001
 ) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "touch made"]}
     bundle = node.bundle(busybox, "true", hooks={"createContainer": [hook]})

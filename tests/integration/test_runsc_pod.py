@@ -57,16 +57,22 @@ class Pod:
         shutil.copytree(tree, self.pause.rootfs, symlinks=True)
         self.pause.write(make_spec(["/bin/sleep", "100"], annotations={KIND: "sandbox"}))
         marks = {
-            "cdi.k8s.io/test": "nvidia.com/gpu=all", KIND: "container",
+            "cdi.k8s.io/test": "nvidia.com/gpu=all",
+            KIND: "container",
             "io.kubernetes.cri.sandbox-id": self.sandbox,
         }
         script = "load libcuda.so.1 libvdpau_nvidia.so.1 > /mnt/out 2>&1; touch /new /mnt/done"
         self.bundle = node.bundle(None, script, annotations=marks, readonly=True)
         spec = self.bundle.spec
         del spec["linux"]["cgroupsPath"]  # runsc would leave it behind, cgroups ignored or not
-        spec["mounts"].append({
-            "destination": "/mnt", "type": "bind", "source": str(self.out.parent), "options": ["rbind"],
-        })
+        spec["mounts"].append(
+            {
+                "destination": "/mnt",
+                "type": "bind",
+                "source": str(self.out.parent),
+                "options": ["rbind"],
+            }
+        )
         self.bundle.write(spec)
 
     def start(self) -> None:

@@ -118,13 +118,10 @@ def test_no_descriptor_of_the_engine_is_passed_on(node: Node, busybox: Path) -> 
     out = node.folder / "out"
     bundle = bundle_with(node, busybox, hook(f"ls /proc/self/fd > {out}"))
     fd = os.open("/", os.O_RDONLY)
-    result = node.shim.call(
-        "create", "--bundle", str(bundle.path), node.container, pass_fds=(fd,)
-    )
+    result = node.shim.call("create", "--bundle", str(bundle.path), node.container, pass_fds=(fd,))
     os.close(fd)
     assert result.returncode == 0, result
     assert out.read_text().split() == ["0", "1", "2", "3"]
-
 
 
 def test_mounts_of_the_container_are_seen(node: Node, busybox: Path) -> None:
@@ -132,9 +129,15 @@ def test_mounts_of_the_container_are_seen(node: Node, busybox: Path) -> None:
     (folder / "sub").mkdir(parents=True)
     file.write_text("content\n")
     bind = {"type": "bind", "options": ["rbind"]}
-    bundle = bundle_with(node, busybox, hook(
-        "cat mnt/file; ls mnt; echo x > mnt/rw/made; echo x 2>&1 > mnt/ro/made; "
-        "echo x 2>&1 > tmp/made; ls tmp; ls -A dev", timeout=5))
+    bundle = bundle_with(
+        node,
+        busybox,
+        hook(
+            "cat mnt/file; ls mnt; echo x > mnt/rw/made; echo x 2>&1 > mnt/ro/made; "
+            "echo x 2>&1 > tmp/made; ls tmp; ls -A dev",
+            timeout=5,
+        ),
+    )
     spec = bundle.spec
     script = spec["hooks"]["createContainer"][0]["args"]
     script[2] = f"( {script[2]} ) > {node.folder}/out 2>&1"
@@ -163,9 +166,14 @@ def test_mount_points_do_not_leave_the_rootfs(node: Node, busybox: Path) -> None
     bundle = bundle_with(node, busybox, hook("true"))
     (bundle.rootfs / "opt").symlink_to("../../../../../../.." + str(outside))
     spec = bundle.spec
-    spec["mounts"].append({
-        "destination": "/opt/made", "source": "/etc/hostname", "type": "bind", "options": ["bind"],
-    })
+    spec["mounts"].append(
+        {
+            "destination": "/opt/made",
+            "source": "/etc/hostname",
+            "type": "bind",
+            "options": ["bind"],
+        }
+    )
     bundle.write(spec)
     node.shim.create(bundle, node.container)
     assert not list(outside.iterdir())
@@ -201,12 +209,19 @@ def test_a_shared_network_is_joined(node: Node, busybox: Path) -> None:
 def test_files_belong_to_the_containers_root(node: Node, glibc: Path) -> None:
     node.add_spec("nvidia-dgx-a100.yaml", _without_devices)
     script = "stat -c '%u %g' /etc/ld.so.cache /made; load libcuda.so.1"
-    bundle = node.bundle(glibc, script, annotations=ALL, user_namespace=True,
-                         hooks={"createContainer": [hook("id -u > made")]})
+    bundle = node.bundle(
+        glibc,
+        script,
+        annotations=ALL,
+        user_namespace=True,
+        hooks={"createContainer": [hook("id -u > made")]},
+    )
     bundle.give_to(200000)
     result = node.run(bundle)
     assert result.stdout.splitlines() == [
-        "0 0", "0 0", f"libcuda.so.1 => {LIB}/libcuda.so.1",
+        "0 0",
+        "0 0",
+        f"libcuda.so.1 => {LIB}/libcuda.so.1",
     ], result
     assert (bundle.rootfs / "made").read_text() == "0\n"
     assert (bundle.rootfs / "made").stat().st_uid == 200000
@@ -221,7 +236,9 @@ def _without_devices(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("readonly", [False, True], ids=["folder", "layer"])
 def test_a_rootfs_behind_closed_folders(
-    node: Node, glibc: Path, readonly: bool,  # noqa: FBT001
+    node: Node,
+    glibc: Path,
+    readonly: bool,  # noqa: FBT001
 ) -> None:
     """The mapped root cannot walk there: by the working directory and its numbers it finds it.
 
@@ -229,10 +246,13 @@ def test_a_rootfs_behind_closed_folders(
     """
     node.add_spec("nvidia-dgx-a100.yaml", _without_devices)
     shim = Shim(node.folder / "true", "/bin/true", Path(node.shim.program).parent)
-    shim.configure({
-        "hooks.executor": "shim", "hooks.readonly_rootfs": "overlay",
-        "cdi.spec_dirs": [str(node.shim.spec_dir)],
-    })
+    shim.configure(
+        {
+            "hooks.executor": "shim",
+            "hooks.readonly_rootfs": "overlay",
+            "cdi.spec_dirs": [str(node.shim.spec_dir)],
+        }
+    )
     bundle = node.bundle(glibc, "", annotations=ALL, user_namespace=True, readonly=readonly)
     bundle.give_to(200000)
     node.folder.chmod(0o700)
@@ -256,13 +276,22 @@ FAILURES = [
 
 @pytest.mark.parametrize(("failing", "message"), FAILURES)
 def test_a_failure_is_told_once(
-    node: Node, busybox: Path, failing: dict[str, Any], message: str,
+    node: Node,
+    busybox: Path,
+    failing: dict[str, Any],
+    message: str,
 ) -> None:
     bundle = bundle_with(node, busybox, hook("sleep 50 & true"), failing, hook("touch late"))
     before = bundle.config.read_bytes()
     log = node.folder / "log.json"
     result = node.shim.call(
-        "--log", str(log), "--log-format", "json", "create", "--bundle", str(bundle.path),
+        "--log",
+        str(log),
+        "--log-format",
+        "json",
+        "create",
+        "--bundle",
+        str(bundle.path),
         node.container,
     )
     assert result.returncode == 1
@@ -281,7 +310,8 @@ def test_a_hook_without_timeout_gets_the_configured_one(node: Node, busybox: Pat
 
 
 def test_what_a_hook_starts_in_the_background_ends_with_the_hooks(
-    node: Node, busybox: Path,
+    node: Node,
+    busybox: Path,
 ) -> None:
     """Left running, it would hold the namespaces; the test's own look for leaks sees it."""
     bundle = bundle_with(node, busybox, hook("setsid sleep 100 >/dev/null 2>&1 &"))
@@ -336,13 +366,18 @@ def test_a_full_file_system_is_told(node: Node, busybox: Path) -> None:
 
 
 def test_an_unknown_hook_runs_in_a_root_that_cannot_be_written(
-    node: Node, busybox: Path,
+    node: Node,
+    busybox: Path,
 ) -> None:
     """Its own business: the known ones are skipped, and so are mount points that are not there."""
     need("mkfs.erofs")
     node.add_spec("nvidia-dgx-a100.yaml")
-    bundle = node.bundle(None, "true", annotations=ALL, hooks={
-        "createContainer": [hook(f"ls bin/sh > {node.folder}/out")]})
+    bundle = node.bundle(
+        None,
+        "true",
+        annotations=ALL,
+        hooks={"createContainer": [hook(f"ls bin/sh > {node.folder}/out")]},
+    )
     with images.Mounts() as mounts:
         tree = node.folder / "tree"
         shutil.copytree(busybox, tree, symlinks=True)

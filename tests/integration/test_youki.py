@@ -71,8 +71,10 @@ def test_a_hook_is_a_grandchild_of_what_pyshim_became(node: Node, busybox: Path)
     bundle = _looking(node, busybox)
     with (node.folder / "err").open("wb") as err:
         pid = os.posix_spawn(
-            node.shim.program, node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-            node.shim.environment, file_actions=[(os.POSIX_SPAWN_DUP2, err.fileno(), 2)],
+            node.shim.program,
+            node.shim.argv("create", "--bundle", str(bundle.path), node.container),
+            node.shim.environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, err.fileno(), 2)],
         )
         _, status = os.waitpid(pid, 0)
     assert status == 0, (node.folder / "err").read_text()

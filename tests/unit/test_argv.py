@@ -40,7 +40,9 @@ BUNDLES = [
     pytest.param("create --no-pivot --bundle /b id", "/b", id="after a switch"),
     pytest.param("create --preserve-fds 3 --bundle /b id", "/b", id="after a number"),
     pytest.param("create -- --bundle /b", "", id="after the end of flags"),
-    pytest.param("--root /r --bundle /x create --bundle /b id", "/b", id="global flag of that name"),
+    pytest.param(
+        "--root /r --bundle /x create --bundle /b id", "/b", id="global flag of that name"
+    ),
     pytest.param("run -d --bundle /b id", "/b", id="run"),
     pytest.param("restore --image-path /i --bundle /b id", "/b", id="restore"),
 ]
@@ -96,10 +98,19 @@ def test_command(line: str, command: str) -> None:
     assert found.edits == (command in ("create", "run", "restore"))
 
 
-@pytest.mark.parametrize("line", [
-    "--version create id", "-v create id", "-V create id", "--help create id", "-h create id",
-    "create --help", "create --bundle /b -h", "run -help",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--version create id",
+        "-v create id",
+        "-V create id",
+        "--help create id",
+        "-h create id",
+        "create --help",
+        "create --bundle /b -h",
+        "run -help",
+    ],
+)
 def test_nothing_is_edited_for_help(line: str) -> None:
     assert not argv.parse(line.split()).edits
 
@@ -165,7 +176,9 @@ def test_odd_arguments_are_the_runtimes_business(arg: str) -> None:
 
 def recorded(engines: Path) -> list[str]:
     """The calls that were recorded from real engines, one line each."""
-    return [line for file in sorted(engines.glob("*.calls")) for line in file.read_text().splitlines()]
+    return [
+        line for file in sorted(engines.glob("*.calls")) for line in file.read_text().splitlines()
+    ]
 
 
 def test_recorded_calls(data: Path) -> None:

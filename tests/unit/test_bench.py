@@ -19,7 +19,10 @@ def test_every_side_meets_every_neighbour_and_begins() -> None:
 
 def test_summary() -> None:
     assert summary([4, 1, 2, 3, 5]) == {
-        "median": 3, "min": 1, "quarter": 1.5, "three_quarters": 4.5,
+        "median": 3,
+        "min": 1,
+        "quarter": 1.5,
+        "three_quarters": 4.5,
     }
 
 
@@ -33,10 +36,13 @@ def samples(**sides: list[float]) -> dict[str, list[Sample]]:
     return {name: [Sample(wall) for wall in walls] for name, walls in sides.items()}
 
 
-@pytest.mark.parametrize(("pyshim", "installed", "words"), [
-    pytest.param(5, 5, "ok", id="at the goal"),
-    pytest.param(4, 6, "MISSED", id="one of ours does not reach it"),
-])
+@pytest.mark.parametrize(
+    ("pyshim", "installed", "words"),
+    [
+        pytest.param(5, 5, "ok", id="at the goal"),
+        pytest.param(4, 6, "MISSED", id="one of ours does not reach it"),
+    ],
+)
 def test_verdict(pyshim: float, installed: float, words: str) -> None:
     sides = samples(bare=[1], pyshim=[1 + pyshim], installed=[1 + installed], peer=[11])
     row = ROW.result(sides)
@@ -51,10 +57,14 @@ def test_without_a_peer() -> None:
 
 
 def test_growth() -> None:
-    sides = samples(**{
-        "pyshim: 1": [10, 20], "pyshim: 9": [14, 24], "installed: 1": [10, 20],
-        "installed: 9": [15, 30],
-    })
+    sides = samples(
+        **{
+            "pyshim: 1": [10, 20],
+            "pyshim: 9": [14, 24],
+            "installed: 1": [10, 20],
+            "installed: 9": [15, 30],
+        }
+    )
     more = Growth(Row("more", "more", 5), "9", "1").result(sides)
     assert more["score"] == {"pyshim": 4, "installed": 7.5}
     assert report.verdict(more) == "MISSED"

@@ -129,7 +129,9 @@ def test_an_error_is_not_compiled(file: Path) -> None:
             config.load()
 
 
-def test_two_files_do_not_share_a_copy(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_files_do_not_share_a_copy(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.write_text('runtimes = ["one"]\n')
     other = tmp_path / "other.toml"
     other.write_text('runtimes = ["two"]\n')
@@ -145,7 +147,9 @@ def test_two_files_do_not_share_a_copy(file: Path, tmp_path: Path, monkeypatch: 
     pytest.param(1000, {}, "/run/pyshim", id="rootless without a session"),
     pytest.param(0, {"PYSHIM_CACHE_DIR": "/c"}, "/c", id="chosen"),
 ])  # fmt: skip
-def test_cache_dir(monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str], expected: str) -> None:
+def test_cache_dir(
+    monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str], expected: str
+) -> None:
     for name in ("XDG_RUNTIME_DIR", "PYSHIM_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
@@ -234,6 +238,7 @@ def test_no_file(file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message
 
 def test_not_readable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root reads everything, so the refusal is made up."""
+
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied", str(file))
 

@@ -18,7 +18,11 @@ KIT = Path(__file__).parents[2] / "conformance"
 
 def _table(*argv: str) -> list[list[str]]:
     done = subprocess.run(
-        [sys.executable, *argv], cwd=KIT, capture_output=True, text=True, check=True,
+        [sys.executable, *argv],
+        cwd=KIT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [line.split("\t") for line in done.stdout.splitlines()]
 

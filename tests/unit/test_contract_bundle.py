@@ -93,7 +93,9 @@ _JSON = st.recursive(
 _KNOWN = {"process", "mounts", "linux", "hooks", "annotations", "root", "ociVersion"}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(top=st.dictionaries(st.text().filter(lambda key: key not in _KNOWN), _JSON, max_size=4),
        process=st.dictionaries(st.text(min_size=1).map(lambda key: "x" + key), _JSON, max_size=3),
        linux=st.dictionaries(st.text(min_size=1).map(lambda key: "x" + key), _JSON, max_size=3),
@@ -143,8 +145,12 @@ NOTHING_TO_DO = [
     pytest.param({"annotations": {}, "hooks": {}}, id="empty"),
     pytest.param({"annotations": None, "hooks": None}, id="null"),
     pytest.param({"hooks": {"createContainer": [], "prestart": None}}, id="empty lists of hooks"),
-    pytest.param({"annotations": {**ASK, "io.kubernetes.cri.container-type": "sandbox"}}, id="sandbox"),
-    pytest.param({"hooks": {"poststop": [{"path": "/x", "env": ["A=1"]}]}}, id="a hook with an environment"),
+    pytest.param(
+        {"annotations": {**ASK, "io.kubernetes.cri.container-type": "sandbox"}}, id="sandbox"
+    ),
+    pytest.param(
+        {"hooks": {"poststop": [{"path": "/x", "env": ["A=1"]}]}}, id="a hook with an environment"
+    ),
     pytest.param({"root": None}, id="no root, no hooks"),
     pytest.param({"mounts": "?", "process": 3, "linux": []}, id="odd types nobody needs to read"),
 ]
@@ -161,8 +167,14 @@ def test_nothing_to_do_is_not_rewritten(box: Box, members: dict[str, Any]) -> No
 
 
 VENDOR = {"path": "/bin/true", "args": ["true", "engine"]}
-LINKS = {"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "create-symlinks", "--link", "e::/f"]}
-PARAMS = {"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "disable-device-node-modification"]}
+LINKS = {
+    "path": "/x/nvidia-cdi-hook",
+    "args": ["nvidia-cdi-hook", "create-symlinks", "--link", "e::/f"],
+}
+PARAMS = {
+    "path": "/x/nvidia-cdi-hook",
+    "args": ["nvidia-cdi-hook", "disable-device-node-modification"],
+}
 
 TWICE = [
     pytest.param({"annotations": ASK}, {}, id="one device"),
@@ -213,10 +225,22 @@ def test_twice_is_once(box: Box, members: dict[str, Any], values: dict[str, Any]
 
 
 _HOOKS = [
-    {"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["h", "create-symlinks", "--link", "a::/b"]},
+    {
+        "hookName": "createContainer",
+        "path": "/x/nvidia-cdi-hook",
+        "args": ["h", "create-symlinks", "--link", "a::/b"],
+    },
     {"hookName": "createContainer", "path": "/bin/true", "args": ["true", "vendor"]},
-    {"hookName": "createContainer", "path": "/x/nvidia-ctk", "args": ["h", "hook", "update-ldcache", "--folder", "/l"]},
-    {"hookName": "createContainer", "path": "/x/nvidia-cdi-hook", "args": ["h", "disable-device-node-modification"]},
+    {
+        "hookName": "createContainer",
+        "path": "/x/nvidia-ctk",
+        "args": ["h", "hook", "update-ldcache", "--folder", "/l"],
+    },
+    {
+        "hookName": "createContainer",
+        "path": "/x/nvidia-cdi-hook",
+        "args": ["h", "disable-device-node-modification"],
+    },
 ]
 
 
@@ -257,8 +281,12 @@ def by_engine(box: Box, spec: dict[str, Any], names: list[str]) -> dict[str, Any
 
 
 @pytest.mark.parametrize("annotations", [ASK, BOTH], ids=["one device", "two devices"])
-@pytest.mark.parametrize("passed_on", [True, False], ids=["annotation passed on", "annotation dropped"])
-def test_what_an_engine_has_injected(box: Box, annotations: dict[str, str], passed_on: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    "passed_on", [True, False], ids=["annotation passed on", "annotation dropped"]
+)
+def test_what_an_engine_has_injected(
+    box: Box, annotations: dict[str, str], *, passed_on: bool
+) -> None:
     """Only its hooks are taken over: known ones fused, the others given an environment."""
     asked = annotations if passed_on else {}
     engine = by_engine(box, oci(annotations=asked), annotations["cdi.k8s.io/x"].split(","))
@@ -268,11 +296,14 @@ def test_what_an_engine_has_injected(box: Box, annotations: dict[str, str], pass
     raw = engine.pop("hooks")
     assert made == engine
     assert [hook["args"] for hook in raw["createContainer"]] == [
-        hook["args"] for hook in ACME["containerEdits"]["hooks"]  # type: ignore[index]
+        hook["args"]
+        for hook in ACME["containerEdits"]["hooks"]  # type: ignore[index]
     ]
     first, vendor, last = hooks["createContainer"]
     assert [part.describe() for part in knownhooks.parse(first)] == ["create-symlinks --link a::/b"]
-    assert [part.describe() for part in knownhooks.parse(last)] == ["update-ldcache --folder /opt/lib"]
+    assert [part.describe() for part in knownhooks.parse(last)] == [
+        "update-ldcache --folder /opt/lib"
+    ]
     assert vendor == {"path": "/bin/true", "args": ["true", "vendor"], "timeout": 10,
                       "env": list(knownhooks.MINIMAL_ENV)}  # fmt: skip
     assert list(hooks) == ["createContainer"]
@@ -283,7 +314,10 @@ def test_engine_or_pyshim_makes_no_difference(box: Box) -> None:
     box.bundle(spec, "ours")
     box.bundle(by_engine(box, spec, BOTH["cdi.k8s.io/x"].split(",")), "theirs")
     ours, theirs = create(box, "ours"), create(box, "theirs")
-    assert ours.replace(b"/ours/", b"/B/").split(b"--rootfs-id")[0] == theirs.replace(b"/theirs/", b"/B/").split(b"--rootfs-id")[0]
+    assert (
+        ours.replace(b"/ours/", b"/B/").split(b"--rootfs-id")[0]
+        == theirs.replace(b"/theirs/", b"/B/").split(b"--rootfs-id")[0]
+    )
 
 
 ENVIRONMENTS = [
@@ -332,7 +366,9 @@ def test_run_and_restore_are_edited_like_create(box: Box) -> None:
     assert b"GPU=0" in texts.pop()
 
 
-@pytest.mark.parametrize("how", ["relative", "absolute", "link", "dots through a link", "working directory"])
+@pytest.mark.parametrize(
+    "how", ["relative", "absolute", "link", "dots through a link", "working directory"]
+)
 def test_the_bundle_is_found_where_the_kernel_finds_it(box: Box, how: str) -> None:
     """And its rootfs relative to where it really lies."""
     real = box.bundle(oci(annotations=ASK, root={"path": "../root of c"}), "real/deep/bundle")
@@ -355,7 +391,10 @@ def test_the_bundle_is_found_where_the_kernel_finds_it(box: Box, how: str) -> No
 
 def test_the_callers_idea_of_the_working_directory_does_not_count(box: Box) -> None:
     """PWD is the caller's, and names the folder from which it started an engine."""
-    here, there = box.bundle(oci(annotations=ASK), "here/b"), box.bundle(oci(annotations=ASK), "there/b")
+    here, there = (
+        box.bundle(oci(annotations=ASK), "here/b"),
+        box.bundle(oci(annotations=ASK), "there/b"),
+    )
     script = f"import os; from ocishim.entry import main; main({str(box.pyshim)!r}, "
     for args in (["create", "--bundle", "b", "c"], ["create", "-b", "../b", "c"]):
         cwd = here.parent if "b" in args else here
@@ -367,7 +406,10 @@ def test_the_callers_idea_of_the_working_directory_does_not_count(box: Box) -> N
         assert b"GPU=0" in here.joinpath("config.json").read_bytes()
 
 
-STALE = {**ACME, "containerEdits": {"mounts": [{"hostPath": "/gone/lib.so.1", "containerPath": "/lib.so.1"}]}}
+STALE = {
+    **ACME,
+    "containerEdits": {"mounts": [{"hostPath": "/gone/lib.so.1", "containerPath": "/lib.so.1"}]},
+}
 
 
 @pytest.mark.parametrize(("setting", "warnings"), [("warn", 1), ("ignore", 0)])
@@ -379,8 +421,10 @@ def test_a_stale_spec_starts_all_the_same(box: Box, setting: str, warnings: int)
     assert b"/gone/lib.so.1" in create(box)
     told = box.log.read_text().splitlines() if box.log.exists() else []
     assert [line.split(" ", 1)[1] for line in told] == warnings * [
-        (f"warning container c: {box.spec_dir}/acme.json is stale: mount source /gone/lib.so.1 is gone; "
-        "likely the driver was upgraded or removed: generate the spec again")
+        (
+            f"warning container c: {box.spec_dir}/acme.json is stale: mount source /gone/lib.so.1 is gone; "
+            "likely the driver was upgraded or removed: generate the spec again"
+        )
     ]
 
 

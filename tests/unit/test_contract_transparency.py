@@ -164,6 +164,7 @@ def test_descriptors(box: Box, line: str) -> None:
 @pytest.mark.parametrize("closed", [(0,), (0, 1, 2)], ids=str)
 def test_closed_descriptors(box: Box, line: str, closed: tuple[int, ...]) -> None:
     """Nothing of ours may end up where the caller had nothing."""
+
     def before() -> None:
         for descriptor in closed:
             os.close(descriptor)
@@ -198,14 +199,21 @@ ENVIRONMENTS = [
     pytest.param({"LC_ALL": "xx_YY.ISO-8859-1", "LC_CTYPE": "C"}, id="LC_ALL not there"),
     pytest.param({"LC_ALL": "\udcff\udcfe"}, id="LC_ALL of bytes"),
     pytest.param({"LANG": "POSIX"}, id="LANG"),
-    pytest.param({"PYTHONHOME": "/x", "PYTHONPATH": "/y", "PYTHONMALLOC": "bad"}, id="Python's own"),
+    pytest.param(
+        {"PYTHONHOME": "/x", "PYTHONPATH": "/y", "PYTHONMALLOC": "bad"}, id="Python's own"
+    ),
     pytest.param({"PYTHONWARNINGS": "error", "PYTHONVERBOSE": "1"}, id="Python's talk"),
     pytest.param({"LISTEN_FDS": "1", "LISTEN_PID": "1", "NOTIFY_SOCKET": "/n"}, id="systemd"),
-    pytest.param({"GOMAXPROCS": "4", "TTRPC_ADDRESS": "/t", "LD_LIBRARY_PATH": "/opt/containerd/lib:"}, id="containerd"),
+    pytest.param(
+        {"GOMAXPROCS": "4", "TTRPC_ADDRESS": "/t", "LD_LIBRARY_PATH": "/opt/containerd/lib:"},
+        id="containerd",
+    ),
     pytest.param({"_OCI_SYNCPIPE": "3", "_OCI_STARTPIPE": "4", "CRI_O_EXTERNAL": "1"}, id="conmon"),
     pytest.param({"PS1": "p", "ENV": "/e", "MAIL": "m"}, id="shells' variables"),
     pytest.param({"CDPATH": "/", "HOME": "/h", "TERM": "dumb", "OLDPWD": "/o"}, id="more of them"),
-    pytest.param({"EMPTY": "", "SPACES": " a  b ", "NL": "a\nb", "EQ": "a=b=c", "STAR": "*"}, id="values"),
+    pytest.param(
+        {"EMPTY": "", "SPACES": " a  b ", "NL": "a\nb", "EQ": "a=b=c", "STAR": "*"}, id="values"
+    ),
     pytest.param({"BYTES": "\udcff\udc80", "UTF8": "ü"}, id="values that are not ASCII"),
     pytest.param({"PATH": "", "LONG": "x" * 100_000}, id="PATH empty, a long value"),
 ]

@@ -51,7 +51,16 @@ def test_one_line(
 
     monkeypatch.setattr(runtime, "create", create)
     log = box.folder / "log.json"
-    line = ["--log", str(log), "--log-format", "json", "create", "-b", str(box.folder / "bundle"), "c"]
+    line = [
+        "--log",
+        str(log),
+        "--log-format",
+        "json",
+        "create",
+        "-b",
+        str(box.folder / "bundle"),
+        "c",
+    ]
     assert entry.main(str(box.pyshim), line) == 1
     assert capfd.readouterr() == ("", f"pyshim: {message}\n")
     assert json.loads(log.read_text())["msg"] == f"pyshim: {message}"
@@ -88,7 +97,9 @@ def test_ignored_signals_are_those_of_status() -> None:
         "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print(open('/proc/self/stat').read());"
         "print([l for l in open('/proc/self/status') if l.startswith('SigIgn')][0])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     stat, status = (line for line in out.splitlines() if line)
     classic = (1 << 31) - 1  # stat leaves real-time signals out, and CPython leaves them alone
     assert start.ignored_signals(stat) == int(status.split()[1], 16) & classic

@@ -33,6 +33,7 @@ def asks(names: object, **members: Any) -> Prepare:
 
 def spec(text: str | dict[str, Any], name: str = "acme.json") -> Prepare:
     """A CDI spec file; the bundle asks for acme.com/gpu=0."""
+
     def prepare(box: Box) -> None:
         box.add_spec(name, text)
         asks("acme.com/gpu=0")(box)
@@ -52,6 +53,7 @@ def config_json(data: bytes) -> Prepare:
 
 def settings(text: str | bytes) -> Prepare:
     """A config.toml with this text; {box} stands for the folder."""
+
     def prepare(box: Box) -> None:
         data = text if isinstance(text, bytes) else text.replace("{box}", str(box.folder)).encode()
         box.config.write_bytes(data)
@@ -61,7 +63,9 @@ def settings(text: str | bytes) -> Prepare:
 
 def setting(**values: Any) -> Prepare:
     """One more setting; "__" stands for the dot."""
-    return lambda box: box.settings({key.replace("__", "."): value for key, value in values.items()})
+    return lambda box: box.settings(
+        {key.replace("__", "."): value for key, value in values.items()}
+    )
 
 
 def edits(**members: Any) -> dict[str, Any]:
@@ -202,7 +206,10 @@ def test_message(box: Box, prepare: Prepare, line: str, message: str) -> None:
     assert complain(box, prepare, line) == message.replace("{box}", str(box.folder))
 
 
-TRAPS = re.compile(r"permission denied|operation not permitted|executable file not found|no such file or directory", re.IGNORECASE)
+TRAPS = re.compile(
+    r"permission denied|operation not permitted|executable file not found|no such file or directory",
+    re.IGNORECASE,
+)
 
 
 @pytest.mark.parametrize("message", [pytest.param(row.values[2], id=row.id) for row in ROWS])

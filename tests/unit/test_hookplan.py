@@ -19,7 +19,12 @@ RUNC, CRUN, RUNSC = "runc version 1.1.5", "crun version 1.8.1", "runsc version 0
 
 
 def known(line: str, **more: Any) -> dict[str, Any]:
-    return {"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", *line.split()], "env": ["A=1"], **more}
+    return {
+        "path": "/x/nvidia-cdi-hook",
+        "args": ["nvidia-cdi-hook", *line.split()],
+        "env": ["A=1"],
+        **more,
+    }
 
 
 def vendor(name: str, **more: Any) -> dict[str, Any]:
@@ -40,8 +45,14 @@ def _bundle(tmp_path: Path) -> Path:
 
 
 def decide(
-    bundle: Path, hooks: list[dict[str, Any]], version: str = RUNC, *, readonly: bool = False,
-    injected: dict[str, str] | None = None, lists: dict[str, Any] | None = None, **values: Any,
+    bundle: Path,
+    hooks: list[dict[str, Any]],
+    version: str = RUNC,
+    *,
+    readonly: bool = False,
+    injected: dict[str, str] | None = None,
+    lists: dict[str, Any] | None = None,
+    **values: Any,
 ) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
     """The createContainer hooks that remain, in short; the plan; and the spec."""
     chosen = {key.replace("__", "."): value for key, value in values.items()}
@@ -58,7 +69,9 @@ def decide(
 def short(hooks: list[dict[str, Any]]) -> list[Any]:
     """A chain as the list of its hooks' names, another hook as its program's name."""
     return [
-        [part.name for part in knownhooks.parse(hook)] if hook["path"].endswith("pyshim-hook") else hook["args"][0]
+        [part.name for part in knownhooks.parse(hook)]
+        if hook["path"].endswith("pyshim-hook")
+        else hook["args"][0]
         for hook in hooks
     ]
 
@@ -87,7 +100,12 @@ PLANS = [
 
 @pytest.mark.parametrize(("hooks", "how", "left", "executor", "warnings"), PLANS)
 def test_plan(  # noqa: PLR0917
-    bundle: Path, hooks: list[Any], how: dict[str, Any], left: list[Any], executor: str, warnings: int
+    bundle: Path,
+    hooks: list[Any],
+    how: dict[str, Any],
+    left: list[Any],
+    executor: str,
+    warnings: int,
 ) -> None:
     found, plan, spec = decide(bundle, hooks, **how)
     assert found == left
@@ -101,13 +119,22 @@ def test_what_was_taken_is_decided_afresh(bundle: Path) -> None:
     """Another create, perhaps on another runtime, starts from the same hooks."""
     _, _, spec = decide(bundle, [LINKS, OTHER, PARAMS], RUNSC)
     hookplan.restore(spec)
-    assert short(spec["hooks"]["createContainer"]) == [["create-symlinks"], "other", ["disable-device-node-modification"]]
+    assert short(spec["hooks"]["createContainer"]) == [
+        ["create-symlinks"],
+        "other",
+        ["disable-device-node-modification"],
+    ]
     assert hookplan.TAKEN not in spec["hooks"]
 
 
 def test_the_chain(bundle: Path) -> None:
     """Everything the hook needs is in its arguments: it reads neither state nor config.json."""
-    _, _, spec = decide(bundle, [LINKS, known("update-ldcache", timeout=33)], log__file="/var/log/p", log__level="debug")
+    _, _, spec = decide(
+        bundle,
+        [LINKS, known("update-ldcache", timeout=33)],
+        log__file="/var/log/p",
+        log__level="debug",
+    )
     rootfs = bundle / "rootfs"
     status = rootfs.stat()
     assert spec["hooks"]["createContainer"] == [{
@@ -136,7 +163,9 @@ def test_timeout(bundle: Path, native: bool, hook: dict[str, Any], expected: int
 
 
 def test_other_lists_get_no_timeout(bundle: Path) -> None:
-    _, _, spec = decide(bundle, [], lists={"prestart": [{"path": "/p"}], "poststop": [{"path": "/q"}]})
+    _, _, spec = decide(
+        bundle, [], lists={"prestart": [{"path": "/p"}], "poststop": [{"path": "/q"}]}
+    )
     assert spec["hooks"]["prestart"] == [{"path": "/p", "env": list(knownhooks.MINIMAL_ENV)}]
     assert spec["hooks"]["poststop"] == [{"path": "/q", "env": list(knownhooks.MINIMAL_ENV)}]
 
@@ -152,9 +181,11 @@ def test_sentences(bundle: Path) -> None:
 def test_warning_for_root_readonly(bundle: Path) -> None:
     _, plan, _ = decide(bundle, [LINKS, CACHE, LINKS], readonly=True)
     assert plan.warnings == [
-        ("CDI hooks skipped, links and library cache are missing: create-symlinks, update-ldcache: "
-        "root.readonly is true in config.json; "
-        'hooks.readonly_rootfs = "when-writable" or "overlay" in /c.toml runs them')
+        (
+            "CDI hooks skipped, links and library cache are missing: create-symlinks, update-ldcache: "
+            "root.readonly is true in config.json; "
+            'hooks.readonly_rootfs = "when-writable" or "overlay" in /c.toml runs them'
+        )
     ]
 
 
@@ -167,15 +198,19 @@ def test_a_file_system_that_cannot_be_written(bundle: Path, setting: str, readon
 
         rootfs = str(bundle / "rootfs")
         syscalls.mount("tmpfs", rootfs, "tmpfs", const.MS_RDONLY, "size=64k")
-        left, plan, _ = decide(bundle, [LINKS, OTHER], readonly=readonly, hooks__readonly_rootfs=setting)
+        left, plan, _ = decide(
+            bundle, [LINKS, OTHER], readonly=readonly, hooks__readonly_rootfs=setting
+        )
         if setting == "overlay":
             assert (left, plan.layer, plan.warnings) == ([["create-symlinks"], "other"], True, [])
             return
         assert left == ["other"]
         assert plan.warnings == [
-            ("CDI hooks skipped, links and library cache are missing: create-symlinks: "
-            f"the file system under {rootfs} is read-only; "
-            'hooks.readonly_rootfs = "overlay" in /c.toml runs them')
+            (
+                "CDI hooks skipped, links and library cache are missing: create-symlinks: "
+                f"the file system under {rootfs} is read-only; "
+                'hooks.readonly_rootfs = "overlay" in /c.toml runs them'
+            )
         ]
 
     isolated.run(child)
@@ -223,12 +258,18 @@ def test_programs_of_later_hooks_are_not_looked_for(bundle: Path, name: str) -> 
 
 def test_our_own_program_is_missing(bundle: Path) -> None:
     os.unlink(bundle / "bin/pyshim-hook")
-    with pytest.raises(HookError, match=r"pyshim-hook: the program does not exist \(install pyshim again\)$"):
+    with pytest.raises(
+        HookError, match=r"pyshim-hook: the program does not exist \(install pyshim again\)$"
+    ):
         decide(bundle, [LINKS])
 
 
-@pytest.mark.parametrize("namespaces", [[], [{"type": "user"}], [{"type": "user", "path": "/p"}]], ids=str)
-def test_a_mapped_root_must_reach_our_program(tmp_path: Path, namespaces: list[dict[str, str]]) -> None:
+@pytest.mark.parametrize(
+    "namespaces", [[], [{"type": "user"}], [{"type": "user", "path": "/p"}]], ids=str
+)
+def test_a_mapped_root_must_reach_our_program(
+    tmp_path: Path, namespaces: list[dict[str, str]]
+) -> None:
     """In a user namespace the container's root is nobody special on the host."""
     (tmp_path / "rootfs").mkdir()
     closed = tmp_path / "closed"
@@ -237,7 +278,11 @@ def test_a_mapped_root_must_reach_our_program(tmp_path: Path, namespaces: list[d
     program.touch(0o755)
     made = config.Config(config.DEFAULTS, "/c.toml", Cache("/nowhere"))
     planner = hookplan.Planner(made, str(tmp_path), str(program), lowlevel.parse_version(RUNC))
-    spec = {"root": {"path": "rootfs"}, "hooks": {"createContainer": [dict(LINKS)]}, "linux": {"namespaces": namespaces}}
+    spec = {
+        "root": {"path": "rootfs"},
+        "hooks": {"createContainer": [dict(LINKS)]},
+        "linux": {"namespaces": namespaces},
+    }
     if not namespaces:
         planner.decide(spec, {})
         return

@@ -17,7 +17,12 @@ STATE = b'{"ociVersion":"1.0.2","id":"c1","status":"creating","bundle":"/b"}'
 
 
 def sh(script: str, **members: object) -> dict[str, Any]:
-    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"], **members}
+    return {
+        "path": "/bin/sh",
+        "args": ["sh", "-c", script],
+        "env": ["PATH=/usr/bin:/bin"],
+        **members,
+    }
 
 
 def run(*hooks: dict[str, Any], state: bytes = STATE) -> None:
@@ -40,8 +45,10 @@ def test_hooks_run_in_order_each_with_the_whole_state(tmp_path: Path) -> None:
 def test_environment_is_exactly_the_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/containerd/lib:")
     out = tmp_path / "out"
-    run({"path": "/usr/bin/env", "args": ["env"], "env": ["A=1", "B=x=y", "bare"]} | {
-        "path": "/bin/sh", "args": ["sh", "-c", f"exec /usr/bin/env > {out}"]})
+    run(
+        {"path": "/usr/bin/env", "args": ["env"], "env": ["A=1", "B=x=y", "bare"]}
+        | {"path": "/bin/sh", "args": ["sh", "-c", f"exec /usr/bin/env > {out}"]}
+    )
     assert sorted(out.read_text().split()) == ["A=1", "B=x=y", f"PWD={os.getcwd()}"]
 
 
@@ -112,9 +119,7 @@ def test_timeout_kills_the_group(tmp_path: Path) -> None:
     out = tmp_path / "pid"
     started = time.monotonic()
     message = failure(sh(f"sleep 60 & echo $! > {out}; echo working; wait", timeout=1))
-    assert message == (
-        "createContainer hook sh failed: still running after 1 s, killed: working"
-    )
+    assert message == ("createContainer hook sh failed: still running after 1 s, killed: working")
     assert time.monotonic() - started < 3
     pid = int(out.read_text())
     for _ in range(100):
@@ -131,7 +136,9 @@ def test_a_child_that_keeps_the_output_open_is_not_waited_for() -> None:
 
 
 def test_much_output_is_no_trouble() -> None:
-    message = failure(sh("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exit 1", timeout=20))
+    message = failure(
+        sh("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exit 1", timeout=20)
+    )
     assert message == "createContainer hook sh failed: exit status 1: end"
 
 

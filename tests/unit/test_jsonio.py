@@ -203,7 +203,8 @@ def test_an_engines_document_is_kept(way: str, data: Path, engine: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{1}, object(), b"x", 1.5j, {"a": [{2}]}],
+    "value",
+    [{1}, object(), b"x", 1.5j, {"a": [{2}]}],
     ids=["set", "object", "bytes", "complex", "set inside"],
 )
 def test_what_is_no_json_value_is_an_error(way: str, value: object) -> None:
@@ -220,7 +221,13 @@ def test_cost_grows_with_the_size() -> None:
     """Nothing quadratic: twenty times the document takes at most eighty times as long."""
     times = []
     for count in (5_000, 100_000):
-        data = b'{"a":[' + b",".join([b'{"destination":"/some/where","options":["ro","nosuid"],"n":1.50}'] * count) + b"]}"
+        data = (
+            b'{"a":['
+            + b",".join(
+                [b'{"destination":"/some/where","options":["ro","nosuid"],"n":1.50}'] * count
+            )
+            + b"]}"
+        )
         started = time.process_time()
         value = jsonio.loads(data, "f")
         assert jsonio.dumps(value) == data

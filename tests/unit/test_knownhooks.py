@@ -39,10 +39,17 @@ UNKNOWN = [
     pytest.param(hook("/usr/bin/nvidia-cdi-hook"), id="no name"),
     pytest.param(hook("/usr/bin/nvidia-cdi-hook --version"), id="only a switch"),
     pytest.param(hook("/usr/bin/nvidia-ctk system create-dev-char-symlinks"), id="another command"),
-    pytest.param(hook("/usr/bin/nvidia-ctk create-symlinks --link a::/b"), id="nvidia-ctk without hook"),
+    pytest.param(
+        hook("/usr/bin/nvidia-ctk create-symlinks --link a::/b"), id="nvidia-ctk without hook"
+    ),
     pytest.param(hook("/usr/bin/nvidia-container-runtime-hook prestart"), id="the legacy hook"),
-    pytest.param(hook("/x/nvidia-cdi-hook create-symlinks --link --next"), id="our own separator as a value"),
-    pytest.param(hook("/x/pyshim-hook chain create-symlinks --next future-hook --x"), id="a newer pyshim's chain"),
+    pytest.param(
+        hook("/x/nvidia-cdi-hook create-symlinks --link --next"), id="our own separator as a value"
+    ),
+    pytest.param(
+        hook("/x/pyshim-hook chain create-symlinks --next future-hook --x"),
+        id="a newer pyshim's chain",
+    ),
     pytest.param(hook("/x/pyshim-hook chain --rootfs /r"), id="a chain of nothing"),
     pytest.param({"path": "/x/nvidia-cdi-hook"}, id="no args"),
     pytest.param({"path": "/x/nvidia-cdi-hook", "args": None}, id="args null"),
@@ -117,14 +124,19 @@ FUSED = [
 
 
 def fused(lines: list[str], timeouts: dict[str, Any] | None = None) -> list[Any]:
-    hooks = [hook(line, **({"timeout": (timeouts or {})[line]} if line in (timeouts or {}) else {})) for line in lines]
+    hooks = [
+        hook(line, **({"timeout": (timeouts or {})[line]} if line in (timeouts or {}) else {}))
+        for line in lines
+    ]
     return knownhooks.fuse(hooks, lambda parts, timeout: {"parts": parts, "timeout": timeout}, 10)
 
 
 @pytest.mark.parametrize(("lines", "expected"), FUSED)
 def test_fuse(lines: list[str], expected: list[Any]) -> None:
     found = [
-        [part.describe() for part in made["parts"]] if "parts" in made else " ".join([made["path"], *made["args"][1:]])
+        [part.describe() for part in made["parts"]]
+        if "parts" in made
+        else " ".join([made["path"], *made["args"][1:]])
         for made in fused(lines)
     ]
     assert found == expected
@@ -144,9 +156,12 @@ def test_timeouts(timeouts: dict[str, Any], expected: list[int]) -> None:
 
 def test_fusing_twice_is_fusing_once() -> None:
     """What comes out of fuse() goes through it unchanged: a second create finds the same."""
+
     def chain(parts: list[Part], timeout: int) -> dict[str, Any]:
         words = " --next ".join(part.describe() for part in parts)
-        return hook(f"/p/pyshim-hook chain --rootfs /r --timeout {timeout} {words}", timeout=timeout)
+        return hook(
+            f"/p/pyshim-hook chain --rootfs /r --timeout {timeout} {words}", timeout=timeout
+        )
 
     for lines, _ in (row.values for row in FUSED):  # type: ignore[misc]
         hooks = [hook(line) for line in lines]  # type: ignore[union-attr]

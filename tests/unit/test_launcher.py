@@ -96,8 +96,12 @@ TABLE = [
 
 BROKEN = [
     # Nothing of these is valid; a command that passes through must find the runtime regardless.
-    pytest.param('runtimes = ["{}/b/runc"]\nno_such = 1', "{}/a", "b/runc", id="unknown setting after"),
-    pytest.param('no_such = 1\nruntimes = ["{}/b/runc"]', "{}/a", "b/runc", id="unknown setting before"),
+    pytest.param(
+        'runtimes = ["{}/b/runc"]\nno_such = 1', "{}/a", "b/runc", id="unknown setting after"
+    ),
+    pytest.param(
+        'no_such = 1\nruntimes = ["{}/b/runc"]', "{}/a", "b/runc", id="unknown setting before"
+    ),
     pytest.param('runtimes = ["{}/b/runc"]\n[[[', "{}/a", "b/runc", id="no TOML after"),
     pytest.param('x\nruntimes = ["{}/b/runc"]', "{}/a", "b/runc", id="no TOML before"),
     pytest.param("x\nruntimes = ['{}/b/runc']", "{}/a", "b/runc", id="no TOML, single quotes"),
@@ -123,7 +127,9 @@ def runs(node: Box, line: str, text: str | None, path: str) -> str:
     if done.status == 0 and not done.err:
         return done.out.strip().removeprefix("ran ")
     assert done.status == 1, done
-    assert done.err.startswith(("pyshim: no low-level runtime found", "pyshim: the low-level runtime")), done
+    assert done.err.startswith(
+        ("pyshim: no low-level runtime found", "pyshim: the low-level runtime")
+    ), done
     assert done.out == ""
     return "error"
 
@@ -137,7 +143,9 @@ def test_both_choose_the_same(node: Box, text: str | None, path: str, expected: 
 
 
 @pytest.mark.parametrize(("text", "path", "expected"), BROKEN)
-def test_both_choose_the_same_of_a_broken_file(node: Box, text: str, path: str, expected: str) -> None:
+def test_both_choose_the_same_of_a_broken_file(
+    node: Box, text: str, path: str, expected: str
+) -> None:
     assert runs(node, "state c", text, path) == expected
     assert runs(node, "exec c create", text, path) == expected
     done = node.call("create", "--bundle", "bundle", "c", env={**node.environment(), "PATH": path})
@@ -180,7 +188,10 @@ def test_missing_interpreter(tmp_path: Path) -> None:
     link.symlink_to(gone)
     assert box.call("state", "c").seen is not None
     done = box.call("create", "c")
-    assert (done.status, done.err) == (1, f"pyshim: the interpreter {gone} is gone; install pyshim again\n")
+    assert (done.status, done.err) == (
+        1,
+        f"pyshim: the interpreter {gone} is gone; install pyshim again\n",
+    )
 
 
 def test_files(tmp_path: Path) -> None:
@@ -209,8 +220,11 @@ def test_a_folder_that_no_first_line_can_name(tmp_path: Path, name: str) -> None
     assert "no-such" in done.stderr
     assert "Traceback" not in done.stderr
     done = subprocess.run(
-        [folder / "pyshim", "create", "--bundle", "/nonexistent", "x"], capture_output=True, text=True,
-        env={**os.environ, "PYSHIM_CACHE_DIR": str(tmp_path)}, check=False,
+        [folder / "pyshim", "create", "--bundle", "/nonexistent", "x"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYSHIM_CACHE_DIR": str(tmp_path)},
+        check=False,
     )
     assert "/nonexistent/config.json: does not exist" in done.stderr
 

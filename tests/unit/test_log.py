@@ -140,7 +140,9 @@ def test_fifo_with_a_reader(box: Box) -> None:
     pytest.param("a\ud800b", r"a\ud800b", id="half a character"),
     pytest.param('"quoted" \\ ü😀', '"quoted" \\ ü😀', id="what needs no change"),
 ])  # fmt: skip
-def test_one_printable_line(tmp_path: Path, capfd: pytest.CaptureFixture[str], value: str, shown: str) -> None:
+def test_one_printable_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], value: str, shown: str
+) -> None:
     """Names come from pods and spec files: no record of their own, no terminal commands."""
     invocation = argv.parse(["--log", str(tmp_path / "l"), "--log-format", "json", "create"])
     log.fail(invocation, f"bad {value}")

@@ -17,16 +17,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSIONS = [
-    pytest.param("runc version 1.1.5+ds1\ncommit: x\nspec: 1.0.2-dev\n", "runc", (1, 1, 5), id="runc, Debian 12"),
+    pytest.param(
+        "runc version 1.1.5+ds1\ncommit: x\nspec: 1.0.2-dev\n",
+        "runc",
+        (1, 1, 5),
+        id="runc, Debian 12",
+    ),
     pytest.param("runc version 1.3.0-rc.1\n", "runc", (1, 3, 0), id="runc, candidate"),
     pytest.param("runc version unknown\n", "runc", (), id="runc, built by hand"),
     pytest.param("crun version 1.8.1\ncommit: f8a\n", "crun", (1, 8, 1), id="crun, Debian 12"),
     pytest.param("crun version 1.26\n", "crun", (1, 26), id="crun, two numbers"),
-    pytest.param("crun version 1.29.1.0.0.0.52-ba38\n", "crun", (1, 29, 1, 0, 0, 0, 52), id="crun, a snapshot"),
+    pytest.param(
+        "crun version 1.29.1.0.0.0.52-ba38\n",
+        "crun",
+        (1, 29, 1, 0, 0, 0, 52),
+        id="crun, a snapshot",
+    ),
     pytest.param("youki version 0.5.3\n", "youki", (0, 5, 3), id="youki, plain"),
-    pytest.param("youki version: 0.7.0\ncommit: 0.7.0-VERGEN_IDEMPOTENT_OUTPUT\nspec: 1.1.0\n", "youki", (0, 7, 0), id="youki"),
-    pytest.param("runsc version release-20260520.0\nspec: 1.1.0\n", "runsc", (20260520, 0), id="runsc, release"),
-    pytest.param("runsc version 0.0~20240729.0\nspec: 1.1.0\n", "runsc", (20240729, 0), id="runsc, Debian"),
+    pytest.param(
+        "youki version: 0.7.0\ncommit: 0.7.0-VERGEN_IDEMPOTENT_OUTPUT\nspec: 1.1.0\n",
+        "youki",
+        (0, 7, 0),
+        id="youki",
+    ),
+    pytest.param(
+        "runsc version release-20260520.0\nspec: 1.1.0\n",
+        "runsc",
+        (20260520, 0),
+        id="runsc, release",
+    ),
+    pytest.param(
+        "runsc version 0.0~20240729.0\nspec: 1.1.0\n", "runsc", (20240729, 0), id="runsc, Debian"
+    ),
     pytest.param("runsc version VERSION_MISSING\n", "runsc", (), id="runsc, built by hand"),
     pytest.param("NVIDIA Container Runtime version 1.20.0\n", "", (), id="words of its own"),
     pytest.param("runc 1.1.5\n", "", (), id="without the word"),
@@ -65,7 +87,9 @@ def test_version_is_asked_once(tmp_path: Path) -> None:
     pytest.param("printf '\\377\\376 version \\377'", id="not UTF-8"),
     pytest.param("exec /nowhere", id="nothing to run"),
 ])  # fmt: skip
-def test_a_runtime_that_does_not_tell(tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str) -> None:
+def test_a_runtime_that_does_not_tell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str
+) -> None:
     """It is run all the same, and what it says on stderr is not the container's."""
     program = make(tmp_path / "runc", text)
     assert lowlevel.version(str(program), Cache(str(tmp_path / "cache"))).number == ()
@@ -120,7 +144,9 @@ def test_nothing_found(tmp_path: Path) -> None:
     (tmp_path / "runc").mkdir()
     (tmp_path / "crun-x").touch(0o644)
     with pytest.raises(ConfigError) as caught:
-        lowlevel.find(["no-such-runc", f"{tmp_path}/runc", "crun-x"], str(tmp_path), "/own", "/c.toml")
+        lowlevel.find(
+            ["no-such-runc", f"{tmp_path}/runc", "crun-x"], str(tmp_path), "/own", "/c.toml"
+        )
     assert str(caught.value) == (
         f"no low-level runtime found: looked for 'no-such-runc', '{tmp_path}/runc', 'crun-x' "
         f"({tmp_path}/runc is not a file; {tmp_path}/crun-x is not executable) "

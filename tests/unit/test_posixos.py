@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from ocishim import posixos
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = st.text(st.characters(exclude_characters="\0", max_codepoint=0xFFFF, exclude_categories=["Cs"]))
+NAMES = st.text(
+    st.characters(exclude_characters="\0", max_codepoint=0xFFFF, exclude_categories=["Cs"])
+)
 STEPS = st.lists(st.sampled_from(["", ".", "..", "a", "b", "...", " ", "ä", "-"]), max_size=6)
 PATHS = st.one_of(NAMES, STEPS.map("/".join), STEPS.map(lambda steps: "/" + "/".join(steps)))
 
@@ -94,7 +96,9 @@ def without_os(script: str, **environment: str) -> str:
 
 
 def test_nothing_loads_os() -> None:
-    script = "print(os.path.realpath('/bin/sh/x'[:4]), os.getenv('A', '-')); print('os' in sys.modules)"
+    script = (
+        "print(os.path.realpath('/bin/sh/x'[:4]), os.getenv('A', '-')); print('os' in sys.modules)"
+    )
     assert without_os(script.replace("/bin", "/dev")) == "/dev -\nFalse\n"
 
 

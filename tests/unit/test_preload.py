@@ -16,7 +16,7 @@ from ocishim.admin import launchers, preloading
 
 REPOSITORY = Path(__file__).parents[2]
 TOLD = (
-    "import sys; found = sorted(n for n in sys.modules if n.startswith(('ocishim', 'hooks')));"
+    "import sys; found = sorted(n for n in sys.modules if n.startswith('ocishim'));"
     "print(*found, sep='\\n', file=sys.stderr)"
 )
 
@@ -26,7 +26,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.library = folder / "library"
-        for package in ("ocishim", "hooks"):
+        for package in ("ocishim",):
             ignore = shutil.ignore_patterns("__pycache__", "admin")
             shutil.copytree(REPOSITORY / package, self.library / package, ignore=ignore)
         for name in ("__init__", "boot", "files", "host", "preloading", "slimming", "utf8"):

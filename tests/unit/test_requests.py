@@ -87,11 +87,15 @@ def test_a_sandbox_never_gets_devices(mark: dict[str, str], source: str) -> None
     elif source == "environment":
         spec["process"] = {"env": ["N=0"]}
     else:
-        spec["mounts"] = [{"source": "/dev/null", "destination": "/var/run/nvidia-container-devices/0"}]
+        spec["mounts"] = [
+            {"source": "/dev/null", "destination": "/var/run/nvidia-container-devices/0"}
+        ]
     found = requests.gather(spec, chosen)
     assert found.names == []
     assert bool(found.ignored) == (source == "annotation")
-    spec["annotations"] = {key: value.replace("sandbox", "container") for key, value in spec["annotations"].items()}
+    spec["annotations"] = {
+        key: value.replace("sandbox", "container") for key, value in spec["annotations"].items()
+    }
     assert requests.gather(spec, chosen).names, "without the mark it would have got them"
 
 
@@ -158,5 +162,11 @@ def test_fault(annotations: object, kind: type[PyshimError], message: str) -> No
 
 def test_a_pods_fault_is_not_the_containers() -> None:
     """What is ignored is not parsed either: a pod's author cannot stop containers with it."""
-    assert gather(crio({}, **{"cdi.k8s.io/x": "no name", KEY: "no name"}), cdi__annotation_prefixes=["cdi.k8s.io/", OTHER]).names == []
+    assert (
+        gather(
+            crio({}, **{"cdi.k8s.io/x": "no name", KEY: "no name"}),
+            cdi__annotation_prefixes=["cdi.k8s.io/", OTHER],
+        ).names
+        == []
+    )
     assert gather({**SANDBOX, "cdi.k8s.io/x": "no name"}).names == []

@@ -10,7 +10,9 @@ from ocishim import config, requests
 from ocishim.cache import Cache
 
 NVIDIA: dict[str, Any] = {
-    "name": "NVIDIA_VISIBLE_DEVICES", "kind": "nvidia.com/gpu", "unprivileged": True,
+    "name": "NVIDIA_VISIBLE_DEVICES",
+    "kind": "nvidia.com/gpu",
+    "unprivileged": True,
 }
 AMD: dict[str, Any] = {"name": "AMD_VISIBLE_DEVICES", "kind": "amd.com/gpu", "unprivileged": True}
 SWARM: dict[str, Any] = {**NVIDIA, "name": "DOCKER_RESOURCE_GPU"}
@@ -20,8 +22,13 @@ PRIVILEGED = {"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN"]}
 
 
 def gather(
-    tables: list[dict[str, Any]], env: list[str], *, mounts: tuple[str, ...] = (),
-    volume_mounts: bool = False, capabilities: object = None, annotations: object = None,
+    tables: list[dict[str, Any]],
+    env: list[str],
+    *,
+    mounts: tuple[str, ...] = (),
+    volume_mounts: bool = False,
+    capabilities: object = None,
+    annotations: object = None,
 ) -> requests.Requests:
     values = {"requests.env": tables, "requests.volume_mounts": volume_mounts}
     settings = config.Config({**config.DEFAULTS, **values}, "/c.toml", Cache("/nowhere"))
@@ -35,47 +42,70 @@ def nvidia(*names: str) -> list[str]:
     return [f"nvidia.com/gpu={name}" for name in names]
 
 
-@pytest.mark.parametrize(("tables", "env", "names"), [
-    pytest.param([], ["NVIDIA_VISIBLE_DEVICES=all"], [], id="off by default"),
-    pytest.param([NVIDIA], [], [], id="unset"),
-    pytest.param([NVIDIA], ["CUDA_VERSION=9.0"], [], id="an old image is no request"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES="], [], id="empty"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES", "BARE"], [], id="no value"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=void"], [], id="void"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=none"], [], id="none"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=all"], nvidia("all"), id="all"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=1,0,1"], nvidia("1", "0"), id="order, and once each"),
-    pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=0:1,MIG-6c2f"], nvidia("0:1", "MIG-6c2f"), id="MIG"),
-    pytest.param(
-        [NVIDIA], ["NVIDIA_VISIBLE_DEVICES=0", "NVIDIA_VISIBLE_DEVICES=1"], nvidia("1"),
-        id="the last one is the variable",
-    ),
-    pytest.param(
-        [NVIDIA], ["NVIDIA_VISIBLE_DEVICES=acme.com/nic=eth1,0"], ["acme.com/nic=eth1", *nvidia("0")],
-        id="qualified",
-    ),
-    pytest.param(
-        [AMD], ["AMD_VISIBLE_DEVICES=0-2,5"], [f"amd.com/gpu={n}" for n in (0, 1, 2, 5)],
-        id="AMD's range",
-    ),
-    pytest.param([AMD], ["NVIDIA_VISIBLE_DEVICES=0"], [], id="another vendor's"),
-    pytest.param(
-        [NVIDIA, AMD], ["AMD_VISIBLE_DEVICES=0", "NVIDIA_VISIBLE_DEVICES=1"],
-        [*nvidia("1"), "amd.com/gpu=0"], id="two vendors, as the tables stand",
-    ),
-    pytest.param(
-        [NVIDIA, SWARM], ["DOCKER_RESOURCE_GPU=GPU-4c3c"], nvidia("GPU-4c3c"), id="swarm's resource",
-    ),
-])
+@pytest.mark.parametrize(
+    ("tables", "env", "names"),
+    [
+        pytest.param([], ["NVIDIA_VISIBLE_DEVICES=all"], [], id="off by default"),
+        pytest.param([NVIDIA], [], [], id="unset"),
+        pytest.param([NVIDIA], ["CUDA_VERSION=9.0"], [], id="an old image is no request"),
+        pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES="], [], id="empty"),
+        pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES", "BARE"], [], id="no value"),
+        pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=void"], [], id="void"),
+        pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=none"], [], id="none"),
+        pytest.param([NVIDIA], ["NVIDIA_VISIBLE_DEVICES=all"], nvidia("all"), id="all"),
+        pytest.param(
+            [NVIDIA], ["NVIDIA_VISIBLE_DEVICES=1,0,1"], nvidia("1", "0"), id="order, and once each"
+        ),
+        pytest.param(
+            [NVIDIA], ["NVIDIA_VISIBLE_DEVICES=0:1,MIG-6c2f"], nvidia("0:1", "MIG-6c2f"), id="MIG"
+        ),
+        pytest.param(
+            [NVIDIA],
+            ["NVIDIA_VISIBLE_DEVICES=0", "NVIDIA_VISIBLE_DEVICES=1"],
+            nvidia("1"),
+            id="the last one is the variable",
+        ),
+        pytest.param(
+            [NVIDIA],
+            ["NVIDIA_VISIBLE_DEVICES=acme.com/nic=eth1,0"],
+            ["acme.com/nic=eth1", *nvidia("0")],
+            id="qualified",
+        ),
+        pytest.param(
+            [AMD],
+            ["AMD_VISIBLE_DEVICES=0-2,5"],
+            [f"amd.com/gpu={n}" for n in (0, 1, 2, 5)],
+            id="AMD's range",
+        ),
+        pytest.param([AMD], ["NVIDIA_VISIBLE_DEVICES=0"], [], id="another vendor's"),
+        pytest.param(
+            [NVIDIA, AMD],
+            ["AMD_VISIBLE_DEVICES=0", "NVIDIA_VISIBLE_DEVICES=1"],
+            [*nvidia("1"), "amd.com/gpu=0"],
+            id="two vendors, as the tables stand",
+        ),
+        pytest.param(
+            [NVIDIA, SWARM],
+            ["DOCKER_RESOURCE_GPU=GPU-4c3c"],
+            nvidia("GPU-4c3c"),
+            id="swarm's resource",
+        ),
+    ],
+)
 def test_environment(tables: list[dict[str, Any]], env: list[str], names: list[str]) -> None:
     assert gather(tables, env).names == names
 
 
-@pytest.mark.parametrize(("capabilities", "names"), [
-    pytest.param(PRIVILEGED, nvidia("0"), id="privileged"),
-    pytest.param({"bounding": ["CAP_CHOWN"], "effective": ["CAP_SYS_ADMIN"]}, [], id="not bounding"),
-    pytest.param(None, [], id="no capabilities"),
-])
+@pytest.mark.parametrize(
+    ("capabilities", "names"),
+    [
+        pytest.param(PRIVILEGED, nvidia("0"), id="privileged"),
+        pytest.param(
+            {"bounding": ["CAP_CHOWN"], "effective": ["CAP_SYS_ADMIN"]}, [], id="not bounding"
+        ),
+        pytest.param(None, [], id="no capabilities"),
+    ],
+)
 def test_only_privileged_containers_unless_told(capabilities: object, names: list[str]) -> None:
     found = gather([CAREFUL], ["NVIDIA_VISIBLE_DEVICES=0"], capabilities=capabilities)
     assert found.names == names
@@ -88,11 +118,18 @@ def test_what_asks_for_nothing_is_not_refused() -> None:
     assert gather([CAREFUL], ["NVIDIA_VISIBLE_DEVICES=void"]).ignored == []
 
 
-@pytest.mark.parametrize(("mounts", "names"), [
-    pytest.param(("GPU-4c3c", "MIG-6c2f"), nvidia("GPU-4c3c", "MIG-6c2f"), id="ids"),
-    pytest.param(("cdi/amd.com/gpu/1", "cdi/acme.com/nic=eth1"), ["amd.com/gpu=1", "acme.com/nic=eth1"], id="qualified"),
-    pytest.param(("imex/0",), [], id="imex"),
-])
+@pytest.mark.parametrize(
+    ("mounts", "names"),
+    [
+        pytest.param(("GPU-4c3c", "MIG-6c2f"), nvidia("GPU-4c3c", "MIG-6c2f"), id="ids"),
+        pytest.param(
+            ("cdi/amd.com/gpu/1", "cdi/acme.com/nic=eth1"),
+            ["amd.com/gpu=1", "acme.com/nic=eth1"],
+            id="qualified",
+        ),
+        pytest.param(("imex/0",), [], id="imex"),
+    ],
+)
 def test_volume_mounts(mounts: tuple[str, ...], names: list[str]) -> None:
     beside = [f"NVIDIA_VISIBLE_DEVICES={MOUNTS}"]  # as the device plugin sets it
     assert gather([], beside, mounts=mounts, volume_mounts=True).names == names
@@ -110,16 +147,22 @@ def test_mounts_are_of_the_kind_that_the_table_names() -> None:
 ANNOTATION = {"cdi.k8s.io/x": "acme.com/gpu=0"}
 
 
-@pytest.mark.parametrize(("annotations", "mounts", "names"), [
-    pytest.param(ANNOTATION, ("1",), ["acme.com/gpu=0"], id="annotations before mounts"),
-    pytest.param(ANNOTATION, (), ["acme.com/gpu=0"], id="annotations before the environment"),
-    pytest.param(None, ("1",), nvidia("1"), id="mounts before the environment"),
-    pytest.param(None, (), nvidia("all"), id="the environment last"),
-])
+@pytest.mark.parametrize(
+    ("annotations", "mounts", "names"),
+    [
+        pytest.param(ANNOTATION, ("1",), ["acme.com/gpu=0"], id="annotations before mounts"),
+        pytest.param(ANNOTATION, (), ["acme.com/gpu=0"], id="annotations before the environment"),
+        pytest.param(None, ("1",), nvidia("1"), id="mounts before the environment"),
+        pytest.param(None, (), nvidia("all"), id="the environment last"),
+    ],
+)
 def test_who_asks_first(annotations: object, mounts: tuple[str, ...], names: list[str]) -> None:
     """What a device plugin wrote is not widened by what the image sets."""
     found = gather(
-        [NVIDIA], ["NVIDIA_VISIBLE_DEVICES=all"], mounts=mounts, volume_mounts=True,
+        [NVIDIA],
+        ["NVIDIA_VISIBLE_DEVICES=all"],
+        mounts=mounts,
+        volume_mounts=True,
         annotations=annotations,
     )
     assert found.names == names

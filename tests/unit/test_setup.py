@@ -26,7 +26,9 @@ class Machine:
         self.add("id", f"echo {uid}")
         case = "|".join(installed.split()) or "-"
         self.policy = folder / "policy-rc.d"
-        self.add("dpkg-query", f"for last; do :; done; case $last in {case}) printf installed;; esac")
+        self.add(
+            "dpkg-query", f"for last; do :; done; case $last in {case}) printf installed;; esac"
+        )
         self.add("apt-get", f"{{ echo $*; cat {self.policy} 2>&-; }} >> {self.calls}; :")
         self.add("apt-cache", "case $2 in runsc) ;; *) echo '  Candidate: 1.0';; esac")
 
@@ -38,7 +40,9 @@ class Machine:
         done = subprocess.run(
             ["/bin/sh", str(TOOLS / "packages.sh"), *groups],
             env={"PATH": str(self.bin), "POLICY_RC_D": str(self.policy), **environment},
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.stdout == ""
         return done.returncode, done.stderr
@@ -52,20 +56,21 @@ def test_nothing_is_missing(tmp_path: Path) -> None:
 
 def test_without_root_it_says_how(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "", uid=1000)
-    assert machine.run("check") == (1, (
-        "setup: missing packages: shellcheck\n"
-        "setup: to get them: sudo apt-get update && "
-        "sudo apt-get install --no-install-recommends shellcheck\n"
-    ))
+    assert machine.run("check") == (
+        1,
+        (
+            "setup: missing packages: shellcheck\n"
+            "setup: to get them: sudo apt-get update && "
+            "sudo apt-get install --no-install-recommends shellcheck\n"
+        ),
+    )
     assert not machine.calls.exists()
 
 
 def test_groups_are_joined_and_each_package_named_once(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "ca-certificates gcc python3 python3-venv", uid=1000)
     line = machine.run("venv", "demo")[1].splitlines()[0]
-    assert line == (
-        "setup: missing packages: busybox-static libc-bin libc6-dev runc util-linux"
-    )
+    assert line == ("setup: missing packages: busybox-static libc-bin libc6-dev runc util-linux")
 
 
 def test_root_installs_what_is_missing(tmp_path: Path) -> None:
@@ -73,9 +78,7 @@ def test_root_installs_what_is_missing(tmp_path: Path) -> None:
     # The second look finds it still missing: this apt-get only takes notes.
     assert machine.run("check") == (1, "setup: installing shellcheck\n")
     assert machine.calls.read_text() == (
-        "update -qq\n"
-        "install -qq -y --no-install-recommends shellcheck\n"
-        "#!/bin/sh\nexit 101\n"
+        "update -qq\ninstall -qq -y --no-install-recommends shellcheck\n#!/bin/sh\nexit 101\n"
     )
     assert not machine.policy.exists(), "services stay forbidden"
 
@@ -89,48 +92,65 @@ def test_a_policy_that_is_there_stays(tmp_path: Path) -> None:
 
 def test_a_package_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     everything = " ".join(
-        line.split()[0] for line in (TOOLS / "packages").read_text().splitlines()
+        line.split()[0]
+        for line in (TOOLS / "packages").read_text().splitlines()
         if not line.startswith(("#", "runsc "))
     )
     machine = Machine(tmp_path, everything, uid=0)
-    assert machine.run("test") == (1, (
-        "setup: runsc is not in this machine's package sources (/etc/apt/sources.list*)\n"
-    ))
+    assert machine.run("test") == (
+        1,
+        ("setup: runsc is not in this machine's package sources (/etc/apt/sources.list*)\n"),
+    )
 
 
 def test_neither_debian_nor_ubuntu(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "", uid=0)
     (machine.bin / "dpkg-query").unlink()
-    assert machine.run("check") == (1, (
-        "setup: this is neither Debian nor Ubuntu; install what these packages hold, "
-        "then run make again with SETUP=no: shellcheck \n"
-    ))
+    assert machine.run("check") == (
+        1,
+        (
+            "setup: this is neither Debian nor Ubuntu; install what these packages hold, "
+            "then run make again with SETUP=no: shellcheck \n"
+        ),
+    )
     assert machine.run("check", SETUP="no") == (0, "")
 
 
-@pytest.mark.parametrize(("python", "found"), [
-    pytest.param("/nonexistent/python3", False, id="none"),
-    pytest.param(sys.executable, True, id="this one"),
-])
+@pytest.mark.parametrize(
+    ("python", "found"),
+    [
+        pytest.param("/nonexistent/python3", False, id="none"),
+        pytest.param(sys.executable, True, id="this one"),
+    ],
+)
 def test_an_interpreter_that_is_no_good(tmp_path: Path, python: str, *, found: bool) -> None:
     """Without one, nothing is made; with one, pip (which fails here) comes next."""
     done = subprocess.run(
         ["/bin/sh", str(TOOLS / "venv.sh"), str(tmp_path / "venv")],
         env={"PATH": "/usr/bin:/bin", "PYTHON": python, "PIP_NO_INDEX": "1"},
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert ("no Python 3.10 or newer" in done.stderr) is not found
     assert (tmp_path / "venv").exists() is found
 
 
-@pytest.mark.parametrize(("version", "taken"), [
-    pytest.param("go1.21.0", True, id="gets newer ones itself"),
-    pytest.param("go1.19.8", False, id="too old"),
-    pytest.param("devel", False, id="no release"),
-])
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [
+        pytest.param("go1.21.0", True, id="gets newer ones itself"),
+        pytest.param("go1.19.8", False, id="too old"),
+        pytest.param("devel", False, id="no release"),
+    ],
+)
 def test_go_that_is_named_is_taken_when_it_is_new_enough(
-    tmp_path: Path, version: str, *, taken: bool,
+    tmp_path: Path,
+    version: str,
+    *,
+    taken: bool,
 ) -> None:
     go = tmp_path / "go"
     go.write_text(f"#!/bin/sh\necho {version}\n")
@@ -140,7 +160,10 @@ def test_go_that_is_named_is_taken_when_it_is_new_enough(
     apt.chmod(0o755)
 
     done = subprocess.run(
-        [str(TOOLS / "go.sh"), str(tmp_path)], check=False, capture_output=True, text=True,
+        [str(TOOLS / "go.sh"), str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "GO": str(go)},
     )
 

@@ -20,8 +20,11 @@ pytestmark = pytest.mark.root
 
 
 def in_root(
-    tree: Path, mounts: list[Any], look: Callable[[Rootfs, list[str]], Any],
-    devices: list[Any] | None = None, owner: tuple[int, int] = (0, 0),
+    tree: Path,
+    mounts: list[Any],
+    look: Callable[[Rootfs, list[str]], Any],
+    devices: list[Any] | None = None,
+    owner: tuple[int, int] = (0, 0),
 ) -> Any:
     """look(root, notes) in a child that built the root; its exception is raised here."""
     reader, writer = os.pipe()
@@ -57,7 +60,12 @@ def tree(tmp_path: Path) -> Path:
 
 
 def bind(source: Path | str, destination: str, *options: str) -> dict[str, Any]:
-    return {"source": str(source), "destination": destination, "type": "bind", "options": list(options)}
+    return {
+        "source": str(source),
+        "destination": destination,
+        "type": "bind",
+        "options": list(options),
+    }
 
 
 def read(path: str) -> Callable[[Rootfs, list[str]], Any]:
@@ -66,13 +74,17 @@ def read(path: str) -> Callable[[Rootfs, list[str]], Any]:
 
 def test_file_over_a_file(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("host")
-    assert in_root(tree, [bind(tmp_path / "file", "/etc/here", "rbind")], read("etc/here")) == "host"
+    assert (
+        in_root(tree, [bind(tmp_path / "file", "/etc/here", "rbind")], read("etc/here")) == "host"
+    )
     assert (tree / "etc/here").read_text() == "image"
 
 
 def test_mount_points_are_made_like_their_source(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("host")
-    in_root(tree, [bind(tmp_path / "file", "/a/b/file"), bind(tmp_path, "/c/folder")], lambda *_: None)
+    in_root(
+        tree, [bind(tmp_path / "file", "/a/b/file"), bind(tmp_path, "/c/folder")], lambda *_: None
+    )
     assert (tree / "a/b/file").is_file()
     assert (tree / "c/folder").is_dir()
 
@@ -154,7 +166,8 @@ def test_what_lies_in_proc_is_left_out_and_told(tree: Path, tmp_path: Path) -> N
         {"destination": "/proc/fs", "type": "tmpfs"},
     ]  # fmt: skip
     assert in_root(tree, mounts, lambda _root, notes: notes) == [
-        "hooks do not see the mount /proc/driver/acme", "hooks do not see the mount /proc/fs",
+        "hooks do not see the mount /proc/driver/acme",
+        "hooks do not see the mount /proc/fs",
     ]
     assert not (tree / "proc").exists()
 

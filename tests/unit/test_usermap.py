@@ -24,7 +24,9 @@ def test_no_user_namespace() -> None:
 
 def test_mappings_become_the_kernels_lines() -> None:
     second = {"containerID": 65536, "hostID": 5, "size": 1}
-    found = usermap.wanted(spec({"type": "user"}, uidMappings=[second, MAPPED], gidMappings=[MAPPED]))
+    found = usermap.wanted(
+        spec({"type": "user"}, uidMappings=[second, MAPPED], gidMappings=[MAPPED])
+    )
     assert found is not None
     assert (found.uids, found.gids) == ("65536 5 1\n0 200000 65536\n", "0 200000 65536\n")
     assert found.needs_writing

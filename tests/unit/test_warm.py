@@ -77,7 +77,11 @@ class Node:
         self.runtime()
 
     def runtime(self, before: str = "", init: list[str] | None = None) -> None:
-        marks = {"@PYTHON@": launchers.interpreter(), "@INIT@": repr(init or INIT), "@BEFORE@": before}
+        marks = {
+            "@PYTHON@": launchers.interpreter(),
+            "@INIT@": repr(init or INIT),
+            "@BEFORE@": before,
+        }
         text = _RUNTIME
         for mark, value in marks.items():
             text = text.replace(mark, value)
@@ -86,7 +90,9 @@ class Node:
     def started_by(self, command: str) -> None:
         """Have pyshim started by `command`, a line of shell with {pyshim} and its arguments."""
         self.program = self.box.bin / "started-by"
-        self.program.write_text("#!/bin/sh\n" + command.format(pyshim=f'{self.box.pyshim} "$@"') + "\n")
+        self.program.write_text(
+            "#!/bin/sh\n" + command.format(pyshim=f'{self.box.pyshim} "$@"') + "\n"
+        )
         self.program.chmod(0o755)
 
     def call(
@@ -177,12 +183,14 @@ def test_beside_many_descriptors(node: Node) -> None:
 
 def test_it_holds_nothing_of_the_engine(node: Node) -> None:
     """An engine reads the runtime's output to its end."""
-    node.runtime(before="""\
+    node.runtime(
+        before="""\
 folder = "/proc/%s/fd/" % warm()
 while os.readlink(folder + "2") != "/dev/null":
     time.sleep(0.01)
 fds = {name: os.readlink(folder + name) for name in os.listdir(folder)}
-print(json.dumps([fds, [os.readlink("/proc/self/fd/%d" % fd) for fd in (1, 2)]])); sys.exit()""")
+print(json.dumps([fds, [os.readlink("/proc/self/fd/%d" % fd) for fd in (1, 2)]])); sys.exit()"""
+    )
     fds, ours = json.loads(node.call(link("a::/b")).stdout)
     assert {fds.pop(name) for name in "012"} == {"/dev/null"}
     kinds = sorted(kind.split(":")[0] for kind in fds.values())
@@ -194,8 +202,10 @@ print(json.dumps([fds, [os.readlink("/proc/self/fd/%d" % fd) for fd in (1, 2)]])
 def test_not_where_a_standard_descriptor_is_missing(node: Node, closed: str) -> None:
     """Its pipes would lie where it puts those of the hook."""
     node.started_by("exec {pyshim} " + closed)
-    node.runtime(before="open('answer', 'w').write(json.dumps("
-                        "[finish(start(hook)) for hook in hooks])); sys.exit()")
+    node.runtime(
+        before="open('answer', 'w').write(json.dumps("
+        "[finish(start(hook)) for hook in hooks])); sys.exit()"
+    )
     assert node.call(link("a::/b")).returncode == 0
     assert json.loads((node.rootfs.parent / "answer").read_bytes()) == [COLD]
 

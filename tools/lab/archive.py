@@ -22,16 +22,22 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 def write(path: Path, name: str, tree: Path, command: list[str]) -> None:
     """Write the image `name`, whose files are those of `tree` and which runs `command`."""
     layer = _layer(tree)
-    config = json.dumps({
-        "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
-        "os": "linux",
-        "config": {"Cmd": command, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }).encode()
+    config = json.dumps(
+        {
+            "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+            "os": "linux",
+            "config": {"Cmd": command, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"],
+            },
+        }
+    ).encode()
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
     with tarfile.open(path, "w") as archive:
         for member, data in (
-            ("layer.tar", layer), ("config.json", config),
+            ("layer.tar", layer),
+            ("config.json", config),
             ("manifest.json", json.dumps(manifest).encode()),
         ):
             information = tarfile.TarInfo(member)

@@ -71,7 +71,8 @@ class Compiler:
             text.write_text(source)
             # -O0: compile time counts, the code does nothing.
             subprocess.run(
-                ["gcc", "-O0", "-w", "-o", f"{result}.new", str(text), *flags], check=True,
+                ["gcc", "-O0", "-w", "-o", f"{result}.new", str(text), *flags],
+                check=True,
             )
             Path(f"{result}.new").rename(result)
         return result

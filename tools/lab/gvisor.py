@@ -31,7 +31,10 @@ def backports() -> str:
     script = REPOSITORY / "tools/backports.sh"
     done = subprocess.run(
         [script, str(BACKPORTS), "usr/bin/runsc", "runsc"],
-        stdout=subprocess.PIPE, text=True, check=False, timeout=300,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=300,
     )
     return done.stdout.strip() if done.returncode == 0 else ""
 

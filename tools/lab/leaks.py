@@ -68,11 +68,7 @@ def _children(pid: int) -> list[int]:
 
 def cgroups(token: str) -> set[str]:
     """Control groups with `token` in their path, in every hierarchy."""
-    return {
-        f"cgroup {folder}"
-        for folder, _, _ in os.walk("/sys/fs/cgroup")
-        if token in folder
-    }
+    return {f"cgroup {folder}" for folder, _, _ in os.walk("/sys/fs/cgroup") if token in folder}
 
 
 def loop_devices(images: str) -> set[str]:

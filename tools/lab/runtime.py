@@ -53,7 +53,10 @@ class Runtime:
     """A runtime program with a --root of its own."""
 
     def __init__(
-        self, program: Path | str, root: Path, environment: dict[str, str] | None = None,
+        self,
+        program: Path | str,
+        root: Path,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.program = str(program)
         self.root = root
@@ -64,20 +67,32 @@ class Runtime:
         return [self.program, "--root", str(self.root), *args]
 
     def call(
-        self, *args: str, stdin: str = "", pass_fds: tuple[int, ...] = (), timeout: float = 60,
+        self,
+        *args: str,
+        stdin: str = "",
+        pass_fds: tuple[int, ...] = (),
+        timeout: float = 60,
     ) -> Result:
         """Run the program and wait for it.
 
         Both outputs go to files: a pipe would stay open as long as the container lives.
         """
-        with tempfile.TemporaryFile("w+", errors="replace") as out, \
-                tempfile.TemporaryFile("w+", errors="replace") as err, \
-                tempfile.TemporaryFile("w+") as text:
+        with (
+            tempfile.TemporaryFile("w+", errors="replace") as out,
+            tempfile.TemporaryFile("w+", errors="replace") as err,
+            tempfile.TemporaryFile("w+") as text,
+        ):
             text.write(stdin)
             text.seek(0)
             done = subprocess.run(
-                self.argv(*args), stdin=text, stdout=out, stderr=err, check=False,
-                env=self.environment, pass_fds=pass_fds, timeout=timeout,
+                self.argv(*args),
+                stdin=text,
+                stdout=out,
+                stderr=err,
+                check=False,
+                env=self.environment,
+                pass_fds=pass_fds,
+                timeout=timeout,
             )
             out.seek(0)
             err.seek(0)

@@ -25,7 +25,10 @@ class Shim(Runtime):
     """pyshim in front of the low-level runtime `lowlevel`, with all its files in `folder`."""
 
     def __init__(
-        self, folder: Path, lowlevel: Path | str, programs: Path = PROGRAMS,
+        self,
+        folder: Path,
+        lowlevel: Path | str,
+        programs: Path = PROGRAMS,
     ) -> None:
         self.config = folder / "config.toml"
         self.spec_dir = folder / "cdi"
@@ -34,7 +37,8 @@ class Shim(Runtime):
         self.spec_dir.mkdir(parents=True, exist_ok=True)
         self.configure()
         environment = {
-            "PYSHIM_CONFIG": str(self.config), "PYSHIM_CACHE_DIR": str(folder / "cache"),
+            "PYSHIM_CONFIG": str(self.config),
+            "PYSHIM_CACHE_DIR": str(folder / "cache"),
         }
         super().__init__(programs / "pyshim", folder / "root", environment)
 
@@ -42,7 +46,9 @@ class Shim(Runtime):
         """Write config.toml; `settings` are dotted keys beside the ones the lab needs."""
         lines = [f"runtimes = {json.dumps([self.lowlevel])}"]
         values = {
-            "cdi.spec_dirs": [str(self.spec_dir)], "log.file": str(self.log), **(settings or {}),
+            "cdi.spec_dirs": [str(self.spec_dir)],
+            "log.file": str(self.log),
+            **(settings or {}),
         }
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         self.config.write_text("\n".join(lines) + "\n")
@@ -58,7 +64,8 @@ class Shim(Runtime):
         path = self.config.with_name("bin") / "pyshim"
         path.parent.mkdir(exist_ok=True)
         settings = " ".join(
-            f"{name}={value}" for name, value in self.environment.items()
+            f"{name}={value}"
+            for name, value in self.environment.items()
             if name.startswith("PYSHIM_")
         )
         path.write_text(f'#!/bin/sh\nexport {settings}\nexec {self.program} "$@"\n')
@@ -76,10 +83,12 @@ def install(folder: Path) -> None:
 
     The libraries stay in the virtual environment: what a hook needs in a container is here.
     """
-    for package in ("ocishim", "hooks"):
+    for package in ("ocishim",):
         shutil.copytree(REPOSITORY / package, folder / package)
     subprocess.run(
-        [sys.executable, "-m", "ocishim.admin.launchers", "bin"], cwd=folder, check=True,
+        [sys.executable, "-m", "ocishim.admin.launchers", "bin"],
+        cwd=folder,
+        check=True,
     )
     folder.chmod(0o755)  # Python lists the folders it imports from
     for parent in folder.parents[:-2]:

@@ -135,7 +135,8 @@ def _log(node: Node) -> Iterator[Finding]:
             "log",
             "info",
             "pyshim's warnings are written nowhere",
-            evidence=f"log.file is '{file}', and {place} is not there" if file
+            evidence=f"log.file is '{file}', and {place} is not there"
+            if file
             else "log.file is not set, and there is no /dev/log",
             why="what a create skipped, and why, is lost; explain still tells it",
             next_step=f"set log.file in {node.config.path} to a file in a folder that exists",

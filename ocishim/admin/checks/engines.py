@@ -31,7 +31,9 @@ def check(node: Node) -> Iterator[Finding]:
         "containerd": lambda node: _containerd(node, containerd.CONFIG),
         "k3s": lambda node: _containerd(node, k3s),
         "rke2": lambda node: _containerd(node, rke2),
-        "crio": _crio, "docker": _docker, "podman": _podman,
+        "crio": _crio,
+        "docker": _docker,
+        "podman": _podman,
     }
     for engine, judge in judges.items():
         if any(node.host.is_program(path) for path in _PROGRAMS[engine]):
@@ -137,7 +139,10 @@ def _passes(node: Node, table: dict[str, Any]) -> bool:
 
 
 def _annotations(
-    node: Node, name: str, table: dict[str, Any], command: str,
+    node: Node,
+    name: str,
+    table: dict[str, Any],
+    command: str,
 ) -> Iterator[Finding]:
     if not _passes(node, table):
         yield Finding(

@@ -106,7 +106,9 @@ def _versions(node: Node) -> Iterator[Finding]:
     module = _module(node)
     libraries = {
         name.removeprefix(_ML)
-        for root in _ROOTS for folder in _FOLDERS for name in node.listdir(f"{root}{folder}")
+        for root in _ROOTS
+        for folder in _FOLDERS
+        for name in node.listdir(f"{root}{folder}")
         if name.startswith(_ML) and "." in name.removeprefix(_ML)
     }
     if module and libraries and module not in libraries:

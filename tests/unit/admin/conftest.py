@@ -24,7 +24,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
     def run(self: Host, *argv: str) -> object:
         return subprocess.run(
-            [self.real(argv[0]), *argv[1:]], capture_output=True, text=True, check=False,
+            [self.real(argv[0]), *argv[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     monkeypatch.setattr(Host, "run", run)

@@ -38,7 +38,9 @@ def test_what_a_start_loads(folder: Path) -> None:
     assert {name for name in loaded if name.startswith("encodings")} == {"encodings"}
     assert loaded & {"encodings", "codecs", "io"}
     standard = os.path.dirname(os.__file__)
-    assert done.stdout == f"{[f'{folder}/.pyshim-python/lib', standard, f'{standard}/lib-dynload']}\n"
+    assert (
+        done.stdout == f"{[f'{folder}/.pyshim-python/lib', standard, f'{standard}/lib-dynload']}\n"
+    )
 
 
 @SINCE_3_11
@@ -55,8 +57,6 @@ def test_no_folder_of_the_library_is_listed(folder: Path) -> None:
 def test_a_broken_link_is_noticed(folder: Path) -> None:
     """The test above would say nothing if the interpreter came from somewhere else."""
     assert os.path.realpath(boot.program(str(folder))) == launchers.interpreter()
-
-
 
 
 @pytest.mark.parametrize("names", [
@@ -95,12 +95,22 @@ def test_in_any_locale(folder: Path, name: str) -> None:
     script = "import sys; print(sys.getfilesystemencoding(), ascii(sys.argv[1]), '\\xe4')"
     words = ("-c", script, "a\udcff\xe4")
     usual = subprocess.run(
-        [launchers.interpreter(), "-I", "-S", *words], env={"LC_ALL": name}, capture_output=True, check=False
+        [launchers.interpreter(), "-I", "-S", *words],
+        env={"LC_ALL": name},
+        capture_output=True,
+        check=False,
     )
     ours = subprocess.run(
-        [boot.program(str(folder)), "-I", "-S", *words], env={"LC_ALL": name}, capture_output=True, check=False
+        [boot.program(str(folder)), "-I", "-S", *words],
+        env={"LC_ALL": name},
+        capture_output=True,
+        check=False,
     )
-    assert (ours.returncode, ours.stdout, ours.stderr) == (usual.returncode, usual.stdout, usual.stderr)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (
+        usual.returncode,
+        usual.stdout,
+        usual.stderr,
+    )
     assert usual.returncode == 0
 
 
@@ -135,11 +145,16 @@ for errors in ("strict", "replace", "surrogateescape", "ignore"):
 """
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.one_of(st.binary(max_size=20), st.text(max_size=10).map(str.encode)))
 def test_utf_8_is_the_librarys(folder: Path, data: bytes) -> None:
     usual = subprocess.run(
-        [launchers.interpreter(), "-I", "-S", "-c", CODECS, data.hex()], capture_output=True, text=True, check=True
+        [launchers.interpreter(), "-I", "-S", "-c", CODECS, data.hex()],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run(folder, "-c", CODECS, data.hex()).stdout == usual.stdout
 
@@ -147,7 +162,9 @@ def test_utf_8_is_the_librarys(folder: Path, data: bytes) -> None:
 def test_everybody_can_start_it(tmp_path: Path) -> None:
     """Containers' roots that are somebody else here run hooks, whatever the umask was."""
     script = "import os, sys; os.umask(0o077); from ocishim.admin import launchers; launchers.write(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "bin")], cwd=REPOSITORY, check=True)
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "bin")], cwd=REPOSITORY, check=True
+    )
     below = tmp_path / "bin" / boot.FOLDER
     for path in (below, *below.rglob("*")):
         if not path.is_symlink():

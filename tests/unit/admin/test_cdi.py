@@ -226,8 +226,12 @@ def test_validate_as_json(filled: Node) -> None:
     result = filled.run("validate", "--json", "@/etc/a.yml", "@/etc/none.yaml")
     found = json.loads(filled.out(result))["files"]
     assert found == [
-        {"path": "@/etc/a.yml", "valid": True, "fault": "",
-         "notes": ["only files named *.json and *.yaml are loaded"]},
+        {
+            "path": "@/etc/a.yml",
+            "valid": True,
+            "fault": "",
+            "notes": ["only files named *.json and *.yaml are loaded"],
+        },
         {"path": "@/etc/none.yaml", "valid": False, "fault": "does not exist", "notes": []},
     ]
     assert (filled.err(result), result.exit_code) == ("", 1)

@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 def python(code: str) -> str:
     """Run `code` in a fresh interpreter; its output."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=REPOSITORY)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
     return done.stdout
 
 
@@ -34,24 +35,40 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_help_lists_all_and_imports_none() -> None:
-    code = ("import sys\nfrom ocishim.admin.cli import main\n"
-            "main(['--help'], standalone_mode=False)\n"
-            "print(sorted(name for name in sys.modules if name.startswith('ocishim.admin')))\n")
+    code = (
+        "import sys\nfrom ocishim.admin.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print(sorted(name for name in sys.modules if name.startswith('ocishim.admin')))\n"
+    )
     *text, modules = python(code).splitlines()
     assert modules == "['ocishim.admin', 'ocishim.admin.cli']"
     assert all(any(line.startswith(f"  {name} ") for line in text) for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("error", "status", "printed"), [
-    pytest.param(ConfigError("it failed", hint="do this"), 1,
-                 "pyshimctl: it failed\nhint: do this\n", id="failure"),
-    pytest.param(UsageError("not so"), 2, "pyshimctl: not so\n", id="usage"),
-    pytest.param(OSError(28, "No space left on device", "/etc/cdi/a.yaml"), 1,
-                 "pyshimctl: /etc/cdi/a.yaml: No space left on device\n", id="the kernel"),
-    pytest.param(OSError("not a device"), 1, "pyshimctl: not a device\n", id="no number"),
-])
+@pytest.mark.parametrize(
+    ("error", "status", "printed"),
+    [
+        pytest.param(
+            ConfigError("it failed", hint="do this"),
+            1,
+            "pyshimctl: it failed\nhint: do this\n",
+            id="failure",
+        ),
+        pytest.param(UsageError("not so"), 2, "pyshimctl: not so\n", id="usage"),
+        pytest.param(
+            OSError(28, "No space left on device", "/etc/cdi/a.yaml"),
+            1,
+            "pyshimctl: /etc/cdi/a.yaml: No space left on device\n",
+            id="the kernel",
+        ),
+        pytest.param(OSError("not a device"), 1, "pyshimctl: not a device\n", id="no number"),
+    ],
+)
 def test_failures_are_worded_once(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    printed: str,
 ) -> None:
     @click.command()
     def failing() -> None:
@@ -62,13 +79,21 @@ def test_failures_are_worded_once(
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", printed)
 
 
-@pytest.mark.parametrize(("message", "user", "hint"), [
-    pytest.param("/usr/local/lib: Permission denied", 1000, "hint: run it as root\n", id="a user"),
-    pytest.param("/usr/local/lib: Permission denied", 0, "", id="root"),
-    pytest.param("/usr/local/lib: Read-only file system", 1000, "", id="another reason"),
-])
+@pytest.mark.parametrize(
+    ("message", "user", "hint"),
+    [
+        pytest.param(
+            "/usr/local/lib: Permission denied", 1000, "hint: run it as root\n", id="a user"
+        ),
+        pytest.param("/usr/local/lib: Permission denied", 0, "", id="root"),
+        pytest.param("/usr/local/lib: Read-only file system", 1000, "", id="another reason"),
+    ],
+)
 def test_what_only_root_may(
-    monkeypatch: pytest.MonkeyPatch, message: str, user: int, hint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    message: str,
+    user: int,
+    hint: str,
 ) -> None:
     @click.command()
     def failing() -> None:
@@ -85,8 +110,16 @@ def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize("args", [["nothing"], ["config", "nothing"], ["install", "--nothing"],
-                                  ["configure", "lxc"], ["configure"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nothing"],
+        ["config", "nothing"],
+        ["install", "--nothing"],
+        ["configure", "lxc"],
+        ["configure"],
+    ],
+)
 def test_a_wrong_command_line_is_status_2(args: list[str]) -> None:
     assert CliRunner().invoke(main, args).exit_code == 2
 
@@ -128,8 +161,11 @@ def test_colours_are_for_terminals() -> None:
 def test_the_reference_page_names_every_command() -> None:
     """And says of each whether it has --json."""
     page = (REPOSITORY / "docs/pyshimctl.md").read_text()
-    rows = {line.split("|")[1]: line.split("|")[-2].strip() for line in page.splitlines()
-            if line.startswith("| `")}
+    rows = {
+        line.split("|")[1]: line.split("|")[-2].strip()
+        for line in page.splitlines()
+        if line.startswith("| `")
+    }
     for name in COMMANDS:
         command = main.get_command(click.Context(main), name)
         assert command is not None
@@ -148,14 +184,19 @@ def test_completion_script(shell: str) -> None:
     assert "_PYSHIMCTL_COMPLETE" in result.stdout
 
 
-@pytest.mark.parametrize(("words", "found"), [
-    pytest.param("pyshimctl unin", "uninstall", id="command"),
-    pytest.param("pyshimctl configure cont", "containerd", id="engine"),
-    pytest.param("pyshimctl configure docker --set", "--set-as-default", id="option"),
-])
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        pytest.param("pyshimctl unin", "uninstall", id="command"),
+        pytest.param("pyshimctl configure cont", "containerd", id="engine"),
+        pytest.param("pyshimctl configure docker --set", "--set-as-default", id="option"),
+    ],
+)
 def test_completion(words: str, found: str) -> None:
     count = len(words.split()) - 1
-    code = ("import os\nfrom ocishim.admin.cli import main\n"
-            f"os.environ.update(_PYSHIMCTL_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{count}')\n"
-            "main(prog_name='pyshimctl')\n")
+    code = (
+        "import os\nfrom ocishim.admin.cli import main\n"
+        f"os.environ.update(_PYSHIMCTL_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{count}')\n"
+        "main(prog_name='pyshimctl')\n"
+    )
     assert python(code) == f"plain,{found}\n"

@@ -46,22 +46,27 @@ def test_the_launcher_reads_the_default_file_in_one_line() -> None:
 
 def test_show_says_where_each_value_comes_from(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text('runtimes = ["crun"]\ncdi.stale = "error"\n\n[hooks]\n# timeout = 3\ntimeout = 5\n'
-                    '[[requests.env]]\nname = "X"\nkind = "a.com/b"\n')
+    file.write_text(
+        'runtimes = ["crun"]\ncdi.stale = "error"\n\n[hooks]\n# timeout = 3\ntimeout = 5\n'
+        '[[requests.env]]\nname = "X"\nkind = "a.com/b"\n'
+    )
     lines = call("show", file=file).stdout.splitlines()
     assert lines[0] == f"# {file}"
     assert 'runtimes = ["crun"]  # line 1' in lines
     assert 'stale = "error"  # line 2' in lines
     assert "timeout = 5  # line 6" in lines
     assert 'env = [{ name = "X", kind = "a.com/b", unprivileged = false }]  # line 7' in lines or (
-        'env = [{ unprivileged = false, name = "X", kind = "a.com/b" }]  # line 7' in lines)
+        'env = [{ unprivileged = false, name = "X", kind = "a.com/b" }]  # line 7' in lines
+    )
     assert 'executor = "auto"  # default' in lines
 
 
 def test_show_is_toml_with_the_same_meaning(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text('[log]\nfile = "/var/log/\\u00fc \\"x\\""\n[requests]\n'
-                    'env = [{name = "X", kind = "a.com/b"}]\n')
+    file.write_text(
+        '[log]\nfile = "/var/log/\\u00fc \\"x\\""\n[requests]\n'
+        'env = [{name = "X", kind = "a.com/b"}]\n'
+    )
     shown = call("show", file=file).stdout
     assert configfile.parse(shown.encode(), "x") == configfile.read(str(file))
 
@@ -77,11 +82,20 @@ def test_show_as_json(tmp_path: Path) -> None:
     assert (nothing["file"], nothing["exists"]) == ("/nowhere", False)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    pytest.param("runtimes = 3\n", ":1: expected array, found integer in 'runtimes'", id="type"),
-    pytest.param('\n[hooks]\nexecuter = "auto"\n', ":3: unknown setting 'hooks.executer'", id="key"),
-    pytest.param('[log]\nlevel = "loud"\n', ":2: 'loud' is not a value of 'log.level'", id="choice"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "runtimes = 3\n", ":1: expected array, found integer in 'runtimes'", id="type"
+        ),
+        pytest.param(
+            '\n[hooks]\nexecuter = "auto"\n', ":3: unknown setting 'hooks.executer'", id="key"
+        ),
+        pytest.param(
+            '[log]\nlevel = "loud"\n', ":2: 'loud' is not a value of 'log.level'", id="choice"
+        ),
+    ],
+)
 def test_check_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
@@ -116,9 +130,18 @@ def test_check_tells_what_makes_every_command_slow(tmp_path: Path) -> None:
 
 
 TEXTS = [
-    'runtimes = ["low"]\n', '# x\n\nruntimes = ["low"]\n', 'runtimes = [ "low", "b" ]',
-    'runtimes=["low"]\n', "runtimes = ['low']\n", 'runtimes = [\n"low"]\n', 'x.y = 1\nruntimes = ["low"]\n',
-    "[cdi]\n", '[log]\nlevel = "info"\n', "", 'runtimes = ["low"] # why\n', 'runtimes = ["l\\u006fw"]\n',
+    'runtimes = ["low"]\n',
+    '# x\n\nruntimes = ["low"]\n',
+    'runtimes = [ "low", "b" ]',
+    'runtimes=["low"]\n',
+    "runtimes = ['low']\n",
+    'runtimes = [\n"low"]\n',
+    'x.y = 1\nruntimes = ["low"]\n',
+    "[cdi]\n",
+    '[log]\nlevel = "info"\n',
+    "",
+    'runtimes = ["low"] # why\n',
+    'runtimes = ["l\\u006fw"]\n',
     ' runtimes = ["low"]\n',
 ]
 
@@ -140,6 +163,11 @@ def test_we_know_what_the_launcher_reads_itself(tmp_path: Path, text: str) -> No
     launcher = tmp_path / "pyshim"
     launcher.write_text(launchers.texts(str(tmp_path), "/x", "/x", "/x")["pyshim"])
     environment = {"PYSHIM_CONFIG": str(config), "PATH": str(tmp_path)}
-    asked = subprocess.run(["/bin/sh", str(launcher), "state", "x"], env=environment,
-                           capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        ["/bin/sh", str(launcher), "state", "x"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert (asked.stdout == "shell\n") == read_by_launcher(config.read_text())

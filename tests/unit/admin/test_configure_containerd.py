@@ -115,7 +115,8 @@ def test_inline_tables_stay_inline(machine: Machine) -> None:
     machine.write(CONFIG, INLINE)
     machine.configure("containerd", "--set-as-default")
     assert runtimes(machine)["pyshim"]["options"] == {  # type: ignore[index]
-        "SystemdCgroup": True, "BinaryName": PROGRAM,
+        "SystemdCgroup": True,
+        "BinaryName": PROGRAM,
     }
     once = machine.read(CONFIG)
     machine.configure("containerd", "--set-as-default")
@@ -128,7 +129,9 @@ def test_pod_annotations_are_never_written(machine: Machine) -> None:
     machine.write(CONFIG, KUBEADM.replace("example.com/*", "cdi.k8s.io/*"))
     result = machine.configure("containerd")
     assert "pod_annotations" not in runtimes(machine)["pyshim"]  # type: ignore[operator]
-    assert "note: pod_annotations ['cdi.k8s.io/*'] of the runtime copied are left out" in result.output
+    assert (
+        "note: pod_annotations ['cdi.k8s.io/*'] of the runtime copied are left out" in result.output
+    )
 
 
 def test_version_3_has_another_plugin(machine: Machine) -> None:
@@ -158,11 +161,19 @@ def test_no_file(machine: Machine) -> None:
     machine.configure("containerd")
     assert machine.toml(CONFIG) == {
         "version": 2,
-        "plugins": {V2: {"containerd": {"runtimes": {"pyshim": {
-            "runtime_type": "io.containerd.runc.v2",
-            "container_annotations": ["cdi.k8s.io/*"],
-            "options": {"BinaryName": PROGRAM},
-        }}}}},
+        "plugins": {
+            V2: {
+                "containerd": {
+                    "runtimes": {
+                        "pyshim": {
+                            "runtime_type": "io.containerd.runc.v2",
+                            "container_annotations": ["cdi.k8s.io/*"],
+                            "options": {"BinaryName": PROGRAM},
+                        }
+                    }
+                }
+            }
+        },
     }
     machine.configure("containerd", "--remove")
     assert not machine.exists(CONFIG)
@@ -177,7 +188,9 @@ def test_a_file_that_says_nothing_gets_a_version(machine: Machine, text: str) ->
     assert machine.read(CONFIG).startswith(text)
 
 
-@pytest.mark.parametrize("options", [[], ["--set-as-default"], ["--enable-cdi", "--set-as-default"]])
+@pytest.mark.parametrize(
+    "options", [[], ["--set-as-default"], ["--enable-cdi", "--set-as-default"]]
+)
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_twice_changes_nothing(machine: Machine, text: str, options: list[str]) -> None:
     machine.write(CONFIG, text)
@@ -229,7 +242,9 @@ def test_the_users_own_choice_is_not_undone(machine: Machine) -> None:
 def test_what_a_user_added_to_the_runtime_stays(machine: Machine) -> None:
     machine.write(CONFIG, KUBEADM)
     machine.configure("containerd")
-    text = machine.read(CONFIG).replace(f'BinaryName = "{PROGRAM}"', f'BinaryName = "{PROGRAM}"\nNoPivotRoot = true # ramdisk')
+    text = machine.read(CONFIG).replace(
+        f'BinaryName = "{PROGRAM}"', f'BinaryName = "{PROGRAM}"\nNoPivotRoot = true # ramdisk'
+    )
     machine.write(CONFIG, text)
     machine.configure("containerd")
     assert machine.read(CONFIG) == text
@@ -253,12 +268,14 @@ def test_drop_in_for_version_3_copies_what_the_main_file_says(machine: Machine) 
     before = machine.read(CONFIG)
     machine.configure("containerd")
     assert machine.read(CONFIG) == before
-    assert runtimes(machine, DROP_IN, V3) == {"pyshim": {
-        "runtime_type": "io.containerd.runc.v2",
-        "sandboxer": "podsandbox",
-        "container_annotations": ["cdi.k8s.io/*"],
-        "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
-    }}
+    assert runtimes(machine, DROP_IN, V3) == {
+        "pyshim": {
+            "runtime_type": "io.containerd.runc.v2",
+            "sandboxer": "podsandbox",
+            "container_annotations": ["cdi.k8s.io/*"],
+            "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+        }
+    }
     assert machine.toml(DROP_IN)["version"] == 3
 
 
@@ -272,13 +289,17 @@ def test_containerd_1_would_forget_the_main_file_so_it_is_edited(machine: Machin
 def test_containerd_1_takes_the_last_file_so_that_one_is_edited(machine: Machine) -> None:
     other = "/etc/containerd/conf.d/50-other.toml"
     machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
-    machine.write(other, f'version = 2\n[plugins."{V2}".containerd.runtimes.crun]\n'
-                         'runtime_type = "io.containerd.runc.v2"\noptions = {SystemdCgroup = true}\n')
+    machine.write(
+        other,
+        f'version = 2\n[plugins."{V2}".containerd.runtimes.crun]\n'
+        'runtime_type = "io.containerd.runc.v2"\noptions = {SystemdCgroup = true}\n',
+    )
     before = machine.read(CONFIG)
     machine.configure("containerd")
     assert machine.read(CONFIG) == before
     assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
-        "SystemdCgroup": True, "BinaryName": PROGRAM,
+        "SystemdCgroup": True,
+        "BinaryName": PROGRAM,
     }
 
 
@@ -286,11 +307,15 @@ def test_runc_of_an_earlier_file_is_the_model_when_the_last_has_none(machine: Ma
     """2.x merges files of version 2, too; and the kubelet's cgroup driver is the node's."""
     other = "/etc/containerd/conf.d/99-other.toml"
     machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
-    machine.write(other, f'version = 2\n[plugins."{V2}".containerd.runtimes.other]\n'
-                         'runtime_type = "io.containerd.other.v1"\n')
+    machine.write(
+        other,
+        f'version = 2\n[plugins."{V2}".containerd.runtimes.other]\n'
+        'runtime_type = "io.containerd.other.v1"\n',
+    )
     result = machine.configure("containerd")
     assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
-        "SystemdCgroup": True, "BinaryName": PROGRAM,
+        "SystemdCgroup": True,
+        "BinaryName": PROGRAM,
     }
     assert f"note: {other} is the file containerd 1.x takes these settings from" in result.stderr
 
@@ -303,10 +328,30 @@ def test_a_runtime_pyshim_might_not_find_is_told(machine: Machine) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["7", '"x"', "[]", "true", "{}", "{runc = 1}", "{runc = {options = 1}}",
-                                   '{runc = {container_annotations = "x"}}'])
-@pytest.mark.parametrize("key", ["plugins", f'plugins."{V2}"', f'plugins."{V2}".containerd',
-                                 f'plugins."{V2}".containerd.runtimes', "version", "imports"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "7",
+        '"x"',
+        "[]",
+        "true",
+        "{}",
+        "{runc = 1}",
+        "{runc = {options = 1}}",
+        '{runc = {container_annotations = "x"}}',
+    ],
+)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "plugins",
+        f'plugins."{V2}"',
+        f'plugins."{V2}".containerd',
+        f'plugins."{V2}".containerd.runtimes',
+        "version",
+        "imports",
+    ],
+)
 def test_odd_values_are_an_error_or_none_of_ours(machine: Machine, key: str, value: str) -> None:
     version = "" if key == "version" else "version = 2\n"
     machine.write(CONFIG, f"{version}{key} = {value}\n")
@@ -365,15 +410,27 @@ def test_json_report(machine: Machine) -> None:
     assert (again["changed"], again["files"], again["next"]) == (False, [], "")
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    pytest.param("[plugins.cri]\n", f"{CONFIG}: 'version' is 1, and 2, 3 and 4 are supported",
-                 id="version 1"),
-    pytest.param("version = 2\nx\n", f"{CONFIG}: not valid TOML: ", id="not TOML"),
-    pytest.param('version = 2\nimports = "x"\n',
-                 f"{CONFIG}: expected array of strings in 'imports'", id="imports"),
-    pytest.param(f'version = 2\n[plugins."{V2}"]\ncontainerd = 7\n',
-                 f"{CONFIG}: expected table in 'plugins.{V2}.containerd", id="not a table"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "[plugins.cri]\n",
+            f"{CONFIG}: 'version' is 1, and 2, 3 and 4 are supported",
+            id="version 1",
+        ),
+        pytest.param("version = 2\nx\n", f"{CONFIG}: not valid TOML: ", id="not TOML"),
+        pytest.param(
+            'version = 2\nimports = "x"\n',
+            f"{CONFIG}: expected array of strings in 'imports'",
+            id="imports",
+        ),
+        pytest.param(
+            f'version = 2\n[plugins."{V2}"]\ncontainerd = 7\n',
+            f"{CONFIG}: expected table in 'plugins.{V2}.containerd",
+            id="not a table",
+        ),
+    ],
+)
 def test_what_cannot_be_edited_is_named(machine: Machine, text: str, message: str) -> None:
     machine.write(CONFIG, text)
     before = machine.files()
@@ -391,7 +448,9 @@ def test_mode_and_owner_stay_and_a_link_stays_a_link(machine: Machine) -> None:
     machine.configure("containerd")
     assert (machine.root / CONFIG[1:]).is_symlink()
     assert file.stat().st_mode & 0o777 == 0o640
-    assert "pyshim" in machine.toml("/nix/store/config.toml")["plugins"][V2]["containerd"]["runtimes"]
+    assert (
+        "pyshim" in machine.toml("/nix/store/config.toml")["plugins"][V2]["containerd"]["runtimes"]
+    )
 
 
 def test_program_must_be_there(machine: Machine) -> None:

@@ -22,10 +22,17 @@ container_create_timeout = 300
 """
 # crio.conf(5), the table crio.runtime.runtimes, with its types.
 GRAMMAR = {
-    "runtime_path": str, "runtime_root": str, "runtime_type": str, "monitor_path": str,
-    "monitor_cgroup": str, "monitor_env": list, "allowed_annotations": list,
-    "privileged_without_host_devices": bool, "container_create_timeout": int,
-    "default_annotations": dict, "no_sync_log": bool,
+    "runtime_path": str,
+    "runtime_root": str,
+    "runtime_type": str,
+    "monitor_path": str,
+    "monitor_cgroup": str,
+    "monitor_env": list,
+    "allowed_annotations": list,
+    "privileged_without_host_devices": bool,
+    "container_create_timeout": int,
+    "default_annotations": dict,
+    "no_sync_log": bool,
 }
 
 
@@ -37,22 +44,28 @@ def runtime(machine: Machine) -> dict[str, Any]:
 def test_treated_as_the_default_runtime(machine: Machine) -> None:
     machine.write(CONFIG, RUNTIMES)
     result = machine.configure("crio")
-    assert runtime(machine) == {"runtimes": {"pyshim": {
-        "runtime_path": PROGRAM,
-        "runtime_type": "oci",
-        "runtime_root": "/run/crun",
-        "monitor_path": "/usr/libexec/crio/conmon",
-        "allowed_annotations": ["io.containers.trace-syscall"],
-        "container_create_timeout": 300,
-    }}}
+    assert runtime(machine) == {
+        "runtimes": {
+            "pyshim": {
+                "runtime_path": PROGRAM,
+                "runtime_type": "oci",
+                "runtime_root": "/run/crun",
+                "monitor_path": "/usr/libexec/crio/conmon",
+                "allowed_annotations": ["io.containers.trace-syscall"],
+                "container_create_timeout": 300,
+            }
+        }
+    }
     assert "next: systemctl reload crio" in result.output
     assert machine.read(CONFIG) == RUNTIMES
 
 
 def test_a_drop_in_wins_over_the_main_file(machine: Machine) -> None:
     machine.write(CONFIG, RUNTIMES)
-    machine.write("/etc/crio/crio.conf.d/10-crio.conf",
-                  '[crio.runtime.runtimes.crun]\nmonitor_path = "/usr/bin/conmon"\n')
+    machine.write(
+        "/etc/crio/crio.conf.d/10-crio.conf",
+        '[crio.runtime.runtimes.crun]\nmonitor_path = "/usr/bin/conmon"\n',
+    )
     machine.configure("crio")
     assert runtime(machine)["runtimes"]["pyshim"]["monitor_path"] == "/usr/bin/conmon"
 
@@ -61,30 +74,42 @@ def test_without_any_configuration_there_is_a_root(machine: Machine) -> None:
     machine.configure("crio", "--set-as-default")
     assert runtime(machine) == {
         "default_runtime": "pyshim",
-        "runtimes": {"pyshim": {
-            "runtime_path": PROGRAM, "runtime_type": "oci", "runtime_root": "/run/runc",
-        }},
+        "runtimes": {
+            "pyshim": {
+                "runtime_path": PROGRAM,
+                "runtime_type": "oci",
+                "runtime_root": "/run/runc",
+            }
+        },
     }
 
 
 def test_every_key_is_in_the_grammar(machine: Machine) -> None:
-    machine.write(CONFIG, RUNTIMES + 'monitor_env = ["PATH=/usr/bin"]\nno_sync_log = true\n'
-                  "[crio.runtime.runtimes.crun.platform_runtime_paths]\n"
-                  '"linux/arm64" = "/usr/bin/crun-arm64"\n')
+    machine.write(
+        CONFIG,
+        RUNTIMES + 'monitor_env = ["PATH=/usr/bin"]\nno_sync_log = true\n'
+        "[crio.runtime.runtimes.crun.platform_runtime_paths]\n"
+        '"linux/arm64" = "/usr/bin/crun-arm64"\n',
+    )
     machine.configure("crio")
     for key, value in runtime(machine)["runtimes"]["pyshim"].items():
         assert isinstance(value, GRAMMAR[key]), key
 
 
 def test_a_vm_runtime_is_no_model(machine: Machine) -> None:
-    machine.write(CONFIG, '[crio.runtime]\ndefault_runtime = "kata"\n[crio.runtime.runtimes.kata]\n'
-                  'runtime_type = "vm"\nprivileged_without_host_devices = true\n')
+    machine.write(
+        CONFIG,
+        '[crio.runtime]\ndefault_runtime = "kata"\n[crio.runtime.runtimes.kata]\n'
+        'runtime_type = "vm"\nprivileged_without_host_devices = true\n',
+    )
     machine.configure("crio")
     assert "privileged_without_host_devices" not in runtime(machine)["runtimes"]["pyshim"]
 
 
 @pytest.mark.parametrize("options", [[], ["--set-as-default", "--enable-cdi"]])
-def test_twice_changes_nothing_and_remove_leaves_nothing(machine: Machine, options: list[str]) -> None:
+def test_twice_changes_nothing_and_remove_leaves_nothing(
+    machine: Machine, options: list[str]
+) -> None:
     machine.write(CONFIG, RUNTIMES)
     before = machine.files()
     machine.configure("crio", *options)
@@ -120,4 +145,6 @@ def test_a_broken_drop_in_is_named(machine: Machine) -> None:
     machine.write("/etc/crio/crio.conf.d/10-crio.conf", "x")
     result = machine.call("configure", "crio")
     assert result.exit_code == 1
-    assert result.output.startswith("pyshimctl: /etc/crio/crio.conf.d/10-crio.conf: not valid TOML: ")
+    assert result.output.startswith(
+        "pyshimctl: /etc/crio/crio.conf.d/10-crio.conf: not valid TOML: "
+    )

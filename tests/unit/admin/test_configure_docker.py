@@ -107,12 +107,15 @@ def test_remove_where_nothing_is_ours(machine: Machine, text: str) -> None:
     assert machine.read(CONFIG) == text
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    pytest.param("{", f"{CONFIG}: not valid JSON: ", id="not JSON"),
-    pytest.param("[]", f"{CONFIG}: expected an object", id="no object"),
-    pytest.param('{"features": []}', f"{CONFIG}: expected object in 'features'", id="features"),
-    pytest.param('{"runtimes": 1}', f"{CONFIG}: expected object in 'runtimes'", id="runtimes"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("{", f"{CONFIG}: not valid JSON: ", id="not JSON"),
+        pytest.param("[]", f"{CONFIG}: expected an object", id="no object"),
+        pytest.param('{"features": []}', f"{CONFIG}: expected object in 'features'", id="features"),
+        pytest.param('{"runtimes": 1}', f"{CONFIG}: expected object in 'runtimes'", id="runtimes"),
+    ],
+)
 def test_what_cannot_be_edited_is_named(machine: Machine, text: str, message: str) -> None:
     machine.write(CONFIG, text)
     result = machine.call("configure", "docker", "--enable-cdi")

@@ -21,20 +21,26 @@ SystemdCgroup = true
 MINE = BASE + '\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/certs"\n'
 
 
-@pytest.mark.parametrize(("template", "plugin"), [
-    (V2, "io.containerd.grpc.v1.cri"), (V3, "io.containerd.cri.v1.runtime"),
-])
+@pytest.mark.parametrize(
+    ("template", "plugin"),
+    [
+        (V2, "io.containerd.grpc.v1.cri"),
+        (V3, "io.containerd.cri.v1.runtime"),
+    ],
+)
 def test_a_template_is_made(machine: Machine, template: str, plugin: str) -> None:
     machine.write(f"{FOLDER}/config.toml", RENDERED)
     result = machine.configure("containerd", "--config", template)
     text = machine.read(template)
     assert text.startswith(BASE)  # without it k3s' own settings would be gone
     added = tomlfile.plain(text.removeprefix(BASE), template)
-    assert added["plugins"][plugin]["containerd"]["runtimes"] == {"pyshim": {
-        "runtime_type": "io.containerd.runc.v2",
-        "container_annotations": ["cdi.k8s.io/*"],
-        "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
-    }}
+    assert added["plugins"][plugin]["containerd"]["runtimes"] == {
+        "pyshim": {
+            "runtime_type": "io.containerd.runc.v2",
+            "container_annotations": ["cdi.k8s.io/*"],
+            "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+        }
+    }
     assert result.output.splitlines()[-1] == "next: systemctl restart k3s"
 
 

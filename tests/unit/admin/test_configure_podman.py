@@ -13,10 +13,12 @@ JSON = ["crun", "runc", "kata", "runsc", "youki", "krun"]
 
 def test_runtime_and_its_errors_as_json(machine: Machine) -> None:
     machine.configure("podman")
-    assert machine.toml(DROP_IN) == {"engine": {
-        "runtime_supports_json": [*JSON, "pyshim"],
-        "runtimes": {"pyshim": [PROGRAM]},
-    }}
+    assert machine.toml(DROP_IN) == {
+        "engine": {
+            "runtime_supports_json": [*JSON, "pyshim"],
+            "runtimes": {"pyshim": [PROGRAM]},
+        }
+    }
 
 
 def test_every_option(machine: Machine) -> None:
@@ -29,11 +31,14 @@ def test_every_option(machine: Machine) -> None:
     }
 
 
-@pytest.mark.parametrize(("path", "known"), [
-    pytest.param("/usr/share/containers/containers.conf", ["a"], id="vendor's file"),
-    pytest.param(CONFIG, ["a", "b"], id="main file"),
-    pytest.param("/etc/containers/containers.conf.d/10-x.conf", ["c"], id="another drop-in"),
-])
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        pytest.param("/usr/share/containers/containers.conf", ["a"], id="vendor's file"),
+        pytest.param(CONFIG, ["a", "b"], id="main file"),
+        pytest.param("/etc/containers/containers.conf.d/10-x.conf", ["c"], id="another drop-in"),
+    ],
+)
 def test_the_list_in_force_is_kept(machine: Machine, path: str, known: list[str]) -> None:
     machine.write(path, f"[engine]\nruntime_supports_json = {known}\n")
     machine.configure("podman")
@@ -45,7 +50,8 @@ def test_a_list_that_is_none_is_named(machine: Machine, value: str) -> None:
     machine.write(CONFIG, f"[engine]\nruntime_supports_json = {value}\n")
     result = machine.call("configure", "podman")
     assert (result.exit_code, result.output) == (
-        1, f"pyshimctl: {CONFIG}: expected array of strings in 'engine.runtime_supports_json'\n",
+        1,
+        f"pyshimctl: {CONFIG}: expected array of strings in 'engine.runtime_supports_json'\n",
     )
 
 

@@ -71,13 +71,17 @@ def test_configuration_everybody_may_write(tree: Tree) -> None:
     assert set(findings(node)) == {"configuration-writable"}
 
 
-@pytest.mark.parametrize(("file", "evidence"), [
-    pytest.param("", "log.file is not set, and there is no /dev/log", id="no system log"),
-    pytest.param(
-        "/var/log/pyshim/log", "log.file is '/var/log/pyshim/log', and /var/log/pyshim is not there",
-        id="no folder",
-    ),
-])
+@pytest.mark.parametrize(
+    ("file", "evidence"),
+    [
+        pytest.param("", "log.file is not set, and there is no /dev/log", id="no system log"),
+        pytest.param(
+            "/var/log/pyshim/log",
+            "log.file is '/var/log/pyshim/log', and /var/log/pyshim is not there",
+            id="no folder",
+        ),
+    ],
+)
 def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
     (tree.root / "dev/log").unlink()
     found = findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
@@ -197,7 +201,8 @@ def test_cache_of_somebody_else(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_cache_of_root_is_no_finding_for_a_user(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
     (tree.root / "run/pyshim").mkdir(parents=True, mode=0o700)
@@ -209,7 +214,8 @@ def test_cache_of_root_is_no_finding_for_a_user(
 
 
 def test_user_is_told_that_some_checks_need_root(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tree.node()
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)

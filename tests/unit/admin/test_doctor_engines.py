@@ -91,16 +91,26 @@ runtime_type = "io.containerd.runc.v2"
 """
 
 
-@pytest.mark.parametrize(("program", "folder"), [
-    ("/var/lib/rancher/k3s/data/current/bin/containerd", "/var/lib/rancher/k3s"),
-    ("/var/lib/rancher/rke2/bin/containerd", "/var/lib/rancher/rke2"),
-])
-@pytest.mark.parametrize(("imports", "file"), [
-    pytest.param("", "config-v3.toml.tmpl", id="a template"),
-    pytest.param('imports = ["{}/config-v3.toml.d/*.toml"]', "config.toml", id="drop-ins"),
-])
+@pytest.mark.parametrize(
+    ("program", "folder"),
+    [
+        ("/var/lib/rancher/k3s/data/current/bin/containerd", "/var/lib/rancher/k3s"),
+        ("/var/lib/rancher/rke2/bin/containerd", "/var/lib/rancher/rke2"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("imports", "file"),
+    [
+        pytest.param("", "config-v3.toml.tmpl", id="a template"),
+        pytest.param('imports = ["{}/config-v3.toml.d/*.toml"]', "config.toml", id="drop-ins"),
+    ],
+)
 def test_k3s_that_does_not_know_pyshim(
-    tree: Tree, program: str, folder: str, imports: str, file: str,
+    tree: Tree,
+    program: str,
+    folder: str,
+    imports: str,
+    file: str,
 ) -> None:
     tree.program(program, "containerd")
     place = f"{folder}/agent/etc/containerd"
@@ -122,7 +132,9 @@ options = {BinaryName = "/usr/local/bin/pyshim"}
 def test_containerd_1_forgets_what_another_file_says(tree: Tree) -> None:
     with_containerd(tree)
     tree.write("/etc/containerd/config.toml", FORGETFUL)
-    tree.write("/etc/containerd/more.toml", 'version = 2\n[plugins."io.containerd.gc.v1.scheduler"]\n')
+    tree.write(
+        "/etc/containerd/more.toml", 'version = 2\n[plugins."io.containerd.gc.v1.scheduler"]\n'
+    )
     assert findings(tree.node()) == {}
     other = '[plugins."io.containerd.grpc.v1.cri"]\nsandbox_image = "pause"\n'
     tree.write("/etc/containerd/more.toml", "version = 2\n" + other)

@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.admin.nodes import Tree, findings
 
-DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 2025\nGCC version:\n"
+DRIVER = (
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 2025\nGCC version:\n"
+)
 
 
 def with_gpu(tree: Tree, *, switch: bool = False, driver: bool = True) -> None:
@@ -59,11 +61,14 @@ def test_library_in_the_operators_driver_root(tree: Tree) -> None:
     assert findings(tree.node()) == {}
 
 
-@pytest.mark.parametrize(("library", "found"), [
-    pytest.param("libnvidia-ml.so.570.86.15", False, id="same"),
-    pytest.param("libnvidia-ml.so.575.51.03", True, id="upgraded"),
-    pytest.param("libnvidia-ml.so.1", False, id="version unknown"),
-])
+@pytest.mark.parametrize(
+    ("library", "found"),
+    [
+        pytest.param("libnvidia-ml.so.570.86.15", False, id="same"),
+        pytest.param("libnvidia-ml.so.575.51.03", True, id="upgraded"),
+        pytest.param("libnvidia-ml.so.1", False, id="version unknown"),
+    ],
+)
 def test_libraries_of_another_driver(tree: Tree, library: str, *, found: bool) -> None:
     with_gpu(tree)
     (tree.root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.570.86.15").unlink()
@@ -82,12 +87,15 @@ def test_fabric_manager_does_not_run(tree: Tree) -> None:
     assert findings(tree.node()) == {}
 
 
-@pytest.mark.parametrize(("told", "found"), [
-    pytest.param("Fabric Manager version is : 570.86.15", False, id="same"),
-    pytest.param("Fabric Manager version is : 570.86.10", True, id="last digits"),
-    pytest.param("Fabric Manager version is : 575.51.03", True, id="upgraded"),
-    pytest.param("usage: 1.2.3", False, id="version unknown"),
-])
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        pytest.param("Fabric Manager version is : 570.86.15", False, id="same"),
+        pytest.param("Fabric Manager version is : 570.86.10", True, id="last digits"),
+        pytest.param("Fabric Manager version is : 575.51.03", True, id="upgraded"),
+        pytest.param("usage: 1.2.3", False, id="version unknown"),
+    ],
+)
 def test_fabric_manager_of_another_version(tree: Tree, told: str, *, found: bool) -> None:
     with_gpu(tree, switch=True)
     tree.write("/proc/4711/comm", "nv-fabricmanage\n")

@@ -59,10 +59,17 @@ class Node:
         monkeypatch.setattr(explain, "STATE_ROOTS", (str(root / "run*"),))
 
     def configure(self, *lines: str) -> None:
-        (self.root / "config.toml").write_text("\n".join((
-            f'runtimes = ["{self.root}/runc.sh"]', *lines,
-            "[cdi]", f'spec_dirs = ["{self.root}/cdi"]', "",
-        )))
+        (self.root / "config.toml").write_text(
+            "\n".join(
+                (
+                    f'runtimes = ["{self.root}/runc.sh"]',
+                    *lines,
+                    "[cdi]",
+                    f'spec_dirs = ["{self.root}/cdi"]',
+                    "",
+                )
+            )
+        )
 
     def bundle(self, name: str = "bundle", **members: object) -> str:
         folder = self.root / name
@@ -172,47 +179,59 @@ def test_readonly_rootfs_and_its_warning(node: Node) -> None:
     ]
 
 
-@pytest.mark.parametrize(("members", "steps"), [
-    pytest.param(
-        {}, ["nothing asks for a device: no annotation begins with 'cdi.k8s.io/'"], id="nothing",
-    ),
-    pytest.param(
-        {"process": {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all"]}},
-        [
-            "nothing asks for a device: no annotation begins with 'cdi.k8s.io/'",
-            "environment NVIDIA_VISIBLE_DEVICES=all: no [[requests.env]] in @/config.toml names it",
-        ],
-        id="environment",
-    ),
-    pytest.param(
-        {"mounts": [
-            {"destination": f"{MOUNTS}/0", "source": "/dev/null"},
-        ]},
-        [
-            "nothing asks for a device: no annotation begins with 'cdi.k8s.io/'",
-            f"mounts below {MOUNTS}: requests.volume_mounts is off in @/config.toml",
-        ],
-        id="volume mount",
-    ),
-    pytest.param(
-        {"annotations": {**ASKED, "io.kubernetes.cri.container-type": "sandbox"}},
-        ["a sandbox (pause) container never gets devices"],
-        id="sandbox",
-    ),
-])
+@pytest.mark.parametrize(
+    ("members", "steps"),
+    [
+        pytest.param(
+            {},
+            ["nothing asks for a device: no annotation begins with 'cdi.k8s.io/'"],
+            id="nothing",
+        ),
+        pytest.param(
+            {"process": {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all"]}},
+            [
+                "nothing asks for a device: no annotation begins with 'cdi.k8s.io/'",
+                "environment NVIDIA_VISIBLE_DEVICES=all: no [[requests.env]] in @/config.toml names it",
+            ],
+            id="environment",
+        ),
+        pytest.param(
+            {
+                "mounts": [
+                    {"destination": f"{MOUNTS}/0", "source": "/dev/null"},
+                ]
+            },
+            [
+                "nothing asks for a device: no annotation begins with 'cdi.k8s.io/'",
+                f"mounts below {MOUNTS}: requests.volume_mounts is off in @/config.toml",
+            ],
+            id="volume mount",
+        ),
+        pytest.param(
+            {"annotations": {**ASKED, "io.kubernetes.cri.container-type": "sandbox"}},
+            ["a sandbox (pause) container never gets devices"],
+            id="sandbox",
+        ),
+    ],
+)
 def test_why_there_is_no_device(node: Node, members: dict[str, object], steps: list[str]) -> None:
     story = node.json(node.bundle(**members))
     assert story["steps"] == steps
     assert story["result"] == "the low-level runtime gets config.json as it is"
 
 
-@pytest.mark.parametrize(("value", "told"), [
-    pytest.param("none", "asks for nothing", id="none"),
-    pytest.param(
-        "void", "asks for nothing: CDI specs set it so, over what a container that was created "
-        "before had asked for", id="after the fact",
-    ),
-])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        pytest.param("none", "asks for nothing", id="none"),
+        pytest.param(
+            "void",
+            "asks for nothing: CDI specs set it so, over what a container that was created "
+            "before had asked for",
+            id="after the fact",
+        ),
+    ],
+)
 def test_a_variable_that_asks_for_nothing(node: Node, value: str, told: str) -> None:
     node.configure('[[requests.env]]\nname = "ACME"\nkind = "acme.com/demo"\nunprivileged = true\n')
     story = node.json(node.bundle(process={"env": [f"ACME={value}"]}))
@@ -256,16 +275,23 @@ def test_a_container_by_the_beginning_of_its_id(node: Node) -> None:
     (node.root / "runc/c2").mkdir()
     result = node.explain("--container", "c")
     assert result.exit_code == 2
-    assert result.stderr == (
-        f"pyshimctl: 2 containers below {node.root}/runc begin with 'c'\n"
-    )
+    assert result.stderr == (f"pyshimctl: 2 containers below {node.root}/runc begin with 'c'\n")
 
 
-@pytest.mark.parametrize(("container", "user", "first"), [
-    ("c9", 0, ""), ("noise", 0, ""), ("c9", 1000, "run it as root, or "),
-])
+@pytest.mark.parametrize(
+    ("container", "user", "first"),
+    [
+        ("c9", 0, ""),
+        ("noise", 0, ""),
+        ("c9", 1000, "run it as root, or "),
+    ],
+)
 def test_no_such_container_is_a_wrong_command_line(
-    node: Node, monkeypatch: pytest.MonkeyPatch, container: str, user: int, first: str,
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    container: str,
+    user: int,
+    first: str,
 ) -> None:
     monkeypatch.setattr(explain.os, "geteuid", lambda: user)
     result = node.explain("--container", container, "--root", "/nowhere")

@@ -37,14 +37,19 @@ def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-@pytest.mark.parametrize(("target", "path", "real"), [
-    pytest.param("/etc/real", "/link", "etc/real", id="absolute link"),
-    pytest.param("../../../etc/real", "/link", "etc/real", id="link above the root"),
-    pytest.param("/etc", "/link/real", "etc/real", id="link to a folder"),
-    pytest.param("/etc/new", "/link", "etc/new", id="link to nothing"),
-    pytest.param("/etc/real", "/etc/../link", "etc/real", id="dots"),
-])
-def test_links_are_followed_inside_the_tree(tmp_path: Path, target: str, path: str, real: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "path", "real"),
+    [
+        pytest.param("/etc/real", "/link", "etc/real", id="absolute link"),
+        pytest.param("../../../etc/real", "/link", "etc/real", id="link above the root"),
+        pytest.param("/etc", "/link/real", "etc/real", id="link to a folder"),
+        pytest.param("/etc/new", "/link", "etc/new", id="link to nothing"),
+        pytest.param("/etc/real", "/etc/../link", "etc/real", id="dots"),
+    ],
+)
+def test_links_are_followed_inside_the_tree(
+    tmp_path: Path, target: str, path: str, real: str
+) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/real").write_text("")
     (tmp_path / "link").symlink_to(target)
@@ -74,6 +79,4 @@ def test_text_that_is_not_text(tmp_path: Path) -> None:
 
 def test_diff_of_a_file_without_a_last_newline(tmp_path: Path) -> None:
     diff = Edit(Host(str(tmp_path)), "/x", "a", "a\nb\n").diff()
-    assert diff == (
-        "--- /x\n+++ /x\n@@ -1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n"
-    )
+    assert diff == ("--- /x\n+++ /x\n@@ -1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n")

@@ -269,7 +269,9 @@ def test_arm64_folder(driver: Path) -> None:
 
 
 def hook_folders(common: dict[str, Any]) -> list[str]:
-    found: list[str] = next(h["args"][2:] for h in common["hooks"] if h["args"][1] == "update-ldcache")
+    found: list[str] = next(
+        h["args"][2:] for h in common["hooks"] if h["args"][1] == "update-ldcache"
+    )
     return found
 
 
@@ -376,7 +378,8 @@ def test_command_warns_of_a_mistyped_path() -> None:
     words = ("--vendor", "acme.com", "--class", "fpga")
     result = run(*words, "--device", "a=/dev/nulll", "--device", "b=/dev/null")
     assert (result.exit_code, result.stderr) == (
-        0, "warning: /dev/nulll of a is not on this host\n"
+        0,
+        "warning: /dev/nulll of a is not on this host\n",
     )
 
 

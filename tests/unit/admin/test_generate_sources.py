@@ -42,7 +42,8 @@ class Nvml(ModuleType):
             nvmlDeviceGetMinorNumber=lambda gpu: 1 - gpu,
             nvmlDeviceGetMaxMigDeviceCount=lambda gpu: self._answer("" if gpu else "split", 7),
             nvmlDeviceGetMigDeviceHandleByIndex=lambda _gpu, number: self._answer(
-                "" if number == 2 else "split", "mig"),
+                "" if number == 2 else "split", "mig"
+            ),
             nvmlDeviceGetGpuInstanceId=lambda _mig: 7,
             nvmlDeviceGetComputeInstanceId=lambda _mig: 0,
         )
@@ -90,7 +91,9 @@ def test_nvml_is_asked_when_it_is_there(host: Host, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("refuses", ["init", "count", "import"])
 def test_proc_is_read_when_nvml_is_not_there(
-    host: Host, monkeypatch: pytest.MonkeyPatch, refuses: str,
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    refuses: str,
 ) -> None:
     nvml = None if refuses == "import" else Nvml(refuses=refuses)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
@@ -99,7 +102,8 @@ def test_proc_is_read_when_nvml_is_not_there(
 
 
 def test_another_machines_driver_is_not_asked(
-    host: Host, monkeypatch: pytest.MonkeyPatch,
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Host, "elsewhere", True)
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
@@ -115,11 +119,18 @@ CACHE = """\
 """
 
 
-@pytest.mark.parametrize(("machine", "folder"), [
-    ("x86_64", "/opt/nvidia/lib64"), ("aarch64", "/opt/nvidia/arm"),
-])
+@pytest.mark.parametrize(
+    ("machine", "folder"),
+    [
+        ("x86_64", "/opt/nvidia/lib64"),
+        ("aarch64", "/opt/nvidia/arm"),
+    ],
+)
 def test_folders_of_ldconfigs_cache_by_architecture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    folder: str,
 ) -> None:
     for name in ("opt/nvidia/lib64", "opt/nvidia/arm", "opt/nvidia/lib32", "opt/other", "sbin"):
         (tmp_path / name).mkdir(parents=True)

@@ -85,20 +85,21 @@ def library(tmp_path: Path) -> Path:
     (folder / "ocishim/admin/preloading.py").write_text(PRELOADING)
     # What install runs of it needs all the others; tests/integration/test_install.py has them.
     (folder / "ocishim/admin/preloading.py").write_text("")
-    (folder / "hooks/extra.py").write_text("VERSION = 1\n")
-    (folder / "hooks/extra.py").chmod(0o600)
+    (folder / "ocishim/hooks/extra.py").write_text("VERSION = 1\n")
+    (folder / "ocishim/hooks/extra.py").chmod(0o600)
     return folder
 
 
 @pytest.fixture
 def node(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     """The machine; what is installed on it comes from `library`."""
+
     def own_files() -> vendor.Files:
         files = (path for path in library.rglob("*") if path.is_file())
         return {str(path.relative_to(library)): str(path) for path in files}
 
     def libraries(_folder: str | None) -> vendor.Files:
-        return {"site/small.py": str(library / "hooks/extra.py")}
+        return {"site/small.py": str(library / "ocishim/hooks/extra.py")}
 
     monkeypatch.setattr(install, "Host", Tree)
     monkeypatch.setattr(vendor, "own_files", own_files)
@@ -111,9 +112,14 @@ def test_what_lies_where(node: Node) -> None:
     version = f"{HOME}/{node.current}"
     listing = node.listing()
     for path in (
-        "usr/local/bin/pyshim", "usr/local/bin/pyshim-hook", "usr/local/bin/pyshimctl",
-        f"{version}/ocishim/entry.py", f"{version}/hooks/program.py", f"{version}/site/small.py",
-        f"{version}/bin/.pyshim-main.py", CONFIG,
+        "usr/local/bin/pyshim",
+        "usr/local/bin/pyshim-hook",
+        "usr/local/bin/pyshimctl",
+        f"{version}/ocishim/entry.py",
+        f"{version}/ocishim/hooks/program.py",
+        f"{version}/site/small.py",
+        f"{version}/bin/.pyshim-main.py",
+        CONFIG,
     ):
         assert path in listing
     assert output.splitlines()[0] == f"use /{version}"
@@ -149,7 +155,11 @@ def test_everybody_can_read_it_whatever_the_umask(node: Node) -> None:
         node.install()
     finally:
         os.umask(old)
-    for path in [node.root / "etc/pyshim", *(node.root / "usr/local").rglob("*"), node.root / CONFIG]:
+    for path in [
+        node.root / "etc/pyshim",
+        *(node.root / "usr/local").rglob("*"),
+        node.root / CONFIG,
+    ]:
         wanted = 0o755 if path.is_dir() else 0o444
         assert path.is_symlink() or path.stat().st_mode & wanted == wanted, path
     assert (node.root / HOME / node.current / "bin/pyshim").stat().st_mode & 0o777 == 0o755
@@ -165,27 +175,31 @@ def test_twice_changes_nothing(node: Node) -> None:
 def test_upgrade_keeps_the_version_before_and_no_older_one(node: Node, library: Path) -> None:
     names = []
     for count in (1, 2, 3):
-        (library / "hooks/extra.py").write_text(f"VERSION = {count}\n")
+        (library / "ocishim/hooks/extra.py").write_text(f"VERSION = {count}\n")
         node.install()
         names.append(node.current)
     assert len(set(names)) == 3
-    versions = [path.name for path in (node.root / HOME).iterdir() if path.is_dir() and not path.is_symlink()]
+    versions = [
+        path.name
+        for path in (node.root / HOME).iterdir()
+        if path.is_dir() and not path.is_symlink()
+    ]
     assert sorted(versions) == sorted(names[1:])
 
 
 def test_going_back_is_a_switch(node: Node, library: Path) -> None:
     node.install()
     first = node.current
-    (library / "hooks/extra.py").write_text("VERSION = 2\n")
+    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
     node.install()
-    (library / "hooks/extra.py").write_text("VERSION = 1\n")
+    (library / "ocishim/hooks/extra.py").write_text("VERSION = 1\n")
     assert node.install() == f"use /{HOME}/{first}\n"
 
 
 def test_a_failure_leaves_the_version_in_use(node: Node, library: Path) -> None:
     node.install()
     before = node.listing()
-    (library / "hooks/extra.py").write_text("no Python\n")
+    (library / "ocishim/hooks/extra.py").write_text("no Python\n")
     result = node.call("install")
     assert result.exit_code == 1
     assert "cannot compile pyshim" in result.output
@@ -195,7 +209,7 @@ def test_a_failure_leaves_the_version_in_use(node: Node, library: Path) -> None:
 def test_what_a_killed_install_left_is_removed(node: Node, library: Path) -> None:
     node.install()
     (node.root / HOME / ".new-1").mkdir()
-    (library / "hooks/extra.py").write_text("VERSION = 2\n")
+    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
     node.install()
     assert not (node.root / HOME / ".new-1").exists()
 
@@ -255,7 +269,7 @@ def test_a_program_of_somebody_else_is_not_replaced(node: Node) -> None:
 def test_uninstall_leaves_no_trace(node: Node, library: Path, prefix: str) -> None:
     before = node.listing()
     node.install("--prefix", prefix)
-    (library / "hooks/extra.py").write_text("VERSION = 2\n")
+    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
     node.install("--prefix", prefix)
     (node.root / "run/pyshim").mkdir(parents=True)
     (node.root / "run/pyshim/registry").write_text("")
@@ -309,11 +323,19 @@ def test_json_report(node: Node) -> None:
     assert json.loads(node.install("--json"))["done"] == []
 
 
-@pytest.mark.parametrize(("script", "message"), [
-    pytest.param("echo 3 9 .so", "/usr/bin/python3: is Python 3.9, and 3.10 is the oldest", id="old"),
-    pytest.param("echo no module named _ctypes >&2; exit 1",
-                 "/usr/bin/python3: cannot run pyshim: no module named _ctypes", id="minimal"),
-])
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        pytest.param(
+            "echo 3 9 .so", "/usr/bin/python3: is Python 3.9, and 3.10 is the oldest", id="old"
+        ),
+        pytest.param(
+            "echo no module named _ctypes >&2; exit 1",
+            "/usr/bin/python3: cannot run pyshim: no module named _ctypes",
+            id="minimal",
+        ),
+    ],
+)
 def test_a_python_that_will_not_do(node: Node, script: str, message: str) -> None:
     node.program("usr/bin/python3", script)
     result = node.call("install")
@@ -326,7 +348,9 @@ def test_a_python_that_will_not_do(node: Node, script: str, message: str) -> Non
 
 def test_another_python_needs_its_own_libraries(node: Node, tmp_path: Path) -> None:
     python = pythons.Python("/usr/bin/python3.99", (3, 99), ".cpython-399.so")
-    with pytest.raises(ConfigError, match=r"^/usr/bin/python3\.99 is Python 3\.99, and the libraries"):
+    with pytest.raises(
+        ConfigError, match=r"^/usr/bin/python3\.99 is Python 3\.99, and the libraries"
+    ):
         pythons.site_for(python, None)
     (tmp_path / "3.99").mkdir()
     assert pythons.site_for(python, str(tmp_path)) == str(tmp_path / "3.99")
@@ -336,8 +360,13 @@ def test_another_python_needs_its_own_libraries(node: Node, tmp_path: Path) -> N
 
 def test_libraries_are_those_pyshim_requires() -> None:
     files = vendor.libraries()
-    for path in ("site/yaml/__init__.py", "site/click/core.py", "site/tomlkit/api.py",
-                 "site/jsonschema/validators.py", "site/attr/__init__.py"):
+    for path in (
+        "site/yaml/__init__.py",
+        "site/click/core.py",
+        "site/tomlkit/api.py",
+        "site/jsonschema/validators.py",
+        "site/attr/__init__.py",
+    ):
         assert path in files
     assert not [path for path in files if "pytest" in path or ".." in path or path.endswith(".pyc")]
 

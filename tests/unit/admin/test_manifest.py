@@ -28,9 +28,14 @@ def one(kind: str, *args: str) -> dict[str, Any]:
 
 
 def test_what_is_printed() -> None:
-    assert [document["kind"] for document in printed()] == ["Namespace", "RuntimeClass", "DaemonSet"]
+    assert [document["kind"] for document in printed()] == [
+        "Namespace",
+        "RuntimeClass",
+        "DaemonSet",
+    ]
     assert [document["kind"] for document in printed("test-pod", "runtimeclass")] == [
-        "RuntimeClass", "Pod",
+        "RuntimeClass",
+        "Pod",
     ]
 
 
@@ -45,7 +50,10 @@ def test_handler_is_the_name_that_configure_writes() -> None:
     configure = main.get_command(None, "configure")  # type: ignore[attr-defined]
     name = next(option for option in configure.params if "--runtime-name" in option.opts)
     assert one("RuntimeClass")["handler"] == name.default
-    assert one("Pod", "test-pod")["spec"]["runtimeClassName"] == one("RuntimeClass")["metadata"]["name"]
+    assert (
+        one("Pod", "test-pod")["spec"]["runtimeClassName"]
+        == one("RuntimeClass")["metadata"]["name"]
+    )
 
 
 def test_names_of_this_cluster() -> None:
@@ -95,8 +103,15 @@ class Image:
         changed = "true" if self.changed else "false"
         self.program("pyshimctl", f"""[ "$1" != configure ] || echo '  "changed": {changed},'""")
         return subprocess.run(
-            ["sh", str(DEPLOY / "installer.sh"), *args], check=False, capture_output=True, text=True,
-            env={"PATH": f"{self.bin}:{os.environ['PATH']}", "HOST_ROOT": str(self.host), **environment},
+            ["sh", str(DEPLOY / "installer.sh"), *args],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={
+                "PATH": f"{self.bin}:{os.environ['PATH']}",
+                "HOST_ROOT": str(self.host),
+                **environment,
+            },
         )
 
     def run(self, *args: str, **environment: str) -> list[str]:
@@ -120,7 +135,9 @@ RESTART = "nsenter --target 1 --mount --uts --ipc --net -- systemctl restart con
 
 def test_install_restarts_the_engine_that_changed(image: Image) -> None:
     assert image.run("install") == [
-        INSTALL, f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim", RESTART,
+        INSTALL,
+        f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim",
+        RESTART,
     ]
 
 
@@ -141,8 +158,15 @@ def test_a_restart_that_failed_is_made_up_for(image: Image) -> None:
 
 
 def test_install_with_every_setting(image: Image) -> None:
-    calls = image.run("install", ENGINE="crio", PREFIX="/opt/p", SET_AS_DEFAULT="true",
-                      ENABLE_CDI="true", CONFIG="/x.conf", LIBRARIES="/libraries")
+    calls = image.run(
+        "install",
+        ENGINE="crio",
+        PREFIX="/opt/p",
+        SET_AS_DEFAULT="true",
+        ENABLE_CDI="true",
+        CONFIG="/x.conf",
+        LIBRARIES="/libraries",
+    )
     settings = "--runtime-path /opt/p/bin/pyshim --set-as-default --enable-cdi --config /x.conf"
     assert calls == [
         "pyshimctl install --host-root HOST --prefix /opt/p --libraries /libraries",
@@ -176,10 +200,12 @@ def test_crio_is_known_by_its_socket(image: Image) -> None:
 @pytest.mark.parametrize("name", ["pyshimctl", "nsenter"])
 def test_a_step_that_fails_fails_the_pod(image: Image, name: str) -> None:
     image.program(name, "exit 1")
-    script = f"""[ "$1" != configure ] || echo '"changed": true'\n{'exit 1' if name == 'pyshimctl' else ''}"""
+    script = f"""[ "$1" != configure ] || echo '"changed": true'\n{"exit 1" if name == "pyshimctl" else ""}"""
     image.program("pyshimctl", script)
     done = subprocess.run(
-        ["sh", str(DEPLOY / "installer.sh")], check=False, capture_output=True,
+        ["sh", str(DEPLOY / "installer.sh")],
+        check=False,
+        capture_output=True,
         env={"PATH": f"{image.bin}:{os.environ['PATH']}", "HOST_ROOT": str(image.host)},
     )
     assert done.returncode == 1

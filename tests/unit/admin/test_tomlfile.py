@@ -84,15 +84,18 @@ def test_line_by_line_alone(blocks: list[str]) -> None:
     ]
 
 
-@pytest.mark.parametrize(("line", "entry"), [
-    pytest.param('a = "b # c" # d', ('"b # c"', "# d"), id="hash in a string"),
-    pytest.param("a=1", ("1", ""), id="no blanks"),
-    pytest.param('"a" = true#x', ("true", "#x"), id="quoted key"),
-    pytest.param("a.b = 1", ("", ""), id="another key"),
-    pytest.param("a = {b = 1}", ("{b = 1}", ""), id="inline table"),
-    pytest.param("[a]", ("", ""), id="table"),
-    pytest.param("# a = 1", ("", ""), id="comment"),
-])
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        pytest.param('a = "b # c" # d', ('"b # c"', "# d"), id="hash in a string"),
+        pytest.param("a=1", ("1", ""), id="no blanks"),
+        pytest.param('"a" = true#x', ("true", "#x"), id="quoted key"),
+        pytest.param("a.b = 1", ("", ""), id="another key"),
+        pytest.param("a = {b = 1}", ("{b = 1}", ""), id="inline table"),
+        pytest.param("[a]", ("", ""), id="table"),
+        pytest.param("# a = 1", ("", ""), id="comment"),
+    ],
+)
 def test_what_stands_on_a_line(line: str, entry: tuple[str, str]) -> None:
     assert Lines(f"{line}\n").entry(("a",)) == entry
 
@@ -122,12 +125,16 @@ def test_an_edit_that_would_change_more_is_refused(monkeypatch: pytest.MonkeyPat
     file.set(("a", "c"), 2)
     for writer in (tomlfile.Tree, tomlfile.Lines):
         monkeypatch.setattr(writer, "text", lambda _self: "[a]\nc = 2\n")
-    with pytest.raises(ConfigError, match=r"^x: cannot be edited without changing what else it says"):
+    with pytest.raises(
+        ConfigError, match=r"^x: cannot be edited without changing what else it says"
+    ):
         file.text()
 
 
 def test_plain_tables_are_written_with_their_tables_last() -> None:
     tree = {"z": {"y": {"t": {"b": 1}, "a": [1]}}, "version": 2}
     assert tomlfile.plain(tomlfile.dumps(tree), "x") == tree
-    assert list(itertools.dropwhile(lambda line: line != "[z.y]", tomlfile.dumps(tree).splitlines()))
+    assert list(
+        itertools.dropwhile(lambda line: line != "[z.y]", tomlfile.dumps(tree).splitlines())
+    )
     assert "[z]" not in tomlfile.dumps(tree)

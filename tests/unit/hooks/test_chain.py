@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-import hooks
-from hooks import chain
-from hooks.change import Change
+from ocishim import hooks
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
+from ocishim.hooks import chain
+from ocishim.hooks.change import Change
 from ocishim.rootfs import Rootfs
 from tests.trees import make_tree, names
 
@@ -22,7 +22,7 @@ class Recorder(ModuleType):
     """A hook module that notes what it is asked to do."""
 
     def __init__(self, name: str, done: list[str]) -> None:
-        super().__init__(f"hooks.{name}")
+        super().__init__(f"ocishim.hooks.{name}")
         self.done = done
         self.error: Exception | None = None
         self.changes: list[Change] = []
@@ -35,7 +35,7 @@ class Recorder(ModuleType):
     def apply(self, _rootfs: Rootfs, request: list[str]) -> list[Change]:
         if self.error:
             raise self.error
-        self.done.append(f"{self.__name__.removeprefix('hooks.')} {' '.join(request)}")
+        self.done.append(f"{self.__name__.removeprefix('ocishim.hooks.')} {' '.join(request)}")
         return self.changes
 
 
@@ -54,7 +54,7 @@ def modules(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> Iterator[dict[s
     made = {"one": Recorder("one", done), "two": Recorder("two", done), "all": Merger("all", done)}
     for name, module in made.items():
         monkeypatch.setitem(chain.MODULES, name, name)
-        monkeypatch.setitem(sys.modules, f"hooks.{name}", module)
+        monkeypatch.setitem(sys.modules, f"ocishim.hooks.{name}", module)
         monkeypatch.setattr(hooks, name, module, raising=False)
     return made
 

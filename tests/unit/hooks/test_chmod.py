@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks import chmod
 from ocishim.errors import HookError, UsageError
+from ocishim.hooks import chmod
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs import Rootfs
 from tests.isolated import isolated

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks import create_symlinks
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
+from ocishim.hooks import create_symlinks
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs import Rootfs
 from tests.isolated import isolated

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hooks import enable_cuda_compat
-from hooks.change import Change
-from hooks.enable_cuda_compat import NAME, Note, fits, parse, version
-from hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim.errors import UnsafePathError, UsageError
+from ocishim.hooks import enable_cuda_compat
+from ocishim.hooks.change import Change
+from ocishim.hooks.enable_cuda_compat import NAME, Note, fits, parse, version
+from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim.rootfs import Rootfs
 from tests import libs
 from tests.trees import make_tree, names

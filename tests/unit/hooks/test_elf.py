@@ -1,4 +1,4 @@
-"""hooks.elf: what it finds, and that no file makes it fail in another way than by its error."""
+"""ocishim.hooks.elf: what it finds, and that no file makes it fail in another way than by its error."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hooks import arch, elf
 from ocishim.errors import DocumentError
+from ocishim.hooks import arch, elf
 from tests import libs
 
 MACHINE = arch.host().elf_machine

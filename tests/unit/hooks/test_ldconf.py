@@ -1,4 +1,4 @@
-"""hooks.ldconf: the image's ld.so.conf, ordinary and hostile."""
+"""ocishim.hooks.ldconf: the image's ld.so.conf, ordinary and hostile."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hooks import ldconf
 from ocishim.errors import UnsafePathError
+from ocishim.hooks import ldconf
 from ocishim.rootfs import Rootfs
 from tests.trees import make_tree
 

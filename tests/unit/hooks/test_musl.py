@@ -1,4 +1,4 @@
-"""hooks.musl: the path file of images with musl."""
+"""ocishim.hooks.musl: the path file of images with musl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks import arch, musl
+from ocishim.hooks import arch, musl
 from ocishim.rootfs import Rootfs
 from tests.trees import make_tree
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks.disable_device_node_modification import PARAMS, modified, parse
 from ocishim.errors import UsageError
+from ocishim.hooks.disable_device_node_modification import PARAMS, modified, parse
 from tests.hookcall import Done, call
 from tests.isolated import isolated
 from tests.trees import make_tree

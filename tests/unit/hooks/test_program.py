@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from hooks import program
 from ocishim import __version__
 from ocishim.errors import UsageError
+from ocishim.hooks import program
 from tests.trees import make_tree, names
 
 LIBRARY = Path(__file__).parents[3]
-START = f"import sys; sys.path[:0] = [{str(LIBRARY)!r}]; from hooks.program import start; start(sys.argv[1:])"
+START = f"import sys; sys.path[:0] = [{str(LIBRARY)!r}]; from ocishim.hooks.program import start; start(sys.argv[1:])"
 
 
 class Hook:
@@ -255,7 +255,7 @@ def test_what_is_closed_is_not_taken_for_a_file(hook: Hook, closed: str) -> None
     script = f"""
 import os, sys
 sys.path[:0] = [{str(LIBRARY)!r}]
-from hooks import program
+from ocishim.hooks import program
 for fd in {closed.split()!r}:
     os.close(int(fd))
 def main(words):
@@ -346,8 +346,8 @@ def test_the_hosts_environment_means_nothing(hook: Hook) -> None:
 
 
 ALLOWED = {
-    "hooks", "hooks.chain", "hooks.change", "hooks.create_symlinks", "hooks.flags", "hooks.program",
-    "hooks.refusals", "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.create_symlinks", "ocishim.hooks.flags", "ocishim.hooks.program",
+    "ocishim.hooks.refusals", "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls",
     "ocishim.oci", "ocishim.oci.state", "ocishim.rootfs", "_ctypes", "_struct", "struct",
     "__future__", "errno", "ocishim.posixos", "_stat",
@@ -360,7 +360,7 @@ def test_what_a_chain_loads(hook: Hook) -> None:
 import sys
 bare = set(sys.modules)
 sys.path[:0] = [{!r}]
-from hooks.program import main
+from ocishim.hooks.program import main
 status = main(sys.argv[1:])
 print(*sorted(set(sys.modules) - bare))
 """.format(str(LIBRARY))  # noqa: UP032 - braces of the script

@@ -1,4 +1,4 @@
-"""hooks.sandbox, seen from outside (/proc) and from inside (programs that try to get out).
+"""ocishim.hooks.sandbox, seen from outside (/proc) and from inside (programs that try to get out).
 
 The programs are static ones given to update-ldcache as the host's ldconfig.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks import sandbox, seccomp
+from ocishim.hooks import sandbox, seccomp
 from ocishim.linux import const, process
 from tests import libs
 from tests.hookcall import Call, Done, call, measured

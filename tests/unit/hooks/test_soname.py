@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks import create_soname_symlinks
 from ocishim.errors import UsageError
+from ocishim.hooks import create_soname_symlinks
 from tests import libs
 from tests.hookcall import call
 from tests.trees import make_tree, names

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hooks import arch, update_ldcache
 from ocishim.errors import UsageError
+from ocishim.hooks import arch, update_ldcache
 from tests import libs
 from tests.hookcall import Done, call
 from tests.isolated import isolated

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hooks import arch, seccomp
+from ocishim.hooks import arch, seccomp
 from ocishim.linux import process, syscalls
 
 _DATA = json.loads((Path(__file__).parents[2] / "data/arch.json").read_bytes())
