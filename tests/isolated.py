@@ -82,9 +82,9 @@ def _read_until(fd: int, end: float) -> str | None:
 def isolated(test: Callable[..., object]) -> Callable[..., None]:
     """Decorate a test to run in its own mount namespace; needs root."""
 
-    @pytest.mark.root
     @functools.wraps(test)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         run(lambda: test(*args, **kwargs))
 
+    pytest.mark.root(wrapper)
     return wrapper

@@ -203,8 +203,8 @@ class Box:
         found = Seen(seen) if (seen / "pid").exists() else None
         if found and found.argv == [b"--version"] != [os.fsencode(arg) for arg in args]:
             found = None  # pyshim asked, the container was not created
-        texts = [path.read_text(errors="surrogateescape") for path in outputs]
-        return Done(process.returncode, *texts, process.pid, found)
+        printed = [path.read_text(errors="surrogateescape") for path in outputs]
+        return Done(process.returncode, printed[0], printed[1], process.pid, found)
 
     def bundle(self, spec: object, name: str = "bundle") -> Path:
         """Make a bundle whose config.json is `spec`: bytes as they are, else as JSON."""

@@ -274,7 +274,7 @@ def test_a_second_container_swaps_in_a_shared_volume(
         }
     )
     bundle.write(spec)
-    results = []
+    results: list[int] = []
     with Swapper(volume / "v/a", volume / "v/b") as swapper:
         while swapper.swaps < 10_000 or len(results) < 12:
             results.append(_run(node, bundle).returncode)

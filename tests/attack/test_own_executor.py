@@ -138,7 +138,7 @@ case $1 in --version) exec "{node.shim.lowlevel}" --version ;; esac
     spec = bundle.spec
     spec["mounts"] += [_volume(node, f"/data/{number}") for number in range(20)]
     bundle.write(spec)
-    codes = []
+    codes: list[int] = []
     with Swapper(bundle.rootfs / "data", node.folder / "swap/link") as swapper:
         while swapper.swaps < 10_000 or len(codes) < 8:
             codes.append(node.shim.create(bundle, node.container).returncode)

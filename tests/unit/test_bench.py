@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bench import document, report
 from bench.case import Growth, Row
 from bench.document import DOCUMENT, PARTS, replaced
 from bench.paired import Sample, added, summary, turns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROW = Row("create", "create", 0.5)
 
@@ -32,7 +37,7 @@ def test_added_is_pair_by_pair_and_its_minimum_is_of_minima() -> None:
     assert added(values, "one", "base")["min"] == 3
 
 
-def samples(**sides: list[float]) -> dict[str, list[Sample]]:
+def samples(**sides: Sequence[float]) -> dict[str, list[Sample]]:
     return {name: [Sample(wall) for wall in walls] for name, walls in sides.items()}
 
 

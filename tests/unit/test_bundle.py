@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import jsonio
+from ocishim import jsonio, posixos
 from ocishim.errors import DocumentError
 from ocishim.oci import bundle as bundle_module
 from ocishim.oci.bundle import Bundle
@@ -136,7 +136,7 @@ def test_a_refusal_leaves_the_old_file(
     def refuse(*args: object, **_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle_module.os, call, refuse)
+    monkeypatch.setattr(posixos, call, refuse)
     with pytest.raises(DocumentError) as caught:
         bundle.replace(NEW)
     monkeypatch.undo()
@@ -150,7 +150,7 @@ def test_a_refusal_leaves_the_old_file(
 
 def test_short_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
-    monkeypatch.setattr(bundle_module.os, "write", lambda fd, data: write(fd, data[:3]))
+    monkeypatch.setattr(posixos, "write", lambda fd, data: write(fd, data[:3]))
     replace(file)
     monkeypatch.undo()
     assert file.read_bytes() == NEW_BYTES
@@ -247,7 +247,7 @@ def test_fifty_megabytes(file: Path) -> None:
 
 def test_a_file_that_grows_while_it_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_module, "MAX_BYTES", 1000)
-    monkeypatch.setattr(bundle_module.os, "read", lambda _, size: b" " * size)
+    monkeypatch.setattr(posixos, "read", lambda _, size: b" " * size)
     with pytest.raises(DocumentError, match="and at most 1000 are read"):
         Bundle(str(file.parent))
 

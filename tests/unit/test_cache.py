@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocishim import cache as cache_module
+from ocishim import posixos
 from ocishim.cache import Cache, digest, identity
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_an_entry_of_another_version_is_not_unmarshalled(
     def refuse(_data: object) -> None:
         pytest.fail("unmarshalled")
 
-    monkeypatch.setattr(cache_module.marshal, "loads", refuse)
+    monkeypatch.setattr(marshal, "loads", refuse)
     assert cache.get("entry", KEY) is None
 
 
@@ -247,7 +248,7 @@ def test_a_failed_write_leaves_the_old_entry_and_no_litter(
     def fail(*_arguments: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_module.os, call, fail)
+    monkeypatch.setattr(posixos, call, fail)
     cache.put("entry", KEY, "new")
     monkeypatch.undo()
     assert cache.get("entry", KEY) == VALUE
@@ -256,7 +257,7 @@ def test_a_failed_write_leaves_the_old_entry_and_no_litter(
 
 def test_a_short_write_is_continued(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
-    monkeypatch.setattr(cache_module.os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    monkeypatch.setattr(posixos, "write", lambda fd, data: write(fd, bytes(data[:7])))
     cache.put("entry", KEY, VALUE)
     assert cache.get("entry", KEY) == VALUE
 

@@ -243,7 +243,7 @@ def test_not_readable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied", str(file))
 
     file.touch()
-    monkeypatch.setattr(configfile.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ConfigError, match=r"config\.toml: cannot be read: access denied$"):
         configfile.read(str(file))
 

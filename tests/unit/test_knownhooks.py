@@ -163,7 +163,7 @@ def test_fusing_twice_is_fusing_once() -> None:
             f"/p/pyshim-hook chain --rootfs /r --timeout {timeout} {words}", timeout=timeout
         )
 
-    for lines, _ in (row.values for row in FUSED):  # type: ignore[misc]
+    for lines, _ in (row.values for row in FUSED):
         hooks = [hook(line) for line in lines]  # type: ignore[union-attr]
         once = knownhooks.fuse(hooks, chain, 10)
         assert knownhooks.fuse(once, chain, 10) == once

@@ -36,7 +36,8 @@ def rootfs(root: Path, outside: Path) -> Iterator[Rootfs]:
     assert snapshot(outside) == before
 
 
-ACTS: dict[str, Callable[[Rootfs, str], object]] = {
+Act = Callable[[Rootfs, str], object]
+ACTS: dict[str, Act] = {
     "mkdir_all": lambda rootfs, path: os.close(rootfs.mkdir_all(path)),
     "put_symlink": lambda rootfs, path: rootfs.put_symlink("target", path),
     "put_file": lambda rootfs, path: rootfs.put_file(path, b"data"),
@@ -119,7 +120,7 @@ def test_magic_links_are_refused(
 @pytest.mark.parametrize("path", ["", "/", ".", "..", "a/..", "a/.", "//"])
 @pytest.mark.parametrize("name", ["put_symlink", "put_file", "unlink"])
 def test_a_path_without_a_name(rootfs: Rootfs, name: str, path: str) -> None:
-    act = ACTS.get(name, lambda rootfs, path: rootfs.unlink(path))
+    act = ACTS.get(name, Rootfs.unlink)
     with pytest.raises(UnsafePathError) as caught:
         act(rootfs, path)
     assert str(caught.value) == f"path {path!r} names no file in the rootfs"
@@ -363,7 +364,7 @@ def test_a_mounted_file_is_busy(tmp_path: Path) -> None:
 @isolated
 @pytest.mark.parametrize("name", [*ACTS, "chmod", "unlink"])
 def test_a_read_only_root_is_the_kernels_error(tmp_path: Path, name: str) -> None:
-    acts = {
+    acts: dict[str, Act] = {
         **ACTS,
         "chmod": lambda rootfs, path: rootfs.chmod(path, 0o600),
         "unlink": lambda rootfs, path: rootfs.unlink(path),
@@ -457,9 +458,10 @@ def test_unlink(rootfs: Rootfs, root: Path) -> None:
 
 def test_no_descriptor_is_left_open(rootfs: Rootfs) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
+    acts: list[Act] = [*ACTS.values(), lambda rootfs, path: rootfs.chmod(path, 0o755)]
     paths = ("a/b", "run/x", "out/x", "fifo/x", "usr/lib", "loop/x", "plain", "/")
     for path in paths:
-        for each in (*ACTS.values(), lambda rootfs, path: rootfs.chmod(path, 0o755)):
+        for each in acts:
             try:
                 each(rootfs, path)
             except (OSError, UnsafePathError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import knownhooks, warmstart
+from ocishim import knownhooks, posixos, warmstart
 from ocishim.admin import launchers
 from tests.probe import Box, oci
 
@@ -104,7 +104,7 @@ class Node:
             capture_output=True, text=True, timeout=50, check=False, pass_fds=pass_fds,
         )  # fmt: skip
 
-    def create(self, *hooks: dict[str, Any], **members: object) -> list[list[object]]:
+    def create(self, *hooks: dict[str, Any], **members: Any) -> list[list[object]]:
         done = self.call(*hooks, **members)
         assert done.returncode == 0, done
         answers: list[list[object]] = json.loads(done.stdout)
@@ -301,8 +301,8 @@ def test_not_where_descriptors_are_few(node: Node) -> None:
 
 
 def test_not_where_the_numbers_do_not_fit_in_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warmstart.os, "pipe", lambda: (1000, 1001))
-    monkeypatch.setattr(warmstart.os, "fork", lambda: pytest.fail("forked"))
+    monkeypatch.setattr(posixos, "pipe", lambda: (1000, 1001))
+    monkeypatch.setattr(posixos, "fork", lambda: pytest.fail("forked"))
     warmstart.fork(lambda *_: None, [])
 
 

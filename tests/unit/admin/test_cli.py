@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_what_only_root_may(
         raise ConfigError(message)
 
     monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
-    monkeypatch.setattr(cli.os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     assert CliRunner().invoke(main, ["version"]).stderr == f"pyshimctl: {message}\n{hint}"
 
 

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from ocishim.admin import doctor
-from ocishim.admin.checks import leftovers
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.node import Node
 from tests.unit.admin.nodes import SPEC, Tree, findings
@@ -208,8 +207,8 @@ def test_cache_of_root_is_no_finding_for_a_user(
     (tree.root / "run/pyshim").mkdir(parents=True, mode=0o700)
     found = os.lstat(tree.root / "run/pyshim")
     owner = os.stat_result([found.st_mode, 0, 0, 1, 0, 0, 0, 0, 0, 0])
-    monkeypatch.setattr(leftovers.os, "lstat", lambda _path: owner)
-    monkeypatch.setattr(leftovers.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "lstat", lambda _path: owner)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert findings(tree.node()) == {}
 
 
@@ -218,7 +217,7 @@ def test_user_is_told_that_some_checks_need_root(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tree.node()
-    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(doctor.command, ["--host-root", str(tree.root)])
     assert result.stderr == "pyshimctl doctor: some checks need root, and --fix does\n"
 

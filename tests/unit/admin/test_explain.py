@@ -214,7 +214,7 @@ def test_readonly_rootfs_and_its_warning(node: Node) -> None:
         ),
     ],
 )
-def test_why_there_is_no_device(node: Node, members: dict[str, object], steps: list[str]) -> None:
+def test_why_there_is_no_device(node: Node, members: dict[str, Any], steps: list[str]) -> None:
     story = node.json(node.bundle(**members))
     assert story["steps"] == steps
     assert story["result"] == "the low-level runtime gets config.json as it is"
@@ -293,7 +293,7 @@ def test_no_such_container_is_a_wrong_command_line(
     user: int,
     first: str,
 ) -> None:
-    monkeypatch.setattr(explain.os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     result = node.explain("--container", container, "--root", "/nowhere")
     assert result.exit_code == 2
     assert result.stderr == (

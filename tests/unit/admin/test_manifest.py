@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -25,6 +26,12 @@ def printed(*args: str) -> list[dict[str, Any]]:
 
 def one(kind: str, *args: str) -> dict[str, Any]:
     return next(document for document in printed(*args) if document["kind"] == kind)
+
+
+def command(name: str) -> click.Command:
+    found = main.get_command(click.Context(main), name)
+    assert found
+    return found
 
 
 def test_what_is_printed() -> None:
@@ -47,8 +54,7 @@ def test_printed_is_what_lies_in_deploy() -> None:
 
 
 def test_handler_is_the_name_that_configure_writes() -> None:
-    configure = main.get_command(None, "configure")  # type: ignore[attr-defined]
-    name = next(option for option in configure.params if "--runtime-name" in option.opts)
+    name = next(option for option in command("configure").params if "--runtime-name" in option.opts)
     assert one("RuntimeClass")["handler"] == name.default
     assert (
         one("Pod", "test-pod")["spec"]["runtimeClassName"]
@@ -217,7 +223,6 @@ def test_the_options_it_uses_exist() -> None:
     options = {word.strip("\"'}") for word in words if word.startswith("--")}
     known = set()
     for name in ("install", "uninstall", "configure"):
-        command = main.get_command(None, name)  # type: ignore[attr-defined]
-        known |= {option for param in command.params for option in param.opts}
+        known |= {option for param in command(name).params for option in param.opts}
     nsenter = {"--target", "--mount", "--uts", "--ipc", "--net", "--"}
     assert options - nsenter <= known

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ocishim.admin import tomlfile
 from ocishim.admin.tomlfile import TomlFile
 from ocishim.admin.tomllines import Lines
+from ocishim.admin.tomltree import Tree
 from ocishim.errors import ConfigError
 
 CRI = ("plugins", "io.containerd.grpc.v1.cri")
@@ -123,7 +124,7 @@ def test_an_edit_that_would_change_more_is_refused(monkeypatch: pytest.MonkeyPat
     """A mistake of ours or a library's must not reach a node's engine."""
     file = TomlFile("x", "[a]\nb = 1\n")
     file.set(("a", "c"), 2)
-    for writer in (tomlfile.Tree, tomlfile.Lines):
+    for writer in (Tree, Lines):
         monkeypatch.setattr(writer, "text", lambda _self: "[a]\nc = 2\n")
     with pytest.raises(
         ConfigError, match=r"^x: cannot be edited without changing what else it says"

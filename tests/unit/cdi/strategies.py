@@ -73,7 +73,7 @@ KIND_PARTS = st.from_regex(r"[A-Za-z]([A-Za-z0-9_.-]{0,6}[A-Za-z0-9])?", fullmat
 @st.composite
 def cdi_specs(draw: st.DrawFn) -> dict[str, Any]:
     """A CDI spec the reference accepts."""
-    devices = [
+    devices: list[dict[str, Any]] = [
         {"name": name, "containerEdits": {"env": ["DEVICE=" + name], **draw(EDITS)}}
         for name in draw(st.lists(DEVICE_NAMES, min_size=1, max_size=3, unique=True))
     ]

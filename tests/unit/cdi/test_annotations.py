@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocishim.cdi import annotations
+from ocishim.cdi import annotations as cdi_annotations
 from ocishim.errors import DocumentError
 
 
@@ -17,7 +17,7 @@ def test_keys_are_sorted_and_items_keep_their_order() -> None:
         "cdi.k8s.io/a": "v.com/c=2",
         "cdi.k8s.io": "no slash, no request",
     }
-    assert annotations.parse(given) == [
+    assert cdi_annotations.parse(given) == [
         ("cdi.k8s.io/a", "v.com/c=2"),
         ("cdi.k8s.io/b", "v.com/c=2"),
         ("cdi.k8s.io/b", "v.com/c=1"),
@@ -26,7 +26,7 @@ def test_keys_are_sorted_and_items_keep_their_order() -> None:
 
 def test_any_of_several_prefixes() -> None:
     given = {"x.io/a": "v.com/c=1", "cdi.k8s.io/a": "v.com/c=2", "y.io/a": "?"}
-    found = annotations.parse(given, ("x.io/", "cdi.k8s.io/"))
+    found = cdi_annotations.parse(given, ("x.io/", "cdi.k8s.io/"))
     assert [name for _, name in found] == ["v.com/c=2", "v.com/c=1"]
 
 
@@ -43,14 +43,14 @@ def test_any_of_several_prefixes() -> None:
 )
 def test_items_that_are_no_names(value: str, item: str) -> None:
     with pytest.raises(DocumentError) as e:
-        annotations.parse({"cdi.k8s.io/a": value})
+        cdi_annotations.parse({"cdi.k8s.io/a": value})
     assert e.value.message == f"invalid CDI device name {item}"
 
 
 @pytest.mark.parametrize("value", [None, 5, ["v.com/c=1"]])
 def test_a_value_that_is_no_string(value: Any) -> None:
     with pytest.raises(DocumentError, match=r"^annotation 'cdi.k8s.io/a': expected string, found "):
-        annotations.parse({"cdi.k8s.io/a": value})
+        cdi_annotations.parse({"cdi.k8s.io/a": value})
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_a_value_that_is_no_string(value: Any) -> None:
 )
 def test_keys_that_cannot_be(plugin: str, device_id: str, message: str) -> None:
     with pytest.raises(DocumentError) as e:
-        annotations.key(plugin, device_id)
+        cdi_annotations.key(plugin, device_id)
     assert e.value.message == message
 
 
 def test_only_the_device_id_loses_its_slashes() -> None:
-    assert annotations.key("v-e.n_d", "d-e/v") == "cdi.k8s.io/v-e.n_d_d-e_v"
+    assert cdi_annotations.key("v-e.n_d", "d-e/v") == "cdi.k8s.io/v-e.n_d_d-e_v"
     with pytest.raises(DocumentError, match="invalid character '/'"):
-        annotations.key("v/e", "d")
+        cdi_annotations.key("v/e", "d")
 
 
 def test_update_adds_and_leaves_its_argument_alone() -> None:
     given = {"x": "y"}
-    result = annotations.update(given, "vendor.class", "0", ["v.com/c=1", "v.com/c=2"])
+    result = cdi_annotations.update(given, "vendor.class", "0", ["v.com/c=1", "v.com/c=2"])
     assert result == {"x": "y", "cdi.k8s.io/vendor.class_0": "v.com/c=1,v.com/c=2"}
     assert given == {"x": "y"}
 
@@ -94,5 +94,5 @@ def test_update_adds_and_leaves_its_argument_alone() -> None:
 )
 def test_updates_that_cannot_be(plugin: str, devices: list[str], message: str) -> None:
     with pytest.raises(DocumentError) as e:
-        annotations.update({"cdi.k8s.io/p_0": ""}, plugin, "0", devices)
+        cdi_annotations.update({"cdi.k8s.io/p_0": ""}, plugin, "0", devices)
     assert e.value.message == message

@@ -145,10 +145,10 @@ def test_devices_the_host_does_not_have(node: dict[str, Any], message: str) -> N
     ],
 )
 def test_owner_of_a_node(user: Any, node: dict[str, Any], owner: tuple[Any, Any]) -> None:
-    spec = {"process": {"user": user}}
+    spec: dict[str, Any] = {"process": {"user": user}}
     merged = {"deviceNodes": [{"path": "/dev/char", **node}]}
     oci.apply(spec, edits.plan(spec, merged, stat), once=False)
-    device = spec["linux"]["devices"][0]  # type: ignore[index]
+    device = spec["linux"]["devices"][0]
     assert (device.get("uid"), device.get("gid")) == owner
 
 

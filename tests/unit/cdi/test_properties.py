@@ -10,8 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ocishim.cdi import annotations, document, edits, names, registry
+from ocishim.cdi import annotations as cdi_annotations
+from ocishim.cdi import document, edits, names, registry
 from ocishim.cdi.hostdev import HostDevice
+from ocishim.errors import DocumentError
 from ocishim.oci import spec as oci
 from tests.unit.cdi import strategies
 
@@ -149,7 +151,7 @@ def test_any_text_is_a_name_or_an_error(text: str) -> None:
     if names.is_qualified(text):
         assert str(names.parse(text)) == text
     else:
-        with pytest.raises(names.DocumentError) as e:
+        with pytest.raises(DocumentError) as e:
             names.parse(text)
         assert names.goquote(text) in e.value.message
 
@@ -160,12 +162,12 @@ def test_any_text_is_a_name_or_an_error(text: str) -> None:
 )
 def test_annotations_round_trip(devices: list[str], device_id: str) -> None:
     try:
-        written = annotations.update({"other": ""}, "vendor.class", device_id, devices)
-    except annotations.DocumentError:
+        written = cdi_annotations.update({"other": ""}, "vendor.class", device_id, devices)
+    except DocumentError:
         assert (
             not device_id.replace("/", "_").isalnum()
             or len(device_id.encode()) > 50
             or not device_id.isascii()
         )
         return
-    assert [name for _, name in annotations.parse(written)] == devices
+    assert [name for _, name in cdi_annotations.parse(written)] == devices

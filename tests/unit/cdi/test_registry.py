@@ -210,11 +210,12 @@ def test_a_dir_that_cannot_be_read_ends_the_scan(dirs: SpecDirs, load: Load, obs
     dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
     dirs.write("run/b.yaml", spec("acme.com/gpu", "1"))
     path = dirs.root / "obstacle"
-    {
-        "file": lambda: path.write_text(spec("acme.com/gpu", "2")),
-        "fifo": lambda: os.mkfifo(path),
-        "loop": lambda: path.symlink_to("obstacle"),
-    }[obstacle]()
+    if obstacle == "file":
+        path.write_text(spec("acme.com/gpu", "2"))
+    elif obstacle == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("obstacle")
     loaded = load([str(dirs.etc), str(path), str(dirs.run)])
     assert loaded.devices() == [GPU0]
     assert loaded.load_errors == {}

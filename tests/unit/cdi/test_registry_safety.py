@@ -6,6 +6,7 @@ import marshal
 import os
 import subprocess
 import sys
+from _imp import source_hash
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,8 +90,7 @@ def _signed_again(data: bytes) -> bytes:
     size = cache_module._START - len(cache_module.MARK)
     bodies = [frame[size:] for frame in frames]
     return b"".join(
-        cache_module.MARK + cache_module.source_hash(cache_module._SEED, body) + body
-        for body in bodies
+        cache_module.MARK + source_hash(cache_module._SEED, body) + body for body in bodies
     )
 
 

@@ -50,7 +50,7 @@ def done() -> list[str]:
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> Iterator[dict[str, Recorder]]:
+def modules(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> dict[str, Recorder]:
     made = {"one": Recorder("one", done), "two": Recorder("two", done), "all": Merger("all", done)}
     for name, module in made.items():
         monkeypatch.setitem(chain.MODULES, name, name)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_a_failure_reads_like_strace(
         if caught.value.errno == errno.ENOSYS:
             pytest.skip(f"{caught.value.strerror}: fchmodat2 is Linux 6.6's, mount_setattr 5.12's")
         assert caught.value.errno == code
-        assert caught.value.strerror.replace(str(root), "ROOT", 2) == text
+        assert str(caught.value.strerror).replace(str(root), "ROOT", 2) == text
 
     run(check)
 
@@ -172,7 +173,7 @@ def test_a_path_with_nul_is_refused(root: int, path: str | bytes) -> None:
 def test_openat2_tries_128_times(root: int, busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def fake(number: int, *args: object) -> int:
+    def fake(number: int, *args: Any) -> int:
         calls.append(number)
         return -1 if len(calls) <= busy else ffi.syscall(number, *args)
 

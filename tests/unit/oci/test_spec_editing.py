@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from ocishim.errors import DocumentError
 from ocishim.oci import spec as oci
 
-NULL = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
+if TYPE_CHECKING:
+    from ocishim.oci.types import Device, Mount
+
+NULL: Device = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
 HOOK = {"path": "/h", "args": ["h"]}
 
 
@@ -20,9 +23,11 @@ def applied(spec: dict[str, Any], *changes: oci.Change, once: bool = True) -> di
     return result
 
 
-def mount(source: str, destination: str, *options: str, **more: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"destination": destination, "source": source, **more}
-    return {**found, "options": list(options)} if options else found
+def mount(source: str, destination: str, *options: str, **more: str) -> Mount:
+    found: Any = {"destination": destination, "source": source, **more}
+    if options:
+        found["options"] = list(options)
+    return cast("Mount", found)
 
 
 @pytest.mark.parametrize("once", [True, False])
@@ -72,7 +77,7 @@ def test_where_a_device_goes(paths: list[str], result: list[str], *, once: bool)
     ],
 )
 def test_a_device_that_is_there(there: dict[str, Any], *, unchanged: bool) -> None:
-    wanted = {**NULL, "fileMode": 0o666, "uid": 1}
+    wanted: Device = {**NULL, "fileMode": 0o666, "uid": 1}
     if "gid" in there:
         wanted["gid"] = 6
     change = oci.PutDevice(wanted, inherited=("fileMode", "uid"))
@@ -286,4 +291,5 @@ def test_the_changes_do_not_share_data_with_the_spec() -> None:
 
 
 def vars_of(change: oci.Change) -> list[Any]:
-    return [getattr(change, name) for name in type(change).__slots__]
+    names: tuple[str, ...] = type(change).__slots__
+    return [getattr(change, name) for name in names]
