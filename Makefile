@@ -51,7 +51,7 @@ test-youki: dev  ## the tests of a low-level runtime with youki, which it builds
 	@tools/packages.sh demo test
 	@tools/youki.sh build/youki
 	@CI=true $(PYTEST) -q -n 2 --as-runc build/youki/youki -k 'not crun and not runsc' \
-	    $(addprefix tests/integration/test_,youki.py devices.py warm.py readonly.py overlay.py \
+	    $(addprefix tests/integration/test_,youki.py devices.py readonly.py overlay.py \
 	    failures.py)
 
 test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qemu's (ten minutes)

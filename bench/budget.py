@@ -91,7 +91,7 @@ LINES = (
         "where pyshim did not name the rootfs; no end of Python",
     ),
     Line(
-        "five hooks without ldconfig, nothing warm",
+        "five hooks without ldconfig",
         ("links",),
         ("python",),
         "one process for all; config.json is not read again",
@@ -114,8 +114,7 @@ LINES = (
         "the six hooks under runc",
         ("whole", "empty"),
         ("runc", "create"),
-        "a process forked before the exec has loaded everything by the time runc asks for it; a "
-        "shell script hands over its namespace",
+        "one process that imports what the chain names; nothing waits for it",
     ),
     Line("create as a whole, six hooks, runc", ("whole",), ("runc",), "the sum, beside runc's own"),
 )

@@ -27,7 +27,7 @@ CASES = {
         creates.create,
         120,
         (
-            Row("create", "create, DGX A100, all, six hooks", 0.5),
+            Row("create", "create, DGX A100, all, six hooks", 0.55),
             Row("cpu", "user+system CPU of that create", 0.6, "cpu"),
         ),
     ),
@@ -42,12 +42,7 @@ CASES = {
         21,
         (Row("claims-1000", "create, 1,000 claim specs", 0.015),),
     ),
-    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as runc starts them", 0.4),)),
-    "cold-chain": Case(
-        hookprograms.cold_chain,
-        50,
-        (Row("cold-chain", "six hooks, nothing warm", None),),
-    ),
+    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as runc starts them", 0.55),)),
     "hook": Case(hookprograms.hook, 150, (Row("hook", "one hook, as a program", 2.2),)),
     "memory": Case(memory, 7, (Row("memory", "peak memory, MiB", 1.0, "peak"),)),
     **registry.CASES,

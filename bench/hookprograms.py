@@ -6,7 +6,6 @@ Each function returns the sides of one measurement.
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,8 +14,6 @@ from bench import node
 from bench.creates import check_links
 from bench.node import INSTALLED, PEER, PYSHIM
 from bench.paired import Command, Side
-from ocishim import warmstart
-from ocishim.hooks.warm import serve
 from tools.lab.shim import PROGRAMS
 
 if TYPE_CHECKING:
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from bench.case import Place
 
 LIBRARIES = "driver/usr"
-_LOADING = 0.03  # seconds; runc comes to its hooks 8 ms after its start
 
 
 def state_of(of: node.Node) -> str:
@@ -69,27 +65,8 @@ def commands(of: node.Node, name: str) -> Iterator[Command]:
 
 
 def chain(place: Place) -> list[Side]:
-    """All six hooks of nvidia-dgx-a100.yaml as the runtime starts them: one process against six.
-
-    This process is the runtime, and what pyshim forked before it became that is ready, as it is
-    when a runtime has come to its hooks.
-    """
-    return _six(place, "chain", warm=True)
-
-
-def cold_chain(place: Place) -> list[Side]:
-    """The same where nothing is ready: in a user namespace, or when the hook is started by hand."""
-    return _six(place, "cold-chain", warm=False)
-
-
-def _warm(hook: dict[str, Any]) -> None:
-    """Fork the process that waits for `hook`, and let it load what it needs."""
-    warmstart.fork(serve, hook["args"][1:])
-    time.sleep(_LOADING)
-
-
-def _six(place: Place, name: str, *, warm: bool) -> list[Side]:
-    of = node.dgx(place.folder / name, place.installed)
+    """All six hooks of nvidia-dgx-a100.yaml as the runtime starts them: one process against six."""
+    of = node.dgx(place.folder / "chain", place.installed)
     of.mount_rootfs()
     config = of.bundle.config.read_bytes()
     libraries = of.folder / LIBRARIES
@@ -101,23 +78,11 @@ def _six(place: Place, name: str, *, warm: bool) -> list[Side]:
 
         return run
 
-    def before(contestant: str) -> Callable[[], None]:
-        fresh = of.fresh(config, libraries)
-        if not warm or contestant == PEER:
-            return fresh
-        [hook] = node.hooks_of(of.edited(contestant))
-
-        def prepare() -> None:
-            fresh()
-            _warm(hook)
-
-        return prepare
-
     return [
         Side(
             contestant,
             work(list(commands(of, contestant))),
-            before=before(contestant),
+            before=of.fresh(config, libraries),
             check=lambda: check_links(of.bundle),
         )
         for contestant in of.contestants

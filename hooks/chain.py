@@ -1,8 +1,7 @@
 """Several hooks in one process on one rootfs, in order; the first failure ends it.
 
 Every hook module has NAME, parse(args) -> request and apply(rootfs, request) -> [Change]; one
-that can serve several requests at once (update-ldcache) also has merge([request]) -> request, and
-one that can do a part without the rootfs, prepare(request).
+that can serve several requests at once (update-ldcache) also has merge([request]) -> request.
 All requests are parsed before the first is applied. A module is imported when it is named.
 """
 

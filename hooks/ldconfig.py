@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/sbin/ldconfig"
 TIMEOUT = 10.0  # seconds, without an alarm
 
-_ready: dict[str, int] = {}  # path -> its sealed copy, made ahead
-
 
 def run(rootfs: Rootfs, path: str, args: list[str]) -> None:
     """Run the host's ldconfig `path` with `args` inside `rootfs`.
@@ -27,9 +25,7 @@ def run(rootfs: Rootfs, path: str, args: list[str]) -> None:
     HookError: it cannot be used, fails, or is not done in time: ours where the hook program has
     set an alarm, else 10 s.
     """
-    program = _ready.pop(path, -1)
-    if program < 0:
-        program = _sealed(path)
+    program = _sealed(path)
     timeout = _time_left()
     try:
         job = sandbox.Job(rootfs.fd, program, ["ldconfig", *args], timeout=timeout)
@@ -40,14 +36,6 @@ def run(rootfs: Rootfs, path: str, args: list[str]) -> None:
         raise HookError(f"ldconfig: not done after {timeout:.3g} s, killed")
     if result.status:
         raise HookError(f"ldconfig: {result.describe()}")
-
-
-def prepare(path: str) -> None:
-    """Make the sealed copy that the next `run` of `path` will use, 0.6 ms; its failure is left."""
-    try:
-        _ready[path] = _sealed(path)
-    except HookError:
-        pass
 
 
 def _time_left() -> float:

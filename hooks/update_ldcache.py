@@ -63,11 +63,6 @@ def merge(requests: list[Request]) -> Request:
     return Request(list(folders), named[-1] if named else ldconfig.DEFAULT_PATH)
 
 
-def prepare(request: Request) -> None:
-    """Do ahead what needs no rootfs."""
-    ldconfig.prepare(request.ldconfig_path)
-
-
 def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     """Bring folder files and cache up to date; HookError or UnsafePathError if that fails."""
     machine = arch.host()

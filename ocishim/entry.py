@@ -16,19 +16,17 @@ from ocishim.errors import PyshimError, UsageError, reason
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.config import Config
-    from ocishim.warmstart import Serve
 
 
-def main(launcher: str, arguments: list[str], ignored: int = 0, serve: Serve | None = None) -> int:
+def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
     ignored: mask of the signals that were ignored before Python started.
-    serve: ocishim.hooks.warm.serve, which this module does not know.
     """
     invocation = argv.parse(arguments)
     try:
-        lowlevel.become(_prepare(launcher, invocation, serve), arguments, ignored)
+        lowlevel.become(_prepare(launcher, invocation), arguments, ignored)
     except PyshimError as err:
         _fail(invocation, str(err))
     except OSError as err:
@@ -41,7 +39,7 @@ def main(launcher: str, arguments: list[str], ignored: int = 0, serve: Serve | N
     return 1
 
 
-def _prepare(launcher: str, invocation: argv.Invocation, serve: Serve | None) -> str:
+def _prepare(launcher: str, invocation: argv.Invocation) -> str:
     """Edit the bundle when the command wants one; return the low-level runtime's path."""
     from ocishim import config as settings  # noqa: PLC0415 - after parsing, for its errors
 
@@ -59,14 +57,10 @@ def _prepare(launcher: str, invocation: argv.Invocation, serve: Serve | None) ->
     try:
         folder = _absolute(invocation.bundle) or os.getcwd()
         bundle = Bundle(folder, _absolute(invocation.config_file))
-        words = runtime.create(bundle, config, path, hook_program(launcher), log)
+        runtime.create(bundle, config, path, hook_program(launcher), log)
     except PyshimError as err:
         log.write("error", str(err))
         raise
-    if serve and words:
-        from ocishim import warmstart  # noqa: PLC0415 - imported by runtime
-
-        warmstart.fork(serve, words)
     return path
 
 

@@ -29,9 +29,7 @@ WRITES_ROOTFS = {
 """Every hook pyshim knows, and whether it writes to the rootfs (else it only mounts)."""
 
 CHAIN = "chain"
-CHAIN_PROGRAM = ".pyshim-chain"
-"""Beside pyshim-hook: chain.sh, which has a chain run by a process that is warm already."""
-_OURS = ("pyshim-hook", CHAIN_PROGRAM)
+_OURS = "pyshim-hook"
 NEXT = "--next"
 _SWITCHES = ("--debug", "-d", "--quiet", "-q")
 
@@ -77,10 +75,10 @@ def parse(hook: Hook) -> list[Part]:
         if words[:1] != ["hook"]:
             return []
         words = words[1:]
-    elif program not in ("nvidia-cdi-hook", *_OURS):
+    elif program not in ("nvidia-cdi-hook", _OURS):
         return []
     words = _skip_switches(words)
-    if program in _OURS and words[:1] == [CHAIN]:
+    if program == _OURS and words[:1] == [CHAIN]:
         return _split_chain(words[1:])
     return _part(words)
 

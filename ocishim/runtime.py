@@ -27,11 +27,10 @@ class Plan:
 
     spec: the new config.json. requests: who asked. found: the devices, in order, with the spec
     file each comes from. planned: every edit the devices ask for; changes: those that change
-    something. hooks: the hooks' fate. warm: the command line of the hook that a process may be
-    ready for. warnings: everything the operator should know.
+    something. hooks: the hooks' fate. warnings: everything the operator should know.
     """
 
-    __slots__ = ("changes", "found", "hooks", "planned", "requests", "spec", "warm", "warnings")
+    __slots__ = ("changes", "found", "hooks", "planned", "requests", "spec", "warnings")
 
     def __init__(self, spec: dict[str, Any], asked: requests.Requests) -> None:
         self.spec = spec
@@ -40,7 +39,6 @@ class Plan:
         self.planned: list[Change] = []
         self.changes: list[Change] = []
         self.hooks = hookplan.HookPlan()
-        self.warm: list[str] = []
         self.warnings: list[str] = []
 
     def sentences(self) -> list[str]:
@@ -86,9 +84,6 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
         made.hooks = planner.decide(made.spec, injected)
-        from ocishim import warmstart  # noqa: PLC0415 - only where hooks are
-
-        made.warm = warmstart.arrange(made.spec, made.hooks, hook_program)
         made.hooks.sentences[:0] = hardened
         made.warnings += made.hooks.warnings
     _without_empty(made.spec, bundle.spec)
@@ -181,10 +176,8 @@ def _check_stale(made: Plan, config: Config) -> None:
 
 def create(
     bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
-) -> list[str]:
+) -> None:
     """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError.
-
-    Returns the command line of the hook that a process may be warm for (warmstart.py), or [].
 
     Hooks that are pyshim's to run are run here; log.subject is the container's id.
     """
@@ -210,7 +203,6 @@ def create(
 
             layer.unstack(rootfs)
         raise
-    return made.warm
 
 
 def _put_layer(made: Plan, rootfs: str) -> None:

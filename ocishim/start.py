@@ -6,25 +6,21 @@ import sys
 
 from ocishim import posixos as os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ocishim.warmstart import Serve
 
-
-def run(argv: list[str], serve: Serve) -> None:
+def run(argv: list[str]) -> None:
     """Take the launcher's arguments: [script, launcher, LC_ALL, stat, arguments...].
 
     LC_ALL as it was: "" when unset, else "=" and its value, since the launcher sets the variable
     and the low-level runtime must not see that. stat: the shell's line of
     /proc/PID/stat, "" when there was none: CPython ignores signals, and only a process before it
-    can tell which ones the caller had ignored. serve: see entry.main.
+    can tell which ones the caller had ignored.
     """
     launcher, lc_all = argv[1], argv[2]
     os.setenv("LC_ALL", lc_all[1:] if lc_all else None)
     _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
-    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3]), serve))
+    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3])))
 
 
 def ignored_signals(stat: str) -> int:

@@ -34,7 +34,7 @@ PURE = (
     "ocishim.cdi.yamlmend",
 )  # fmt: skip
 PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "ocishim.hooks.program",
-            "ocishim.hooks.__main__", "ocishim.hooks.warm")  # fmt: skip
+            "ocishim.hooks.__main__")  # fmt: skip
 LEVELS = ("ground", "pure", "I/O", "program")
 
 # What a pure module may have of the standard library and of others: nothing that reads or runs.

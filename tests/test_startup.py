@@ -41,7 +41,7 @@ CREATE = PASS_THROUGH | {
 
 DEVICE = CREATE | {
     "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
-    "ocishim.cdi.stale", "ocishim.warmstart",
+    "ocishim.cdi.stale",
 }  # fmt: skip
 
 HOOK = {
@@ -57,12 +57,6 @@ LDCACHE = {
     "ocishim.linux.process",
 }  # fmt: skip
 
-# What the process that pyshim forks adds, which has the modules of DEVICE.
-WARM = {
-    "ocishim.hooks.create_symlinks", "ocishim.hooks.disable_device_node_modification", "ocishim.hooks.enable_cuda_compat",
-    "ocishim.hooks.update_application_profile", "ocishim.hooks.warm",
-}  # fmt: skip
-
 
 @pytest.fixture(name="box")
 def _box(tmp_path: Path) -> Box:
@@ -76,8 +70,8 @@ def _box(tmp_path: Path) -> Box:
     box.settings({"runtimes": ["/bin/true"], "log.level": "info"})
     box.add_spec("acme.json", ACME)
     settle()
-    box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "warm")
-    assert box.call("create", "-b", "warm", "c").status == 0
+    box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "again")
+    assert box.call("create", "-b", "again", "c").status == 0
     box.bundle(oci(), "plain")
     box.bundle(oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0"}), "device")
     return box
@@ -113,7 +107,6 @@ def preloaded(box: Box, program: str) -> set[str]:
 def test_what_is_preloaded_is_what_is_needed(box: Box) -> None:
     assert preloaded(box, "pyshim") == DEVICE | {"struct"}
     assert preloaded(box, "pyshim-hook") == HOOK | {"ocishim.hooks.create_symlinks", "struct"}
-    assert preloaded(box, preloading.WARM) == (HOOK | LDCACHE | WARM) - DEVICE
 
 
 def by_pyshim(box: Box, *args: str) -> set[str]:
@@ -138,7 +131,7 @@ def test_create(box: Box) -> None:
 
 
 def test_create_again(box: Box) -> None:
-    assert ours(by_pyshim(box, "create", "--bundle", "warm", "c")) == DEVICE
+    assert ours(by_pyshim(box, "create", "--bundle", "again", "c")) == DEVICE
 
 
 def test_create_without_a_device(box: Box) -> None:
@@ -218,6 +211,8 @@ PYTHON = os.path.basename(boot.program(""))
     pytest.param("--root /r kill c 9", ["pyshim", "true"], id="the shell decides, flags"),
     pytest.param("exec c create", ["pyshim", PYTHON, "true"], id="Python decides"),
     pytest.param("create --bundle plain c", ["pyshim", PYTHON, "true"], id="create"),
+    pytest.param("create --bundle device c", ["pyshim", PYTHON, "true"], id="create with hooks"),
+    pytest.param("create --bundle again c", ["pyshim", PYTHON, "true"], id="create again"),
 ])  # fmt: skip
 def test_one_process(box: Box, line: str, programs: list[str]) -> None:
     """Always the process that the engine started: nothing is forked."""
@@ -245,20 +240,13 @@ def test_the_shell_decides(box: Box, text: str | None) -> None:
     assert (programs[:2], len(programs), others) == (["env", "pyshim"], 3, 0)
 
 
-@pytest.mark.parametrize("bundle", ["device", "warm"])
-def test_a_process_waits_for_the_hooks(box: Box, bundle: str) -> None:
-    """The one that a create with hooks forks; the runtime need not start an interpreter for them."""
-    line = ["create", "--bundle", bundle, "c"]
-    assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 1)
-
-
 def test_the_runtime_is_asked_once_for_its_version(box: Box) -> None:
-    """By a process of its own; beside it there is the one that waits for the hooks."""
+    """By a process of its own."""
     for name in os.listdir(box.cache):
         (box.cache / name).unlink()
     line = ["create", "--bundle", "device", "c"]
-    assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 2)
     assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 1)
+    assert processes(box, str(box.pyshim), *line) == (["pyshim", PYTHON, "true"], 0)
 
 
 def test_a_hook_is_one_process(box: Box) -> None:

@@ -3,10 +3,9 @@
 Usage: python -m ocishim.admin.launchers DIRECTORY
 
 pyshim is a POSIX shell script (ocishim/launcher.sh) that starts Python only for a command that
-edits a bundle; .pyshim-chain another (hooks/chain.sh) that has a process do its work which is there
-already; pyshim-hook and pyshimctl are Python scripts that name an interpreter in their first line,
-the one of boot.py or the real one, since `env` and a version manager's wrapper cost more than a
-hook itself. All find the packages by absolute path. Leaves an installation's folders to
+edits a bundle; pyshim-hook and pyshimctl are Python scripts that name an interpreter in their first
+line, the one of boot.py or the real one, since `env` and a version manager's wrapper cost more than
+a hook itself. All find the packages by absolute path. Leaves an installation's folders to
 installation.py.
 """
 
@@ -19,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 
-from ocishim import config, knownhooks
+from ocishim import config
 from ocishim.admin import boot, files, preloading
 from ocishim.entry import hook_program
 from ocishim.errors import ConfigError
@@ -60,12 +59,8 @@ _MAIN = (
     + _PRELOAD
     + f"""\
 preload({preloading.NAMES["pyshim"]!r})
-def serve(*arguments):
-    preload({preloading.NAMES[preloading.WARM]!r})
-    from ocishim.hooks.warm import serve
-    serve(*arguments)
 from ocishim.start import run
-run(sys.argv, serve)
+run(sys.argv)
 """
 )
 
@@ -137,7 +132,6 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
             "ocishim/launcher.sh", PYTHON=started, INTERPRETER=python, MAIN=f"{folder}/{MAIN}"
         ),
         "pyshim-hook": _HOOK.format(**{**places, "python": _first_line(started, python)}),
-        knownhooks.CHAIN_PROGRAM: _shell("ocishim/hooks/chain.sh", HOOK=f"{folder}/pyshim-hook"),
         "pyshimctl": _CTL.format(**{**places, "python": python}),
     }
 

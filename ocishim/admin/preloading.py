@@ -20,11 +20,8 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType, ModuleType
 from typing import Any
 
-WARM = "warm"
-NAMES = {
-    "pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin", WARM: ".pyshim-warm.bin",
-}  # fmt: skip
-"""Program, or the process that pyshim forks (ocishim/warmstart.py) -> file beside the programs."""
+NAMES = {"pyshim": ".pyshim-create.bin", "pyshim-hook": ".pyshim-hook.bin"}
+"""Program -> file beside the programs."""
 
 OPTIONS = ("-I", "-S", "-X", "no_debug_ranges")
 """The interpreter's: tracebacks have line numbers, not columns; a sixth less to read."""
@@ -32,7 +29,6 @@ OPTIONS = ("-I", "-S", "-X", "no_debug_ranges")
 _CREATE = (
     *("ocishim.start", "ocishim.entry", "ocishim.config", "ocishim.runtime", "ocishim.log"),
     *("ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.stale"),
-    "ocishim.warmstart",
 )
 _HOOK = (
     "ocishim.hooks.program",
@@ -49,12 +45,11 @@ _USUAL = (
     ),
     "ocishim.hooks.disable_device_node_modification",
 )
-# What is there already, what is run at once, what is run when it is imported. All else, as the
-# shim executor, is found as ever.
-_ROOTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "pyshim": ((), _CREATE, ()),
-    "pyshim-hook": ((), _HOOK, (*_USUAL, "ocishim.hooks.chmod", "ocishim.jsonio")),
-    WARM: (_CREATE, (*_HOOK, *_USUAL, "ocishim.hooks.warm"), ("ocishim.hooks.chmod",)),
+# What is run at once, what is run when it is imported. All else, as the shim executor, is found as
+# ever.
+_ROOTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "pyshim": (_CREATE, ()),
+    "pyshim-hook": (_HOOK, (*_USUAL, "ocishim.hooks.chmod", "ocishim.jsonio")),
 }
 
 
@@ -95,7 +90,7 @@ class Library:
                 for root in roots:
                     importlib.import_module(root)
             done.append(recorder.done)
-        _, now, later = done
+        now, later = done
         extensions = _extensions()
         entries = [self._describe(one) for one in now if one.__name__ != "__future__"]
         rare = [self._describe(one) for one in later]

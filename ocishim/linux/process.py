@@ -13,8 +13,8 @@ from ocishim import posixos as os
 from ocishim.linux import const
 from ocishim.linux.ffi import address, get_errno, syscall
 
-# clone3, close_range, pidfd_getfd: the same everywhere. The others: asm/unistd_64.h, asm-generic.
-_CLONE3, _CLOSE_RANGE, _PIDFD_GETFD = 435, 436, 438
+# clone3, close_range: the same everywhere. The others: asm/unistd_64.h, asm-generic.
+_CLONE3, _CLOSE_RANGE = 435, 436
 _NUMBERS = {"x86_64": (157, 302, 317, 122, 123), "aarch64": (167, 261, 277, 151, 152)}
 _PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[os.uname().machine]
 
@@ -62,14 +62,6 @@ def close_on_exec(first: int) -> None:
                 os.set_inheritable(int(name), False)
         except OSError:
             continue  # the listing's own descriptor
-
-
-def pidfd_getfd(pidfd: int, fd: int) -> int:
-    """Copy a descriptor of another process, close-on-exec (section 2 of the manual, Linux 5.6)."""
-    copy = syscall(_PIDFD_GETFD, pidfd, fd, 0)
-    if copy < 0:
-        raise _fail(f"pidfd_getfd({pidfd}, {fd})")
-    return copy
 
 
 def prlimit(resource: int, limit: int) -> None:

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-# The number of the hook's grandparent is the host's, as hooks/chain.sh reads it.
-_LOOK = """cat >{0}/state; env >{0}/env; pwd >{0}/cwd
-parent_of() {{
-    while read -r key value; do
-        [ "$key" != PPid: ] || parent=$value
-    done </proc/$1/status
-}}
-parent_of self; parent_of $parent; echo $parent >{0}/grandparent"""
+_LOOK = "cat >{0}/state; env >{0}/env; pwd >{0}/cwd"
 
 
 @pytest.fixture
@@ -64,21 +57,6 @@ def test_what_a_hook_is_given(node: Node, busybox: Path) -> None:
     assert (node.folder / "cwd").read_text() == f"{Path.cwd()}\n"
     assert "A=b" in (node.folder / "env").read_text().split()
     assert "TERM=dumb" not in (node.folder / "env").read_text(), "the container's environment"
-
-
-def test_a_hook_is_a_grandchild_of_what_pyshim_became(node: Node, busybox: Path) -> None:
-    """Where hooks/chain.sh looks for the process that pyshim left."""
-    bundle = _looking(node, busybox)
-    with (node.folder / "err").open("wb") as err:
-        pid = os.posix_spawn(
-            node.shim.program,
-            node.shim.argv("create", "--bundle", str(bundle.path), node.container),
-            node.shim.environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, err.fileno(), 2)],
-        )
-        _, status = os.waitpid(pid, 0)
-    assert status == 0, (node.folder / "err").read_text()
-    assert (node.folder / "grandparent").read_text() == f"{pid}\n"
 
 
 def test_a_containers_life(node: Node, glibc: Path) -> None:

@@ -200,7 +200,7 @@ def test_files(tmp_path: Path) -> None:
         path.name: stat.S_IMODE(path.stat().st_mode)
         for path in (tmp_path / "bin").iterdir() if path.is_file()
     }  # fmt: skip
-    programs = {".pyshim-main.py", ".pyshim-chain", "pyshim", "pyshim-hook"}
+    programs = {".pyshim-main.py", "pyshim", "pyshim-hook"}
     assert {os.path.basename(path) for path in written} == programs
     assert set(modes) == programs | set(preloading.NAMES.values())
     assert all(mode == (0o755 if name in programs else 0o644) for name, mode in modes.items())

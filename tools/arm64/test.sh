@@ -6,6 +6,5 @@ cp -r /srv/site/. .venv/lib/python3.11/site-packages
 .venv/bin/python -m ocishim.admin.launchers .venv/bin
 # Not these: they ask for a speed that an emulated processor has not.
 slow='not a_deadline and not damage_is_told_as_such'
-[ "$#" -gt 0 ] || set -- tests/unit/linux tests/unit/hooks tests/integration/test_devices.py \
-    tests/integration/test_warm.py
+[ "$#" -gt 0 ] || set -- tests/unit/linux tests/unit/hooks tests/integration/test_devices.py
 .venv/bin/python -m pytest -q -n 2 -p no:cacheprovider --color=no --tb=short -k "not crun and $slow" "$@"

@@ -26,7 +26,7 @@ CONFIG = "etc/pyshim/config.toml"
 PRELOADING = """\
 import sys
 library, folder, final = sys.argv[1:]
-for name in (".pyshim-create.bin", ".pyshim-hook.bin", ".pyshim-warm.bin"):
+for name in (".pyshim-create.bin", ".pyshim-hook.bin"):
     open(folder + "/" + name, "w").write(final)
 """
 

@@ -20,7 +20,6 @@ _PROCESS = ("prctl", "prlimit64", "seccomp", "setfsuid", "setfsgid")
 _EVERYWHERE = {
     "clone3": process._CLONE3,
     "close_range": process._CLOSE_RANGE,
-    "pidfd_getfd": process._PIDFD_GETFD,
     "open_tree": syscalls._OPEN_TREE,
     "move_mount": syscalls._MOVE_MOUNT,
     "fsopen": syscalls._FSOPEN,
