@@ -4,7 +4,7 @@
     pyshim-hook chain [OPTIONS] NAME [FLAGS] [--next NAME [FLAGS]]...    written by pyshim
 
 Exit status 0: done, or the hook is not known (a warning says so). 1: one line on stderr says
-what failed. Warnings go to stderr and to pyshim's own log.
+what failed. That and warnings go to pyshim's own log as well: crun shows nobody a hook's stderr.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 _USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
        pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--timeout SECONDS]
-                   [--log FILE] [--log-level LEVEL] NAME [FLAGS] [--next NAME [FLAGS]]...
+                   [--log FILE] [--log-level LEVEL] [--errors log|caller]
+                   NAME [FLAGS] [--next NAME [FLAGS]]...
        pyshim-hook --version | --help
 
 Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by
 --container-spec FILE. Hooks:
   {", ".join(sorted(chain.MODULES))}
 """
-_CHAIN_OPTIONS = ("--rootfs", "--rootfs-id", "--timeout", "--log", "--log-level")
+_CHAIN_OPTIONS = ("--rootfs", "--rootfs-id", "--timeout", "--log", "--log-level", "--errors")
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
 _STDERR = 2
@@ -59,9 +60,13 @@ class Call:
             self._state = _read_state(self)
         return self._state
 
+    def seen(self) -> bytes:
+        """The state's text if it was read."""
+        return self._state or b""
+
 
 class Reporter:
-    """Where warnings and debug lines go: stderr, and pyshim's own log.
+    """Where warnings, debug lines and the failure go: stderr, and pyshim's own log.
 
     `state` returns the state's text once there is one; it names the container in the log.
     """
@@ -81,6 +86,18 @@ class Reporter:
         self._own(wanted).write(level, message)
         if not self._call.quiet and (level != "debug" or self._call.debug):
             _write(f"pyshim-hook: {level}: {message}")
+
+    def fail(self, message: str) -> int:
+        """Report the failure that ends the program, last of all; return the exit status.
+
+        With `--errors caller` the log has it from who started us: pyshim itself.
+        """
+        _write(f"pyshim-hook: {message}")
+        _drain(self._call)
+        if self._call.options.get("--errors") != "caller":
+            self.state = self._call.seen
+            self._own("error").write("error", message)
+        return 1
 
     def _own(self, wanted: str) -> OwnLog:
         if self._log is None:
@@ -232,24 +249,21 @@ def main(words: list[str]) -> int:
 
         _print(f"pyshim-hook {__version__}\n")
         return 0
-    call = Call()
+    reporter = Reporter(Call())
     try:
         if words[:1] == ["move-net-devices"]:
             _move_net_devices(words[1:])
             return 0
         call = parse(words)
-        run(call, Reporter(call))
+        reporter = Reporter(call)
+        run(call, reporter)
         _drain(call)
     except (PyshimError, OSError) as error:
-        _write(f"pyshim-hook: {chain.reason(error)}")
-        _drain(call)
-        return 1
+        return reporter.fail(chain.reason(error))
     except MemoryError:
-        _write("pyshim-hook: out of memory")
-        return 1
+        return reporter.fail("out of memory")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, too
-        _write(f"pyshim-hook: internal error: {type(error).__name__}: {error}")
-        return 1
+        return reporter.fail(f"internal error: {type(error).__name__}: {error}")
     return 0
 
 

@@ -23,6 +23,8 @@ LISTS = (
 TAKEN = "pyshimCreateContainer"
 """The property of `hooks` that remembers, for another create, what pyshim took and ran itself."""
 _RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
+_IN_THE_CONTAINER = ("createContainer", "startContainer")
+"""Run by the container's first process, whose environment may be the image's (CVE-2025-23266)."""
 
 
 class HookPlan:
@@ -66,7 +68,7 @@ def lists(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def harden(spec: dict[str, Any], config: Config) -> list[str]:
-    """Give every hook of `spec` an environment and a timeout; return what was done, as sentences.
+    """Give the hooks of `spec` what complete() says; return what was done, as sentences.
 
     Before anything is injected: what is compared with a hook that is there must look like it.
     """
@@ -86,7 +88,7 @@ def complete(name: str, hook: dict[str, Any], config: Config) -> bool:
     native = config.native and knownhooks.parse(hook)
     if name == "createContainer" and not native and hook.get("timeout") is None:
         hook["timeout"] = config.timeout
-    return knownhooks.harden(hook)
+    return name in _IN_THE_CONTAINER and knownhooks.harden(hook)
 
 
 def restore(spec: dict[str, Any]) -> None:
@@ -210,6 +212,8 @@ class Planner:
                 writing = [part for part in parts if part.writes]
                 plan.taken.append(self._chain(spec, writing, timeout))
                 mounting.append(self._chain(spec, staying, timeout))
+        for hook in plan.taken:
+            self._quieten(hook)
         hooks[TAKEN] = hooks.pop("createContainer")
         if self.version.kind == "runsc":
             for hook in mounting:
@@ -217,6 +221,13 @@ class Planner:
                 plan.sentences.append(f"hook {names} is skipped: it only mounts, gVisor has it")
         elif mounting:
             hooks["createContainer"] = mounting
+
+    def _quieten(self, hook: dict[str, Any]) -> None:
+        """Have a chain leave its failure to us, who log it."""
+        args = hook.get("args") or []
+        ours = hook.get("path") == self.hook_program and args[1:2] == [knownhooks.CHAIN]
+        if ours and "--errors" not in args:
+            args[2:2] = ["--errors", "caller"]
 
     def _chain(
         self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int

@@ -1,8 +1,8 @@
 """The CDI hooks pyshim knows: recognise them, harden the others, fuse neighbours into one process.
 
-Pure. A known hook is a name and flags, whatever program carries it; what the flags mean is the
-hooks' package's business. Sources: CDI hooks as nvidia-container-toolkit v1.20 writes them;
-CVE-2025-23266 for the environment.
+Pure. A known hook is a name and flags of ours, whatever program carries it; what the flags' values
+mean is the hooks' package's business. Sources: CDI hooks as nvidia-container-toolkit v1.20 writes
+them; CVE-2025-23266 for the environment.
 """
 
 from __future__ import annotations
@@ -17,16 +17,40 @@ if TYPE_CHECKING:
 MINIMAL_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 """The environment of a hook that names none."""
 
-WRITES_ROOTFS = {
-    "create-symlinks": True,
-    "update-ldcache": True,
-    "enable-cuda-compat": True,
-    "chmod": True,
-    "disable-device-node-modification": False,
-    "update-application-profile": True,
-    "create-soname-symlinks": True,
+
+class Known:
+    """A hook's flags, each with a value; whether it writes to the rootfs (else it only mounts)."""
+
+    __slots__ = ("flags", "writes")
+
+    def __init__(self, *flags: str, writes: bool = True) -> None:
+        self.flags = flags
+        self.writes = writes
+
+    def takes(self, args: list[str]) -> bool:
+        """Whether `args` are its flags and their values, as hooks/flags.py reads them."""
+        words = iter(args)
+        for word in words:
+            name, separator, _ = word.lstrip("-").partition("=")
+            if len(word) - len(word.lstrip("-")) not in (1, 2) or name not in self.flags:
+                return False
+            if not separator and next(words, None) is None:
+                return False
+        return True
+
+
+KNOWN = {
+    "create-symlinks": Known("link"),
+    "update-ldcache": Known("folder", "ldconfig-path"),
+    "enable-cuda-compat": Known(
+        "host-driver-version", "host-cuda-version", "cuda-compat-container-root"
+    ),
+    "chmod": Known("mode", "path"),
+    "disable-device-node-modification": Known(writes=False),
+    "update-application-profile": Known(),
+    "create-soname-symlinks": Known("folder", "ldconfig-path"),
 }
-"""Every hook pyshim knows, and whether it writes to the rootfs (else it only mounts)."""
+"""Every hook pyshim knows."""
 
 CHAIN = "chain"
 _OURS = "pyshim-hook"
@@ -52,7 +76,7 @@ class Part:
     @property
     def writes(self) -> bool:
         """True when the hook writes to the rootfs."""
-        return WRITES_ROOTFS[self.name]
+        return KNOWN[self.name].writes
 
     def describe(self) -> str:
         """Return the hook as a person would type it."""
@@ -60,7 +84,7 @@ class Part:
 
 
 def parse(hook: Hook) -> list[Part]:
-    """Return the known hooks that `hook` stands for; none when pyshim does not know it.
+    """Return the known hooks that `hook` stands for; none when pyshim does not know it or a flag.
 
     `nvidia-cdi-hook NAME`, `nvidia-ctk hook NAME`, `pyshim-hook NAME` at whatever path, and
     pyshim's own chain of several.
@@ -90,9 +114,10 @@ def _skip_switches(words: list[str]) -> list[str]:
 
 
 def _part(words: list[str]) -> list[Part]:
-    if not words or words[0] not in WRITES_ROOTFS or NEXT in words:
+    if not words or words[0] not in KNOWN or NEXT in words:
         return []
-    return [Part(words[0], words[1:])]
+    name, *args = words
+    return [Part(name, args)] if KNOWN[name].takes(args) else []
 
 
 def _split_chain(words: list[str]) -> list[Part]:

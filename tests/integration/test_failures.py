@@ -103,6 +103,21 @@ def test_failing_hook_leaves_no_container(node: Node, busybox: Path) -> None:
     assert node.shim.call("state", node.container).returncode == 1
 
 
+@pytest.mark.parametrize("executor", ["runtime", "shim"])
+def test_a_known_hooks_reason_is_in_the_own_log(node: Node, busybox: Path, executor: str) -> None:
+    """Once, whoever runs it: crun shows a hook's stderr to nobody."""
+    node.shim.configure({"hooks.executor": executor})
+    args = ["nvidia-cdi-hook", "create-symlinks", "--link", "a::/etc"]
+    hook = {"path": "/usr/bin/nvidia-cdi-hook", "args": args}
+    bundle = node.bundle(busybox, "true", hooks={"createContainer": [hook]})
+    assert node.shim.create(bundle, node.container).returncode == 1
+    reason = "createContainer hook create-symlinks failed: /etc -> a: 'etc' is a directory"
+    errors = [
+        line.split(" ", 2)[2] for line in node.shim.warnings.splitlines() if " error " in line
+    ]
+    assert errors == [f"container {node.container}: {reason}"]
+
+
 def test_missing_hook_program(node: Node, busybox: Path) -> None:
     _add_hook(node, "true", path="/nonexistent/vendor-hook")
     result = node.shim.create(node.bundle(busybox, "true", annotations=VENDOR), node.container)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from tools.lab.driver import MULTIARCH
 from tools.lab.shim import Shim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.conftest import Node
     from tools.lab.bundle import Bundle
 
@@ -300,6 +304,36 @@ def test_a_failure_is_told_once(
     assert (record["level"], record["msg"]) == ("error", result.stderr.strip())
     assert bundle.config.read_bytes() == before
     assert not (bundle.rootfs / "late").exists()
+
+
+OUTLIVING = [
+    pytest.param("sleep {mark}", id="a child in front"),
+    pytest.param("sleep {mark} & wait", id="a child behind"),
+    pytest.param("setsid sleep {mark} & wait", id="a child in another session"),
+    pytest.param("trap '' TERM INT HUP; sleep {mark} & while :; do wait; done", id="deaf"),
+    pytest.param("sleep {mark} & kill -STOP $$", id="stopped"),
+    pytest.param("setsid sh -c 'kill -STOP $$' & sleep {mark}", id="a stopped child"),
+    pytest.param("yes", id="talking"),
+]
+
+
+@pytest.mark.parametrize("script", OUTLIVING)
+def test_nothing_outlives_the_timeout(node: Node, busybox: Path, script: str) -> None:
+    mark = f"61.{os.getpid()}"
+    bundle = bundle_with(node, busybox, hook(script.replace("{mark}", mark), timeout=1))
+    begun = time.monotonic()
+    result = node.shim.create(bundle, node.container)
+    assert time.monotonic() - begun < 5
+    assert result.returncode == 1
+    said = "pyshim: createContainer hook sh failed: still running after 1 s, killed"
+    assert result.stderr.startswith(said), result
+    assert f"sleep\0{mark}".encode() not in b"".join(_command_lines())
+
+
+def _command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
 
 
 def test_a_hook_without_timeout_gets_the_configured_one(node: Node, busybox: Path) -> None:

@@ -329,9 +329,7 @@ ENVIRONMENTS = [
 
 
 @pytest.mark.parametrize(("before", "after"), ENVIRONMENTS)
-@pytest.mark.parametrize("kind", [
-    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-])  # fmt: skip
+@pytest.mark.parametrize("kind", ["createContainer", "startContainer"])
 @pytest.mark.parametrize("annotations", [{}, ASK], ids=["no device", "with a device"])
 def test_no_hook_without_an_environment(
     box: Box, kind: str, before: dict[str, Any], after: list[str], annotations: dict[str, str]
@@ -342,7 +340,16 @@ def test_no_hook_without_an_environment(
     made = plan(box, Bundle(str(box.bundle(spec)))).spec["hooks"]
     assert [hook["env"] for hook in made[kind][:2]] == [after, after]
     assert [hook["path"] for hook in made[kind][:2]] == ["/no/such/hook"] * 2
-    assert all(hook["env"] for hooks in made.values() for hook in hooks)
+    assert all(hook["env"] for hook in made[kind])
+
+
+@pytest.mark.parametrize("env", [{}, {"env": None}, {"env": []}, {"env": ["A=1"]}])
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "poststart", "poststop"])
+def test_the_other_stages_keep_their_environment(box: Box, kind: str, env: dict[str, Any]) -> None:
+    """They run outside of the container, with the runtime's: HOME, XDG_RUNTIME_DIR."""
+    foreign = {"path": "/no/such/hook", "args": ["hook"], **env}
+    spec = oci(hooks={kind: [foreign]})
+    assert plan(box, Bundle(str(box.bundle(spec)))).spec["hooks"][kind] == [foreign]
 
 
 def test_a_hook_that_is_no_object(box: Box) -> None:

@@ -33,6 +33,7 @@ def vendor(name: str, **more: Any) -> dict[str, Any]:
 
 LINKS, CACHE = known("create-symlinks --link a::/b"), known("update-ldcache --folder /l")
 PARAMS, OTHER = known("disable-device-node-modification"), vendor("other")
+OLDER = known("create-symlinks --csv-filename /f")
 
 
 @pytest.fixture(name="bundle")
@@ -79,6 +80,7 @@ def short(hooks: list[dict[str, Any]]) -> list[Any]:
 PLANS = [
     pytest.param([], {}, [], "runtime", 0, id="no hooks"),
     pytest.param([OTHER], {}, ["other"], "runtime", 0, id="a vendor's alone"),
+    pytest.param([LINKS, OLDER], {}, [["create-symlinks"], "nvidia-cdi-hook"], "runtime", 0, id="a flag that is not known: a vendor's"),
     pytest.param([LINKS, CACHE], {}, [["create-symlinks", "update-ldcache"]], "runtime", 0, id="known ones are fused"),
     pytest.param([LINKS, OTHER, CACHE], {}, [["create-symlinks"], "other", ["update-ldcache"]], "runtime", 0, id="the order stays"),
     pytest.param([LINKS, CACHE], {"hooks__native": False}, ["nvidia-cdi-hook"] * 2, "runtime", 0, id="not native"),
@@ -154,20 +156,25 @@ def test_the_chain(bundle: Path) -> None:
     pytest.param(True, vendor("v", timeout=3), 3, id="its own"),
     pytest.param(True, vendor("v", timeout=0), 0, id="its own, however odd"),
     pytest.param(False, LINKS, 10, id="a known one that keeps its program"),
-    pytest.param(True, known("chmod", timeout=60), 60, id="a chain has its longest"),
-    pytest.param(True, known("chmod", timeout="x"), 10, id="a chain of none that counts"),
+    pytest.param(True, known("chmod --mode 1", timeout=60), 60, id="a chain has its longest"),
+    pytest.param(True, known("chmod --mode 1", timeout="x"), 10, id="a chain of none that counts"),
 ])  # fmt: skip
 def test_timeout(bundle: Path, native: bool, hook: dict[str, Any], expected: int) -> None:  # noqa: FBT001
     _, _, spec = decide(bundle, [hook], hooks__native=native)
     assert [hook["timeout"] for hook in spec["hooks"]["createContainer"]] == [expected]
 
 
-def test_other_lists_get_no_timeout(bundle: Path) -> None:
-    _, _, spec = decide(
-        bundle, [], lists={"prestart": [{"path": "/p"}], "poststop": [{"path": "/q"}]}
-    )
-    assert spec["hooks"]["prestart"] == [{"path": "/p", "env": list(knownhooks.MINIMAL_ENV)}]
-    assert spec["hooks"]["poststop"] == [{"path": "/q", "env": list(knownhooks.MINIMAL_ENV)}]
+@pytest.mark.parametrize(("stage", "env"), [
+    pytest.param("prestart", {}, id="prestart"),
+    pytest.param("createRuntime", {}, id="createRuntime"),
+    pytest.param("startContainer", {"env": list(knownhooks.MINIMAL_ENV)}, id="startContainer"),
+    pytest.param("poststart", {}, id="poststart"),
+    pytest.param("poststop", {}, id="poststop"),
+])  # fmt: skip
+def test_other_lists(bundle: Path, stage: str, env: dict[str, Any]) -> None:
+    """No timeout; an environment only where the image's could come (CVE-2025-23266)."""
+    _, _, spec = decide(bundle, [], lists={stage: [{"path": "/p"}]})
+    assert spec["hooks"][stage] == [{"path": "/p", **env}]
 
 
 def test_sentences(bundle: Path) -> None:

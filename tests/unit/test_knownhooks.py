@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocishim import knownhooks
-from ocishim.knownhooks import MINIMAL_ENV, Part
+from ocishim.errors import UsageError
+from ocishim.hooks import chain, flags
+from ocishim.knownhooks import MINIMAL_ENV, Known, Part
 
 
 def hook(line: str, **more: object) -> dict[str, Any]:
@@ -36,6 +40,19 @@ KNOWN = [
 UNKNOWN = [
     pytest.param(hook("/usr/bin/vendor-hook create-symlinks --link a::/b"), id="another program"),
     pytest.param(hook("/usr/bin/nvidia-cdi-hook apply-cuda-memory-limits"), id="a newer name"),
+    pytest.param(
+        hook("/usr/bin/nvidia-ctk hook create-symlinks --csv-filename /f"), id="an older flag"
+    ),
+    pytest.param(hook("/x/nvidia-cdi-hook chmod --mode 1 --path /a --user 0"), id="a newer flag"),
+    pytest.param(hook("/x/nvidia-cdi-hook update-ldcache --folder"), id="no value"),
+    pytest.param(hook("/x/nvidia-cdi-hook update-ldcache /lib"), id="a word that is no flag"),
+    pytest.param(
+        hook("/x/nvidia-cdi-hook update-ldcache --container-spec /s"), id="a state from a file"
+    ),
+    pytest.param(
+        hook("/x/pyshim-hook chain chmod --mode 1 --next update-ldcache --future x"),
+        id="a newer pyshim's flag",
+    ),
     pytest.param(hook("/usr/bin/nvidia-cdi-hook"), id="no name"),
     pytest.param(hook("/usr/bin/nvidia-cdi-hook --version"), id="only a switch"),
     pytest.param(hook("/usr/bin/nvidia-ctk system create-dev-char-symlinks"), id="another command"),
@@ -72,13 +89,42 @@ def test_unknown(unknown: dict[str, Any]) -> None:
 
 
 def test_every_hook_the_peer_has() -> None:
-    assert set(knownhooks.WRITES_ROOTFS) == {
+    assert set(knownhooks.KNOWN) == set(chain.MODULES) == {
         "create-symlinks", "update-ldcache", "enable-cuda-compat", "chmod",
         "disable-device-node-modification", "update-application-profile", "create-soname-symlinks",
     }  # fmt: skip
-    assert [name for name, writes in knownhooks.WRITES_ROOTFS.items() if not writes] == [
+    assert [name for name, known in knownhooks.KNOWN.items() if not known.writes] == [
         "disable-device-node-modification",
     ]
+
+
+class Seen(Exception):  # noqa: N818 - what a hook asks its flags for
+    pass
+
+
+@pytest.mark.parametrize("name", sorted(knownhooks.KNOWN))
+def test_the_flags_are_the_hooks_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def parse(_args: list[str], known: tuple[str, ...]) -> NoReturn:
+        raise Seen(known)
+
+    monkeypatch.setattr(flags, "parse", parse)
+    with pytest.raises(Seen) as seen:
+        chain.load(name).parse([])
+    assert knownhooks.KNOWN[name].flags == seen.value.args[0]
+
+
+@given(st.lists(st.sampled_from(
+    ["--mode", "-mode", "--path", "---path", "mode", "--mode=", "--path=x=y", "--other", "-", "", "x"]
+)))  # fmt: skip
+def test_what_a_hook_takes(args: list[str]) -> None:
+    """As the hook itself reads it: create and explain must not see it otherwise."""
+    try:
+        flags.parse(args, ("mode", "path"))
+    except UsageError:
+        taken = False
+    else:
+        taken = True
+    assert Known("mode", "path").takes(args) == taken
 
 
 @pytest.mark.parametrize(("before", "changed", "env"), [
@@ -101,25 +147,28 @@ def test_the_minimal_environment_is_not_shared() -> None:
     assert MINIMAL_ENV == ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 
 
-A, B, C = "/x/nvidia-cdi-hook chmod a", "/x/nvidia-cdi-hook chmod b", "/y/nvidia-ctk hook chmod c"
+A, B, C = (
+    "/x/nvidia-cdi-hook chmod --mode=a", "/x/nvidia-cdi-hook chmod --mode=b",
+    "/y/nvidia-ctk hook chmod --mode=c",
+)  # fmt: skip
 L, M = "/x/nvidia-cdi-hook update-ldcache", "/x/nvidia-cdi-hook update-ldcache --folder /m"
 V, W = "/vendor v", "/vendor w"
 
 FUSED = [
     pytest.param([], [], id="nothing"),
     pytest.param([V], [V], id="one that is not known"),
-    pytest.param([A], [["chmod a"]], id="one that is"),
-    pytest.param([A, B, C], [["chmod a", "chmod b", "chmod c"]], id="neighbours"),
-    pytest.param([A, V, B], [["chmod a"], V, ["chmod b"]], id="the order relative to others stays"),
-    pytest.param([V, A, B, W, C, V], [V, ["chmod a", "chmod b"], W, ["chmod c"], V], id="in between"),
-    pytest.param([A, A, B, A], [["chmod a", "chmod b"]], id="duplicates: the first stays"),
-    pytest.param([A, V, A], [["chmod a"], V], id="a duplicate on the other side"),
-    pytest.param([A, V, A, W], [["chmod a"], V, W], id="a chain of duplicates alone is none"),
+    pytest.param([A], [["chmod --mode=a"]], id="one that is"),
+    pytest.param([A, B, C], [["chmod --mode=a", "chmod --mode=b", "chmod --mode=c"]], id="neighbours"),
+    pytest.param([A, V, B], [["chmod --mode=a"], V, ["chmod --mode=b"]], id="the order relative to others stays"),
+    pytest.param([V, A, B, W, C, V], [V, ["chmod --mode=a", "chmod --mode=b"], W, ["chmod --mode=c"], V], id="in between"),
+    pytest.param([A, A, B, A], [["chmod --mode=a", "chmod --mode=b"]], id="duplicates: the first stays"),
+    pytest.param([A, V, A], [["chmod --mode=a"], V], id="a duplicate on the other side"),
+    pytest.param([A, V, A, W], [["chmod --mode=a"], V, W], id="a chain of duplicates alone is none"),
     pytest.param([V, V], [V, V], id="others are not ours to remove"),
-    pytest.param([A, L, B, L, C], [["chmod a", "chmod b", "update-ldcache", "chmod c"]], id="of update-ldcache the last"),
-    pytest.param([L, A, V, B, L], [["update-ldcache", "chmod a"], V, ["chmod b", "update-ldcache"]], id="of update-ldcache the last of its neighbours"),
+    pytest.param([A, L, B, L, C], [["chmod --mode=a", "chmod --mode=b", "update-ldcache", "chmod --mode=c"]], id="of update-ldcache the last"),
+    pytest.param([L, A, V, B, L], [["update-ldcache", "chmod --mode=a"], V, ["chmod --mode=b", "update-ldcache"]], id="of update-ldcache the last of its neighbours"),
     pytest.param([L, M, L], [["update-ldcache --folder /m", "update-ldcache"]], id="other folders, another hook"),
-    pytest.param(["/x/pyshim-hook chain --rootfs /r chmod a --next chmod b", C], [["chmod a", "chmod b", "chmod c"]], id="a chain takes its neighbours in"),
+    pytest.param(["/x/pyshim-hook chain --rootfs /r chmod --mode=a --next chmod --mode=b", C], [["chmod --mode=a", "chmod --mode=b", "chmod --mode=c"]], id="a chain takes its neighbours in"),
 ]  # fmt: skip
 
 

@@ -223,6 +223,30 @@ def test_the_chains_log_gets_warnings_with_the_container(hook: Hook) -> None:
     ]
 
 
+UNKNOWN_FLAG = "createContainer hook chmod failed: unknown flag '--x'"
+
+
+@pytest.mark.parametrize(
+    ("words", "logged"),
+    [
+        pytest.param(("chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="flags"),
+        pytest.param(("--log-level", "error", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="errors alone"),
+        pytest.param(("create-symlinks", "--link", "t::/f/l"), "container c1: createContainer hook create-symlinks failed: '/f' is a regular file, not a directory", id="work"),
+        pytest.param(("--timeout", "x", *LINK), "container c1: option --timeout 'x' is not a number of seconds", id="options"),
+        pytest.param(("--errors", "log", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="by word"),
+        pytest.param(("--errors", "caller", "chmod", "--x"), "", id="the caller logs it"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_in_the_log_once(hook: Hook, words: tuple[str, ...], logged: str) -> None:
+    """Crun shows a hook's stderr to nobody."""
+    log = hook.folder / "log"
+    (hook.root / "f").touch()
+    code, _, stderr = hook.run("chain", "--log", str(log), *words)
+    lines = [line.split(" ", 1)[1] for line in log.read_text().splitlines()] if log.exists() else []
+    assert (code, lines) == (1, [f"error {logged}"] if logged else [])
+    assert not logged or stderr == f"pyshim-hook: {logged.removeprefix('container c1: ')}\n"
+
+
 @pytest.mark.parametrize(
     ("level", "logged"), [("error", []), ("warning", ["warning"]), ("nonsense", ["warning"])]
 )
