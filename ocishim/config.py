@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "hooks.timeout": 10,
     "requests.env": [],
     "requests.volume_mounts": False,
+    "requests.podman_annotations": False,
     "log.file": "",
     "log.level": "info",
 }
@@ -41,8 +42,8 @@ class Config:
 
     __slots__ = (
         *("annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_level"),
-        *("native", "path", "readonly_rootfs", "runtimes", "spec_dirs", "stale", "timeout"),
-        "volume_mounts",
+        *("native", "path", "podman_annotations", "readonly_rootfs", "runtimes", "spec_dirs"),
+        *("stale", "timeout", "volume_mounts"),
     )
 
     def __init__(self, values: dict[str, Any], path: str, cache: Cache) -> None:
@@ -58,6 +59,7 @@ class Config:
         self.timeout: int = values["hooks.timeout"]
         self.env_requests: list[dict[str, Any]] = values["requests.env"]
         self.volume_mounts: bool = values["requests.volume_mounts"]
+        self.podman_annotations: bool = values["requests.podman_annotations"]
         self.log_file: str = values["log.file"]
         self.log_level: str = values["log.level"]
 

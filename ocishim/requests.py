@@ -21,33 +21,61 @@ if TYPE_CHECKING:
 
 STANDARD_PREFIX = "cdi.k8s.io/"
 
-_SANDBOX_MARKS = ("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType")
-_CRIO_ANNOTATIONS = "io.kubernetes.cri-o.Annotations"
+_MANAGER = "io.container.manager"
+_CRIO = "io.kubernetes.cri-o."
+_CRIO_ANNOTATIONS = _CRIO + "Annotations"
+_TYPE_MARKS = ("io.kubernetes.cri.container-type", _CRIO + "ContainerType")
+# Podman writes these in CRI-O's name; in a pod the last two, for Kata.
+_PODMAN_ALSO = frozenset(_CRIO + name for name in ("Created", "TTY", "ContainerType", "SandboxID"))
+# CRI-O writes a pause container's own annotations first and the pod's over them: a value can be
+# anybody's, but what only a pause container has cannot be taken away. A container whose pod
+# carries one of these gets no device, which is its author's own loss.
+_SANDBOX_KEYS = frozenset(
+    (
+        *(_CRIO + name for name in ("CgroupParent", "HostName", "HostNetwork", "HostnamePath")),
+        *(_CRIO + name for name in ("KubeName", "Namespace", "NamespaceOptions", "PortMappings")),
+        *(_CRIO + name for name in ("PrivilegedRuntime", "RuntimeHandler", "ShmPath")),
+        *("pod-linux-overhead.crio.io", "pod-linux-resources.crio.io"),
+        "io.kubernetes.cri.sandbox-log-directory",
+    )
+)
+_SANDBOX_VALUES = {
+    **dict.fromkeys(_TYPE_MARKS, "sandbox"),
+    "io.kubernetes.container.name": "POD",
+    "io.kubernetes.docker.type": "podsandbox",
+}
 
 
 class Requests:
     """names: qualified device names in the order asked for. sources: one sentence a request.
 
     ignored: one sentence for each request that was not honoured, with the reason.
+    refused: those of them that whoever asked for a device is waiting to read.
     """
 
-    __slots__ = ("ignored", "names", "sources")
+    __slots__ = ("ignored", "names", "refused", "sources")
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.sources: list[str] = []
         self.ignored: list[str] = []
+        self.refused: list[str] = []
 
     def add(self, name: str, source: str) -> None:
         """Note that `source` asks for the device `name`."""
         self.names.append(name)
         self.sources.append(f"{source} asks for {name}")
 
+    def refuse(self, sentence: str) -> None:
+        """Note a request that is not honoured, for the log's readers too."""
+        self.ignored.append(sentence)
+        self.refused.append(sentence)
+
 
 def in_pod(spec: dict[str, Any]) -> bool:
     """Return True for a container in a pod whose sandbox is there already."""
     marks = _annotations(spec)
-    return any(marks.get(mark) == "container" for mark in _SANDBOX_MARKS)
+    return not _is_sandbox(marks) and any(marks.get(mark) == "container" for mark in _TYPE_MARKS)
 
 
 def gather(spec: dict[str, Any], config: Config) -> Requests:
@@ -59,11 +87,14 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
     requests = Requests()
     marks = _annotations(spec)
     asked = {key: value for key, value in marks.items() if key.startswith(_prefixes(config))}
-    if any(marks.get(mark) == "sandbox" for mark in _SANDBOX_MARKS):
+    if _is_sandbox(marks):
         if asked:
             requests.ignored.append("a sandbox (pause) container never gets devices")
         return requests
-    if asked and marks.get("io.container.manager") == "cri-o":
+    # One does not undo the other: a pod's author can write Podman's mark, an image's CRI-O's.
+    if asked and marks.get(_MANAGER) == "libpod" and not config.podman_annotations:
+        asked = _refused_under_podman(asked, requests)
+    if asked and _is_crios(marks):
         asked = _trusted_under_crio(asked, marks, requests)
     for key in sorted(asked):
         for name in _parsed(key, asked[key], config):
@@ -75,11 +106,27 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
     return requests
 
 
+def _is_sandbox(marks: dict[str, Any]) -> bool:
+    """Whether anything says so, whatever else says that it is a container."""
+    return not _SANDBOX_KEYS.isdisjoint(marks) or any(
+        marks.get(key) == value for key, value in _SANDBOX_VALUES.items()
+    )
+
+
+def _is_crios(marks: dict[str, Any]) -> bool:
+    """Whether CRI-O wrote config.json: by keys that it always writes, whatever their values."""
+    return marks.get(_MANAGER) == "cri-o" or any(
+        key.startswith(_CRIO) and key not in _PODMAN_ALSO for key in marks
+    )
+
+
 def _gather_mounts(spec: dict[str, Any], config: Config, requests: Requests) -> None:
     kinds = {table["name"]: table["kind"] for table in config.env_requests}
     kind = kinds.get("NVIDIA_VISIBLE_DEVICES", visible.DEFAULT_KIND)
-    for name in visible.mounted_names(spec, kind):
-        requests.add(name, f"a volume mount below {visible.MOUNTS_ROOT}")
+    source = f"a volume mount below {visible.MOUNTS_ROOT}"
+    names = visible.mounted_names(spec, kind)
+    for name in _of_kinds(names, {kind, *kinds.values()}, source, requests):
+        requests.add(name, source)
 
 
 def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> None:
@@ -91,8 +138,21 @@ def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> Non
                 f"environment {table['name']}={value}: the container is not privileged"
             )
             continue
-        for name in names:
-            requests.add(name, f"environment {table['name']}")
+        source = f"environment {table['name']}"
+        for name in _of_kinds(names, {table["kind"]}, source, requests):
+            requests.add(name, source)
+
+
+def _of_kinds(names: list[str], kinds: set[str], source: str, requests: Requests) -> list[str]:
+    """Return those of `names` that [[requests.env]] lets `source` ask for; refuse the others."""
+    allowed = [name for name in names if name.partition("=")[0] in kinds]
+    for name in names:
+        if name not in allowed:
+            requests.refuse(
+                f"{source} asks for {name}, which is not of the kind {' or '.join(sorted(kinds))} "
+                "in [[requests.env]]"
+            )
+    return allowed
 
 
 def _prefixes(config: Config) -> tuple[str, ...]:
@@ -120,16 +180,27 @@ def _parsed(key: str, value: object, config: Config) -> list[str]:
         ) from None
 
 
+def _refused_under_podman(asked: dict[str, Any], requests: Requests) -> dict[str, Any]:
+    """Refuse them all. Before 4.6 Podman copies an image's annotations (its PR 18542)."""
+    for key in asked:
+        requests.refuse(
+            f"annotation '{key}': under Podman an image's author can write it; "
+            "ask by --device vendor/class=name (or set requests.podman_annotations = true)"
+        )
+    return {}
+
+
 def _trusted_under_crio(
     asked: dict[str, Any], marks: dict[str, Any], requests: Requests
 ) -> dict[str, Any]:
     """Keep what a pod's author could not have written.
 
     CRI-O copies every annotation of the pod into config.json, and injects the containers' own
-    itself; its JSON of the container's annotations cannot be forged by a pod.
+    itself; its JSON of the container's annotations cannot be forged by a pod, but for a pause
+    container's.
     """
     own: Any = {}
-    if marks.get("io.kubernetes.cri-o.ContainerType") == "container":
+    if marks.get(_CRIO + "ContainerType") == "container":
         try:
             own = jsonio.loads(str(marks.get(_CRIO_ANNOTATIONS)).encode(), _CRIO_ANNOTATIONS)
         except (DocumentError, UnicodeEncodeError):

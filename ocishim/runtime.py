@@ -185,7 +185,7 @@ def create(
     if log.debugs:
         for sentence in made.sentences():
             log.write("debug", sentence)
-    for warning in made.warnings:
+    for warning in (*made.requests.refused, *made.warnings):
         log.write("warning", warning)
     rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
     if rootfs:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 case = area("kubernetes")
 CRI = ENGINE + "containerd pkg/cri/annotations: "
+IMAGE = ENGINE + "podman before 4.6, pkg/specgen/generate/container.go: "
 CRIO = ENGINE + "cri-o internal/factory/container SpecAddAnnotations: "
 REQUEST = ask("0")
 TYPE = "io.kubernetes.cri.container-type"
@@ -35,6 +36,13 @@ SANDBOXES = {
         CRIO_TYPE: "sandbox",
         MANAGER: "cri-o",
         "io.kubernetes.cri-o.Annotations": json.dumps(REQUEST),
+    },
+    "CRI-O, forged": {
+        CRIO_TYPE: "container",
+        MANAGER: "x",
+        "io.kubernetes.cri-o.Annotations": json.dumps(REQUEST),
+        "io.kubernetes.cri-o.HostNetwork": "false",
+        "io.kubernetes.cri-o.PortMappings": "[]",
     },
 }
 
@@ -91,13 +99,26 @@ def sandbox_untouched(lab: Lab, marks: dict[str, str]) -> None:
     {
         "containerd": {TYPE: "container", "io.kubernetes.cri.sandbox-id": "box"},
         "docker": {},
-        "podman": {MANAGER: "libpod"},
         "ctr": {"io.containerd.image": "x"},
     },
 )
 def container(lab: Lab, marks: dict[str, str]) -> None:
     lab.cdi(document(device("0")))
     check(given(lab, {**marks, **REQUEST}), "the container has no device")
+
+
+@case(
+    "image-annotation",
+    "Podman before 4.6 copies an image's annotations into config.json: they are no request",
+    IMAGE + "image annotations",
+    {"alone": {}, "beside CRI-O's marks": {CRIO_TYPE: "container"}},
+)
+def image_annotation(lab: Lab, marks: dict[str, str]) -> None:
+    """`podman run --device` injects what a user asks for."""
+    lab.cdi(document(device("0")))
+    check(
+        not given(lab, {MANAGER: "libpod", **marks, **REQUEST}), "an image's author gets the device"
+    )
 
 
 CRIO_MARKS = {CRIO_TYPE: "container", MANAGER: "cri-o"}

@@ -231,15 +231,22 @@ def sandbox_is_a_container(call: Call) -> None:
     call.edit_requests(change)
 
 
-@mutant("kubernetes/container[podman]")
-def podman_injects_itself(call: Call) -> None:
+@mutant("kubernetes/container[containerd]")
+def containerd_injects_itself(call: Call) -> None:
     call.edit_requests(
         lambda annotations: (
-            drop_requests(annotations)
-            if annotations.get("io.container.manager") == "libpod"
-            else None
+            drop_requests(annotations) if annotations.get(TYPE) == "container" else None
         )
     )
+
+
+@mutant("kubernetes/image-annotation[alone]")
+def images_are_trusted(call: Call) -> None:
+    def change(annotations: dict[str, str]) -> None:
+        if annotations.get("io.container.manager") == "libpod":
+            del annotations["io.container.manager"]
+
+    call.edit_requests(change)
 
 
 @mutant("kubernetes/pod-annotation[alone]", "kubernetes/pod-annotation-bad[malformed]")

@@ -31,6 +31,9 @@ EXPLAINED = {
     "  unprivileged = false",
     "requests.volume_mounts": "Whether mounts below /var/run/nvidia-container-devices ask for\n"
     "devices.",
+    "requests.podman_annotations": "Whether annotations ask for devices under Podman. Before 4.6\n"
+    "it copies an image's annotations, so whoever builds one could ask. `podman run --device\n"
+    "vendor/class=name` needs no such setting.",
     "log.file": "pyshim's own log; empty: the system log, where there is one.",
     "log.level": "error, warning, info or debug.",
 }

@@ -284,7 +284,11 @@ class Podman(Engine):
         cgroups.make(f"{self.token}-podman")
         Path("/run/containers/networks").mkdir(parents=True, exist_ok=True)
 
-    def run(self, tree: Path, script: str, device: str) -> Result:
+    def settings(self, kind: str) -> dict[str, object]:  # noqa: ARG002 - of any kind
+        return {"requests.podman_annotations": True}
+
+    def podman(self, *argv: str) -> Result:
+        """Call podman with the options that keep it in its folder."""
         # The runroot's path may have 50 characters at most; /run is the session's own.
         runroot = f"/run/{self.token}"
         return self.client(
@@ -297,20 +301,25 @@ class Podman(Engine):
             "--events-backend=none",
             f"--network-config-dir={self.folder}/networks",
             f"--runtime={self.program}",
+            *argv,
+        )
+
+    def start_container(self, *argv: str) -> Result:
+        """Call `podman run` with these arguments."""
+        return self.podman(
             "run",
             "--rm",
             "--network=none",
             f"--cgroup-parent=/{self.token}-podman",
-            *self.ask(device),
             # Podman raises limits beyond what a machine may allow.
             "--ulimit=nofile=1024:1024",
             "--ulimit=nproc=1024:1024",
-            "--rootfs",
-            str(self.copy(tree)),
-            "/bin/sh",
-            "-c",
-            script,
+            *argv,
         )
+
+    def run(self, tree: Path, script: str, device: str) -> Result:
+        rootfs = ("--rootfs", str(self.copy(tree)))
+        return self.start_container(*self.ask(device), *rootfs, "/bin/sh", "-c", script)
 
     def wording(self, message: str) -> str:
         return f"Error: OCI runtime error: {self.program}: {message}"

@@ -41,6 +41,7 @@ readonly_rootfs = "when-writable"
 timeout = 3
 [requests]
 volume_mounts = true
+podman_annotations = true
 [[requests.env]]
 name = "NVIDIA_VISIBLE_DEVICES"
 kind = "nvidia.com/gpu"
@@ -67,6 +68,7 @@ def test_defaults_without_a_file(file: Path) -> None:
         "timeout": 10,
         "env_requests": [],
         "volume_mounts": False,
+        "podman_annotations": False,
         "log_file": "",
         "log_level": "info",
     }
@@ -89,6 +91,7 @@ def test_every_setting(file: Path) -> None:
             {"name": "AMD_VISIBLE_DEVICES", "kind": "amd.com/gpu", "unprivileged": True},
         ],
         "volume_mounts": True,
+        "podman_annotations": True,
         "log_file": "/var/log/pyshim.log",
         "log_level": "debug",
     }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ocishim import config, requests
 from ocishim.cache import Cache
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GPU0, GPU1 = "acme.com/gpu=0", "acme.com/gpu=1"
 OTHER = "nvidia.cdi.k8s.io/"
@@ -45,7 +48,6 @@ ASKED = [
     pytest.param({OTHER + "x": GPU0}, [], id="a prefix that is not configured"),
     pytest.param({"a": "b", "n": 1, "cdi.k8s.io/x": GPU0}, [GPU0], id="others are not looked at"),
     pytest.param({**CONTAINER, "cdi.k8s.io/x": GPU0}, [GPU0], id="containerd's container"),
-    pytest.param({"io.container.manager": "libpod", "cdi.k8s.io/x": GPU0}, [GPU0], id="Podman"),
 ]  # fmt: skip
 
 
@@ -97,6 +99,97 @@ def test_a_sandbox_never_gets_devices(mark: dict[str, str], source: str) -> None
         key: value.replace("sandbox", "container") for key, value in spec["annotations"].items()
     }
     assert requests.gather(spec, chosen).names, "without the mark it would have got them"
+
+
+MANAGER = "io.container.manager"
+PODMAN = {
+    MANAGER: "libpod",
+    "io.kubernetes.cri-o.Created": "2026",
+    "io.kubernetes.cri-o.TTY": "false",
+}
+IN_A_POD = {"io.kubernetes.cri-o.ContainerType": "container", "io.kubernetes.cri-o.SandboxID": "x"}
+BOTH = ["cdi.k8s.io/", OTHER]
+
+
+def an_images(key: str) -> str:
+    """The refusal of an annotation under Podman."""
+    return (
+        f"annotation '{key}': under Podman an image's author can write it; ask by --device "
+        "vendor/class=name (or set requests.podman_annotations = true)"
+    )
+
+
+@pytest.mark.parametrize(("annotations", "refused"), [
+    pytest.param({"cdi.k8s.io/x": GPU0}, ["cdi.k8s.io/x"], id="the standard prefix"),
+    pytest.param({OTHER + "x": GPU0}, [OTHER + "x"], id="another prefix"),
+    pytest.param({"cdi.k8s.io/x": "no name"}, ["cdi.k8s.io/x"], id="not parsed either"),
+    pytest.param({**IN_A_POD, "cdi.k8s.io/x": GPU0}, ["cdi.k8s.io/x"], id="in a pod of Podman's"),
+    pytest.param({**IN_A_POD, "io.kubernetes.cri-o.Annotations": json.dumps({OTHER + "x": GPU0}),
+                  OTHER + "x": GPU0}, [OTHER + "x"], id="an image that writes CRI-O's marks"),
+    pytest.param({"x": "y"}, [], id="asks for nothing"),
+])  # fmt: skip
+def test_an_images_author_gets_nothing_under_podman(
+    annotations: dict[str, str], refused: list[str]
+) -> None:
+    found = gather({**annotations, **PODMAN}, cdi__annotation_prefixes=BOTH)
+    sentences = [an_images(key) for key in refused]
+    assert (found.names, found.ignored, found.refused) == ([], sentences, sentences)
+
+
+@pytest.mark.parametrize("annotations", [{}, IN_A_POD], ids=["alone", "in a pod of Podman's"])
+def test_podmans_annotations_can_be_switched_on(annotations: dict[str, str]) -> None:
+    asked = {**annotations, **PODMAN, "cdi.k8s.io/x": GPU0}
+    found = gather(asked, requests__podman_annotations=True)
+    assert (found.names, found.ignored) == ([GPU0], [])
+
+
+def test_under_podman_the_environment_still_asks() -> None:
+    """It has settings of its own; an image's annotation does not stand in its way."""
+    table = {"name": "N", "kind": "acme.com/gpu", "unprivileged": True}
+    spec = {"annotations": {**PODMAN, "cdi.k8s.io/x": GPU1}, "process": {"env": ["N=0"]}}
+    found = requests.gather(spec, settings(requests__env=[table]))
+    assert (found.names, found.refused) == ([GPU0], [an_images("cdi.k8s.io/x")])
+
+
+def test_a_forged_pause_container_of_crios_gets_nothing(data: Path) -> None:
+    """The pod's author wrote over CRI-O's annotations; see the file's `of-the-pod`."""
+    marks = json.loads((data / "engines/crio.pause.config.json").read_bytes())["annotations"]
+    assert marks["io.kubernetes.cri-o.ContainerType"] == "container"
+    own = "io.kubernetes.cri-o.Annotations"
+    for forged in ({}, {MANAGER: "libpod"}, {own: json.dumps({OTHER + "x": GPU0})}):
+        asked = {**marks, **forged, OTHER + "x": GPU0, "cdi.k8s.io/x": GPU0}
+        found = gather(asked, cdi__annotation_prefixes=BOTH, requests__podman_annotations=True)
+        assert (found.names, found.ignored) == (
+            [], ["a sandbox (pause) container never gets devices"],
+        )  # fmt: skip
+        assert not requests.in_pod({"annotations": asked})
+
+
+@pytest.mark.parametrize("mark", [
+    *({f"io.kubernetes.cri-o.{name}": "x"} for name in (
+        "CgroupParent", "HostName", "HostNetwork", "HostnamePath", "KubeName", "Namespace",
+        "NamespaceOptions", "PortMappings", "PrivilegedRuntime", "RuntimeHandler", "ShmPath")),
+    {"pod-linux-overhead.crio.io": "null"}, {"pod-linux-resources.crio.io": "null"},
+    {"io.kubernetes.cri.sandbox-log-directory": "/var/log/pods/x"},
+    {"io.kubernetes.container.name": "POD"}, {"io.kubernetes.docker.type": "podsandbox"},
+    {"io.kubernetes.cri.container-type": "sandbox"},
+], ids=lambda mark: next(iter(mark)))  # fmt: skip
+def test_one_hint_of_a_sandbox_is_enough(mark: dict[str, str]) -> None:
+    """Whatever the marks of a container say beside it."""
+    annotations = {**CONTAINER, **IN_A_POD, **mark, "cdi.k8s.io/x": GPU0}
+    assert gather(annotations).ignored == ["a sandbox (pause) container never gets devices"]
+
+
+@pytest.mark.parametrize("forged", [
+    {MANAGER: "x"}, {MANAGER: "libpod"}, {MANAGER: "libpod", **IN_A_POD},
+    {MANAGER: "x", "io.kubernetes.cri-o.ContainerType": "x"},
+], ids=["no manager", "Podman's", "Podman's, in a pod", "no type"])  # fmt: skip
+def test_a_pod_cannot_hide_that_crio_wrote_it(data: Path, forged: dict[str, str]) -> None:
+    marks = json.loads((data / "engines/crio.config.json").read_bytes())["annotations"]
+    asked = {**marks, **forged, "cdi.k8s.io/plugin_1": GPU1}
+    found = gather(asked, requests__podman_annotations=True)
+    assert found.names == []
+    assert found.ignored == ["annotation 'cdi.k8s.io/plugin_1': CRI-O injects CDI devices itself"]
 
 
 def crio(container: object, **annotations: str) -> dict[str, str]:

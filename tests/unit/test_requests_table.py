@@ -67,8 +67,8 @@ def nvidia(*names: str) -> list[str]:
         ),
         pytest.param(
             [NVIDIA],
-            ["NVIDIA_VISIBLE_DEVICES=acme.com/nic=eth1,0"],
-            ["acme.com/nic=eth1", *nvidia("0")],
+            ["NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=GPU-4c3c,0"],
+            nvidia("GPU-4c3c", "0"),
             id="qualified",
         ),
         pytest.param(
@@ -123,8 +123,8 @@ def test_what_asks_for_nothing_is_not_refused() -> None:
     [
         pytest.param(("GPU-4c3c", "MIG-6c2f"), nvidia("GPU-4c3c", "MIG-6c2f"), id="ids"),
         pytest.param(
-            ("cdi/amd.com/gpu/1", "cdi/acme.com/nic=eth1"),
-            ["amd.com/gpu=1", "acme.com/nic=eth1"],
+            ("cdi/nvidia.com/gpu/1", "cdi/nvidia.com/gpu=MIG-6c2f"),
+            nvidia("1", "MIG-6c2f"),
             id="qualified",
         ),
         pytest.param(("imex/0",), [], id="imex"),
@@ -135,6 +135,50 @@ def test_volume_mounts(mounts: tuple[str, ...], names: list[str]) -> None:
     assert gather([], beside, mounts=mounts, volume_mounts=True).names == names
     assert gather([NVIDIA], beside, mounts=mounts, volume_mounts=True).names == names
     assert gather([], beside, mounts=mounts).names == []
+
+
+ANOTHER = "which is not of the kind nvidia.com/gpu in [[requests.env]]"
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "others"),
+    [
+        pytest.param("other.com/hsm=0", [], ["other.com/hsm=0"], id="another vendor's"),
+        pytest.param("nvidia.com/mig=0,1", nvidia("1"), ["nvidia.com/mig=0"], id="another class"),
+        pytest.param("a/b=0,2,c/d=1", nvidia("2"), ["a/b=0", "c/d=1"], id="between"),
+        pytest.param("nvidia.com/gpux=0", [], ["nvidia.com/gpux=0"], id="a longer class"),
+        pytest.param("x=0", [], ["x=0"], id="no kind"),
+        pytest.param("=0", [], ["=0"], id="an empty kind"),
+        pytest.param("NVIDIA.com/gpu=0", [], ["NVIDIA.com/gpu=0"], id="letters count"),
+    ],
+)
+def test_a_variable_asks_for_its_kind(value: str, names: list[str], others: list[str]) -> None:
+    found = gather([NVIDIA, AMD], [f"NVIDIA_VISIBLE_DEVICES={value}"])
+    assert found.names == names
+    assert found.refused == [
+        f"environment NVIDIA_VISIBLE_DEVICES asks for {name}, {ANOTHER}" for name in others
+    ]
+    assert found.ignored == found.refused
+
+
+@pytest.mark.parametrize(
+    ("tables", "kinds", "names"),
+    [
+        pytest.param([], "nvidia.com/gpu", [], id="no table"),
+        pytest.param([NVIDIA], "nvidia.com/gpu", [], id="NVIDIA's"),
+        pytest.param([NVIDIA, AMD], "", ["amd.com/gpu=1"], id="AMD's too"),
+        pytest.param([AMD], "", ["amd.com/gpu=1"], id="AMD's alone"),
+    ],
+)
+def test_volume_mounts_ask_for_the_tables_kinds(
+    tables: list[dict[str, Any]], kinds: str, names: list[str]
+) -> None:
+    found = gather(tables, [], mounts=("cdi/amd.com/gpu/1",), volume_mounts=True)
+    assert found.names == names
+    source = f"a volume mount below {MOUNTS} asks for amd.com/gpu=1"
+    assert found.refused == (
+        [f"{source}, which is not of the kind {kinds} in [[requests.env]]"] if kinds else []
+    )
 
 
 def test_mounts_are_of_the_kind_that_the_table_names() -> None:

@@ -212,6 +212,16 @@ def test_readonly_rootfs_and_its_warning(node: Node) -> None:
             ["a sandbox (pause) container never gets devices"],
             id="sandbox",
         ),
+        pytest.param(
+            {"annotations": {**ASKED, "io.container.manager": "libpod"}},
+            [
+                (
+                    f"annotation '{next(iter(ASKED))}': under Podman an image's author can write it; "
+                    "ask by --device vendor/class=name (or set requests.podman_annotations = true)"
+                )
+            ],
+            id="Podman",
+        ),
     ],
 )
 def test_why_there_is_no_device(node: Node, members: dict[str, Any], steps: list[str]) -> None:
