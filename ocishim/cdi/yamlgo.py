@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # A CDI spec is seven levels deep; whatever is deeper than this is refused later anyway.
 _MAX_DEPTH = 64
+_TOO_DEEP = "nested too deeply"
 # The reader of go-yaml looks ahead by so many bytes, and so complains about what is in there.
 _CHUNK = 512
 _RAW_BUFFER = 16384
@@ -42,19 +43,29 @@ def load(data: bytes, *, strict: bool = True) -> Any:
         try:
             return _Builder(data, strict=strict, hides=hides).document()
         except YAMLError as e:
-            mended = yamlmend.mend(_decode(data), e)
+            text = _decode(data)
+            mended = yamlmend.mend(text, e)
             if mended is None:
-                raise DialectError(_reason(e)) from None
+                raise DialectError(_reason(e, text)) from None
         if not hides:
             yamlmend.refuse_private(_decode(data))
         data, hides = mended, True
     raise DialectError("too many places where libyaml is stricter than its port")
 
 
-def _reason(error: YAMLError) -> str:
+def _reason(error: YAMLError, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if mark and _opened(text[: mark.index].rpartition("\n")[2]) > _MAX_DEPTH:
+        # The scanner runs ahead on a line, and meets a limit of its own before ours is counted.
+        problem = _TOO_DEEP
     return f"line {mark.line + 1}: {problem}" if mark else str(problem)
+
+
+def _opened(line: str) -> int:
+    """How many collections `line` begins and does not end, more or less: it may have texts."""
+    begun = line.count("[") + line.count("{") + line.count("- ")
+    return begun - line.count("]") - line.count("}")
 
 
 class _Chunks:
@@ -152,7 +163,7 @@ class _Builder:
 
     def collection(self, event: Any, depth: int) -> Any:
         if depth > _MAX_DEPTH:
-            raise DialectError(f"line {event.start_mark.line + 1}: nested too deeply")
+            raise DialectError(f"line {event.start_mark.line + 1}: {_TOO_DEEP}")
         self.flow += bool(event.flow_style)
         is_mapping = type(event) is ev.MappingStartEvent
         value = self.mapping(depth + 1) if is_mapping else self.sequence(depth + 1)

@@ -10,6 +10,7 @@ import pytest
 from ocishim import config, configfile, posixos
 from ocishim.cache import Cache
 from ocishim.errors import ConfigError
+from tests import words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,9 +203,9 @@ FAULTS = [
     pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nalways = true", "F:4: unknown setting 'requests.env[0].always'", id="unknown in a request"),
     pytest.param("[[requests.env]]\nname = 3\nkind = 'a.b/c'", "F:2: expected string, found integer in 'requests.env[0].name'", id="type in a request"),
     pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nunprivileged = 'no'", "F:4: expected boolean, found string in 'requests.env[0].unprivileged'", id="boolean in a request"),
-    pytest.param("runtimes = [", "F: not valid TOML: invalid value (at end of document)", id="array ends too early"),
-    pytest.param("a = 1\nb 2", "F: not valid TOML: expected '=' after a key in a key/value pair (at line 2, column 3)", id="no equals sign"),
-    pytest.param("a = 1\na = 2", "F: not valid TOML: cannot overwrite a value (at end of document)", id="twice"),
+    pytest.param("runtimes = [", "F: not valid TOML: " + words.of_toml("runtimes = ["), id="array ends too early"),
+    pytest.param("a = 1\nb 2", "F: not valid TOML: " + words.of_toml("a = 1\nb 2"), id="no equals sign"),
+    pytest.param("a = 1\na = 2", "F: not valid TOML: " + words.of_toml("a = 1\na = 2"), id="twice"),
     pytest.param(b"# \xff", "F:1: not valid TOML: not UTF-8", id="not UTF-8"),
     pytest.param(b"#\n" * 600_000, "F: larger than 1048576 bytes (is this the right file)", id="large"),
 ]  # fmt: skip

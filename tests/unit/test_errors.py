@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import words
 from tests.conftest import need
 from tests.probe import ACME, Box, oci
 
@@ -123,8 +124,8 @@ ROWS = [
     pytest.param(write("bundle", b""), LINE, "{box}/bundle/config.json: not a directory (--bundle must name a directory with a config.json)", id="bundle is a file"),
     pytest.param(mkdir("bundle/config.json"), LINE, "{box}/bundle/config.json: not a regular file", id="config.json is a folder"),
     pytest.param(config_json(b""), LINE, "{box}/bundle/config.json: not valid JSON: the document is empty (the engine writes this file: is its disk full)", id="config.json empty"),
-    pytest.param(config_json(b'{"root":{"path":"root'), LINE, "{box}/bundle/config.json: not valid JSON: unterminated string starting at: line 1 column 17 (char 16) (the engine writes this file: is its disk full)", id="config.json truncated in a string"),
-    pytest.param(config_json(b'{"root":\n{"path":"r"}'), LINE, "{box}/bundle/config.json: not valid JSON: expecting ',' delimiter: line 2 column 13 (char 21) (the engine writes this file: is its disk full)", id="config.json truncated"),
+    pytest.param(config_json(b'{"root":{"path":"root'), LINE, "{box}/bundle/config.json: not valid JSON: " + words.of_json('{"root":{"path":"root') + " (the engine writes this file: is its disk full)", id="config.json truncated in a string"),
+    pytest.param(config_json(b'{"root":\n{"path":"r"}'), LINE, "{box}/bundle/config.json: not valid JSON: " + words.of_json('{"root":\n{"path":"r"}') + " (the engine writes this file: is its disk full)", id="config.json truncated"),
     pytest.param(config_json(b"[]"), LINE, "{box}/bundle/config.json: expected an object, found array (the engine and its plugins write this file: look there)", id="config.json no object"),
     pytest.param(config_json(b" " * (50 << 20)), LINE, "{box}/bundle/config.json: 52428800 bytes, and at most 16777216 are read (engines write 3 to 60 KiB; is this the right file)", id="config.json of 50 MB"),
     pytest.param(config_json(b"[" * 100_000), LINE, "{box}/bundle/config.json: not valid JSON: nested too deeply (the engine writes this file: is its disk full)", id="config.json nested"),
@@ -143,8 +144,8 @@ ROWS = [
     pytest.param(spec({**ACME, "future": 1}), LINE, "unresolvable CDI devices acme.com/gpu=0: {box}/cdi/acme.json, which mentions acme.com/gpu, is rejected: unknown field 'future' (cdiVersion 0.6.0); looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec with an unknown field"),
     pytest.param(spec({**ACME, "cdiVersion": "9.9.9"}), LINE, "unresolvable CDI devices acme.com/gpu=0: {box}/cdi/acme.json, which mentions acme.com/gpu, is rejected: invalid version \"9.9.9\" in 'cdiVersion'; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec of an unknown version"),
     pytest.param(spec({**ACME, "cdiVersion": "0.3.0", "containerEdits": {"additionalGids": [1]}}), LINE, "unresolvable CDI devices acme.com/gpu=0: {box}/cdi/acme.json, which mentions acme.com/gpu, is rejected: the spec version must be at least v0.7.0 in 'cdiVersion' (cdiVersion 0.3.0); looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec of too low a version"),
-    pytest.param(spec("kind: [", "acme.yaml"), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; {box}/cdi/acme.yaml is rejected: line 2: did not find expected node content; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.yaml')", id="spec no YAML"),
-    pytest.param(spec('{"kind": ', "acme.json"), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; {box}/cdi/acme.json is rejected: line 2: did not find expected node content; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec truncated"),
+    pytest.param(spec("kind: [", "acme.yaml"), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; {box}/cdi/acme.yaml is rejected: " + words.of_yaml("kind: [") + "; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.yaml')", id="spec no YAML"),
+    pytest.param(spec('{"kind": ', "acme.json"), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; {box}/cdi/acme.json is rejected: " + words.of_yaml('{"kind": ') + "; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec truncated"),
     pytest.param(spec(edits(mounts=[{"hostPath": 1, "containerPath": "/x"}, {"containerPath": "/y"}])), LINE, "unresolvable CDI devices acme.com/gpu=0: {box}/cdi/acme.json, which mentions acme.com/gpu, is rejected: failed add device \"0\": invalid device \"0\": invalid mount, empty host path in 'devices[0].containerEdits.mounts[1].hostPath' (cdiVersion 0.6.0); looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec with a mount without a host path"),
     pytest.param(both(ACME_SPEC, lambda box: os.remove(box.spec_dir / "acme.json"), lambda box: (box.spec_dir / "acme.json").symlink_to("acme.json")), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; {box}/cdi/acme.json cannot be read: too many levels of symbolic links; looked in {box}/cdi (1 file) (run 'pyshimctl cdi validate {box}/cdi/acme.json')", id="spec that is a link to itself"),
     pytest.param(both(asks("acme.com/gpu=0"), lambda box: (box.spec_dir / "acme.json").mkdir()), LINE, "unresolvable CDI devices acme.com/gpu=0: no spec defines any device; looked in {box}/cdi (1 file) (generate the vendor's spec, or check cdi.spec_dirs)", id="spec that is a folder"),
@@ -172,7 +173,7 @@ ROWS = [
     # --- settings
     pytest.param(settings("nope = 1\n"), LINE, "{box}/config.toml:1: unknown setting 'nope' (see 'pyshimctl config default')", id="setting unknown"),
     pytest.param(settings('[hooks]\nnative = "yes"\n'), LINE, "{box}/config.toml:2: expected boolean, found string in 'hooks.native'", id="setting of the wrong type"),
-    pytest.param(settings("runtimes = [\n"), LINE, "{box}/config.toml: not valid TOML: invalid value (at end of document)", id="no TOML"),
+    pytest.param(settings("runtimes = [\n"), LINE, "{box}/config.toml: not valid TOML: " + words.of_toml("runtimes = [\n"), id="no TOML"),
     pytest.param(both(remove("config.toml"), mkdir("config.toml")), LINE, "{box}/config.toml: cannot be read: is a directory", id="config.toml is a folder"),
     # --- the low-level runtime
     pytest.param(both(config_json(b"{}"), settings('runtimes = ["no-such-runtime", "{box}/none"]\n')), LINE, "no low-level runtime found: looked for 'no-such-runtime', '{box}/none' (install one or name its path in 'runtimes' of {box}/config.toml)", id="no runtime"),

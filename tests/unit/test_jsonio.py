@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ocishim import jsonio
 from ocishim.errors import DocumentError
+from tests import words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,8 +159,8 @@ REFUSED = [
     pytest.param(b"", "the document is empty", id="empty"),
     pytest.param(b" \n ", "the document is empty", id="blanks"),
     pytest.param(b'{"a":', "the document ends too early", id="value missing"),
-    pytest.param(b'{"a":1', "expecting ',' delimiter: line 1 column 7 (char 6)", id="end missing"),
-    pytest.param(b'{"a"', "expecting ':' delimiter: line 1 column 5 (char 4)", id="colon missing"),
+    pytest.param(b'{"a":1', words.of_json(b'{"a":1'), id="end missing"),
+    pytest.param(b'{"a"', words.of_json(b'{"a"'), id="colon missing"),
     pytest.param(b'{\n "a": x}', "expected a value, line 2 column 7", id="not a value"),
     pytest.param(b'{"a":1} x', "text after the document, line 1 column 8", id="text after"),
     pytest.param(b'{"a":1}{}', "text after the document, line 1 column 8", id="two documents"),
@@ -167,12 +168,12 @@ REFUSED = [
     pytest.param(b'{"a":NaN}', "'NaN' is not a JSON value", id="NaN"),
     pytest.param(b"[-Infinity]", "'-Infinity' is not a JSON value", id="infinity"),
     pytest.param(b"[Infinity]", "'Infinity' is not a JSON value", id="plus infinity"),
-    pytest.param(b'{"a":"\n"}', "invalid control character at: line 1 column 7 (char 6)", id="control character"),
-    pytest.param(b'"\\x"', "invalid \\escape: line 1 column 2 (char 1)", id="escape"),
+    pytest.param(b'{"a":"\n"}', words.of_json(b'{"a":"\n"}'), id="control character"),
+    pytest.param(b'"\\x"', words.of_json(b'"\\x"'), id="escape"),
     pytest.param(b"[" * 201 + b"]" * 201, "nested too deeply", id="too deep"),
     pytest.param(b'{"a":' * 201 + b"1" + b"}" * 201, "nested too deeply", id="objects too deep"),
     pytest.param(b"[" * 100_000, "nested too deeply", id="far too deep"),
-    pytest.param(b"{'a':1}", "expecting property name enclosed in double quotes: line 1 column 2 (char 1)", id="Python"),
+    pytest.param(b"{'a':1}", words.of_json(b"{'a':1}"), id="Python"),
 ]  # fmt: skip
 
 
