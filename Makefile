@@ -7,7 +7,8 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test test-youki test-arm64 unit check bench peers matrix clean packages dev \
+.PHONY: help venv demo test test-newest test-debian13 test-youki test-arm64 unit check lock bench \
+    peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -16,7 +17,7 @@ help:  ## this list
 packages:
 	@tools/packages.sh venv
 
-$(BASE): pyproject.toml tools/venv.sh | packages
+$(BASE): pyproject.toml tools/venv.sh $(wildcard tools/lock/*.txt) | packages
 	@tools/venv.sh $(VENV)
 	@touch $@
 
@@ -41,8 +42,20 @@ test: dev  ## every test: unit, integration, engines
 	@tools/packages.sh demo test || echo "setup: tests that need what is missing will say so" >&2
 	@tools/crictl.sh build/crictl || echo "setup: the tests of the CRI will say so" >&2
 	@tools/containerd2.sh peers/containerd2 || echo "setup: containerd 2's tests will say so" >&2
-	@$(PYTEST) tests --ignore=tests/integration -q -n 2
-	@$(PYTEST) tests/integration -q -n 2 --dist loadgroup
+	@failed=0; \
+	$(PYTEST) tests --ignore=tests/integration -q -n 2 || failed=1; \
+	$(PYTEST) tests/integration -q -n 2 --dist loadgroup || failed=1; \
+	exit $$failed
+
+test-newest:  ## check and test with the newest of every library instead of tools/lock's
+	@rm -rf build/newest
+	@LOCK=no $(MAKE) --no-print-directory --keep-going VENV=build/newest check test
+
+test-debian13:  ## make demo and make test on a bare Debian 13 in build/debian13 (root, half an hour)
+	@tools/debian.sh trixie build/debian13 "make demo && make test"
+
+lock: packages  ## tools/lock anew: the newest versions, with hashes
+	@tools/lock.sh
 
 unit: dev  ## the tests that need no root
 	@$(PYTEST) tests -q -n 2 --ignore=tests/integration $(ARGS)

@@ -13,20 +13,22 @@ import sys
 import nox
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
-OTHERS = [version for version in ("3.10", "3.11", "3.12", "3.13") if version != OWN]
+OTHERS = [version for version in ("3.10", "3.11", "3.12", "3.13", "3.14") if version != OWN]
 PYENV = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 os.environ["PATH"] = ":".join(
-    [*glob.glob(f"{PYENV}/versions/3.1[0-3].*/bin"), os.environ["PATH"]],
+    [*glob.glob(f"{PYENV}/versions/3.1[0-4].*/bin"), os.environ["PATH"]],
 )
 
 
 @nox.session(python=OTHERS)
 def unit(session: nox.Session) -> None:
     """Everything under tests that runs in this Python; containers run in .venv's."""
-    session.install("--quiet", "--use-pep517", "--editable", ".[test]")
+    locks = [word for name in ("base", "test") for word in ("-r", f"tools/lock/{name}.txt")]
+    session.install("--quiet", "--require-hashes", *locks)
+    session.install("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
     session.run(
         "python",
         "-m",

@@ -11,8 +11,6 @@ set -eu
 packages='linux-image-cloud-arm64 kmod python3 python3-venv gcc libc6-dev linux-libc-dev busybox-static
     runc libc-bin strace util-linux mount coreutils bash dash grep sed mawk gzip tar findutils
     squashfs-tools erofs-utils iproute2 base-files base-passwd procps libcap2-bin tiny-initramfs-core'
-libraries='PyYAML>=6 jsonschema>=4.17 pyelftools>=0.29 pyroute2>=0.7 tomlkit>=0.12 click>=8.1 rich>=13
-    pytest>=7.4 pytest-xdist>=3.3 hypothesis>=6.80'
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 mkdir -p "$1"
@@ -28,11 +26,7 @@ private_apt() {
 
 get_packages() {
     [ -e "$keyring" ] || { echo "arm64: $keyring is missing: this is not Debian" >&2; exit 1; }
-    # Where the distribution itself comes from, in whatever format apt keeps its sources.
-    # shellcheck disable=SC2016 # apt fills it in
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-        grep '/debian/$' | sort -u | head -n 1)
-    [ "$mirror" ] || { echo "arm64: apt knows no mirror of Debian; run apt-get update" >&2; exit 1; }
+    mirror=$("$own/mirror.sh")
     mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial"
     : >"$folder/apt/status"
     echo "deb [signed-by=$keyring] $mirror bookworm main" >"$folder/apt/sources.list"
@@ -64,10 +58,10 @@ unpack() {
     release=$(ls "$root/lib/modules")
     /sbin/depmod -b "$root" "$release"
     mv "$root"/boot/vmlinuz-* "$folder/vmlinuz"
-    # shellcheck disable=SC2086  # a list of words
     "$python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$site" \
-        --platform manylinux2014_aarch64 --only-binary=:all: --implementation cp \
-        --python-version 3.11 $libraries
+        --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 --only-binary=:all: \
+        --implementation cp --python-version 3.11 --require-hashes \
+        --requirement "$own/lock/base.txt" --requirement "$own/lock/test.txt"
 }
 
 pack() {

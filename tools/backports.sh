@@ -3,7 +3,8 @@
 #
 #   tools/backports.sh FOLDER PROGRAM PACKAGE...       PROGRAM: usr/bin/runsc
 #
-# Nothing is installed: apt works on lists and a cache of its own, below FOLDER. For programs that
+# Nothing is installed, and what is installed does not count: apt works on lists and a cache of its
+# own, below FOLDER. For programs that
 # the tests want in a newer version than the distribution's. What is there stays.
 # RELEASE=bookworm names the release the packages are built for.
 set -eu
@@ -16,12 +17,13 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 private_apt() {
     apt-get -qq -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o Dir::State::lists="$folder/lists" -o Dir::Cache="$folder/cache" \
-        -o APT::Sandbox::User=root "$@" >&2
+        -o Dir::State::lists="$folder/lists" -o Dir::State::status=/dev/null \
+        -o Dir::Cache="$folder/cache" -o APT::Sandbox::User=root "$@" >&2
 }
 
 mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
 folder=$(cd "$folder" && pwd)
+cd "$(dirname "$0")"
 exec 9>"$folder/lock"
 flock 9 # two test processes may want it at once
 if ! [ -x "$folder/unpacked/$program" ]; then
@@ -29,14 +31,7 @@ if ! [ -x "$folder/unpacked/$program" ]; then
         echo "backports: $keyring is missing: this is not Debian" >&2
         exit 1
     fi
-    # Where the distribution itself comes from, in whatever format apt keeps its sources.
-    # shellcheck disable=SC2016 # apt fills it in
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-        grep '/debian/$' | sort -u | head -n 1)
-    if ! [ "$mirror" ]; then
-        echo "backports: apt knows no mirror of Debian; run apt-get update" >&2
-        exit 1
-    fi
+    mirror=$(./mirror.sh)
     echo "deb [signed-by=$keyring] $mirror $release-backports main" >"$folder/sources.list"
     private_apt update
     rm -f "$folder"/*.deb

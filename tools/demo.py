@@ -237,7 +237,7 @@ def missing() -> str:
     lacking = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if lacking:
         return f"needs packages: sudo apt-get install --no-install-recommends {' '.join(lacking)}"
-    if not (REPOSITORY / ".venv/bin/pyshim").exists():
+    if not (Path(sys.prefix) / "bin/pyshim").exists():
         return "needs .venv/bin/pyshim: make venv"
     return ""
 

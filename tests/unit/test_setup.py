@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 # What tools/packages.sh uses beside Debian's own programs.
@@ -168,3 +171,52 @@ def test_go_that_is_named_is_taken_when_it_is_new_enough(
     )
 
     assert (done.stdout == f"{go}\n") is taken
+
+
+LOCKS = sorted((TOOLS / "lock").glob("*.txt"))
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+
+def locked(file: Path, python: str) -> dict[str, str]:
+    """Return name and version of everything that `file` has for `python` on Linux."""
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_python_implementation": "CPython",
+    }
+    text = file.read_text().replace("\\\n", " ")
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        words, *hashes = line.split("--hash=sha256:")
+        assert hashes, f"{file.name}: no hash: {line}"
+        requirement = Requirement(words)
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            name = canonicalize_name(requirement.name)
+            assert name not in found, f"{file.name}: two versions of {name}"
+            found[name] = str(requirement.specifier).removeprefix("==")
+    return found
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_has_what_pyproject_asks_for(python: str) -> None:
+    project = tomlkit.parse((TOOLS.parent / "pyproject.toml").read_text()).unwrap()
+    extras = project["project"]["optional-dependencies"]
+    wanted = {"base": project["project"]["dependencies"] + project["build-system"]["requires"]}
+    wanted |= {file.stem: extras[file.stem] for file in LOCKS if file.stem != "base"}
+    assert sorted(wanted) == ["base", "bench", "check", "test"]
+    for name, lines in wanted.items():
+        have = locked(TOOLS / f"lock/{name}.txt", python)
+        for asked in map(Requirement, lines):
+            if asked.marker is None or asked.marker.evaluate({"python_version": python}):
+                assert have[canonicalize_name(asked.name)] in asked.specifier, name
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_no_package_is_locked_in_two_versions(python: str) -> None:
+    seen: dict[str, str] = {}
+    for file in LOCKS:
+        for name, version in locked(file, python).items():
+            assert seen.setdefault(name, version) == version, name

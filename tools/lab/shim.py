@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAMS = REPOSITORY / ".venv/bin"
+PROGRAMS = Path(sys.prefix) / "bin"
 
 
 class Shim(Runtime):
