@@ -10,7 +10,7 @@ what failed. That and warnings go to pyshim's own log as well: crun shows nobody
 from __future__ import annotations
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, PyshimError, UsageError
+from ocishim.errors import DocumentError, PyshimError, UsageError, shown
 from ocishim.hooks import chain
 from ocishim.oci import state
 
@@ -119,7 +119,7 @@ class Reporter:
 def _write(line: str) -> None:
     """One line on stderr; a hook whose stderr is closed or full still works."""
     try:
-        os.write(_STDERR, (" ".join(line.split("\n")) + "\n").encode("utf-8", "surrogateescape"))
+        os.write(_STDERR, (shown(line.replace("\n", " ")) + "\n").encode())
     except OSError:
         pass
 

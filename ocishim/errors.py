@@ -7,6 +7,25 @@ Messages are lower case, without a full stop: what failed, on which value, where
 from __future__ import annotations
 
 
+def shown(text: str, keep: str = "") -> str:
+    """Return `text` so that a terminal or a log can carry it, in one line.
+
+    Names come from images, pods and spec files: their control characters must not reach a
+    terminal, nor a newline start a record of its own, nor a bidi control reorder what is read.
+    What cannot be seen becomes its escape; letters of any script stay, and those in `keep`.
+    """
+    return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"  # a byte that was not UTF-8
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 class PyshimError(Exception):
     """A failure with a message for people; `main()` reports it and exits 1.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from ocishim import posixos as os
-from ocishim.errors import reason
+from ocishim.errors import reason, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,20 +47,9 @@ def fail(invocation: Invocation, message: str) -> None:
 
 
 def _one_line(message: str) -> str:
-    """Return `message` as one line of printable UTF-8 that a log can carry.
-
-    Names come from images, pods and spec files: their control characters must not reach a
-    terminal, nor a newline start a record of its own.
-    """
-    text = "".join(c if c.isprintable() else _escaped(c) for c in message.replace("\n", " "))
+    """Return `message` as one line of printable UTF-8 that a log can carry."""
+    text = shown(message.replace("\n", " "))
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"  # a byte that was not UTF-8
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _record(text: str, log_format: str) -> bytes:

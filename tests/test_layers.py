@@ -66,7 +66,7 @@ AT_HOME = {
     "ctypes": ("ocishim.linux",),
     "_ctypes": ("ocishim.linux",),
     "click": ("ocishim.admin",),
-    "rich": ("ocishim.admin",),
+    "rich": ("ocishim.admin.printer",),
     "tomlkit": ("ocishim.admin",),
     "pynvml": ("ocishim.admin",),
     "jsonschema": ("ocishim.cdi", "ocishim.admin"),
@@ -78,6 +78,11 @@ ENVIRONMENT_NAMES = (
     "environ", "environb", "getenv", "getenvb", "putenv", "setenv", "unsetenv",
 )  # fmt: skip
 ENVIRONMENT = ("ocishim.config", "ocishim.admin", "ocishim.start", "ocishim.posixos")
+
+# Where text leaves the programs: escaped there, whatever image, spec or engine it comes from.
+PRINTERS = ("ocishim.admin.printer", "ocishim.log", "ocishim.hooks.program",
+            "ocishim.admin.launchers")  # fmt: skip  # its usage, a constant
+PRINTING = ("print", "click.echo", "click.secho", "click.style", "sys.stdout", "sys.stderr")
 
 MAX_LINES = 300
 MAX_FUNCTION = 60
@@ -188,6 +193,16 @@ def reads_the_environment(module: Module, known: set[str]) -> list[str]:
     ]  # fmt: skip
 
 
+def prints_past_the_printer(module: Module, known: set[str]) -> list[str]:
+    if module.within(PRINTERS):
+        return []
+    return [
+        f"{module.name} line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in PRINTING
+    ]
+
+
 def is_too_long(module: Module, known: set[str]) -> list[str]:
     count = module.text.count("\n")
     found = [f"{module.name} has {count} lines"] if count > MAX_LINES else []
@@ -209,7 +224,7 @@ def says_nothing(module: Module, known: set[str]) -> list[str]:
 
 RULES: list[Callable[[Module, set[str]], list[str]]] = [
     points_up, reads_the_world, knows_a_stranger, is_away_from_home, reads_the_environment,
-    is_too_long, says_nothing,
+    prints_past_the_printer, is_too_long, says_nothing,
 ]  # fmt: skip
 
 
@@ -271,6 +286,8 @@ WRONG = [
     pytest.param(is_away_from_home, "ocishim.hooks.chmod", "from yaml.cyaml import CParser", id="yaml in a hook"),
     pytest.param(reads_the_environment, "ocishim.lowlevel", "import os\nos.environ['X']", id="environ"),
     pytest.param(reads_the_environment, "ocishim.hooks.chmod", "import os\nx = os.getenv('X')", id="getenv"),
+    pytest.param(prints_past_the_printer, "ocishim.admin.doctor", "click.secho('x')", id="click in a command"),
+    pytest.param(prints_past_the_printer, "ocishim.hooks.chmod", "print('x')", id="print in a hook"),
     pytest.param(is_too_long, "ocishim.log", "x = 1\n" * 301, id="301 lines"),
     pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 60, id="61 lines in a function"),
     pytest.param(says_nothing, "ocishim.log", "x = 1", id="no docstring"),

@@ -14,6 +14,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import jsonio
+from ocishim.admin import printer
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
 from ocishim.cdi import edits, hostdev, registry, stale, unresolved
@@ -67,12 +68,13 @@ def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     faults = _faults(known)
     if as_json:
         devices = [_summary(device) for device in found]
-        click.echo(json.dumps({"devices": devices, "errors": faults}, indent=2))
+        printer.report({"devices": devices, "errors": faults})
     else:
-        _print_table(found)
-        click.echo(unresolved.looked_in(known), err=True)
+        rows = [(device.name, device.path, edits_in_short(device)) for device in found]
+        printer.table(("DEVICE", "SPEC", "EDITS"), rows)
+        printer.line(unresolved.looked_in(known), err=True)
         for fault in faults:
-            click.secho(f"{fault['path']}: {fault['reason']}", err=True, fg="yellow")
+            printer.line(f"{fault['path']}: {fault['reason']}", err=True, fg="yellow")
     raise SystemExit(1 if faults else 0)
 
 
@@ -89,17 +91,21 @@ def show(name: str, spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     sentences, missing = _effects(edits.merge([found]))
     if as_json:
         whole = {**_summary(found), "containerEdits": found.edits, "common": found.common}
-        click.echo(json.dumps({**whole, "missing": missing}, indent=2))
+        printer.report({**whole, "missing": missing})
     else:
-        click.echo(f"device   {found.name}\nspec     {found.path}\nversion  {found.cdi_version}")
+        printer.line(f"device   {found.name}")
+        printer.line(f"spec     {found.path}")
+        printer.line(f"version  {found.cdi_version}")
         for finding in stale.findings([found]):
-            click.secho(f"warning  {finding.message}", fg="yellow")
+            printer.line(f"warning  {finding.message}", fg="yellow")
         for reason in missing:
-            click.secho(f"missing  {reason}", fg="red")
+            printer.line(f"missing  {reason}", fg="red")
         for sentence in sentences:
-            click.echo(f"  {sentence}")
+            printer.line(f"  {sentence}")
     if missing:
-        click.echo(f"create fails for a container that asks for {name}: {_MISSING_HINT}", err=True)
+        printer.line(
+            f"create fails for a container that asks for {name}: {_MISSING_HINT}", err=True
+        )
         raise SystemExit(1)
 
 
@@ -138,7 +144,7 @@ def inject(bundle: str, names: tuple[str, ...], spec_dirs: tuple[str, ...], *, w
     opened = Bundle(bundle)
     found = load(spec_dirs).resolve(list(names))
     for finding in stale.findings(found):
-        click.secho(f"warning: {finding.message}", err=True, fg="yellow")
+        printer.line(f"warning: {finding.message}", err=True, fg="yellow")
     spec = jsonio.copy(opened.spec)
     try:
         planned = edits.plan(spec, edits.merge(found), hostdev.stat)
@@ -148,9 +154,9 @@ def inject(bundle: str, names: tuple[str, ...], spec_dirs: tuple[str, ...], *, w
     if not write:
         _print_diff(opened, spec)
     elif opened.replace(spec):
-        click.echo(f"{opened.config_path} is rewritten with {len(changes)} edits")
+        printer.line(f"{opened.config_path} is rewritten with {len(changes)} edits")
     if not changes:
-        click.echo("every edit is already in config.json", err=True)
+        printer.line("every edit is already in config.json", err=True)
 
 
 def load(spec_dirs: tuple[str, ...]) -> Registry:
@@ -193,28 +199,12 @@ def _faults(known: Registry) -> list[dict[str, str]]:
     return faults
 
 
-def _print_table(found: list[Found]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - people only
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("DEVICE", "SPEC", "EDITS"):
-        # Names are there to be copied: wide output rather than cut words.
-        table.add_column(title, no_wrap=True, overflow="ignore")
-    for device in found:
-        table.add_row(device.name, device.path, edits_in_short(device))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(table)
-
-
 def _print_diff(opened: Bundle, spec: dict[str, Any]) -> None:
     old, new = (
-        json.dumps(json.loads(jsonio.dumps(value)), indent=2, ensure_ascii=False).splitlines()
+        json.dumps(json.loads(jsonio.dumps(value)), indent=2, ensure_ascii=False).split("\n")
         for value in (opened.spec, spec)
     )
     path = opened.config_path
     colours = {"+": "green", "-": "red", "@": "cyan"}
     for line in difflib.unified_diff(old, new, path, f"{path} (injected)", lineterm=""):
-        click.secho(line, fg=colours.get(line[0]))
+        printer.line(line, fg=colours.get(line[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from ocishim import config as settings
+from ocishim.admin import printer
 from ocishim.cdi import document, scan, unresolved
 from ocishim.errors import reason
 
@@ -51,7 +51,7 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
     judge = _judge_by_schema if schema_only else _judge
     verdicts = [_read_and(judge, path) for path in paths]
     if as_json:
-        click.echo(json.dumps({"files": [one.as_dict() for one in verdicts]}, indent=2))
+        printer.report({"files": [one.as_dict() for one in verdicts]})
     else:
         _print(verdicts)
     raise SystemExit(1 if any(one.fault for one in verdicts) else 0)
@@ -99,8 +99,8 @@ def _judge_by_schema(verdict: Verdict, data: bytes) -> None:
 
 def _print(verdicts: list[Verdict]) -> None:
     for one in verdicts:
-        click.secho(f"{one.path}: {one.fault or one.told}", fg="red" if one.fault else None)
+        printer.line(f"{one.path}: {one.fault or one.told}", fg="red" if one.fault else None)
         for note in one.notes:
-            click.secho(f"{one.path}: {note}", err=True, fg="yellow")
+            printer.line(f"{one.path}: {note}", err=True, fg="yellow")
     if not verdicts:
-        click.echo("no spec files", err=True)
+        printer.line("no spec files", err=True)

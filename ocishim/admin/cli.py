@@ -6,15 +6,18 @@ for; 2 the command line is wrong. A command says where it differs.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from ocishim import __version__
-from ocishim.errors import PyshimError, UsageError
+from ocishim.admin import printer
+from ocishim.errors import PyshimError, UsageError, shown
 
 COMMANDS = {
     "install": ("install:install", "Put pyshim in place on this machine or below --host-root."),
@@ -31,6 +34,16 @@ COMMANDS = {
 """Each command's name, where it is (module of this package, attribute) and its one line of help."""
 
 
+@contextlib.contextmanager
+def _mistakes_shown() -> Iterator[None]:
+    """Escape what click repeats of a command line that it does not accept."""
+    try:
+        yield
+    except click.ClickException as err:
+        err.message = shown(err.message)  # type: ignore[misc]  # final, for those who only read it
+        raise
+
+
 def _as_root(message: str) -> str:
     """Return the hint for what the kernel forbids to an ordinary user, "" for anything else."""
     forbidden = os.strerror(errno.EACCES) in message or os.strerror(errno.EPERM) in message
@@ -39,14 +52,19 @@ def _as_root(message: str) -> str:
 
 def _tell(message: str, hint: str) -> None:
     """Print a failure and its next step."""
-    click.secho(f"pyshimctl: {message}", err=True, fg="red")
+    printer.line(f"pyshimctl: {message}", err=True, fg="red")
     hint = hint or _as_root(message)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        printer.line(f"hint: {hint}", err=True)
 
 
 class Program(click.Group):
     """A group that imports a command when it is called, and words failures in one place."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options before the command's name."""
+        with _mistakes_shown():
+            return super().make_context(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of COMMANDS, which is the order of a node's life."""
@@ -88,7 +106,8 @@ class Program(click.Group):
         if os.environ.get("NO_COLOR"):
             ctx.color = False  # click knows terminals, not the variable (no-color.org)
         try:
-            return super().invoke(ctx)
+            with _mistakes_shown():
+                return super().invoke(ctx)
         except PyshimError as err:
             _tell(err.message, err.hint)
             ctx.exit(2 if isinstance(err, UsageError) else 1)

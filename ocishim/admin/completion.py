@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from ocishim.admin import printer
+
 _VARIABLE = "_PYSHIMCTL_COMPLETE"
 
 
@@ -20,4 +22,4 @@ def command(shell: str) -> None:
     completion = get_completion_class(shell)
     if completion is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(completion(main, {}, "pyshimctl", _VARIABLE).source())
+    printer.text(completion(main, {}, "pyshimctl", _VARIABLE).source() + "\n")

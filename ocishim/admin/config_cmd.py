@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import files
+from ocishim.admin import files, printer
 from ocishim.admin.host import Host
 from ocishim.admin.settings import default_text, lines_of, read_by_launcher, toml
 from ocishim.errors import ConfigError
@@ -38,18 +37,19 @@ def show(*, as_json: bool) -> None:
         origin = {key: f"{path}:{lines[key]}" if key in lines else "default" for key in values}
         table = {key: {"value": value, "from": origin[key]} for key, value in values.items()}
         report = {"file": path, "exists": os.path.exists(path), "settings": table}
-        click.echo(json.dumps(report, indent=2))
+        printer.report(report)
         return
     there = "" if os.path.exists(path) else ": not there, so every setting has its default"
-    click.echo(f"# {path}{there}")
+    printer.line(f"# {path}{there}")
     table_name = ""
     for key, value in values.items():
         above, _, name = key.rpartition(".")
         if above != table_name:
             table_name = above
-            click.echo(f"\n[{above}]")
+            printer.line("")
+            printer.line(f"[{above}]")
         origin_text = f"line {lines[key]}" if key in lines else "default"
-        click.echo(f"{name} = {toml(value)}  {click.style(f'# {origin_text}', dim=True)}")
+        printer.line(f"{name} = {toml(value)}  # {origin_text}")
 
 
 def _in_force(path: str) -> tuple[dict[str, Any], dict[str, int]]:
@@ -84,20 +84,20 @@ def check(file: str | None) -> None:
     if text is None:
         if file:
             raise ConfigError(f"{path}: no such file")
-        click.echo(f"{path}: not there; every setting has its default")
+        printer.line(f"{path}: not there; every setting has its default")
         return
     _read(path)
     if not read_by_launcher(text):
-        click.secho(
+        printer.line(
             f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
             " start, kill and delete begins with starting Python",
             err=True,
             fg="yellow",
         )
-    click.echo(f"{path}: right")
+    printer.line(f"{path}: right")
 
 
 @command.command()
 def default() -> None:
     """Print the commented default configuration."""
-    click.echo(default_text(), nl=False)
+    printer.text(default_text())

@@ -6,7 +6,6 @@ What an engine's files must say is decided by its module (containerd, crio, dock
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 
@@ -14,7 +13,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import engines, files, launchers
+from ocishim.admin import engines, files, launchers, printer
 from ocishim.admin.host import Host
 
 ENGINES = ("containerd", "crio", "docker", "podman")
@@ -119,16 +118,16 @@ def _absolute(path: str | None) -> str | None:
 
 def _report(plan: engines.Plan, *, dry_run: bool) -> None:
     for note in plan.notes:
-        click.secho(f"note: {note}", err=True, fg="yellow")
+        printer.line(f"note: {note}", err=True, fg="yellow")
     for edit in plan.edits:
         if dry_run:
-            click.echo(edit.diff(), nl=False)
+            printer.text(edit.diff())
         else:
-            click.echo(edit.describe())
+            printer.line(edit.describe())
     if not plan.edits:
-        click.echo("nothing to remove")
+        printer.line("nothing to remove")
     if plan.changes and plan.next_step and not dry_run:
-        click.echo(f"next: {plan.next_step}")
+        printer.line(f"next: {plan.next_step}")
 
 
 def _report_json(engine: str, plan: engines.Plan, *, dry_run: bool) -> None:
@@ -145,4 +144,4 @@ def _report_json(engine: str, plan: engines.Plan, *, dry_run: bool) -> None:
         "notes": plan.notes,
         "next": plan.next_step if plan.changes else "",
     }
-    click.echo(json.dumps(report, indent=2))
+    printer.report(report)

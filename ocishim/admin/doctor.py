@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 import click
 
+from ocishim.admin import printer
 from ocishim.admin.checks import base, engines, leftovers, nvidia, specs
 from ocishim.admin.finding import EXIT_STATUS, SEVERITIES, Finding, gravest
 from ocishim.admin.host import Host
@@ -38,12 +38,12 @@ def command(*, fix: bool, as_json: bool, host_root: str) -> None:
     """
     node = Node(Host(host_root))
     if os.geteuid():
-        click.echo("pyshimctl doctor: some checks need root, and --fix does", err=True)
+        printer.line("pyshimctl doctor: some checks need root, and --fix does", err=True)
     mended = repair(node) if fix else []
     findings = examine(node)
     if as_json:
         told = {"fixed": mended, "findings": [finding.as_dict() for finding in findings]}
-        click.echo(json.dumps(told, indent=2))
+        printer.report(told)
     else:
         report(findings, mended)
     sys.exit(EXIT_STATUS[gravest(findings)])
@@ -64,16 +64,16 @@ def repair(node: Node) -> list[str]:
 def report(findings: list[Finding], mended: list[str]) -> None:
     """Print the findings for people; colours only on a terminal (click takes care)."""
     for sentence in mended:
-        click.echo(f"fixed: {sentence}")
+        printer.line(f"fixed: {sentence}")
     for finding in findings:
-        click.secho(f"{finding.severity}: {finding.what}", fg=_COLOURS[finding.severity])
-        click.echo(f"  found: {finding.evidence}")
-        click.echo(f"  why:   {finding.why}")
-        click.echo(f"  next:  {finding.next_step}")
+        printer.line(f"{finding.severity}: {finding.what}", fg=_COLOURS[finding.severity])
+        printer.line(f"  found: {finding.evidence}")
+        printer.line(f"  why:   {finding.why}")
+        printer.line(f"  next:  {finding.next_step}")
     counts = {s: sum(f.severity == s for f in findings) for s in reversed(SEVERITIES)}
     told = ", ".join(
         f"{count} {name}{'s' if count > 1 and name != 'info' else ''}"
         for name, count in counts.items()
         if count
     )
-    click.echo(told or "nothing to complain about")
+    printer.line(told or "nothing to complain about")

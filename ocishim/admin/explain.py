@@ -16,7 +16,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel, readonly, requests, runtime, visible
-from ocishim.admin import launchers
+from ocishim.admin import launchers, printer
 from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci.bundle import Bundle
 
@@ -46,7 +46,7 @@ def command(bundle: str | None, container: str | None, root: str | None, *, as_j
         raise click.UsageError("name a BUNDLE or --container ID")
     story = tell(bundle, container, root)
     if as_json:
-        click.echo(json.dumps(story, indent=2))
+        printer.report(story)
     else:
         _print(story)
     sys.exit(1 if story["error"] else 0)
@@ -181,22 +181,15 @@ def _asked(program: str, state_root: str, container: str) -> str:
 
 
 def _print(story: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - people only
-    from rich.text import Text  # noqa: PLC0415
-
-    out = Console(highlight=False, soft_wrap=True)
-
-    def say(title: str, text: str, style: str = "bold") -> None:
-        out.print(Text.assemble((f"{title:<9}", style), " ", text))
-
-    for title in ("bundle", "runtime", "rootfs"):
-        if story.get(title):
-            say(title, story[title])
-    for number, step in enumerate(story.get("steps") or [], 1):
-        say(f"{number:>4}", step, "")
-    for warning in story.get("warnings") or []:
-        say("warning", warning, "yellow")
+    lines = [
+        (title, "bold", story[title])
+        for title in ("bundle", "runtime", "rootfs")
+        if story.get(title)
+    ]
+    lines += [(f"{number:>4}", "", step) for number, step in enumerate(story.get("steps") or [], 1)]
+    lines += [("warning", "yellow", warning) for warning in story.get("warnings") or []]
     if story["error"]:
-        say("create fails", story["error"], "red")
+        lines.append(("create fails", "red", story["error"]))
     else:
-        say("result", story["result"])
+        lines.append(("result", "bold", story["result"]))
+    printer.titled(lines)

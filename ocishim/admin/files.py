@@ -6,6 +6,7 @@ Knows nothing of what the files say.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import stat
 
@@ -62,8 +63,9 @@ class Edit:
         old = "/dev/null" if self.before is None else self.path
         new = "/dev/null" if self.after is None else self.path
         lines = difflib.unified_diff(
-            (self.before or "").splitlines(keepends=True),
-            (self.after or "").splitlines(keepends=True),
+            # Not str.splitlines: lines of a file end with a line feed, whatever else is in them.
+            list(io.StringIO(self.before)),
+            list(io.StringIO(self.after)),
             old,
             new,
         )

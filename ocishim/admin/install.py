@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel
-from ocishim.admin import containerd, files, pythons, vendor
+from ocishim.admin import containerd, files, printer, pythons, vendor
 from ocishim.admin.configure import ENGINES
 from ocishim.admin.engines import Wish
 from ocishim.admin.host import Host
@@ -92,7 +91,7 @@ def install(
     }
     _report(report, as_json=as_json)
     if not lowlevels:
-        click.secho(
+        printer.line(
             "warning: no low-level runtime found; install runc or crun, or name one in"
             f" {settings.DEFAULT_PATH}",
             err=True,
@@ -179,7 +178,7 @@ def _refuse_when_used(host: Host) -> None:
         try:
             plan = module.plan(host, Wish("pyshim", "", remove=True, config=file))
         except PyshimError as err:
-            click.secho(f"note: {engine}: {err}", err=True, fg="yellow")
+            printer.line(f"note: {engine}: {err}", err=True, fg="yellow")
             continue
         if plan.changes:
             paths = ", ".join(edit.path for edit in plan.edits if edit.changes)
@@ -242,10 +241,10 @@ def _remove_run(host: Host) -> list[str]:
 
 def _report(report: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        printer.report(report)
         return
     done = report["done"]
     for line in done if isinstance(done, list) else []:
-        click.echo(line)
+        printer.line(line)
     if not done:
-        click.echo("nothing to do")
+        printer.line("nothing to do")

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ocishim.admin import vendor
+from ocishim.admin import printer, vendor
 from ocishim.errors import ConfigError
 
 OBJECTS = {
@@ -42,7 +42,7 @@ def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -
     whole = "---\n".join(texts)
     for usual, wanted in ((_IMAGE, image), (_NAMESPACE, namespace), (_RESOURCE, resource)):
         whole = whole.replace(usual, wanted)
-    click.echo(whole, nl=False)
+    printer.text(whole)
 
 
 def _text(name: str) -> str:

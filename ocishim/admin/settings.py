@@ -64,7 +64,13 @@ def toml(value: Any) -> str:
         return f"[{', '.join(toml(item) for item in value)}]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+    # JSON leaves DEL and the controls from U+0080 as they are; TOML has these two escapes for them.
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _unicode_escape(c) for c in text)
+
+
+def _unicode_escape(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def lines_of(text: str) -> dict[str, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 
 import click
 
 from ocishim import __version__, lowlevel
 from ocishim import config as settings
-from ocishim.admin import configure, launchers
+from ocishim.admin import configure, launchers, printer
 from ocishim.admin.host import Host
 from ocishim.errors import PyshimError
 
@@ -27,14 +26,14 @@ def command(*, as_json: bool) -> None:
             "python": {"version": platform.python_version(), "path": launchers.interpreter()},
             "lowlevel": runtime,
         }
-        click.echo(json.dumps(report, indent=2))
+        printer.report(report)
         return
-    click.echo(f"pyshim {__version__} ({launchers.library()})")
-    click.echo(f"Python {platform.python_version()} ({launchers.interpreter()})")
+    printer.line(f"pyshim {__version__} ({launchers.library()})")
+    printer.line(f"Python {platform.python_version()} ({launchers.interpreter()})")
     if "error" in runtime:
-        click.echo(f"low-level runtime: {runtime['error']}")
+        printer.line(f"low-level runtime: {runtime['error']}")
     else:
-        click.echo(f"{runtime['kind'] or 'runtime'} {runtime['version']} ({runtime['path']})")
+        printer.line(f"{runtime['kind'] or 'runtime'} {runtime['version']} ({runtime['path']})")
 
 
 def _lowlevel() -> dict[str, str]:

@@ -14,7 +14,7 @@ import os
 import stat
 
 from ocishim.cdi import index, names
-from ocishim.errors import UnresolvedDeviceError, reason
+from ocishim.errors import UnresolvedDeviceError, reason, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def looked_in(registry: Registry) -> str:
     unseen = registry.spec_dirs[len(dirs) :]
     if unseen:
         dirs.append(f"and so not in {', '.join(unseen)}")
-    text = _one_line(", ".join(dirs)) or "no spec dir: none is configured"
+    text = shown(", ".join(dirs)) or "no spec dir: none is configured"
     return "looked in " + _cut(text, _DIRS_BYTES)
 
 
@@ -71,7 +71,7 @@ def rejection(path: str, fault: Error) -> str:
         message += f" in '{field}'"
     if cdi_version and cdi_version not in message:
         message += f" (cdiVersion {cdi_version})"
-    return _one_line(message)
+    return shown(message)
 
 
 class _Reasons:
@@ -104,7 +104,7 @@ class _Reasons:
         """The reasons, as many as there is room for."""
         texts: list[str] = []
         for number, (key, members) in enumerate(self.groups.items()):
-            text = _one_line(getattr(self, "_say_" + key[0])(members, *key[1:]))
+            text = shown(getattr(self, "_say_" + key[0])(members, *key[1:]))
             if texts and len("; ".join([*texts, text]).encode()) > _REASONS_BYTES:
                 texts.append(f"and {_count(len(self.groups) - number, 'reason')} more")
                 break
@@ -114,7 +114,7 @@ class _Reasons:
     def hint(self) -> str:
         """The next step."""
         if self.blamed:
-            return f"run 'pyshimctl cdi validate {_cut(_one_line(self.blamed[0]), 100)}'"
+            return f"run 'pyshimctl cdi validate {_cut(shown(self.blamed[0]), 100)}'"
         if any(key[0] == "conflict" for key in self.groups):
             return "remove one of the two files"
         if not self.kinds:
@@ -192,8 +192,8 @@ def _sentence(missing: list[str]) -> str:
     sentence = "unresolvable CDI devices " + ", ".join(missing)
     if len(sentence.encode(errors="replace")) <= _SENTENCE_BYTES:
         return sentence
-    shown = _cut(sentence, _SENTENCE_BYTES).rpartition(", ")[0]
-    return f"{shown} and {len(missing) - shown.count(', ') - 1} more"
+    cut = _cut(sentence, _SENTENCE_BYTES).rpartition(", ")[0]
+    return f"{cut} and {len(missing) - cut.count(', ') - 1} more"
 
 
 def _mentions(path: str, kind: str) -> bool:
@@ -247,8 +247,3 @@ def _count(number: int, noun: str) -> str:
 def _cut(text: str, size: int) -> str:
     data = text.encode(errors="replace")
     return text if len(data) <= size else data[: size - 3].decode(errors="ignore") + "..."
-
-
-def _one_line(text: str) -> str:
-    """`text` without line breaks and other control characters, which a path may hold."""
-    return "".join(c if c.isprintable() else names.goquote(c)[1:-1] for c in text)

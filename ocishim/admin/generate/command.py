@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ocishim.admin import files
+from ocishim.admin import files, printer
 from ocishim.admin.generate import amd, edits, nvidia
 from ocishim.admin.generate.edits import Edits
 from ocishim.errors import ConfigError, UsageError
@@ -50,18 +50,18 @@ def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
     """
     found = document(**chosen)
     for device, path in missing(found) if chosen["devices"] else ():
-        click.secho(f"warning: {path} of {device} is not on this host", err=True, fg="yellow")
+        printer.line(f"warning: {path} of {device} is not on this host", err=True, fg="yellow")
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
     text = edits.text(found, form)
     if not output:
-        click.echo(text, nl=False)
+        printer.text(text)
         return
     if not output.endswith((".json", ".yaml")):
         raise UsageError(f"{output}: spec dirs are read for .json and .yaml only")
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     files.replace(os.path.abspath(output), text.encode(), 0o644)
     names = ", ".join(device["name"] for device in found["devices"])
-    click.echo(f"{output}: {found['kind']} with {names}", err=True)
+    printer.line(f"{output}: {found['kind']} with {names}", err=True)
 
 
 def missing(found: dict[str, Any]) -> list[tuple[str, str]]:

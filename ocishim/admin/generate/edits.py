@@ -89,14 +89,22 @@ def spec(kind: str, devices: dict[str, Edits], common: Edits) -> dict[str, Any]:
         "containerEdits": common.as_dict(),
     }
     found["cdiVersion"] = versions.minimum(found)
-    document.load(json.dumps(found).encode(), f"the generated spec of {names.goquote(kind)}")
+    document.load(_json(found).encode(), f"the generated spec of {names.goquote(kind)}")
     return found
 
 
 def text(found: dict[str, Any], form: str) -> str:
     """Return the document as "yaml" or "json"."""
     if form == "json":
-        return json.dumps(found, indent=2) + "\n"
+        return _json(found) + "\n"
     import yaml  # noqa: PLC0415 - not for JSON
 
     return "---\n" + yaml.safe_dump(found, sort_keys=False, default_flow_style=False, width=1000)
+
+
+def _json(found: dict[str, Any]) -> str:
+    """JSON that is YAML, too, which is how specs are read: it has no escapes for surrogates."""
+    text = json.dumps(found, indent=2, ensure_ascii=False)
+    return "".join(
+        c if c.isprintable() or c == "\n" or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in text
+    )

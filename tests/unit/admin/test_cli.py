@@ -42,7 +42,7 @@ def test_help_lists_all_and_imports_none() -> None:
         "print(sorted(name for name in sys.modules if name.startswith('ocishim.admin')))\n"
     )
     *text, modules = python(code).splitlines()
-    assert modules == "['ocishim.admin', 'ocishim.admin.cli']"
+    assert modules == "['ocishim.admin', 'ocishim.admin.cli', 'ocishim.admin.printer']"
     assert all(any(line.startswith(f"  {name} ") for line in text) for name in COMMANDS)
 
 

@@ -383,6 +383,19 @@ def test_command_warns_of_a_mistyped_path() -> None:
     )
 
 
+@pytest.mark.parametrize("form", ["json", "yaml"])
+@pytest.mark.parametrize(
+    "path", ["/dev/ü😀", "/dev/\x7f\x1b[31m", "/dev/\u2028\u202e\ue000", '/dev/"\\']
+)
+def test_a_spec_has_the_path_whatever_is_in_it(form: str, path: str) -> None:
+    """And is read by the CDI reference, whose YAML knows no pair of surrogates."""
+    words = ("--vendor", "acme.com", "--class", "fpga", "--device", f"a={path}")
+    text = run(*words, "--format", form).stdout
+    assert document.load(text.encode(), "x")["devices"][0]["containerEdits"] == {
+        "deviceNodes": [{"path": path}]
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -250,7 +250,7 @@ def test_one_line_whatever_the_paths_are(
     os.symlink("nowhere", dirs.etc / "two\nlines\x1b[31m.yaml")
     message, hint = fails("acme.com/nic=0")
     assert message.isprintable()
-    assert "@/etc/two\\nlines\\x1b[31m.yaml cannot be read" in message
+    assert "@/etc/two\\x0alines\\x1b[31m.yaml cannot be read" in message
     assert hint.isprintable()
 
 

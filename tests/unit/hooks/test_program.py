@@ -17,6 +17,7 @@ import pytest
 from ocishim import __version__
 from ocishim.errors import UsageError
 from ocishim.hooks import program
+from tests.hostiletext import EVIL, SEEN
 from tests.trees import make_tree, names
 
 LIBRARY = Path(__file__).parents[3]
@@ -162,6 +163,30 @@ def test_quiet_keeps_warnings_back(hook: Hook) -> None:
 def test_an_error_is_one_line(hook: Hook, words: tuple[str, ...], text: str) -> None:
     assert hook.run(*words) == (1, "", f"pyshim-hook: {text}\n")
     assert hook.links() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--debug", "create-symlinks", "--link", f"t::/{EVIL}"), id="a link"),
+        pytest.param(("chmod", "--mode", EVIL, "--path", "/x"), id="a mode"),
+        pytest.param(("chain", "--rootfs", f"/{EVIL}", *LINK), id="the rootfs"),
+        pytest.param((*LINK, "--container-spec", f"/{EVIL}"), id="a file"),
+        pytest.param((EVIL,), id="the hook's name"),
+        pytest.param(("create-symlinks", f"--{EVIL}", "1"), id="a flag"),
+    ],
+)
+def test_what_attacks_a_terminal_is_escaped(hook: Hook, words: tuple[str, ...]) -> None:
+    """Runtimes hand a hook's stderr on to engines, and those to people."""
+    _, _, told = hook.run(*words)
+    assert told.removesuffix("\n").isprintable()
+    assert SEEN in told
+    assert "\\u202e" in told
+
+
+def test_bytes_that_are_no_text_are_escaped(hook: Hook) -> None:
+    words = ("chain", "--rootfs", "/x\udcff", *LINK)
+    assert hook.run(*words)[2].startswith("pyshim-hook: no rootfs found: /x\\xff: ")
 
 
 @pytest.mark.parametrize(
