@@ -7,8 +7,8 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test test-newest test-debian13 test-youki test-arm64 unit check lock bench \
-    peers matrix clean packages dev \
+.PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
+    lock bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -66,6 +66,10 @@ test-youki: dev  ## the tests of a low-level runtime with youki, which it builds
 	@CI=true $(PYTEST) -q -n 2 --as-runc build/youki/youki -k 'not crun and not runsc' \
 	    $(addprefix tests/integration/test_,youki.py devices.py readonly.py overlay.py \
 	    failures.py)
+
+test-reading: dev  ## 100,000 texts and command lines, read by Go as runc does and by us (gets Go)
+	@tools/reading.sh build/reading
+	@$(PYTHON_VENV) -m tests.reading.run build/reading/runc-1.1 build/reading/runc-1.3 $(ARGS)
 
 test-arm64: dev  ## system calls, hooks and containers on an arm64 machine of qemu's (ten minutes)
 	@tools/packages.sh arm64

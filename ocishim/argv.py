@@ -29,19 +29,27 @@ COMMANDS = frozenset(
 # Global flags whose value is the next argument. A flag that is neither here nor in _SWITCHES
 # takes the next argument as its value unless that is a command: runsc has a hundred flags.
 _VALUED = frozenset(
-    ("log", "log-format", "log-level", "root", "criu", "cgroup-manager", "l", "r", "platform")
+    (
+        *("log", "log-format", "log-level", "root", "criu", "cgroup-manager", "l", "r", "platform"),
+        "rootless",
+    )
 )
 _SWITCHES = frozenset(
     ("debug", "systemd-cgroup", "systemd-log", "version", "v", "V", "help", "h", "s", "usage")
 )
+_HELPS = frozenset(("version", "v", "V", "help", "h", "usage"))
+_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+"""What Go's strconv.ParseBool takes for false: `--help=false` creates."""
 _COMMAND_VALUED = frozenset(
     (
         *("bundle", "b", "config", "f", "console-socket", "c", "pid-file", "p", "pidfd-socket"),
-        *("preserve-fds", "user-log", "image-path", "work-path", "parent-path"),
-        *("manage-cgroups-mode", "empty-ns", "lsm-profile", "lsm-mount-context"),
-        *("fs-restore-image-path", "shell-job-fd"),
+        *("preserve-fds", "user-log", "fs-restore-image-path"),
     )
 )
+_RESTORE_VALUED = _COMMAND_VALUED | {
+    *("image-path", "work-path", "parent-path", "manage-cgroups-mode", "empty-ns", "lsm-profile"),
+    *("lsm-mount-context", "shell-job-fd"),
+}
 
 
 class Invocation:
@@ -50,13 +58,13 @@ class Invocation:
     command: the command, or "" when there is none. bundle: directory as written, "" for the
     working directory. config_file: crun's --config, the file it reads instead of the bundle's,
     "" when absent. container_id: the last positional argument, "" when missing.
-    log, log_format: values of the global flags, "" when absent. asks_help: only help or the
-    version is wanted, so nothing will be created. fault: why an edited command cannot be
-    understood, "" when it can; kept here so that it can be reported in the log it names.
+    log, log_format: values of the global flags, "" when absent. helps: the flags by which only
+    help or the version is wanted, so nothing will be created. fault: why an edited command cannot
+    be understood, "" when it can; kept here so that it can be reported in the log it names.
     """
 
     __slots__ = (
-        *("asks_help", "bundle", "command", "config_file", "container_id", "fault", "log"),
+        *("bundle", "command", "config_file", "container_id", "fault", "helps", "log"),
         "log_format",
     )
 
@@ -67,13 +75,20 @@ class Invocation:
         self.container_id = ""
         self.log = ""
         self.log_format = ""
-        self.asks_help = False
+        self.helps: set[str] = set()
         self.fault = ""
 
     @property
     def edits(self) -> bool:
         """True when the command's config.json is pyshim's business."""
-        return self.command in EDITED and not self.asks_help
+        return self.command in EDITED and not self.helps
+
+    def note_help(self, flag: str, value: str) -> None:
+        """Note a flag that asks for help, or with a false value does not; the last one counts."""
+        if value in _FALSE:
+            self.helps.discard(flag)
+        else:
+            self.helps.add(flag)
 
 
 def parse(args: Sequence[str]) -> Invocation:
@@ -116,12 +131,13 @@ def _note_global(name: str, value: str, found: Invocation) -> None:
         found.log = value
     elif name == "log-format":
         found.log_format = value
-    elif name in ("version", "v", "V", "help", "h", "usage"):
-        found.asks_help = True
+    elif name in _HELPS:
+        found.note_help(f"global {name}", value)
 
 
 def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
     """Read the flags of create, run and restore; the last bundle wins, as in all runtimes."""
+    valued = _RESTORE_VALUED if found.command == "restore" else _COMMAND_VALUED
     while index < len(args):
         arg = args[index]
         index += 1
@@ -136,7 +152,7 @@ def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
             name = "bundle"  # crun takes --bu, --bun...; no runtime has another flag there
         elif arg.startswith("-b") and name not in ("b", "bundle"):
             name, has_value, value = "b", "=", arg[2:]
-        if not has_value and name in _COMMAND_VALUED:
+        if not has_value and name in valued:
             if index == len(args):
                 found.fault = f"flag needs an argument: {arg}" if name[0] == "b" else ""
                 return
@@ -151,4 +167,4 @@ def _note_flag(name: str, value: str, found: Invocation) -> None:
     elif name in ("config", "f"):
         found.config_file = value
     elif name in ("help", "h"):
-        found.asks_help = True
+        found.note_help(name, value)

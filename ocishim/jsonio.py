@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Take = Callable[[list[tuple[str, Any]]], Any]
+
 try:
     import _json
 except ImportError:  # not CPython
@@ -22,6 +24,7 @@ except ImportError:  # not CPython
 else:
     _c = _json
 
+_HEX = frozenset("0123456789abcdef")
 _SPACE = " \t\n\r"
 MAX_DEPTH = 200
 """The deepest nesting read; real documents have 12. Python's own limit is a version's whim."""
@@ -74,22 +77,26 @@ class _Context:
 
     strict = True
     object_hook = None
-    object_pairs_hook = None
+    object_pairs_hook: Take | None = None
     parse_float = Number
     parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_refuse_constant)
     memo: dict[str, str] = {}  # noqa: RUF012 - the pure scanner's, unused by the C one
 
 
-def loads(data: bytes, source: str) -> Any:
+def loads(data: bytes, source: str, take: Take | None = None) -> Any:
     """Parse one JSON document.
 
     `source` names the document in messages, usually its path. Invalid UTF-8 travels through as
-    surrogate escapes. Raises DocumentError with line and column (1-based) of the fault.
+    surrogate escapes; an escape of half a surrogate pair is U+FFFD, as in Go. take: makes the
+    value of an object out of its members. Raises DocumentError with line and column (1-based) of
+    the fault.
     """
     text = data.decode("utf-8", "surrogateescape")
+    if "\\ud" in text or "\\uD" in text:
+        text = _without_halves(text)
     try:
-        value, end = _scan(text)
+        value, end = _scan(text, take)
     except StopIteration as stop:
         raise DocumentError(f"{source}: not valid JSON: {_stop_reason(text, stop.value)}") from None
     except RecursionError:
@@ -117,10 +124,45 @@ def _is_too_deep(value: object) -> bool:
     return True
 
 
-def _scan(text: str) -> tuple[Any, int]:
+def _without_halves(text: str) -> str:
+    """Return `text` with U+FFFD for each escape of half a surrogate pair.
+
+    Six characters for six: places in messages stay. An escaped backslash parts the pieces.
+    """
+    pieces = text.split("\\\\")
+    for number, piece in enumerate(pieces):
+        parts = piece.split("\\u")
+        high = 0  # the part before, when it is the escape of a pair's first half and no more
+        for index in range(1, len(parts)):
+            code = _surrogate(parts[index])
+            if high and code >= 0xDC00:
+                high = 0
+                continue
+            if high:
+                parts[high] = "fffd" + parts[high][4:]
+            high = index if 0xD800 <= code < 0xDC00 and len(parts[index]) == 4 else 0
+            if code and not high:
+                parts[index] = "fffd" + parts[index][4:]
+        if high:
+            parts[high] = "fffd" + parts[high][4:]
+        pieces[number] = "\\u".join(parts)
+    return "\\\\".join(pieces)
+
+
+def _surrogate(part: str) -> int:
+    """Return the surrogate whose four digits `part` begins with, 0 when it is none."""
+    digits = part[:4].lower()
+    if len(digits) == 4 and digits[0] == "d" and digits[1] in "89abcdef":
+        return int(digits, 16) if _HEX.issuperset(digits) else 0
+    return 0
+
+
+def _scan(text: str, take: Take | None) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip(_SPACE))
     if _c is not None:
-        scan: Callable[[str, int], tuple[Any, int]] = _c.make_scanner(_Context)
+        context = _Context()
+        context.object_pairs_hook = take
+        scan: Callable[[str, int], tuple[Any, int]] = _c.make_scanner(context)
         try:
             return scan(text, start)
         except SystemError:
@@ -131,7 +173,10 @@ def _scan(text: str) -> tuple[Any, int]:
     import json  # noqa: PLC0415 - only where there is no C scanner
 
     decoder = json.JSONDecoder(
-        parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant
+        object_pairs_hook=take,
+        parse_int=_integer,
+        parse_float=Number,
+        parse_constant=_refuse_constant,
     )
     return decoder.raw_decode(text, start)
 

@@ -35,7 +35,8 @@ PASS_THROUGH = {
 CREATE = PASS_THROUGH | {
     "ocishim.jsonio", "ocishim.knownhooks", "ocishim.hookplan", "ocishim.executor", "ocishim.log",
     "ocishim.readonly", "ocishim.requests", "ocishim.runtime", "ocishim.visible", "ocishim.oci",
-    "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.members", "ocishim.oci.spec",
+    "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields", "ocishim.oci.members",
+    "ocishim.oci.reading", "ocishim.oci.spec",
     "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
 }  # fmt: skip
 
@@ -149,7 +150,10 @@ def test_pass_through(box: Box, line: str) -> None:
 
 def test_one_hook(box: Box) -> None:
     found = by_hook(box, "create-symlinks", "--link", "a::/b")
-    expected = HOOK | {"ocishim.hooks.create_symlinks", "ocishim.oci.bundle", "ocishim.jsonio"}
+    expected = HOOK | {
+        *("ocishim.hooks.create_symlinks", "ocishim.jsonio", "ocishim.oci.bundle"),
+        *("ocishim.oci.fields", "ocishim.oci.reading"),
+    }
     assert (box.folder / "device/rootfs/b").is_symlink()
     assert ours(found) == expected
     assert found - expected <= STANDARD | {"_json", "_ctypes"}

@@ -11,6 +11,7 @@ import errno
 from ocishim import jsonio
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, reason
+from ocishim.oci import reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Bundle:
     config_path: the file, path/config.json unless the runtime was told to read another.
     """
 
-    __slots__ = ("_data", "_status", "config_path", "path", "spec")
+    __slots__ = ("_data", "_odd", "_status", "config_path", "path", "spec")
 
     def __init__(self, path: str, config_path: str = "") -> None:
         """Read `path`/config.json, or `config_path`.
@@ -42,23 +43,26 @@ class Bundle:
         self.config_path = config_path or f"{path.rstrip('/')}/config.json"
         self._data, self._status = _read(self.config_path)
         try:
-            self.spec: dict[str, Any] = jsonio.loads(self._data, self.config_path)
+            found = reading.read(self._data, self.config_path)
         except DocumentError as err:
             raise DocumentError(err.message, hint=_TORN) from None
+        self.spec: dict[str, Any] = found.spec
+        self._odd = found.odd
         if not isinstance(self.spec, dict):
             kinds = {"list": "array", "str": "string", "NoneType": "null", "bool": "boolean"}
-            found = kinds.get(type(self.spec).__name__, "number")
+            kind = kinds.get(type(self.spec).__name__, "number")
             raise DocumentError(
-                f"{self.config_path}: expected an object, found {found}", hint=WRITERS
+                f"{self.config_path}: expected an object, found {kind}", hint=WRITERS
             )
 
     def replace(self, spec: dict[str, Any]) -> bool:
         """Make `spec` the bundle's config.json; True when that changed the file.
 
+        One that not every runtime reads alike (reading.py) is written in any case.
         Temporary file and rename: whoever looks, whenever this is killed, finds the old file or
         the new one. Mode and owner stay. Raises DocumentError; the old file then stands.
         """
-        if spec == self.spec:
+        if spec == self.spec and not self._odd:
             return False
         target = os.path.realpath(self.config_path)
         folder = os.path.dirname(target)

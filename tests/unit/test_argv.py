@@ -75,6 +75,7 @@ COMMANDS = [
     pytest.param("--systemd-cgroup create id", "create", id="systemd"),
     pytest.param("-s create id", "create", id="systemd, short (youki)"),
     pytest.param("--rootless true create id", "create", id="flag with a word that is no command"),
+    pytest.param("--rootless state create id", "create", id="rootless called state"),
     pytest.param("--rootless=true create id", "create", id="flag with an equals sign"),
     pytest.param("-nvproxy create id", "create", id="runsc's switch, unknown here"),
     pytest.param("-nvproxy=true -platform ptrace create id", "create", id="runsc's flags"),
@@ -109,10 +110,36 @@ def test_command(line: str, command: str) -> None:
         "create --help",
         "create --bundle /b -h",
         "run -help",
+        "--version=true create id",
+        "--help=false --version create id",
+        "--help=false --help create id",
+        "create --help=1 id",
+        "--help create --help=false id",
+        "create id --help",
     ],
 )
 def test_nothing_is_edited_for_help(line: str) -> None:
     assert not argv.parse(line.split()).edits
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"--help={value} create id" for value in ("0", "f", "F", "false", "FALSE", "False")),
+        "--version=false create id",
+        "-v=false create id",
+        "-help=false -version=false create id",
+        "--help --help=false create id",
+        "create --help=false id",
+        "create id -h=f",
+        "run --help --help=0 id",
+        "restore --help=false id",
+    ],
+)
+def test_what_asks_for_no_help_creates(line: str) -> None:
+    """Go's boolean flags take a value, and runc creates after `--help=false`."""
+    found = argv.parse(line.split())
+    assert (found.edits, found.container_id) == (True, "id")
 
 
 @pytest.mark.parametrize(("line", "log", "log_format"), [

@@ -131,7 +131,6 @@ KEPT = [
     pytest.param(b'{"a":{},"b":[],"c":"","d":null,"e":false,"f":0}', id="empty values"),
     pytest.param('{"é":"ü😀","a":"\u2028"}'.encode(), id="UTF-8"),
     pytest.param(b'{"a":"\xff\xfe","\x80":1}', id="bytes that are not UTF-8"),
-    pytest.param(b'{"a":"\\ud800","b":"\\udfff"}', id="lone surrogates"),
     pytest.param(b'{"a":"\\u0000\\u001f\\"\\\\\\n"}', id="escapes that are needed"),
     pytest.param(b"[[[[[1]]]]]", id="nesting"),
     pytest.param(b"[" * 200 + b"]" * 200, id="the deepest nesting"),
@@ -153,6 +152,38 @@ def test_kept_byte_for_byte(way: str, data: bytes) -> None:
 ])  # fmt: skip
 def test_same_value_in_fewer_bytes(way: str, data: bytes, expected: bytes) -> None:
     assert jsonio.dumps(jsonio.loads(data, "f")) == expected
+
+
+HALVES = [
+    pytest.param(rb"\ud800", "\ufffd", id="the first half"),
+    pytest.param(rb"\udfff", "\ufffd", id="the second half"),
+    pytest.param(
+        rb"\udcc3\udca9", "\ufffd\ufffd", id="two second halves, bytes of UTF-8 to Python"
+    ),
+    pytest.param(rb"\ud83d\ude00", "\U0001f600", id="a pair"),
+    pytest.param(rb"\uD83D\uDE00", "\U0001f600", id="a pair in capitals"),
+    pytest.param(rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600", id="a half before a pair"),
+    pytest.param(rb"\ud83d\ude00\ude00", "\U0001f600\ufffd", id="a half after a pair"),
+    pytest.param(rb"\ud83dx\ude00", "\ufffdx\ufffd", id="a letter between"),
+    pytest.param(rb"\ud83d\n\ude00", "\ufffd\n\ufffd", id="an escape between"),
+    pytest.param(rb"\ud83d\u0041", "\ufffdA", id="a half before a letter's escape"),
+    pytest.param(rb"\\ud800", "\\ud800", id="an escaped backslash and no escape"),
+    pytest.param(rb"\\\ud800", "\\\ufffd", id="an escaped backslash before it"),
+    pytest.param(rb"\ud83d\\ude00", "\ufffd\\ude00", id="an escaped backslash between"),
+    pytest.param(rb"\u00d8\ud7ff\ue000", "\u00d8\ud7ff\ue000", id="next to them"),
+    pytest.param(b"\\udcc3\xa9", "\ufffd\udca9", id="beside a byte that is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), HALVES)
+def test_half_a_surrogate_pair_is_what_go_reads(way: str, text: bytes, value: str) -> None:
+    assert jsonio.loads(b'{"%s":["%s"]}' % (text, text), "f") == {value: [value]}
+
+
+def test_half_a_pair_is_no_reason_to_take_a_broken_text(way: str) -> None:
+    for text in (rb'"\ud8"', rb'"\ud80g"', rb'"\ud800', rb"\ud800"):
+        with pytest.raises(DocumentError):
+            jsonio.loads(text, "f")
 
 
 REFUSED = [

@@ -1,0 +1,1 @@
+"""config.json and command lines as runc reads them: asked of Go, compared with pyshim."""
