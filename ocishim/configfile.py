@@ -11,10 +11,16 @@ import os
 import re
 import stat
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from ocishim.config import DEFAULTS
 from ocishim.errors import ConfigError, reason
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CHOICES = {
     "cdi.stale": ("error", "warn", "ignore"),
@@ -32,6 +38,13 @@ _PATHS = {
 _MAX_BYTES = 1 << 20
 
 
+class _Name(NamedTuple):
+    """What a line is about: a dotted key without quotes, and whether the line opens a table."""
+
+    key: str
+    is_table: bool
+
+
 def read(path: str) -> dict[str, Any]:
     """Return the settings in `path` over the defaults. Raises ConfigError."""
     try:
@@ -45,22 +58,87 @@ def read(path: str) -> dict[str, Any]:
 
 def parse(data: bytes, path: str) -> dict[str, Any]:
     """Return the settings in the TOML text `data`; `path` is for messages. Raises ConfigError."""
-    if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415 - only where there is a file
-    else:
-        import tomli as tomllib  # noqa: PLC0415
+    return _Reader(path, data.decode(errors="replace")).settings(document(data, path))
 
+
+def checked(key: str, value: Any, path: str) -> Any:
+    """Return one setting's value as `parse` would. Raises ConfigError."""
+    return _Reader(path, "").checked(key, value)
+
+
+def document(data: bytes, path: str) -> dict[str, Any]:
+    """Return what the TOML text `data` says, whatever the keys. Raises ConfigError."""
     try:
         text = data.decode("utf-8")
-        document = tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
         raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8") from None
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
     except ValueError as err:
-        raise ConfigError(f"{path}: not valid TOML: {_lower(str(err))}") from None
-    return _Reader(path, text).settings(document)
+        raise _twice(path, text.splitlines()) or ConfigError(
+            f"{path}: not valid TOML: {_lower(str(err))}"
+        ) from None
+    return found
+
+
+def _twice(path: str, lines: list[str]) -> ConfigError | None:
+    """The error for a table or key that is there twice, None when that is not what is wrong.
+
+    A snippet for an empty file, appended to one that has its table already.
+    """
+    before: list[tuple[int, _Name]] = []
+    for number, name in _named(lines):
+        same = [line for line, other in before if other.key == name.key][-1:]
+        older = [*same, *(line for line, other in before if _overlap(other, name)), 0][0]
+        before.append((number, name))
+        # Lines of an array or a text of several lines may look like settings: the proof is that
+        # all is well up to the second one.
+        if not older or not _valid(lines[: number - 1]) or _valid(lines[:number]):
+            continue
+        what = f"table [{name.key}]" if name.is_table else f"'{name.key}'"
+        both = re.match(r"\s*\[", lines[older - 1]) and name.is_table
+        hint = "keep one of the two"
+        if both:
+            hint = (
+                f"move what is below line {number} to below line {older} and remove [{name.key}]; "
+                "'pyshimctl config set KEY=VALUE' finds the place by itself"
+            )
+        message = f"{what} is there twice, in lines {older} and {number}"
+        return ConfigError(f"{path}:{number}: {message}", hint=hint)
+    return None
+
+
+def _overlap(one: _Name, other: _Name) -> bool:
+    """Whether both lines may be about the same setting or table."""
+    short, long = sorted((one.key, other.key), key=len)
+    return short == long or long.startswith(f"{short}.")
+
+
+def _valid(lines: list[str]) -> bool:
+    try:
+        tomllib.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _named(lines: list[str]) -> Iterator[tuple[int, _Name]]:
+    """Yield the number of each line that opens a table or sets a key, and its name."""
+    table = ""
+    for number, text in enumerate(lines, 1):
+        header = re.match(r"\s*(\[+)\s*([^\]#]*?)\s*\]", text)
+        setting = re.match(r"\s*([^=#]*?)\s*=", text)
+        if header:
+            table = _bare(header[2])
+            yield number, _Name(table, is_table=True)
+        elif setting:
+            yield number, _Name(f"{table}.{_bare(setting[1])}".lstrip("."), is_table=False)
+
+
+def _bare(name: str) -> str:
+    return ".".join(part.strip() for part in name.replace('"', "").replace("'", "").split("."))
 
 
 def runtimes_of_broken(path: str) -> list[str]:
@@ -105,7 +183,7 @@ class _Reader:
         for key, value in self._flatten(document):
             if key not in DEFAULTS:
                 raise self._error(key, f"unknown setting '{key}'", self._nearest(key))
-            values[key] = self._checked(key, value)
+            values[key] = self.checked(key, value)
         return values
 
     def _flatten(self, document: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -120,7 +198,7 @@ class _Reader:
                 settings.append((key, value))
         return settings
 
-    def _checked(self, key: str, value: Any) -> Any:
+    def checked(self, key: str, value: Any) -> Any:
         default = DEFAULTS[key]
         if type(value) is not type(default):
             expected = _TYPE_NAMES[type(default)]
@@ -184,17 +262,8 @@ class _Reader:
 
     def _line(self, key: str) -> int:
         """Return the number of the line that sets `key` or opens its table, 0 when not found."""
-        table = ""
-        for number, text in enumerate(self.lines, 1):
-            header = re.match(r"\s*\[+\s*([^\]#]*?)\s*\]", text)
-            setting = re.match(r"\s*([^=#]*?)\s*=", text)
-            found = table
-            if header:
-                found = table = header[1].replace('"', "").replace("'", "")
-            elif setting:
-                name = setting[1].replace('"', "").replace("'", "")
-                found = f"{table}.{name}" if table else name
-            if (header or setting) and (found == key or found.startswith(key + ".")):
+        for number, found in _named(self.lines):
+            if found.key == key or found.key.startswith(key + "."):
                 return number
         return 0
 

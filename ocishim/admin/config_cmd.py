@@ -10,15 +10,16 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import files, printer
+from ocishim.admin import files, printer, settings_edit
 from ocishim.admin.host import Host
 from ocishim.admin.settings import default_text, lines_of, read_by_launcher, toml
+from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
 
 @click.group()
 def command() -> None:
-    """Show, check or print pyshim's own configuration.
+    """Show, check and change pyshim's own configuration.
 
     The file is /etc/pyshim/config.toml, or the one PYSHIM_CONFIG names.
     """
@@ -95,6 +96,57 @@ def check(file: str | None) -> None:
             fg="yellow",
         )
     printer.line(f"{path}: right")
+
+
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Print a diff, change nothing.")
+
+
+@command.command("set")
+@click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
+@_DRY_RUN
+def set_(assignments: tuple[str, ...], *, dry_run: bool) -> None:
+    r"""Set KEY, a dotted name as in `config show`, to VALUE in the configuration in force.
+
+    \b
+    pyshimctl config set hooks.readonly_rootfs=overlay hooks.timeout=20
+    pyshimctl config set runtimes=runsc,runc
+    pyshimctl config set requests.env='[{name = "MY_DEVICES", kind = "acme.com/gpu"}]'
+
+    Comments stay. The result is checked before it is written, as a create would. A list is set as
+    a whole.
+
+    Exit status: 0 done, or it was so; 1 refused, and nothing is changed.
+    """
+    _change(dict(map(settings_edit.assignment, assignments)), (), dry_run=dry_run)
+
+
+@command.command()
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@_DRY_RUN
+def unset(keys: tuple[str, ...], *, dry_run: bool) -> None:
+    """Take KEY out of the configuration in force, so that it has its default.
+
+    A setting pyshim does not know can be taken out, too: that is how a misspelt one goes.
+    """
+    path = settings.path()
+    tree = configfile.document((files.read(Host(), path) or "").encode(), path)
+    for key in keys:
+        if find(tree, *key.split(".")) is None:
+            settings_edit.known(key)
+    _change({}, keys, dry_run=dry_run)
+
+
+def _change(sets: dict[str, Any], unsets: tuple[str, ...], *, dry_run: bool) -> None:
+    path = settings.path()
+    before = files.read(Host(), path)
+    text = (default_text() if sets else "") if before is None else before
+    after = settings_edit.changed(path, text, sets, unsets)
+    edit = files.Edit(Host(), path, before, after or before)
+    if dry_run:
+        printer.text(edit.diff())
+        return
+    edit.apply()
+    printer.line(edit.describe())
 
 
 @command.command()

@@ -124,6 +124,12 @@ class TomlFile:
                 break
             keys = parents
 
+    def unset(self, keys: Keys) -> None:
+        """Remove what is at `keys`; the table around it stays, with its comments."""
+        if self.get(*keys) is not None:
+            del self.table(keys[:-1])[keys[-1]]
+            self._changes.append(("remove", keys))
+
     def text(self) -> str:
         """Return the text. Raises ConfigError when no way leads to what was wanted."""
         if not self._changes:

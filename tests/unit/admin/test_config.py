@@ -171,3 +171,155 @@ def test_we_know_what_the_launcher_reads_itself(tmp_path: Path, text: str) -> No
         check=True,
     )
     assert (asked.stdout == "shell\n") == read_by_launcher(config.read_text())
+
+
+def values(file: Path) -> dict[str, object]:
+    """What the file says beside the defaults."""
+    found = configfile.read(str(file))
+    return {key: value for key, value in found.items() if value != DEFAULTS[key]}
+
+
+REQUEST = {"name": "X", "kind": "a.com/b", "unprivileged": False}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "wanted"),
+    [
+        (["hooks.readonly_rootfs=overlay"], {"hooks.readonly_rootfs": "overlay"}),
+        (["hooks.readonly_rootfs = 'overlay'"], {"hooks.readonly_rootfs": "overlay"}),
+        (["hooks.timeout=20", "log.level=debug"], {"hooks.timeout": 20, "log.level": "debug"}),
+        (["hooks.native=false"], {"hooks.native": False}),
+        (["runtimes=runsc, /opt/x y"], {"runtimes": ["runsc", "/opt/x y"]}),
+        (['runtimes=["runsc"]'], {"runtimes": ["runsc"]}),
+        (["log.file=/var/log/=x"], {"log.file": "/var/log/=x"}),
+        (["cdi.spec_dirs="], {"cdi.spec_dirs": []}),
+        (['requests.env=[{name="X", kind="a.com/b"}]'], {"requests.env": [REQUEST]}),
+        (["log.level=debug", "log.level=info"], {}),
+    ],
+)
+def test_set(tmp_path: Path, assignments: list[str], wanted: dict[str, object]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(default_text())
+    assert call("set", *assignments, file=file).exit_code == 0
+    assert values(file) == wanted
+    added = set(file.read_text().splitlines()) - set(default_text().splitlines())
+    assert len(added) <= max(len(assignments), 3)  # a table of requests has three lines
+    assert read_by_launcher(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "assignment", "after"),
+    [
+        pytest.param(
+            "[hooks]\n# why\ntimeout = 3 # seconds\n",
+            "hooks.timeout=4",
+            "[hooks]\n# why\ntimeout = 4 # seconds\n",
+            id="comments stay",
+        ),
+        pytest.param(
+            "[log]\nlevel = 'info'\n",
+            "runtimes=runsc",
+            "runtimes = [\"runsc\"]\n[log]\nlevel = 'info'\n",
+            id="runtimes come first",
+        ),
+        pytest.param(
+            "[hooks]\n# timeout = 10\n\n[log]\n",
+            "hooks.timeout=4",
+            "[hooks]\n# timeout = 10\ntimeout = 4\n\n[log]\n",
+            id="behind the line that shows it",
+        ),
+        pytest.param("hooks.timeout = 3\n", "hooks.timeout=4", "hooks.timeout = 4\n", id="dotted"),
+        pytest.param("hooks = {timeout = 3}\n", "hooks.timeout=4", "hooks = {timeout = 4}\n", id="inline"),
+        pytest.param("", "log.level=debug", '[log]\nlevel = "debug"\n', id="empty file"),
+        pytest.param(
+            'cdi.stale = "warn"\n[[requests.env]]\nname = "X"\nkind = "a.com/b"\n',
+            "requests.volume_mounts=true",
+            'cdi.stale = "warn"\n[requests]\nvolume_mounts = true\n[[requests.env]]\nname = "X"\nkind = "a.com/b"\n',
+            id="beside an array of tables",
+        ),
+    ],
+)  # fmt: skip
+def test_set_keeps_what_people_wrote(
+    tmp_path: Path, text: str, assignment: str, after: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    done = call("set", assignment, file=file)
+    assert (done.stdout, done.stderr) == (f"change {file}\n", "")
+    assert file.read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(["set", "hooks.timout=3"], "unknown setting 'hooks.timout'\nhint: did you mean 'hooks.timeout'?", id="key"),
+        pytest.param(["set", "hooks=3"], "unknown setting 'hooks'\nhint: 'hooks' is a table: set hooks.executor, hooks.native, hooks.readonly_rootfs, hooks.timeout", id="table"),
+        pytest.param(["set", "what=3"], "unknown setting 'what'\nhint: see 'pyshimctl config default'", id="nothing near"),
+        pytest.param(["set", "hooks.timeout"], "'hooks.timeout' sets nothing\nhint: write KEY=VALUE", id="no value"),
+        pytest.param(["set", "hooks.timeout=x"], "'x' is no value of 'hooks.timeout'\nhint: its default is 10", id="integer"),
+        pytest.param(["set", "hooks.timeout=0"], "FILE: 0 is not a timeout for 'hooks.timeout'\nhint: 1 to 3600 seconds", id="range"),
+        pytest.param(["set", "hooks.native=yes"], "'yes' is no value of 'hooks.native'\nhint: its default is true", id="boolean"),
+        pytest.param(["set", "log.level=loud"], "FILE: 'loud' is not a value of 'log.level'\nhint: choose 'error', 'warning', 'info', 'debug'", id="choice"),
+        pytest.param(["set", "log.file='/x"], "''/x' is no value of 'log.file'\nhint: its default is \"\"", id="half a quote"),
+        pytest.param(["set", "runtimes="], "FILE: 'runtimes' names no runtime", id="no runtime"),
+        pytest.param(["set", "cdi.spec_dirs=a"], "FILE: 'a' is not an absolute path in 'cdi.spec_dirs[0]'\nhint: a spec dir is an absolute path", id="path"),
+        pytest.param(["set", "requests.env=X"], "'X' is no list of tables for 'requests.env'\nhint: requests.env='[{name = \"NVIDIA_VISIBLE_DEVICES\", kind = \"nvidia.com/gpu\"}]'", id="no tables"),
+        pytest.param(["set", 'requests.env=[{name="X"}]'], "FILE: 'requests.env[0].kind' is missing", id="half a table"),
+        pytest.param(["unset", "hooks.timout"], "unknown setting 'hooks.timout'\nhint: did you mean 'hooks.timeout'?", id="unset"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_changes_nothing(tmp_path: Path, args: list[str], message: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(default_text())
+    before = file.stat()
+    result = call(*args, file=file)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"pyshimctl: {message}\n".replace("FILE", str(file))
+    assert (file.read_text(), file.stat().st_ino) == (default_text(), before.st_ino)
+
+
+def test_a_file_with_a_fault_is_refused_by_its_line_and_mended_by_unset(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('runtimes = ["a"]\n[hooks]\ntimout = 3\n')
+    result = call("set", "log.level=debug", file=file)
+    assert result.stderr.startswith(f"pyshimctl: {file}:3: unknown setting 'hooks.timout'\n")
+    assert call("unset", "hooks.timout", file=file).exit_code == 0
+    assert file.read_text() == 'runtimes = ["a"]\n[hooks]\n'
+
+
+def test_set_keeps_mode_and_owner_and_the_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "real.toml", tmp_path / "config.toml"
+    file.write_text(default_text())
+    file.chmod(0o640)
+    link.symlink_to(file)
+    call("set", "hooks.timeout=3", file=link)
+    assert (file.stat().st_mode & 0o777, link.is_symlink()) == (0o640, True)
+    assert values(file) == {"hooks.timeout": 3}
+
+
+def test_set_twice_and_unset_twice(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(default_text())
+    assert call("set", "hooks.timeout=3", file=file).output == f"change {file}\n"
+    assert call("set", "hooks.timeout=3", file=file).output == f"{file} is as wanted\n"
+    assert call("unset", "hooks.timeout", file=file).output == f"change {file}\n"
+    assert call("unset", "hooks.timeout", file=file).output == f"{file} is as wanted\n"
+    assert file.read_text() == default_text()
+
+
+def test_without_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "etc/config.toml"
+    assert call("unset", "hooks.timeout", file=file).output == f"{file} is not there\n"
+    assert call("set", "hooks.timeout=3", file=file).output == f"create {file}\n"
+    assert values(file) == {"hooks.timeout": 3}
+    assert "# readonly_rootfs" in file.read_text()
+
+
+def test_dry_run_is_a_diff(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[hooks]\ntimeout = 3\n")
+    result = call("set", "hooks.timeout=4", "--dry-run", file=file)
+    assert result.output == (
+        f"--- {file}\n+++ {file}\n@@ -1,2 +1,2 @@\n [hooks]\n-timeout = 3\n+timeout = 4\n"
+    )
+    assert file.read_text() == "[hooks]\ntimeout = 3\n"
