@@ -60,12 +60,13 @@ class Invocation:
     "" when absent. container_id: the last positional argument, "" when missing.
     log, log_format: values of the global flags, "" when absent. helps: the flags by which only
     help or the version is wanted, so nothing will be created. fault: why an edited command cannot
-    be understood, "" when it can; kept here so that it can be reported in the log it names.
+    be understood, "" when it can; kept here so that it can be reported in the log it names, with a
+    hint.
     """
 
     __slots__ = (
-        *("bundle", "command", "config_file", "container_id", "fault", "helps", "log"),
-        "log_format",
+        *("bundle", "command", "config_file", "container_id", "fault", "helps", "hint"),
+        *("log", "log_format"),
     )
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class Invocation:
         self.log_format = ""
         self.helps: set[str] = set()
         self.fault = ""
+        self.hint = "name the bundle's directory"
 
     @property
     def edits(self) -> bool:
@@ -94,8 +96,9 @@ class Invocation:
 def parse(args: Sequence[str]) -> Invocation:
     """Parse the arguments after argv[0].
 
-    A bundle without its value is the one `fault`: editing whatever lies in the working directory
-    would be worse. Every other oddity is left for the low-level runtime to judge.
+    A bundle without its value, and a value that runtimes move elsewhere, are a `fault`: editing
+    another bundle than the runtime reads would be worse. Every other oddity is left for the
+    low-level runtime to judge.
     """
     found = Invocation()
     index = _parse_globals(args, found)
@@ -158,6 +161,9 @@ def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
                 return
             value = args[index]
             index += 1
+            if value in ("-", "--"):  # runc 1.1 moves them behind the flags, 1.3 does not
+                found.fault = f"runtimes disagree on '{value}' as the value of {arg}"
+                found.hint = f"write {arg}={value}"
         _note_flag(name, value, found)
 
 

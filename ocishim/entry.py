@@ -46,7 +46,7 @@ def _prepare(launcher: str, invocation: argv.Invocation) -> str:
     if not invocation.edits:
         return _lowlevel_regardless(launcher)
     if invocation.fault:
-        raise UsageError(invocation.fault, hint="name the bundle's directory")
+        raise UsageError(invocation.fault, hint=invocation.hint)
     config = settings.load()
     path = _find(config, launcher)
     from ocishim import runtime  # noqa: PLC0415 - not for commands that pass through

@@ -2,9 +2,19 @@
 # pyshim's launcher: commands that do not edit a bundle become the low-level runtime right here,
 # because the interpreter needs 6 ms to start and this shell 0.5. When in doubt Python decides:
 # it parses what this only glances at, and words all errors.
-# The environment is the low-level runtime's: what is set here starts with pyshim_, but for LC_ALL,
-# which start.py puts back.
+# The environment is the low-level runtime's: what is set here starts with pyshim_, and what Python
+# must start without is put back by start.py.
 set -f
+
+# What the loader and the C library read (ld.so(8), mallopt(3)): meant for the engine, whose
+# LD_LIBRARY_PATH (snap, conda, modules) may hold libraries that this interpreter cannot use.
+# Python's own variables it does not read (-I).
+pyshim_loader='GCONV_PATH GLIBC_TUNABLES LD_ASSUME_KERNEL LD_AUDIT LD_BIND_NOT LD_BIND_NOW LD_DEBUG
+    LD_DEBUG_OUTPUT LD_DYNAMIC_WEAK LD_HWCAP_MASK LD_LIBRARY_PATH LD_ORIGIN_PATH LD_POINTER_GUARD
+    LD_PREFER_MAP_32BIT_EXEC LD_PRELOAD LD_PROFILE LD_PROFILE_OUTPUT LD_SHOW_AUXV
+    LD_TRACE_LOADED_OBJECTS LD_TRACE_PRELINKING LD_USE_LOAD_BIAS LD_VERBOSE LD_WARN LOCPATH
+    MALLOC_ARENA_MAX MALLOC_ARENA_TEST MALLOC_CHECK_ MALLOC_MMAP_MAX_ MALLOC_MMAP_THRESHOLD_
+    MALLOC_PERTURB_ MALLOC_TOP_PAD_ MALLOC_TRACE MALLOC_TRIM_THRESHOLD_'
 
 pyshim_python() {
     if ! [ -x @PYTHON@ ]; then
@@ -12,13 +22,20 @@ pyshim_python() {
         exit 1
     fi
     # CPython takes UTF-8 in this locale (PEP 540), reads none from the disk and sets no LC_CTYPE
-    # (PEP 538); and it ignores SIGPIPE and SIGXFSZ. The second and the third argument let start.py
-    # undo both. 0.15 ms, and only where Python costs 6.
-    pyshim_locale=${LC_ALL+=$LC_ALL}
-    export LC_ALL=C
+    # (PEP 538); and it ignores SIGPIPE and SIGXFSZ. The second argument and those up to an empty
+    # one let start.py undo all. 0.2 ms, and only where Python costs 6.
     pyshim_stat=
     IFS= read -r pyshim_stat 2>/dev/null </proc/self/stat
-    exec @PYTHON@ -I -S @MAIN@ "$0" "$pyshim_locale" "$pyshim_stat" "$@"
+    set -- '' "$@"
+    pyshim_set='' pyshim_value=''
+    for pyshim_name in LC_ALL $pyshim_loader; do
+        eval "pyshim_set=\${$pyshim_name+yes} pyshim_value=\${$pyshim_name-}"
+        [ "$pyshim_set" ] && set -- "$pyshim_name=$pyshim_value" "$@"
+    done
+    # shellcheck disable=SC2086
+    unset $pyshim_loader
+    export LC_ALL=C
+    exec @PYTHON@ -I -S @MAIN@ "$0" "$pyshim_stat" "$@"
 }
 
 # A shell always exports PWD. Engines, unlike people's shells (SHLVL), start us without it.

@@ -8,19 +8,23 @@ from ocishim import posixos as os
 
 
 def run(argv: list[str]) -> None:
-    """Take the launcher's arguments: [script, launcher, LC_ALL, stat, arguments...].
+    """Take the launcher's arguments: [script, launcher, stat, NAME=value..., "", arguments...].
 
-    LC_ALL as it was: "" when unset, else "=" and its value, since the launcher sets the variable
-    and the low-level runtime must not see that. stat: the shell's line of
-    /proc/PID/stat, "" when there was none: CPython ignores signals, and only a process before it
-    can tell which ones the caller had ignored.
+    stat: the shell's line of /proc/PID/stat, "" when there was none: CPython ignores signals, and
+    only a process before it can tell which ones the caller had ignored. NAME=value: variables
+    that Python was started without, for the low-level runtime; LC_ALL is the launcher's if it is
+    not among them.
     """
-    launcher, lc_all = argv[1], argv[2]
-    os.setenv("LC_ALL", lc_all[1:] if lc_all else None)
+    launcher, stat = argv[1:3]
+    end = argv.index("", 3)
+    os.setenv("LC_ALL", None)
+    for variable in argv[3:end]:
+        name, _, value = variable.partition("=")
+        os.setenv(name, value)
     _die_of_interrupts()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
-    sys.exit(main(launcher, argv[4:], ignored_signals(argv[3])))
+    sys.exit(main(launcher, argv[end + 1 :], ignored_signals(stat)))
 
 
 def ignored_signals(stat: str) -> int:

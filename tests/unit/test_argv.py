@@ -166,6 +166,11 @@ def test_log(line: str, log: str, log_format: str) -> None:
     pytest.param("create -bundle", "flag needs an argument: -bundle", id="one dash"),
     pytest.param("create --bun", "flag needs an argument: --bun", id="abbreviated"),
     pytest.param("create --pid-file", "", id="the low-level runtime's to say"),
+    pytest.param("create --bundle -- id", "runtimes disagree on '--' as the value of --bundle", id="two dashes"),
+    pytest.param("restore --image-path - id -b", "flag needs an argument: -b", id="two faults"),
+    pytest.param("run --pid-file - -b /b id", "runtimes disagree on '-' as the value of --pid-file", id="a dash"),
+    pytest.param("create --bundle=-- id", "", id="joined, no runtime moves it"),
+    pytest.param("create - id", "", id="a dash alone is no value"),
     pytest.param("state --bundle", "", id="another command's flag"),
     pytest.param("exec c -b", "", id="the container's program's flag"),
 ])  # fmt: skip

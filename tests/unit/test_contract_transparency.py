@@ -198,6 +198,9 @@ ENVIRONMENTS = [
     pytest.param({"LC_ALL": ""}, id="LC_ALL empty"),
     pytest.param({"LC_ALL": "xx_YY.ISO-8859-1", "LC_CTYPE": "C"}, id="LC_ALL not there"),
     pytest.param({"LC_ALL": "\udcff\udcfe"}, id="LC_ALL of bytes"),
+    pytest.param({"LD_LIBRARY_PATH": "", "LD_PRELOAD": " "}, id="the loader's, empty"),
+    pytest.param({"LD_LIBRARY_PATH": "/no where:$X'\"`", "LOCPATH": "\n\udcff"}, id="odd values"),
+    pytest.param({"GLIBC_TUNABLES": "glibc.malloc.check=0", "LC_ALL": "C"}, id="the C library's"),
     pytest.param({"LANG": "POSIX"}, id="LANG"),
     pytest.param(
         {"PYTHONHOME": "/x", "PYTHONPATH": "/y", "PYTHONMALLOC": "bad"}, id="Python's own"

@@ -116,6 +116,7 @@ ACME_SPEC = spec(ACME)
 
 ROWS = [
     # --- the command line
+    pytest.param(NOTHING, "create --pid-file - id", "runtimes disagree on '-' as the value of --pid-file (write --pid-file=-)", id="a value that runtimes move"),
     pytest.param(NOTHING, "create --bundle", "flag needs an argument: --bundle (name the bundle's directory)", id="bundle without a value"),
     # --- the bundle
     pytest.param(NOTHING, "create --bundle nowhere c", "{box}/nowhere/config.json: does not exist (--bundle must name a directory with a config.json)", id="bundle missing"),

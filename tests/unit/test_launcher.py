@@ -142,6 +142,27 @@ def test_both_choose_the_same(node: Box, text: str | None, path: str, expected: 
     assert [by_shell, by_python, at_create] == [expected] * 3
 
 
+@pytest.mark.parametrize("line", ["exec c create", "create --bundle bundle c"])
+def test_an_engines_libraries_are_not_the_interpreters(node: Box, line: str) -> None:
+    """A snap's or conda's LD_LIBRARY_PATH holds what our interpreter cannot use."""
+    unfit = node.folder / "unfit"
+    unfit.mkdir(exist_ok=True)
+    for name in ("libm.so.6", "libexpat.so.1", "libz.so.1", "libdl.so.2", "libutil.so.1"):
+        (unfit / name).write_text("not a library\n")
+    runtime = node.folder / "tells"
+    runtime.write_text(
+        '#!/bin/sh\necho "$LD_LIBRARY_PATH" "$GLIBC_TUNABLES" "${LD_PRELOAD-unset}"\n'
+    )
+    runtime.chmod(0o755)
+    node.config.write_text(f'runtimes = ["{runtime}"]\n')
+    env = {**node.environment(), "LD_LIBRARY_PATH": str(unfit), "GLIBC_TUNABLES": "a.b=1"}
+    assert subprocess.run([sys.executable, "-c", ""], env=env, check=False).returncode != 0
+
+    done = node.call(*line.split(), env=env)
+
+    assert (done.status, done.out, done.err) == (0, f"{unfit} a.b=1 unset\n", "")
+
+
 @pytest.mark.parametrize(("text", "path", "expected"), BROKEN)
 def test_both_choose_the_same_of_a_broken_file(
     node: Box, text: str, path: str, expected: str
