@@ -201,6 +201,37 @@ def test_t6_t11_a_vendors_hook_without_environment(
     assert not mark.exists()
 
 
+BARE = '{"path":"/bin/cat","args":["cat"]}'
+SPELLINGS = [
+    pytest.param(f'"Hooks":{{"createContainer":[{BARE}]}}', id="Hooks"),
+    pytest.param(f'"hooks":{{"createcontainer":[{BARE}]}}', id="createcontainer"),
+    pytest.param(f'"hoo\\u212a\\u017f":{{"CreateContainer":[{BARE}]}}', id="Kelvin's and a long s"),
+    pytest.param(f'"hooks":{{}},"hooks":{{"createContainer":[{BARE}]}}', id="hooks twice"),
+    pytest.param(f'"hooks":{{"createContainer":[{BARE}]}},"hooks":{{}}', id="the other way round"),
+    pytest.param(
+        f'"hooks":{{"createContainer":[],"createContainer":[{BARE}]}}', id="createContainer twice"
+    ),
+    pytest.param(
+        f'"hooks":{{"createContainer":[{BARE}]}},"HOOKS":{{"createContainer":[{{"timeout":9}}]}}',
+        id="an array over an array",
+    ),
+]
+
+
+@pytest.mark.parametrize("members", SPELLINGS)
+def test_t6_t11_a_hook_by_another_name(
+    node: Node, payload: tuple[Bundle, Path], members: str
+) -> None:
+    """Go reads names without case, and of repeated fields all or the last, crun the first."""
+    bundle, mark = payload
+    _set_environment(bundle, ["LD_PRELOAD=/proc/self/cwd/poc.so"])
+    bundle.write({**bundle.spec, "annotations": {}})
+    bundle.config.write_text(f"{bundle.config.read_text()[:-1]},{members}}}")
+    result = _run(node, bundle)
+    assert result.returncode == 0, result
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS[:2])
 def test_t6_hooks_pyshim_knows(
     node: Node, payload: tuple[Bundle, Path], environment: list[str]
