@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, PyshimError, UsageError, shown
-from ocishim.hooks import chain
+from ocishim.hooks import chain, privileges
 from ocishim.oci import state
 
 TYPE_CHECKING = False
@@ -187,6 +187,7 @@ def run(call: Call, reporter: Reporter) -> None:
     if "--timeout" in call.options:
         _set_deadline(call.options["--timeout"])
     reporter.state = call.state
+    privileges.limit(step.name for step in steps)
     with _open_rootfs(call) as rootfs:
         chain.apply(rootfs, steps, reporter.say)
 
@@ -271,6 +272,7 @@ def _move_net_devices(words: list[str]) -> None:
     """Run the one hook that works on the container's network, not on its rootfs."""
     from ocishim.hooks import net_devices  # noqa: PLC0415 - pyroute2 costs 100 ms, and it is rare
 
+    privileges.limit(["move-net-devices"])
     net_devices.run(words, state.parse(state.read(0)))
 
 

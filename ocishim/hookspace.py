@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
-from ocishim import hookrunner, jsonio, knownhooks, readonly, shimroot, usermap
+from ocishim import hookgroup, hookrunner, jsonio, knownhooks, readonly, shimroot, usermap
 from ocishim.errors import HookError, PyshimError
 from ocishim.linux import const, process, syscalls
 from ocishim.oci.members import find_dict, find_list
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 STAGE = "createContainer"
 _SIGKILL = 9
+_FOR_THE_ROOT = 5  # seconds; it takes milliseconds
 _NEW = {"network": const.CLONE_NEWNET, "ipc": const.CLONE_NEWIPC, "uts": const.CLONE_NEWUTS}
 _MAP_ME = b"\1"  # the child's only message before its error, if any
 
@@ -49,6 +51,11 @@ class Job:
         # Who an ordinary user is: a new user namespace makes one forget.
         self.rootless = (uid, os.getegid()) if uid else None
 
+    def seconds(self) -> float:
+        """How long the hooks may take together, and their root; 0: one of them may for ever."""
+        timeouts = [hook.get("timeout") or 0 for hook in self.hooks]
+        return sum(timeouts) + _FOR_THE_ROOT if all(timeouts) else 0
+
     def state(self) -> bytes:
         """The state JSON hooks read: no pid, since the container has no process yet."""
         document = {
@@ -70,6 +77,7 @@ def run(job: Job) -> None:
     flags |= _new_namespaces(job.spec) if job.foreign else 0
     if job.rootless:
         flags |= const.CLONE_NEWUSER  # the only way to a mount namespace
+    group = hookgroup.Group(job.spec)
     reader, writer = os.pipe()
     go_reader, go_writer = os.pipe()
     try:
@@ -83,14 +91,15 @@ def run(job: Job) -> None:
         if pid == 0:
             os.close(reader)
             os.close(go_writer)
-            _child(job, mapping, writer, go_reader)
+            _child(job, mapping, writer, go_reader, group)
         os.close(writer)
         writer = -1
-        _report(pid, _follow(pid, reader, go_writer, mapping))
+        _report(pid, _follow(pid, reader, go_writer, mapping, job.seconds()))
     finally:
         for fd in (reader, writer, go_reader, go_writer):
             if fd >= 0:
                 os.close(fd)
+        group.remove()
 
 
 def _new_namespaces(spec: dict[str, Any]) -> int:
@@ -102,10 +111,25 @@ def _new_namespaces(spec: dict[str, Any]) -> int:
     return flags
 
 
-def _follow(pid: int, reader: int, go: int, mapping: usermap.Mapping | None) -> bytes:
-    """Serve the child until it ends; return the error it wrote."""
+def _follow(
+    pid: int, reader: int, go: int, mapping: usermap.Mapping | None, seconds: float
+) -> bytes:
+    """Serve the child until it ends; return the error it wrote.
+
+    Whatever it does, it ends after `seconds` (0: when it likes): a mount that never answers, a
+    SIGSTOP. With the first process of their namespace all its hooks are killed.
+    """
     said = b""
-    while chunk := os.read(reader, 1 << 16):
+    end = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        if not poll.poll(max(end - time.monotonic(), 0) * 1000 if seconds else None):
+            os.kill(pid, _SIGKILL)
+            return f"{STAGE} hooks: not done after {seconds:g} s, killed\0".encode()
+        chunk = os.read(reader, 1 << 16)
+        if not chunk:
+            break
         said += chunk
         if said == _MAP_ME and mapping is not None:
             try:
@@ -127,12 +151,16 @@ def _report(pid: int, said: bytes) -> None:
         raise HookError(f"the process that runs {STAGE} hooks {how}")
 
 
-def _child(job: Job, mapping: usermap.Mapping | None, writer: int, go: int) -> None:
+def _child(
+    job: Job, mapping: usermap.Mapping | None, writer: int, go: int, group: hookgroup.Group
+) -> None:
     """Do the job and end; what goes wrong is told through `writer`. Never returns."""
     status = 1
     try:
         _die_with_parent(writer)
-        process.close_on_exec(3)
+        group.enter()
+        process.keep_only(writer, go)
+        process.forget_environment()
         os.umask(0o022)
         if job.rootless:
             usermap.own_root(*job.rootless)

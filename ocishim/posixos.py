@@ -54,6 +54,13 @@ def setenv(name: str, value: str | None) -> None:
         putenv(name, value)
 
 
+def clearenv() -> None:
+    """Remove every environment variable; clearenv, section 3 of the manual."""
+    for name in environ:
+        unsetenv(name)
+    environ.clear()
+
+
 class path:  # noqa: N801 - as it is called
     """What of os.path is used, with its results."""
 

@@ -46,7 +46,7 @@ DEVICE = CREATE | {
 }  # fmt: skip
 
 HOOK = {
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.program", "ocishim.hooks.refusals",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program", "ocishim.hooks.refusals", "ocishim.linux.privileges",
     "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
     "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
     "ocishim.oci.state", "ocishim.posixos", "ocishim.rootfs",
@@ -156,7 +156,7 @@ def test_one_hook(box: Box) -> None:
     }
     assert (box.folder / "device/rootfs/b").is_symlink()
     assert ours(found) == expected
-    assert found - expected <= STANDARD | {"_json", "_ctypes"}
+    assert found - expected <= STANDARD | {"_json", "_ctypes", "_prctl"}
 
 
 def chain(box: Box, *words: str) -> list[str]:
@@ -173,7 +173,7 @@ def test_a_chain(box: Box) -> None:
     found = by_hook(box, *chain(box, *links))
     assert (box.folder / "device/rootfs/d").is_symlink()
     assert ours(found) == HOOK | {"ocishim.hooks.create_symlinks"}
-    assert found - ours(found) <= STANDARD | {"_ctypes"}
+    assert found - ours(found) <= STANDARD | {"_ctypes", "_prctl"}
 
 
 LIBRARIES = ["create-symlinks", "--link", "a::/b", "--next", "update-ldcache", "--folder", "/lib"]
@@ -183,7 +183,7 @@ LIBRARIES = ["create-symlinks", "--link", "a::/b", "--next", "update-ldcache", "
 def test_a_chain_with_libraries(box: Box) -> None:
     found = by_hook(box, *chain(box, *LIBRARIES))
     assert ours(found) == HOOK | LDCACHE | {"ocishim.hooks.create_symlinks"}
-    assert found - ours(found) <= STANDARD | {"_ctypes", "fcntl", "select"}
+    assert found - ours(found) <= STANDARD | {"_ctypes", "_prctl", "fcntl", "select"}
 
 
 # --- processes --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ KERNEL = {
     "ocishim.linux.syscalls",
 }  # fmt: skip
 EXECUTOR = KERNEL | {
-    "ocishim.dirent", "ocishim.handle", "ocishim.hookrunner", "ocishim.hookspace",
+    "ocishim.dirent", "ocishim.handle", "ocishim.hookgroup", "ocishim.hookrunner", "ocishim.hookspace",
     "ocishim.linux.process", "ocishim.rootfs", "ocishim.shimroot", "ocishim.usermap",
 }  # fmt: skip
 LAYER = KERNEL | {"ocishim.layer", "ocishim.mountinfo"}

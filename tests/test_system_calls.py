@@ -179,4 +179,4 @@ def test_modules_of_six_hooks(box: Box) -> None:
         "ocishim.hooks.enable_cuda_compat", "ocishim.hooks.update_application_profile",
     }  # fmt: skip
     assert ours(found) == expected
-    assert found - expected <= STANDARD | {"_ctypes", "fcntl", "select"}
+    assert found - expected <= STANDARD | {"_ctypes", "_prctl", "fcntl", "select"}

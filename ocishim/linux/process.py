@@ -64,6 +64,31 @@ def close_on_exec(first: int) -> None:
             continue  # the listing's own descriptor
 
 
+def keep_only(*kept: int) -> None:
+    """Close every descriptor but `kept`, which are above 2; /dev/null takes the place of 0 to 2."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) not in kept:
+                os.close(int(name))
+        except OSError:
+            continue  # the listing's own descriptor
+    for _ in range(3):
+        os.open("/dev/null", os.O_RDWR)
+
+
+def forget_environment() -> None:
+    """Take from this process the environment it was started with, /proc/PID/environ included."""
+    os.clearenv()
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()  # from the third on (proc(5))
+    start, end = int(fields[50 - 3]), int(fields[51 - 3])
+    memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(memory, bytes(end - start), start)
+    finally:
+        os.close(memory)
+
+
 def prlimit(resource: int, limit: int) -> None:
     """Lower this process's soft and hard limit, or leave a hard one that is lower.
 

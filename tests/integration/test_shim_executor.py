@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -56,7 +57,12 @@ def seen(node: Node, tree: Path, script: str, **options: Any) -> str:
     """What a hook's `script` prints."""
     out = node.folder / "out"
     node.folder.chmod(0o755)
+    edit = options.pop("edit", None)
     bundle = bundle_with(node, tree, hook(f"( {script} ) > {out} 2>&1"), **options)
+    if edit:
+        spec = bundle.spec
+        edit(spec)
+        bundle.write(spec)
     result = node.shim.create(bundle, node.container)
     assert result.returncode == 0, result
     return out.read_text()
@@ -116,6 +122,94 @@ def test_working_directory_is_the_rootfs(node: Node, busybox: Path) -> None:
         str(node.folder / "bundle/rootfs"),
         *[str((node.folder / "bundle/rootfs").stat().st_ino)] * 2,
     ]
+
+
+def test_the_process_that_runs_them_holds_nothing_of_the_engine(node: Node, busybox: Path) -> None:
+    """The hook's parent: descriptors, environment, standard streams."""
+    node.folder.chmod(0o755)
+    out = node.folder / "out"
+    script = f"""
+        read -r self rest < /proc/self/stat  # numbered by the host's /proc
+        while read -r key value; do [ $key != PPid: ] || parent=$value; done < /proc/$self/status
+        {{ ls -l /proc/$parent/fd | sed 's/.* -> //'; echo; cat /proc/$parent/environ; }} > {out}
+    """
+    node.shim.environment["SECRET_OF_THE_ENGINE"] = "x"
+    with (node.folder / "engines").open("w") as engines:
+        bundle = bundle_with(node, busybox, hook(script))
+        words = ("create", "--bundle", str(bundle.path), node.container)
+        result = node.shim.call(*words, pass_fds=(engines.fileno(),))
+    assert result.returncode == 0, result
+    links, _, environment = out.read_text().partition("\n\n")
+    assert environment.strip("\0") == ""
+    found = {link.rstrip("0123456789[]") for link in links.splitlines()[1:]}
+    ours = {"/dev/null", str(bundle.rootfs), "/memfd:state (deleted)", "pipe:", "anon_inode:[pidfd"}
+    assert found == ours
+
+
+UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+HIERARCHIES = ("",) if UNIFIED else ("cpu", "memory", "pids", "devices")
+LIMITS = {
+    "cpu": {"quota": 5000, "period": 100000},
+    "memory": {"limit": 256 << 20},
+    "pids": {"limit": 50},
+    "devices": [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+    ],
+}
+
+
+@pytest.mark.parametrize("path", [
+    pytest.param("", id="below the caller's"),
+    pytest.param("/pyshim-test/container", id="beside the container's"),
+    pytest.param("/no/such/folder/container", id="whose folder is not there"),
+    pytest.param("pyshim-test.slice:cri:container", id="systemd's"),
+])  # fmt: skip
+def test_in_a_group_with_the_containers_limits(node: Node, busybox: Path, path: str) -> None:
+    """And under its device rules; nothing is left of it."""
+    script = """
+        cat /proc/self/cgroup; for device in kmsg null; do
+            (: < /dev/$device) 2>/dev/null && echo $device opens || echo $device does not; done"""
+    with _groups("/pyshim-test", "/pyshim.slice/pyshim-test.slice") as before:
+        found = seen(node, busybox, script, edit=lambda spec: _limit(spec, path)).splitlines()
+        assert _folders() == before
+        node.shim.delete(node.container)
+    # cgroup v2 has no file for device rules.
+    assert found[-2:] == [f"kmsg {'opens' if UNIFIED else 'does not'}", "null opens"]
+    groups = dict(line.split(":", 2)[1:] for line in found[:-2])
+    parent = {
+        "/pyshim-test/container": "/pyshim-test",
+        "pyshim-test.slice:cri:container": "/pyshim.slice/pyshim-test.slice",
+    }.get(path)
+    for hierarchy in HIERARCHIES:
+        above, name = groups[hierarchy].rsplit("/", 1)
+        assert name.startswith("pyshim-hooks-")
+        assert parent is None or above == parent
+
+
+def _limit(spec: dict[str, Any], path: str) -> None:
+    spec["linux"]["resources"] = LIMITS
+    spec["linux"]["cgroupsPath"] = path
+    if not path:
+        del spec["linux"]["cgroupsPath"]
+
+
+def _folders() -> set[Path]:
+    return set(Path("/sys/fs/cgroup").glob("**/pyshim-hooks-*"))
+
+
+@contextlib.contextmanager
+def _groups(*paths: str) -> Iterator[set[Path]]:
+    """Those folders in every hierarchy, and what is there of pyshim's before."""
+    for hierarchy in HIERARCHIES:
+        for path in paths:
+            Path(f"/sys/fs/cgroup/{hierarchy}{path}").mkdir(parents=True)
+    try:
+        yield _folders()
+    finally:
+        for path in (*paths, "/pyshim.slice"):
+            for folder in Path("/sys/fs/cgroup").glob(path[1:] if UNIFIED else f"*{path}"):
+                folder.rmdir()
 
 
 def test_no_descriptor_of_the_engine_is_passed_on(node: Node, busybox: Path) -> None:
@@ -328,6 +422,31 @@ def test_nothing_outlives_the_timeout(node: Node, busybox: Path, script: str) ->
     said = "pyshim: createContainer hook sh failed: still running after 1 s, killed"
     assert result.stderr.startswith(said), result
     assert f"sleep\0{mark}".encode() not in b"".join(_command_lines())
+
+
+def test_the_process_that_runs_them_is_not_waited_for_either(node: Node, busybox: Path) -> None:
+    """Stopped by somebody, or stuck at a mount that never answers: its own clock stands still."""
+    node.folder.chmod(0o755)
+    out = node.folder / "out"
+    script = f"grep PPid /proc/self/status > {out}; sleep 50"
+    bundle = bundle_with(node, busybox, hook(script, timeout=1))
+    stopped = threading.Thread(target=_stop_the_parent, args=(out,))
+    stopped.start()
+    begun = time.monotonic()
+    result = node.shim.create(bundle, node.container)
+    stopped.join()
+    assert result.returncode == 1
+    assert result.stderr == "pyshim: createContainer hooks: not done after 6 s, killed\n"
+    assert time.monotonic() - begun < 12
+
+
+def _stop_the_parent(out: Path) -> None:
+    """Stop the process whose child's child wrote `out`, a line of /proc/PID/status."""
+    while not out.exists() or not out.read_text().endswith("\n"):
+        time.sleep(0.01)
+    shell = Path(f"/proc/{out.read_text().split()[1]}/status").read_text()
+    [parent] = [line.split()[1] for line in shell.splitlines() if line.startswith("PPid:")]
+    os.kill(int(parent), signal.SIGSTOP)
 
 
 def _command_lines() -> Iterator[bytes]:

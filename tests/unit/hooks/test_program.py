@@ -395,7 +395,8 @@ def test_the_hosts_environment_means_nothing(hook: Hook) -> None:
 
 
 ALLOWED = {
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.create_symlinks", "ocishim.hooks.flags", "ocishim.hooks.program",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.create_symlinks", "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program",
+    "ocishim.linux.privileges",
     "ocishim.hooks.refusals", "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls",
     "ocishim.oci", "ocishim.oci.state", "ocishim.rootfs", "_ctypes", "_struct", "struct",

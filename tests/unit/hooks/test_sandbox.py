@@ -180,7 +180,6 @@ def test_inheritable_and_ambient_capabilities_are_dropped(tmp_path: Path) -> Non
     program = str(libs.static_program(SLEEPS))
     hook = Call(tmp_path, "update-ldcache", "--ldconfig-path", program, under=under)
     child = _child_of(hook)
-    assert int(status_of(Path(f"/proc/{hook.pid}"))["CapInh"], 16)
     found = [status_of(child)[f"Cap{name}"].strip("0") for name in ("Inh", "Amb", "Prm", "Bnd")]
     assert found == ["", "", "2", "2"]
     os.kill(hook.pid, signal.SIGKILL)

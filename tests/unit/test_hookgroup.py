@@ -1,0 +1,80 @@
+"""Which limits the hooks' own control group gets, and where it lies."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim import hookgroup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("path", "folder"), [
+    pytest.param("/kubepods/burstable/pod1/c", "/kubepods/burstable/pod1", id="cgroupfs"),
+    pytest.param("/c", "/", id="below the root"),
+    pytest.param("/a/../../../b/c", "/b", id="dots lead nowhere else"),
+    pytest.param("", "", id="none"),
+    pytest.param("a/b", "", id="relative: below the caller's"),
+    pytest.param("kubepods-burstable-pod1.slice:cri-containerd:c", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", id="systemd"),
+    pytest.param(":docker:c", "/system.slice", id="systemd's own"),
+    pytest.param("-.slice:x:c", "", id="systemd's root"),
+])  # fmt: skip
+def test_beside(path: str, folder: str) -> None:
+    assert hookgroup._beside(path) == folder
+
+
+RESOURCES: list[Any] = [
+    pytest.param({"cpu": {"quota": 5000, "period": 50000}},
+                 {"cpu": [("cpu.max", "5000 50000")]},
+                 {"cpu": [("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "5000")]}, id="cpu"),
+    pytest.param({"cpu": {"quota": 5000}},
+                 {"cpu": [("cpu.max", "5000 100000")]},
+                 {"cpu": [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "5000")]}, id="no period"),
+    pytest.param({"cpu": {"quota": -1, "shares": 2}, "memory": {"limit": -1}, "pids": {"limit": 0}}, {}, {}, id="no limit"),
+    pytest.param({"memory": {"limit": 7}}, {"memory": [("memory.max", "7")]}, {"memory": [("memory.limit_in_bytes", "7")]}, id="memory"),
+    pytest.param({"pids": {"limit": 7}}, {"pids": [("pids.max", "7")]}, {"pids": [("pids.max", "7")]}, id="processes"),
+    pytest.param({}, {}, {}, id="nothing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("resources", "unified", "legacy"), RESOURCES)
+def test_limits(resources: dict[str, Any], unified: object, legacy: object) -> None:
+    spec = {"linux": {"resources": resources}}
+    assert hookgroup._unified(spec) == unified
+    assert hookgroup._legacy(spec) == legacy
+
+
+def test_device_rules() -> None:
+    rules = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 195, "minor": 0, "access": "rw"},
+        {"allow": True, "type": "b", "major": 8, "access": "r"},
+    ]
+    found = hookgroup._legacy({"linux": {"resources": {"devices": rules}}})["devices"]
+    assert found[:3] == [
+        ("devices.deny", "a *:* rwm"),
+        ("devices.allow", "c 195:0 rw"),
+        ("devices.allow", "b 8:* r"),
+    ]
+    assert ("devices.allow", "c 1:3 rwm") in found[3:]
+
+
+def test_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
+    ours, gone = tmp_path / f"pyshim-hooks-{os.getpid()}", tmp_path / "pyshim-hooks-4194305"
+    for folder in (ours, gone, tmp_path / "other"):
+        folder.mkdir()
+    hookgroup._sweep(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", ours.name]
+
+
+def test_where_nothing_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rootless, or no control groups at all."""
+    monkeypatch.setattr(hookgroup, "_ROOT", str(tmp_path / "none"))
+    group = hookgroup.Group({"linux": {"resources": {"pids": {"limit": 7}}}})
+    group.enter()
+    group.remove()
+    assert list(tmp_path.iterdir()) == []
