@@ -12,7 +12,7 @@ set -eu
 folder=$1
 program=$2
 shift 2
-release=${RELEASE:-bookworm}
+suite=${SUITE:-${RELEASE:-bookworm}-backports}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 private_apt() {
@@ -32,7 +32,7 @@ if ! [ -x "$folder/unpacked/$program" ]; then
         exit 1
     fi
     mirror=$(./mirror.sh)
-    echo "deb [signed-by=$keyring] $mirror $release-backports main" >"$folder/sources.list"
+    echo "deb [signed-by=$keyring] $mirror $suite main" >"$folder/sources.list"
     private_apt update
     rm -f "$folder"/*.deb
     (cd "$folder" && private_apt download "$@")

@@ -1,11 +1,10 @@
 """`pyshimctl configure`: register pyshim with a container engine, or take it out again.
 
-What an engine's files must say is decided by its module (containerd, crio, docker, podman).
+What an engine's files must say is decided by its module in engines/.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
@@ -13,10 +12,11 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import engines, files, launchers, printer
+from ocishim.admin import engines, launchers, printer
+from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 
-ENGINES = ("containerd", "crio", "docker", "podman")
 _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/pyshim")
 
 
@@ -39,6 +39,9 @@ _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/
 @click.option("--enable-cdi", is_flag=True, help="Also switch the engine's own CDI support on.")
 @click.option("--remove", is_flag=True, help="Take the runtime out again.")
 @click.option("--dry-run", is_flag=True, help="Print a unified diff and change nothing.")
+@click.option(
+    "--force", is_flag=True, help="Even where the engine is not installed, or refuses the result."
+)
 @click.option("--config", "file", metavar="FILE", help="The engine's file, if not the usual one.")
 @click.option("--drop-in", metavar="FILE", help="The drop-in to write, if not the usual one.")
 @click.option(
@@ -60,12 +63,13 @@ def command(  # noqa: PLR0917 - click calls it by name
     enable_cdi: bool,
     remove: bool,
     dry_run: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Make ENGINE use pyshim: containerd, crio, docker or podman.
 
-    Doing it twice changes nothing. The engine is not restarted; the command that does it is
-    printed.
+    Doing it twice changes nothing. Nothing is written that the engine itself cannot read. It is
+    not restarted; the command that does it is printed.
 
     Exit status: 0 the files are as wanted, 1 they could not be made so and are as they were,
     2 for a wrong command line.
@@ -89,13 +93,55 @@ def command(  # noqa: PLR0917 - click calls it by name
     )
     if not remove:
         engines.check_program(host, wish.program)
-    plan = importlib.import_module(f"ocishim.admin.{engine}").plan(host, wish)
-    if not dry_run:
-        files.apply_all(plan.edits)
+    asked = None if force else _engine(engine, host, wish)
+    plan = engines.module(engine).plan(host, wish)
+    if plan.changes:
+        _carry_out(engine, host, plan, asked, dry_run=dry_run)
     if as_json:
         _report_json(engine, plan, dry_run=dry_run)
     else:
         _report(plan, dry_run=dry_run)
+
+
+def _engine(engine: str, host: Host, wish: engines.Wish) -> trial.Problem | None:
+    """Return how the engine is asked about its files, None where it is not there to be asked."""
+    module = engines.module(engine)
+    if module.program(host, wish):
+        return lambda scratch: str(module.problem(host, wish, scratch))
+    if wish.remove:
+        return None
+    raise ConfigError(
+        f"{engine} is not installed: no {module.PROGRAMS[0]} in PATH or the usual folders",
+        hint="install it first: its package asks about files that are there already; or --force",
+    )
+
+
+def _carry_out(
+    engine: str,
+    host: Host,
+    plan: engines.Plan,
+    asked: trial.Problem | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """Make the plan's edits. Raises ConfigError with the engine's words when it refuses them."""
+
+    def problem(scratch: str) -> str:
+        try:
+            return asked(scratch) if asked else ""
+        except ConfigError as err:
+            note = f"{engine} was not asked whether it can read this: {err}"
+            plan.notes = [*(one for one in plan.notes if one != note), note]
+            return ""
+
+    words = trial.rehearse(host, plan.edits, problem) if asked else ""
+    if not words and not dry_run:
+        words = trial.make(host, plan.edits, problem)
+    if words:
+        raise ConfigError(
+            f"{engine} refuses the result: {words}",
+            hint="nothing was changed; correct its files, or write all the same with --force",
+        )
 
 
 def installed(host: Host) -> str:

@@ -9,6 +9,7 @@ import difflib
 import io
 import os
 import stat
+from dataclasses import dataclass
 
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -35,16 +36,15 @@ def read(host: Host, path: str) -> str | None:
     return text
 
 
+@dataclass
 class Edit:
-    """One file before and after; None stands for no file."""
+    """One file before and after; None stands for no file. mode: from now on, None as it is."""
 
-    __slots__ = ("after", "before", "host", "path")
-
-    def __init__(self, host: Host, path: str, before: str | None, after: str | None) -> None:
-        self.host = host
-        self.path = path
-        self.before = before
-        self.after = after
+    host: Host
+    path: str
+    before: str | None
+    after: str | None
+    mode: int | None = None
 
     @property
     def changes(self) -> bool:
@@ -82,7 +82,7 @@ class Edit:
             if self.after is None:
                 os.unlink(self.host.entry(self.path))
             else:
-                replace(self.host.real(self.path), self.after.encode())
+                replace(self.host.real(self.path), self.after.encode(), self.mode)
         except OSError as err:
             raise ConfigError(f"{self.path}: cannot be written: {err.strerror}") from None
 
@@ -103,8 +103,8 @@ def apply_all(edits: list[Edit]) -> None:
 def replace(path: str, data: bytes, mode: int | None = None) -> None:
     """Write the file `path` by temporary file and rename.
 
-    mode is for a new file, 0644 by default; a file that is there keeps its mode and owner.
-    Missing folders are made. Raises OSError.
+    mode is the file's from now on; by default it keeps the one it has, and a new one gets 0644.
+    An owner is kept. Missing folders are made. Raises OSError.
     """
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)

@@ -6,7 +6,6 @@ What an installation consists of is installation.py's; the engines' files are co
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,9 +14,9 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel
-from ocishim.admin import containerd, files, printer, pythons, vendor
-from ocishim.admin.configure import ENGINES
-from ocishim.admin.engines import Wish
+from ocishim.admin import engines, files, printer, pythons, vendor
+from ocishim.admin.engines import Wish, containerd_places
+from ocishim.admin.engines import containerd_template as template
 from ocishim.admin.host import Host
 from ocishim.admin.installation import PROGRAMS, Installation
 from ocishim.admin.settings import default_text
@@ -174,9 +173,8 @@ def uninstall(prefix: str, host_root: str, *, purge: bool, force: bool, as_json:
 
 def _refuse_when_used(host: Host) -> None:
     for engine, file in _registered(host):
-        module = importlib.import_module(f"ocishim.admin.{engine}")
         try:
-            plan = module.plan(host, Wish("pyshim", "", remove=True, config=file))
+            plan = engines.module(engine).plan(host, Wish("pyshim", "", remove=True, config=file))
         except PyshimError as err:
             printer.line(f"note: {engine}: {err}", err=True, fg="yellow")
             continue
@@ -191,12 +189,13 @@ def _refuse_when_used(host: Host) -> None:
 
 
 def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
-    """Yield each engine with its usual file, None, and those of k3s and RKE2 that are there."""
-    yield from ((engine, None) for engine in ENGINES)
-    for folder in containerd.RANCHERS:
-        for name in ("config.toml", "config.toml.tmpl", "config-v3.toml.tmpl"):
-            if host.is_file(f"{folder}/{name}"):
-                yield "containerd", f"{folder}/{name}"
+    """Yield each engine with its usual file, None, after the files of k3s and the like."""
+    for place in containerd_places.PLACES:
+        if place is not containerd_places.USUAL:
+            if host.is_file(place.config):
+                yield "containerd", place.config
+            yield from (("containerd", one) for one in template.there(host, place.config))
+    yield from ((engine, None) for engine in engines.ENGINES)
 
 
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:

@@ -1,13 +1,15 @@
 """A TOML file of an engine: changed where we change it, as it came everywhere else.
 
 Comments, order and unknown keys stay. A value of the user's that we replace is kept in a comment
-behind ours, so that it comes back when pyshim is taken out again. Two ways to write: tomlkit's
-tree (tomltree.py), and line by line (tomllines.py) where the tables stand in an order that tomlkit
-cannot keep. Either way the text must say exactly what was wanted. Knows nothing of engines.
+behind ours, so that it comes back when pyshim is taken out again. Two ways to write: line by line
+(tomllines.py), which takes back what it wrote to the last blank line, and tomlkit's tree
+(tomltree.py) for what does not stand on lines of its own, as in inline tables. Either way the text
+must say exactly what was wanted. Knows nothing of engines.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from typing import Any
@@ -24,9 +26,8 @@ else:
     import tomli as tomllib
 
 Keys = tuple[str, ...]
-_MARK = re.compile(
-    r"# pyshim: (?:was (?P<old>\"[^\"#]*\"|'[^'#]*'|true|false|\d+)|was not there)(?P<rest> #.*)?$",
-)
+_OLD = r"\"[^\"#]*\"|'[^'#]*'|true|false|\d+|\[[^\]#]*\]"
+_MARK = re.compile(rf"# pyshim: (?:was (?P<old>{_OLD})|was not there)(?P<rest> #.*)?$")
 
 
 def plain(text: str, path: str) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class TomlFile:
     def set(self, keys: Keys, value: Any) -> None:
         """Set the value at `keys`, making the tables on the way."""
         if self.get(*keys) != value:
-            self._want(keys, value)
+            self._want(keys, copy.deepcopy(value))
             self._changes.append(("set", keys, value))
 
     def replace(self, keys: Keys, value: Any) -> None:
@@ -103,6 +104,10 @@ class TomlFile:
             comment = f"# pyshim: {was}{' ' + comment if comment else ''}"
         # Without a line of its own (in an inline table) there is no room for a comment.
         self._single(keys, tomlkit.item(value).as_string(), comment if raw or old is None else "")
+
+    def is_replaced(self, keys: Keys) -> bool:
+        """Whether the value is one that `replace` wrote, and that `restore` would take back."""
+        return _MARK.match(Lines(self.original).entry(keys)[1]) is not None
 
     def restore(self, keys: Keys) -> None:
         """Undo `replace`; a value without our comment is the user's and stays."""
@@ -134,7 +139,7 @@ class TomlFile:
         """Return the text. Raises ConfigError when no way leads to what was wanted."""
         if not self._changes:
             return self.original
-        for writer in (Tree, Lines):
+        for writer in (Lines, Tree):
             text = self._written(writer)
             if text is not None:
                 return text

@@ -18,6 +18,7 @@ else:
     import tomli as tomllib
 
 Keys = tuple[str, ...]
+_OURS = " # pyshim: "  # begins a comment of tomlfile.py's
 
 
 class Lines:
@@ -49,27 +50,46 @@ class Lines:
 
     def single(self, keys: Keys, raw: str, comment: str) -> None:
         """Set a value that is written `raw`, and the comment behind it ("" for none)."""
-        behind = f" {comment}" if comment else ""
         found = self._find(keys)
-        if found is not None:
-            before = self._lines[found].partition("=")[0]
-            self._lines[found] = f"{before}= {raw}{behind}"
+        if found is None:
+            behind = f" {comment}" if comment else ""
+            place = self._place(keys[:-1], comment)
+            self._lines.insert(place, f"{_key(keys[-1])} = {raw}{behind}")
             return
-        self._lines.insert(self._place(keys[:-1]), f"{_key(keys[-1])} = {raw}{behind}")
+        line = self._lines[found]
+        code, rest = line[: _code_length(line)], line[_code_length(line) :]
+        name, _, value = code.partition("=")
+        gap = value[: len(value) - len(value.lstrip())]
+        space = rest[: len(rest) - len(rest.lstrip())] or " "
+        self._lines[found] = f"{name}={gap}{raw}{space + comment if comment else ''}"
 
     def remove(self, keys: Keys) -> None:
-        """Remove a setting's line, or a table with its sub-tables."""
-        kept = []
+        """Remove a setting's line, or a table, its sub-tables and the blank line before each."""
+        kept: list[str] = []
         for line, table, setting in self._walk():
             path = table if setting is None else (*table, *setting)
             inside = path[: len(keys)] == keys and (setting is not None or line.strip() != "")
             if not inside or line.strip().startswith("#"):
                 kept.append(line)
+            elif setting is None and kept and not kept[-1].strip():
+                kept.pop()  # which `_place` wrote with the header
         self._lines = kept
+        self._remove_header(keys[:-1])
+
+    def _remove_header(self, table: Keys) -> None:
+        """Remove a header that `_place` wrote for a setting, when no other stands below it."""
+        walked = self._walk()
+        if any(inside == table and setting is not None for _, inside, setting in walked):
+            return
+        for index, (line, inside, _) in enumerate(walked):
+            if inside == table and line.startswith("[") and "]" + _OURS in line:
+                blank = index > 0 and not self._lines[index - 1].strip()
+                del self._lines[index - blank : index + 1]
+                return
 
     def text(self) -> str:
         """Return the text."""
-        return "\n".join(self._lines) + "\n"
+        return "".join(f"{line}\n" for line in self._lines)
 
     def _walk(self) -> list[tuple[str, Keys, Keys | None]]:
         """Return each line with the table it stands in and the keys it sets, None for none."""
@@ -91,17 +111,30 @@ class Lines:
                 return index
         return None
 
-    def _place(self, table: Keys) -> int:
-        """Return where a setting of `table` can stand; writes its header when there is none."""
+    def _place(self, table: Keys, comment: str) -> int:
+        """Return where a setting of `table` can stand; writes its header when there is none.
+
+        Where other lines have tables below it, the header gets the setting's comment, too: it
+        goes with the last setting that has one.
+        """
         last = None
         for index, (line, inside, setting) in enumerate(self._walk()):
             header = setting is None and line.lstrip().startswith("[")
             if inside == table and (header or setting is not None):
                 last = index
-        if last is not None or not table:
-            return 0 if last is None else last + 1
-        self._lines += ["", f"[{'.'.join(map(_key, table))}]"]
+        if last is not None:
+            return last + 1
+        if not table:
+            return self._head()
+        is_there = any(inside[: len(table)] == table for _, inside, _ in self._walk())
+        behind = f" {comment}" if comment and is_there else ""
+        self._lines += ["", f"[{'.'.join(map(_key, table))}]{behind}"]
         return len(self._lines)
+
+    def _head(self) -> int:
+        """Return where the comment that the file begins with ends."""
+        ends = (i for i, line in enumerate(self._lines) if not line.startswith("#"))
+        return next(ends, len(self._lines))
 
 
 def _path(line: str) -> Keys | None:

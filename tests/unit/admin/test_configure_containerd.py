@@ -169,7 +169,8 @@ def test_no_file(machine: Machine) -> None:
                             "runtime_type": "io.containerd.runc.v2",
                             "container_annotations": ["cdi.k8s.io/*"],
                             "options": {"BinaryName": PROGRAM},
-                        }
+                        },
+                        "runc": {"runtime_type": "io.containerd.runc.v2"},
                     }
                 }
             }
@@ -217,12 +218,38 @@ def test_remove_brings_everything_back(machine: Machine, text: str) -> None:
     machine.write(CONFIG, text)
     machine.configure("containerd", "--set-as-default", "--enable-cdi")
     machine.configure("containerd", "--remove")
-    before, after = (
-        [line for line in lines.splitlines() if line] for lines in (text, machine.read(CONFIG))
-    )
-    # tomlkit may leave the header of a table that is empty then.
-    assert [line for line in after if line in before or not line.startswith("[")] == before
-    assert "pyshim" not in machine.read(CONFIG)
+    if text == DOTTED:  # tomlkit moves blank lines
+        text = text.replace("version = 2\n", "version = 2\n\n\n")
+    assert machine.read(CONFIG) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        pytest.param(DEBIAN, True, id="no runtimes"),
+        pytest.param(KUBEADM, False, id="runc"),
+        pytest.param(KUBEADM.replace(".runc", ".crun"), True, id="others, no runc"),
+        pytest.param(TWO_DOT_X.replace(".runc", ".crun"), False, id="2.x keeps its own"),
+    ],
+)
+def test_the_built_in_runc_is_named_where_a_table_would_replace_it(
+    machine: Machine, text: str, *, written: bool
+) -> None:
+    machine.write(CONFIG, text)
+    machine.configure("containerd")
+    line = 'runtime_type = "io.containerd.runc.v2" # pyshim: was not there'
+    assert (line in machine.read(CONFIG)) is written
+
+
+def test_runc_stays_where_a_user_built_on_it(machine: Machine) -> None:
+    machine.write(CONFIG, DEBIAN)
+    machine.configure("containerd")
+    options = f'[plugins."{V2}".containerd.runtimes.runc.options]\nSystemdCgroup = true\n'
+    machine.write(CONFIG, machine.read(CONFIG) + options)
+    machine.configure("containerd", "--remove")
+    assert runtimes(machine) == {
+        "runc": {"runtime_type": "io.containerd.runc.v2", "options": {"SystemdCgroup": True}}
+    }
 
 
 def test_without_the_flag_the_default_comes_back(machine: Machine) -> None:
@@ -286,38 +313,81 @@ def test_containerd_1_would_forget_the_main_file_so_it_is_edited(machine: Machin
     assert runtimes(machine)["pyshim"]
 
 
-def test_containerd_1_takes_the_last_file_so_that_one_is_edited(machine: Machine) -> None:
-    other = "/etc/containerd/conf.d/50-other.toml"
-    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
-    machine.write(
-        other,
-        f'version = 2\n[plugins."{V2}".containerd.runtimes.crun]\n'
-        'runtime_type = "io.containerd.runc.v2"\noptions = {SystemdCgroup = true}\n',
-    )
-    before = machine.read(CONFIG)
-    machine.configure("containerd")
-    assert machine.read(CONFIG) == before
-    assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
-        "SystemdCgroup": True,
-        "BinaryName": PROGRAM,
-    }
+OTHERS = "/etc/containerd/conf.d/99-nvidia.toml"
+GENERATED = f"""\
+version = 2
+[plugins."{V2}".containerd]
+default_runtime_name = "nvidia"
+[plugins."{V2}".containerd.runtimes.nvidia]
+runtime_type = "io.containerd.runc.v2"
+options = {{BinaryName = "/usr/bin/nvidia-container-runtime"}}
+[plugins."{V2}".registry.configs."example.com".auth]
+password = "secret"
+"""
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        pytest.param(IMPORTS, id="by pattern"),
+        pytest.param(f'imports = [ "{OTHERS}" ] # one\n', id="by name"),
+    ],
+)
+def test_another_tools_drop_in_is_repeated_and_not_edited(machine: Machine, imports: str) -> None:
+    """Containerd 1.x takes the table from the last file, and a generated one is written anew."""
+    machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{imports}"))
+    machine.write(OTHERS, GENERATED)
+    before = machine.files()
+    result = machine.configure("containerd", "--set-as-default")
+    assert machine.read(OTHERS) == GENERATED
+    assert machine.toml(CONFIG)["imports"][-1] in ("/etc/containerd/conf.d/*.toml", DROP_IN)
+    table = machine.toml(DROP_IN)["plugins"][V2]
+    assert table["registry"]["configs"]["example.com"]["auth"] == {"password": "secret"}
+    assert table["containerd"]["default_runtime_name"] == "pyshim"
+    assert set(table["containerd"]["runtimes"]) == {"nvidia", "runc", "pyshim"}
+    assert (machine.root / DROP_IN[1:]).stat().st_mode & 0o777 == 0o600
+    assert (
+        f"note: containerd 1.x takes the CRI plugin's settings from the last file alone, so"
+        f" {DROP_IN} repeats those of {OTHERS}: configure again when they change\n"
+    ) in result.stderr
+    once = machine.files()
+    machine.configure("containerd", "--set-as-default")
+    assert machine.files() == once
+    machine.configure("containerd", "--remove")
+    assert machine.files() == before
 
 
 def test_runc_of_an_earlier_file_is_the_model_when_the_last_has_none(machine: Machine) -> None:
     """2.x merges files of version 2, too; and the kubelet's cgroup driver is the node's."""
-    other = "/etc/containerd/conf.d/99-other.toml"
     machine.write(CONFIG, KUBEADM.replace("version = 2\n", f"version = 2\n{IMPORTS}"))
     machine.write(
-        other,
+        OTHERS,
         f'version = 2\n[plugins."{V2}".containerd.runtimes.other]\n'
         'runtime_type = "io.containerd.other.v1"\n',
     )
-    result = machine.configure("containerd")
-    assert runtimes(machine, other)["pyshim"]["options"] == {  # type: ignore[index]
+    machine.configure("containerd")
+    assert runtimes(machine, DROP_IN)["pyshim"]["options"] == {  # type: ignore[index]
         "SystemdCgroup": True,
         "BinaryName": PROGRAM,
     }
-    assert f"note: {other} is the file containerd 1.x takes these settings from" in result.stderr
+
+
+def test_files_of_different_versions(machine: Machine) -> None:
+    """Containerd 2.x brings each to its own version before it merges them."""
+    machine.write(CONFIG, f"version = 4\n{IMPORTS}")
+    machine.write(OTHERS, KUBEADM)
+    before = machine.files()
+    machine.configure("containerd")
+    assert runtimes(machine, DROP_IN, V3)["pyshim"]["options"] == {  # type: ignore[index]
+        "SystemdCgroup": True,
+        "BinaryName": PROGRAM,
+    }
+    machine.write(OTHERS, machine.read(OTHERS).replace("runtimes.runc", "runtimes.pyshim"))
+    machine.configure("containerd", "--remove")
+    assert not machine.exists(DROP_IN)
+    assert "pyshim" not in machine.read(OTHERS)
+    machine.write(OTHERS, KUBEADM)
+    assert machine.files() == before
 
 
 def test_a_runtime_pyshim_might_not_find_is_told(machine: Machine) -> None:
@@ -374,13 +444,21 @@ def test_our_drop_in_goes_when_it_would_hide_another_file(machine: Machine) -> N
     assert runtimes(machine)["pyshim"]
 
 
-def test_drop_in_asked_for_where_it_would_hide_the_main_file(machine: Machine) -> None:
+def test_drop_in_asked_for_repeats_the_main_file(machine: Machine) -> None:
     machine.write(CONFIG, KUBEADM)
-    result = machine.call("configure", "containerd", "--drop-in", DROP_IN)
-    assert result.exit_code == 1
-    assert result.output == (
-        f"pyshimctl: {DROP_IN}: containerd 1.x would take the CRI plugin's settings from it alone,"
-        f" and forget those of {CONFIG}\nhint: leave out --drop-in\n"
+    own = "/etc/containerd/own.toml"
+    machine.configure("containerd", "--drop-in", own)
+    assert machine.toml(CONFIG)["imports"] == [own]
+    assert machine.toml(own)["plugins"][V2]["sandbox_image"] == "pause:3.9"
+    machine.configure("containerd", "--drop-in", own, "--remove")
+    assert (machine.read(CONFIG), machine.exists(own)) == (KUBEADM, False)
+
+
+@pytest.mark.parametrize("listed", ["cri", V2, V3])
+def test_a_cri_that_is_switched_off_is_told(machine: Machine, listed: str) -> None:
+    machine.write(CONFIG, f'version = 2\ndisabled_plugins = ["{listed}"]\n')
+    assert machine.configure("containerd").stderr == (
+        f"note: disabled_plugins has '{listed}': without the CRI no pod is started\n"
     )
 
 
@@ -396,7 +474,7 @@ def test_dry_run_is_a_diff_and_changes_nothing(machine: Machine) -> None:
     result = machine.configure("containerd", "--dry-run")
     assert machine.files() == before
     assert result.output.startswith(
-        f"--- {CONFIG}\n+++ {CONFIG}\n@@ -1 +1,8 @@\n version = 2\n+\n"
+        f"--- {CONFIG}\n+++ {CONFIG}\n@@ -1 +1,11 @@\n version = 2\n+\n"
         f'+[plugins."{V2}".containerd.runtimes.pyshim]\n'
     )
 

@@ -56,7 +56,7 @@ def test_treated_as_the_default_runtime(machine: Machine) -> None:
             }
         }
     }
-    assert "next: systemctl reload crio" in result.output
+    assert "next: systemctl restart crio" in result.output
     assert machine.read(CONFIG) == RUNTIMES
 
 

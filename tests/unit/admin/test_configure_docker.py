@@ -87,10 +87,55 @@ def test_a_shim_of_that_name_is_replaced(machine: Machine) -> None:
     assert json.loads(machine.read(CONFIG))["runtimes"]["pyshim"] == {"path": PROGRAM}
 
 
-def test_a_default_that_is_replaced_is_told(machine: Machine) -> None:
+BEFORE = f"{CONFIG}.before-pyshim"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(None, id="no file"),
+        pytest.param("{}", id="an empty object"),
+        pytest.param('{"default-runtime": "nvidia"}', id="another default"),
+        pytest.param('{"features": {"cdi": false}}\n', id="CDI switched off"),
+        pytest.param(USED, id="in a form of its own"),
+    ],
+)
+@pytest.mark.parametrize("again", [[], ["--set-as-default"], ["--enable-cdi"]])
+def test_remove_brings_everything_back(
+    machine: Machine, text: str | None, again: list[str]
+) -> None:
+    if text is not None:
+        machine.write(CONFIG, text)
+    before = machine.files()
+    machine.configure("docker", "--set-as-default", "--enable-cdi")
+    machine.configure("docker", *again)
+    machine.configure("docker", "--remove")
+    assert machine.files() == before
+
+
+def test_remove_keeps_what_was_added_since(machine: Machine) -> None:
     machine.write(CONFIG, '{"default-runtime": "nvidia"}')
-    result = machine.configure("docker", "--set-as-default")
-    assert "note: default-runtime was 'nvidia'" in result.output
+    machine.configure("docker", "--set-as-default", "--enable-cdi")
+    added = {**json.loads(machine.read(CONFIG)), "live-restore": True}
+    machine.write(CONFIG, json.dumps(added))
+    machine.configure("docker", "--remove")
+    assert json.loads(machine.read(CONFIG)) == {"default-runtime": "nvidia", "live-restore": True}
+    assert not machine.exists(BEFORE)
+
+
+def test_without_the_flag_the_default_comes_back(machine: Machine) -> None:
+    machine.write(CONFIG, '{"default-runtime": "nvidia"}')
+    machine.configure("docker", "--set-as-default")
+    machine.configure("docker")
+    assert json.loads(machine.read(CONFIG))["default-runtime"] == "nvidia"
+
+
+def test_the_text_from_before_is_for_root_alone(machine: Machine) -> None:
+    """daemon.json may name a proxy with its password."""
+    machine.write(CONFIG, USED).chmod(0o600)
+    machine.configure("docker")
+    assert json.loads(machine.read(BEFORE))["before"] == USED
+    assert (machine.root / BEFORE[1:]).stat().st_mode & 0o777 == 0o600
 
 
 def test_another_default_survives_remove(machine: Machine) -> None:

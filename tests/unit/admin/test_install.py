@@ -292,13 +292,13 @@ def test_uninstall_keeps_an_edited_configuration(node: Node) -> None:
 
 def test_uninstall_refuses_while_an_engine_uses_it(node: Node) -> None:
     node.install()
-    configured = node.call("configure", "crio")
+    configured = node.call("configure", "crio", "--force")
     assert configured.exit_code == 0, configured.output
     result = node.call("uninstall")
     assert result.exit_code == 1
     assert result.output == (
         "pyshimctl: crio still uses pyshim (/etc/crio/crio.conf.d/99-pyshim.conf)\n"
-        "hint: pyshimctl configure crio --remove; systemctl reload crio\n"
+        "hint: pyshimctl configure crio --remove; systemctl restart crio\n"
     )
     assert (node.root / "usr/local/bin/pyshim").exists()
     node.uninstall("--force")

@@ -8,26 +8,39 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
-from ocishim.admin import containerd, tomlfile
-from ocishim.admin.engines import Plan, Wish, whole_file
-from ocishim.admin.files import read
-from ocishim.admin.host import Host
+from ocishim.admin import tomlfile
+from ocishim.admin.engines import whole_file
+from ocishim.admin.engines.containerd_files import PLUGINS, Files
+from ocishim.admin.engines.containerd_tables import entry
+from ocishim.admin.files import Edit, read
 from ocishim.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocishim.admin.engines import Wish
+    from ocishim.admin.host import Host
 
 SUFFIX = ".tmpl"
 _BASE = '{{ template "base" . }}\n'  # all that k3s writes itself; no template says the same
 _BLOCK = re.compile(r"\n*# pyshim: begins .*?^# pyshim: ends\n", re.DOTALL | re.MULTILINE)
 
 
-def plan(host: Host, wish: Wish, path: str) -> Plan:
+def there(host: Host, config: str) -> list[str]:
+    """Return the templates beside the rendered file `config`."""
+    folder = os.path.dirname(config)
+    paths = (f"{folder}/config{version}.toml{SUFFIX}" for version in ("", "-v3"))
+    return [path for path in paths if host.is_file(path)]
+
+
+def edit(host: Host, wish: Wish, path: str) -> Edit:
     """Return what has to change in the template `path`, with or without the runtime."""
     before = read(host, path)
     rest = _BLOCK.sub("\n", before or _BASE)
-    next_step = "systemctl restart " + ("rke2-server" if "/rke2/" in path else "k3s")
     if wish.remove:
-        text = None if rest.strip() == _BASE.strip() else rest
-        return Plan([whole_file(host, path, text)], next_step)
+        unchanged = before is not None and not _BLOCK.search(before)
+        text = before if unchanged else None if rest.strip() == _BASE.strip() else rest
+        return whole_file(host, path, text)
     if wish.set_as_default or wish.enable_cdi:
         raise UsageError(
             f"{path}: the template has these settings already, and a second one is an error",
@@ -35,12 +48,12 @@ def plan(host: Host, wish: Wish, path: str) -> Plan:
         )
     text = f"{rest.rstrip()}\n\n# pyshim: begins (pyshimctl configure containerd)\n"
     text += f"{_tables(host, wish, path)}# pyshim: ends\n"
-    return Plan([whole_file(host, path, text)], next_step)
+    return whole_file(host, path, text)
 
 
 def _tables(host: Host, wish: Wish, path: str) -> str:
     """Return the runtime's tables; runc's settings are those of the rendered file beside."""
-    rendered = containerd.Files(host, os.path.join(os.path.dirname(path), "config.toml"), None)
-    plugin = containerd.PLUGINS[3 if "-v3." in os.path.basename(path) else 2]
-    runtimes = {wish.name: containerd.entry(rendered, wish)}
+    rendered = Files(host, os.path.join(os.path.dirname(path), "config.toml"))
+    plugin = PLUGINS[3 if "-v3." in os.path.basename(path) else 2]
+    runtimes = {wish.name: entry(rendered, wish)}
     return tomlfile.dumps({"plugins": {plugin: {"containerd": {"runtimes": runtimes}}}})

@@ -7,15 +7,19 @@ runtime_supports_json, and a drop-in replaces such a list as a whole, so ours re
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocishim.admin import tomlfile
-from ocishim.admin.engines import HEADER, Plan, Wish, whole_file
+from ocishim.admin.engines import HEADER, Plan, complaint, programs, whole_file
 from ocishim.admin.files import read
-from ocishim.admin.host import Host
 from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
+if TYPE_CHECKING:
+    from ocishim.admin.engines import Wish
+    from ocishim.admin.host import Host
+
+PROGRAMS = ("podman",)
 CONFIG = "/etc/containers/containers.conf"
 DROP_IN = "99-pyshim.conf"
 NEXT_STEP = ""  # Podman reads its configuration at every start
@@ -41,6 +45,25 @@ def plan(host: Host, wish: Wish) -> Plan:
         engine["cdi_spec_dirs"] = wish.spec_dirs
     text = HEADER.format(engine="podman") + tomlfile.dumps({"engine": engine})
     return Plan([whole_file(host, drop_in, text)], NEXT_STEP)
+
+
+def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's
+    """Return the path of podman, "" when it is not there."""
+    return programs.find(host, PROGRAMS)
+
+
+def problem(host: Host, wish: Wish, scratch: str) -> str:
+    """Return Podman's words where it cannot read its files, "" where it can.
+
+    Its storage is a new one below `scratch`: looking must not make the machine's.
+    """
+    named = wish.drop_in or (f"{wish.config}.d/{DROP_IN}" if wish.config else "")
+    if named and not host.is_file(named):
+        return ""
+    only = [f"CONTAINERS_CONF={named}"] if named else []
+    own = [f"--{name}={scratch}/{name}" for name in ("root", "runroot", "tmpdir")]
+    argv = [program(host, wish), *own, "--storage-driver=vfs", "--events-backend=none", "info"]
+    return complaint(host, "env", "HOME=/root", *only, *argv)
 
 
 def files(host: Host, config: str, folder: str = "") -> list[str]:

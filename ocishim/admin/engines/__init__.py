@@ -1,0 +1,126 @@
+"""The engines' configuration: one contract, one module an engine.
+
+Each module has plan(host, wish), what its files must say, and problem(host, wish, scratch), what
+the engine itself says of them; nothing is written before the plan is complete and the engine has
+read it (trial.py). Leaves the command line to configure.py, and judging a node to checks/.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from ocishim.admin.files import Edit, read
+from ocishim.admin.host import Host
+from ocishim.config import DEFAULT_PATH, DEFAULTS
+from ocishim.errors import ConfigError
+
+ENGINES = ("containerd", "crio", "docker", "podman")
+_CHROOTS_OWN = (125, 126, 127)  # exit status of chroot(1) that starts no program
+SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
+HEADER = (
+    "# Written by `pyshimctl configure {engine}`, which writes it anew when it is called again;\n"
+    "# `pyshimctl configure {engine} --remove` removes it.\n"
+)
+
+
+@dataclass
+class Wish:
+    """What `pyshimctl configure` was asked for.
+
+    name: the runtime's name for the engine. program: path of `pyshim` on the machine.
+    annotation_prefixes and spec_dirs are those of pyshim's own configuration.
+    config and drop_in name other files than the engine's usual ones, None otherwise.
+    """
+
+    name: str
+    program: str
+    _: KW_ONLY
+    set_as_default: bool = False
+    enable_cdi: bool = False
+    remove: bool = False
+    config: str | None = None
+    drop_in: str | None = None
+    annotation_prefixes: list[str] = field(
+        default_factory=lambda: DEFAULTS["cdi.annotation_prefixes"]
+    )
+    spec_dirs: list[str] = field(default_factory=lambda: SPEC_DIRS)
+
+    @property
+    def annotations(self) -> list[str]:
+        """The patterns of annotations an engine must hand down."""
+        return [f"{prefix}*" for prefix in self.annotation_prefixes]
+
+
+@dataclass
+class Plan:
+    """What will be done: edits, the command that makes it take effect, and notes for people."""
+
+    edits: list[Edit]
+    next_step: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> bool:
+        """Whether any file would change."""
+        return any(edit.changes for edit in self.edits)
+
+
+def module(engine: str) -> Any:
+    """Return the engine's module."""
+    return importlib.import_module(f"ocishim.admin.engines.{engine}")
+
+
+def whole_file(host: Host, path: str, text: str | None, mode: int | None = None) -> Edit:
+    """Return the edit that makes the file `path` say `text`, or go away for None."""
+    return Edit(host, path, read(host, path), text, mode)
+
+
+def first_table(tables: object, *names: object) -> dict[str, Any]:
+    """Return the first of `names` that is a table in `tables`, {} when there is none."""
+    if not isinstance(tables, dict):
+        return {}
+    for name in names:
+        found = tables.get(name) if isinstance(name, str) else None
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def own_runtime(source: str, engine: str) -> str:
+    """Return the note for an engine whose runtime is a program pyshim might not find."""
+    return (
+        f"{engine}'s own runtime is {source}: if it is not in PATH, make it the first of"
+        f" 'runtimes' in {DEFAULT_PATH}"
+    )
+
+
+def check_program(host: Host, path: str) -> None:
+    """Raise ConfigError unless the engine will find the program `path`."""
+    if not path.startswith("/"):
+        raise ConfigError(f"'{path}' is not an absolute path", hint="name one by --runtime-path")
+    if not host.is_program(path):
+        raise ConfigError(
+            f"{path}: no such program",
+            hint="run 'pyshimctl install', or name one: --runtime-path",
+        )
+
+
+def ask(host: Host, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run an engine's program and return what it said. Raises ConfigError when it cannot run."""
+    done = host.run(*argv)
+    if host.elsewhere and done.returncode in _CHROOTS_OWN:
+        raise ConfigError(f"{argv[0]} cannot be run: {_last_line(done.stderr)}")
+    return done
+
+
+def complaint(host: Host, *argv: str) -> str:
+    """Return what an engine's program says before it fails, "" when it does not fail."""
+    done = ask(host, *argv)
+    return _last_line(done.stderr) or f"exit status {done.returncode}" if done.returncode else ""
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,0 +1,169 @@
+"""containerd's configuration: version 2 (1.x and 2.x read it), 3 and 4 (2.x).
+
+Which files, and what containerd says of them; the edits are containerd_edits.py's, k3s' templates
+containerd_template.py's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ocishim.admin import tomlfile
+from ocishim.admin.engines import (
+    SPEC_DIRS,
+    Plan,
+    ask,
+    complaint,
+    containerd_edits,
+    containerd_places,
+    containerd_template,
+    first_table,
+    own_runtime,
+)
+from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
+from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
+from ocishim.admin.tomlfile import find
+from ocishim.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from ocishim.admin.engines import Wish
+    from ocishim.admin.files import Edit
+    from ocishim.admin.host import Host
+
+PROGRAMS = ("containerd",)
+
+
+def program(host: Host, wish: Wish) -> str:
+    """Return the path of the containerd whose files are meant, "" when it is not there."""
+    return containerd_places.of(_configs(host, wish)[0]).program(host)
+
+
+def plan(host: Host, wish: Wish) -> Plan:
+    """Return what has to change for containerd to have, or no longer have, the runtime."""
+    plans = [
+        (_removal if wish.remove else _registration)(host, wish, path)
+        for path in _configs(host, wish)
+    ]
+    first = next((one for one in plans if one.changes), plans[0])
+    edits = [edit for one in plans for edit in one.edits]
+    return Plan(edits, first.next_step, first.notes)
+
+
+def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - another engine's
+    """Return why containerd would not do with its files what was wished, "" if it would.
+
+    k0s and what is made of a template are read at the owner's next start alone.
+    """
+    for path in _configs(host, wish):
+        program = containerd_places.of(path).program(host)
+        if program and host.is_file(path) and not path.endswith(containerd_template.SUFFIX):
+            files = Files(host, path, wish.drop_in)
+            if (
+                files.is_generated and not containerd_edits.uses_drop_in(files, wish)
+            ) or files.is_patched:
+                continue
+            argv = (program, "--config", path, "config", "dump")
+            words = complaint(host, *argv)
+            words = words or _misses(tomlfile.plain(ask(host, *argv).stdout, program), wish)
+            if words:
+                return words
+    return ""
+
+
+def _configs(host: Host, wish: Wish) -> list[str]:
+    """Return the files to begin with. Raises UsageError when one is wanted and it may be any."""
+    if wish.config:
+        return [wish.config]
+    found = containerd_places.there(host) or [containerd_places.USUAL]
+    if len(found) > 1 and not wish.remove:
+        named = ", ".join(f"{place.name} ({place.config})" for place in found)
+        raise UsageError(
+            f"this node has more than one containerd: {named}",
+            hint="name the file of the one that is meant: --config FILE",
+        )
+    return [place.config for place in found]
+
+
+def _registration(host: Host, wish: Wish, path: str) -> Plan:
+    place = containerd_places.of(path)
+    next_step = place.next_step(host)
+    if path.endswith(containerd_template.SUFFIX):
+        return Plan([containerd_template.edit(host, wish, path)], next_step)
+    files = Files(host, path, wish.drop_in)
+    if place is not containerd_places.USUAL and path not in files.trees:
+        raise ConfigError(
+            f"{path}: not there: {place.name} writes it when it starts",
+            hint=f"start {place.name} once, and try again",
+        )
+    if containerd_edits.uses_drop_in(files, wish):
+        return Plan(containerd_edits.drop_in(files, wish), next_step, _notes(files, wish))
+    if files.is_generated:
+        return Plan([_template(files, wish)], next_step)
+    return Plan(containerd_edits.in_place(files, wish), next_step, _notes(files, wish))
+
+
+def _removal(host: Host, wish: Wish, path: str) -> Plan:
+    next_step = containerd_places.of(path).next_step(host)
+    if path.endswith(containerd_template.SUFFIX):
+        return Plan([containerd_template.edit(host, wish, path)], next_step)
+    templates = [] if wish.config else containerd_template.there(host, path)
+    edits = [containerd_template.edit(host, wish, one) for one in templates]
+    return Plan(containerd_edits.take_out(Files(host, path, wish.drop_in), wish) + edits, next_step)
+
+
+def _misses(dump: dict[str, Any], wish: Wish) -> str:
+    """Return what the settings that containerd has read lack, "" for nothing."""
+    found = [cri for key in PLUGINS.values() if (cri := find(dump, "plugins", key, "containerd"))]
+    if not found:
+        return ""  # without the CRI, which disabled_plugins may say
+    cri = found[0]
+    runtimes = cri.get("runtimes") or {}
+    default = cri.get("default_runtime_name")
+    if default and default not in runtimes and not first_table(cri, "default_runtime"):
+        return f"default_runtime_name is '{default}', and no runtime has that name"
+    if not wish.remove and find(runtimes, wish.name, "options", "BinaryName") is None:
+        return f"no runtime '{wish.name}' is seen: another file is read later"
+    return ""
+
+
+def _template(files: Files, wish: Wish) -> Edit:
+    """Return the edit of the template of a generated file, unless the file itself was asked for."""
+    template = template_of(files)
+    if wish.config:
+        raise ConfigError(
+            f"{files.path} is written anew at each start of its owner",
+            hint=f"name its template: --config {template}",
+        )
+    return containerd_template.edit(files.host, wish, template)
+
+
+def _notes(files: Files, wish: Wish) -> list[str]:
+    notes = []
+    effective = files.effective(files.others)
+    engine_dirs = find(effective, "cdi_spec_dirs") or SPEC_DIRS
+    if wish.enable_cdi and wish.spec_dirs != engine_dirs:
+        notes.append(f"containerd looks for CDI specs in {engine_dirs}, pyshim in {wish.spec_dirs}")
+    if wish.enable_cdi and files.version >= ALWAYS_CDI:
+        notes.append("containerd 2.4 applies CDI itself, always")
+    own = find(files.model(), "options", "BinaryName")
+    if own and own != wish.program:
+        notes.append(own_runtime(own, "containerd"))
+    if (
+        containerd_edits.uses_drop_in(files, wish)
+        and not files.merges
+        and not files.is_patched
+        and files.others
+    ):
+        notes.append(
+            f"containerd 1.x takes the CRI plugin's settings from the last file alone, so"
+            f" {files.drop_in or files.default_drop_in} repeats those of {files.others[-1]}:"
+            " configure again when they change"
+        )
+    if patterns := files.model().get("pod_annotations"):
+        notes.append(
+            f"pod_annotations {patterns} of the runtime copied are left out: pod authors"
+            " choose those",
+        )
+    if off := files.is_off:
+        notes.append(f"disabled_plugins has {off[0]!r}: without the CRI no pod is started")
+    return notes

@@ -1,0 +1,167 @@
+"""Docker's configuration: daemon.json, where everything that is not ours stays as it is.
+
+JSON has no comments, so what was there before is kept in a file beside it, for --remove.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ocishim.admin.engines import Plan, ask, complaint, programs, whole_file
+from ocishim.admin.files import Edit, read
+from ocishim.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from ocishim.admin.engines import Wish
+    from ocishim.admin.host import Host
+
+CONFIG = "/etc/docker/daemon.json"
+NEXT_STEP = "systemctl reload docker"  # runtimes and default-runtime are read anew on SIGHUP
+CDI_NEXT_STEP = "systemctl restart docker"  # features.cdi is not
+KEPT = ".before-pyshim"
+"""What the file with the text from before is called beyond daemon.json's own name."""
+_SNAP = "/snap/docker/current/bin/dockerd"
+_SNAPS_CONFIG = "/var/snap/docker/current/config/daemon.json"
+PROGRAMS = ("dockerd", _SNAP)
+_PRIVATE = 0o600  # as careful as the most careful daemon.json: a proxy's password
+
+
+def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's
+    """Return the path of dockerd, "" when it is not there."""
+    return programs.find(host, PROGRAMS)
+
+
+def config_of(host: Host) -> str:
+    """Return the file that the machine's dockerd reads."""
+    return _SNAPS_CONFIG if programs.find(host, PROGRAMS) == _SNAP else CONFIG
+
+
+def plan(host: Host, wish: Wish) -> Plan:
+    """Return what has to change for Docker to have, or no longer have, the runtime."""
+    if wish.drop_in:
+        raise UsageError("docker reads no drop-ins", hint="--config names its daemon.json")
+    path = wish.config or config_of(host)
+    now = read(host, path)
+    kept = _kept(host, path)
+    was = parse((kept or {}).get("before") or "{}", path)
+    settings = parse(now or "{}", path)
+    if kept:
+        _restore(settings, was, wish, path)
+    if wish.remove:
+        _take_out(settings, wish, path)
+    else:
+        _put_in(settings, wish, path)
+    if wish.remove and kept and now == kept.get("after"):
+        after = kept.get("before")
+    elif settings == parse(now or "{}", path):
+        after = now
+    else:
+        after = _text(settings, now) if settings else None
+    edits = [Edit(host, path, now, after)]
+    edits += _keeping(host, edits[0], kept, wish)
+    return Plan(edits, CDI_NEXT_STEP if wish.enable_cdi else NEXT_STEP)
+
+
+def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - another engine's
+    """Return Docker's words where it cannot read its file, "" where it can.
+
+    dockerd can be asked from version 23 on; before, its help knows no --validate.
+    """
+    path, dockerd = wish.config or config_of(host), program(host, wish)
+    if not host.is_file(path) or "--validate" not in ask(host, dockerd, "--help").stdout:
+        return ""
+    return complaint(host, dockerd, "--validate", "--config-file", path)
+
+
+def _kept(host: Host, path: str) -> dict[str, Any] | None:
+    """Return what was kept when we first came: `before` and `after`, the file's texts."""
+    text = read(host, path + KEPT)
+    return None if text is None else parse(text, path + KEPT)
+
+
+def _keeping(host: Host, edit: Edit, kept: dict[str, Any] | None, wish: Wish) -> list[Edit]:
+    """Return what has to be done to the file with the text from before."""
+    path = edit.path + KEPT
+    if wish.remove:
+        return [whole_file(host, path, None)] if kept else []
+    before = kept.get("before") if kept else _without(edit.before, wish, edit.path)
+    plain = not wish.enable_cdi and not wish.set_as_default
+    if not edit.changes or (before is None and plain and not kept):
+        return []  # taking out the runtime takes back everything
+    text = json.dumps({"before": before, "after": edit.after}, indent=4) + "\n"
+    return [whole_file(host, path, text, _PRIVATE)]
+
+
+def _without(text: str | None, wish: Wish, path: str) -> str | None:
+    """Return the file's text without a runtime that came before texts were kept."""
+    settings = parse(text or "{}", path)
+    if wish.name not in _table(settings, "runtimes", path):
+        return text
+    _take_out(settings, wish, path)
+    return _text(settings, text) if settings else None
+
+
+def _restore(settings: dict[str, Any], was: dict[str, Any], wish: Wish, path: str) -> None:
+    """Take our values of single settings back to what they were."""
+    if settings.get("default-runtime") == wish.name:
+        _give_back(settings, was, "default-runtime")
+    features = _table(settings, "features", path)
+    if features.get("cdi") is True:
+        _give_back(features, _table(was, "features", path), "cdi")
+        if not features:
+            _give_back(settings, was, "features")
+
+
+def _give_back(now: dict[str, Any], was: dict[str, Any], key: str) -> None:
+    if key in was:
+        now[key] = was[key]
+    else:
+        now.pop(key, None)
+
+
+def _put_in(settings: dict[str, Any], wish: Wish, path: str) -> None:
+    runtimes = _table(settings, "runtimes", path)
+    runtime = runtimes.get(wish.name)
+    if not isinstance(runtime, dict) or "runtimeType" in runtime:
+        runtime = {}
+    runtimes[wish.name] = {**runtime, "path": wish.program}
+    settings["runtimes"] = runtimes
+    if wish.set_as_default:
+        settings["default-runtime"] = wish.name
+    if wish.enable_cdi:
+        settings["features"] = {**_table(settings, "features", path), "cdi": True}
+
+
+def _take_out(settings: dict[str, Any], wish: Wish, path: str) -> None:
+    runtimes = _table(settings, "runtimes", path)
+    if runtimes.pop(wish.name, None) is not None and not runtimes:
+        del settings["runtimes"]
+    if settings.get("default-runtime") == wish.name:
+        del settings["default-runtime"]
+
+
+def parse(text: str, path: str) -> dict[str, Any]:
+    """Return what daemon.json's text says. Raises ConfigError naming `path`."""
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise ConfigError(f"{path}: not valid JSON: {err}", hint="dockerd refuses it too") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected an object")
+    return settings
+
+
+def _table(settings: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+    found = settings.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected object in '{key}'")
+    return found or {}
+
+
+def _text(settings: dict[str, Any], before: str | None) -> str:
+    """Return the settings as text, indented as the file was."""
+    found = re.search(r"\n([ \t]+)\"", before or "")
+    text = json.dumps(settings, indent=found[1] if found else 4, ensure_ascii=False)
+    return text + ("\n" if before is None or before.endswith("\n") else "")
