@@ -8,7 +8,7 @@ BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
-    lock bench peers matrix clean packages dev \
+    binary lock bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -84,6 +84,10 @@ check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 	@cd conformance && ../$(PYTHON_VENV) -m mypy --strict --explicit-package-bases \
 	    *.py kit areas mutants adapters/call.py adapters/containerd.py adapters/podman.py
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+
+binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64 for another one
+	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
+	@tools/binary.sh $(ARCH)
 
 bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true

@@ -26,15 +26,15 @@ COMMANDS = frozenset(
     )
 )
 
-# Global flags whose value is the next argument. A flag that is neither here nor in _SWITCHES
+# Global flags whose value is the next argument. A flag that is neither here nor in SWITCHES
 # takes the next argument as its value unless that is a command: runsc has a hundred flags.
-_VALUED = frozenset(
+VALUED = frozenset(
     (
         *("log", "log-format", "log-level", "root", "criu", "cgroup-manager", "l", "r", "platform"),
         "rootless",
     )
 )
-_SWITCHES = frozenset(
+SWITCHES = frozenset(
     ("debug", "systemd-cgroup", "systemd-log", "version", "v", "V", "help", "h", "s", "usage")
 )
 _HELPS = frozenset(("version", "v", "V", "help", "h", "usage"))
@@ -120,9 +120,9 @@ def _parse_globals(args: Sequence[str], found: Invocation) -> int:
             return index + 1
         name, has_value, value = arg.lstrip("-").partition("=")
         index += 1
-        if not has_value and name not in _SWITCHES and index < len(args):
+        if not has_value and name not in SWITCHES and index < len(args):
             following = args[index]
-            if name in _VALUED or (following not in COMMANDS and not following.startswith("-")):
+            if name in VALUED or (following not in COMMANDS and not following.startswith("-")):
                 value = following
                 index += 1
         _note_global(name, value, found)

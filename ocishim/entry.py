@@ -22,7 +22,7 @@ def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
-    ignored: mask of the signals that were ignored before Python started.
+    ignored: mask of the signals that were ignored before Python started, see lowlevel.become().
     """
     invocation = argv.parse(arguments)
     try:

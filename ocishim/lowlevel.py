@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ocishim.cache import Cache
 
 USUAL_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+UNTOUCHED = -1
+"""Instead of a mask of signals: the interpreter was started without a change to them."""
 _VERSION_TIMEOUT = 5  # seconds; runc --version takes 3 ms
 
 
@@ -79,9 +81,11 @@ def _judge(candidate: str, own_path: str) -> str:
 def become(path: str, args: Sequence[str], ignored: int = 0) -> None:
     """Replace this process by the low-level runtime; returns only by raising ConfigError.
 
-    ignored: mask of the signals that were ignored before Python started (bit 0 is signal 1).
+    ignored: mask of the signals that were ignored before Python started (bit 0 is signal 1), or
+    UNTOUCHED.
     """
-    _restore_signals(ignored)
+    if ignored != UNTOUCHED:
+        _restore_signals(ignored)
     try:
         os.execv(path, [path, *args])
     except OSError as err:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from ocishim.admin import printer, vendor
@@ -46,9 +44,8 @@ def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -
 
 
 def _text(name: str) -> str:
-    path = os.path.join(vendor.deploy(), OBJECTS[name])
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return vendor.deploy_text(OBJECTS[name])
     except OSError as err:
-        raise ConfigError(f"{path}: {err.strerror}", hint="install pyshim again") from None
+        message = f"{err.filename}: {err.strerror}"
+        raise ConfigError(message, hint="install pyshim again") from None

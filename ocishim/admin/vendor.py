@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import sysconfig
 from importlib import metadata
 
@@ -29,6 +30,16 @@ def deploy() -> str:
     """Return the folder of the files for Kubernetes: beside the packages, or where pip put it."""
     beside = f"{launchers.library()}/deploy"
     return beside if os.path.isdir(beside) else f"{sysconfig.get_path('data')}/share/pyshim/deploy"
+
+
+def deploy_text(name: str) -> str:
+    """Return one of the files for Kubernetes. Raises OSError."""
+    if "_pyshim" in sys.builtin_module_names:
+        from ocishim.frozen import Place  # noqa: PLC0415 - the static file
+
+        return Place("deploy").joinpath(name).read_text()
+    with open(os.path.join(deploy(), name), encoding="utf-8") as file:
+        return file.read()
 
 
 def own_files() -> Files:

@@ -8,6 +8,8 @@ told by unresolved.py, and what the edits do to an OCI spec is edits.py's busine
 
 from __future__ import annotations
 
+import sys
+
 from ocishim import posixos as os
 from ocishim.cache import digest
 from ocishim.cdi.scan import scan
@@ -187,8 +189,13 @@ def dirs_name(prefix: str, spec_dirs: list[str]) -> str:
 def code_state() -> int:
     """When this package was last installed (ns): a reader that was mended reads anew.
 
-    A distribution's second build has the same version; its files are put in place by rename.
+    A distribution's second build has the same version; its files are put in place by rename. In
+    the static file it is a digest of all that is frozen there.
     """
+    if "_pyshim" in sys.builtin_module_names:
+        from _pyshim import BUILD  # noqa: PLC0415 - not there elsewhere
+
+        return int(BUILD)
     try:
         return os.stat(_CODE).st_mtime_ns
     except OSError:  # in a zip file

@@ -7,11 +7,14 @@ to 3.13; where one of its names is missing, `ctypes` serves. Only ocishim.linux 
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Argument = int | bytes | bytearray | None
+    Functions = tuple[Callable[..., int], Callable[[], int], Callable[[bytearray], int]]
 
 
 def _core() -> tuple[Callable[..., int], Callable[[], int], Callable[[bytearray], object]]:
@@ -65,20 +68,32 @@ def _package() -> tuple[Callable[..., int], Callable[[], int], Callable[[bytearr
     return function, ctypes.get_errno, pointer
 
 
-try:
-    _syscall, get_errno, _pointer = _core()
-except (ImportError, TypeError, AttributeError):
-    _syscall, get_errno, _pointer = _package()
+def _by_ctypes() -> Functions:
+    try:
+        function, errno_of, pointer = _core()
+    except (ImportError, TypeError, AttributeError):
+        function, errno_of, pointer = _package()
+
+    def syscall(number: int, *args: Argument) -> int:
+        plain = [pointer(arg) if isinstance(arg, bytearray) else arg for arg in args]
+        return function(number, *plain, *(0,) * (6 - len(args)))
+
+    def address(buffer: bytearray) -> int:
+        from _ctypes import addressof  # noqa: PLC0415 - one system call in a hundred needs it
+
+        return addressof(pointer(buffer))  # type: ignore[arg-type]
+
+    return syscall, errno_of, address
 
 
-def syscall(number: int, *args: Argument) -> int:
-    """Return the kernel's answer (-1: look at `get_errno()`); a bytearray is written to."""
-    plain = [_pointer(arg) if isinstance(arg, bytearray) else arg for arg in args]
-    return _syscall(number, *plain, *(0,) * (6 - len(args)))
+def _own() -> Functions:
+    """The static file's (binary/module.c)."""
+    from _pyshim import address, get_errno, syscall  # noqa: PLC0415 - not there elsewhere
+
+    return syscall, get_errno, address
 
 
-def address(buffer: bytearray) -> int:
-    """Where `buffer` lies, for structs with pointers; valid while it lives and keeps its size."""
-    from _ctypes import addressof  # noqa: PLC0415 - one system call in a hundred needs it
-
-    return addressof(_pointer(buffer))  # type: ignore[arg-type]
+# syscall(number, *arguments): the kernel's answer (-1: look at get_errno()); an argument is an int
+# of any sign, bytes, None, or a bytearray, which is written to. address(bytearray): where it lies,
+# for structs with pointers; valid while it lives and keeps its size.
+syscall, get_errno, address = _own() if "_pyshim" in sys.builtin_module_names else _by_ctypes()

@@ -8,9 +8,9 @@ What the shim loads is decided in document.py alone.
 from __future__ import annotations
 
 import json
-import os
 import re
 from decimal import Decimal
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -20,7 +20,6 @@ from ocishim.cdi import scalars, versions, yamlgo
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _FILES = ("1.1.0", "0.7.0", "0.6.0", "0.5.0", "0.4.0", "0.3.0")
 _ANNOTATIONS_BYTES = 256 << 10
 # A label key of Kubernetes: [DNS subdomain "/"] name, compared in lower case.
@@ -63,8 +62,8 @@ def version_faults(spec: dict[str, Any]) -> list[str]:
 
 def load(name: str) -> dict[str, Any]:
     """One of the schema files of this folder."""
-    with open(os.path.join(_FOLDER, name), encoding="utf-8") as file:
-        schema: dict[str, Any] = json.load(file)
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
     return schema
 
 

@@ -1,0 +1,125 @@
+"""The first Python of the static file: the importer of what is frozen into it, and the programs.
+
+The interpreter's core is all there is here: builtins, no streams, no files. Whatever is imported
+that is neither ours nor in CORE finishes the interpreter's start first, 1.3 ms: what is rare.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import _pyshim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+    from typing import Any
+
+OURS = "ocishim"
+CORE = frozenset(("struct",))
+ROOT = "pyshim:"
+"""Where modules and files seem to lie: what is no path can be no file of the machine's."""
+
+_MODULE, _PACKAGE = 0, 1
+
+
+class Importer:
+    """A meta path finder and loader (importlib.abc) of the modules in this file."""
+
+    finished = False
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> object:
+        """Return the spec of a module that is in the file, None for all others."""
+        del path, target
+        if not cls.finished and name.partition(".")[0] != OURS and name not in CORE:
+            cls.finish()
+        kind = _pyshim.kind(name)
+        if kind not in (_MODULE, _PACKAGE):
+            return None
+        make: Any = type(sys.__spec__)
+        spec = make(name, cls, origin=cls._place(name, kind), is_package=kind == _PACKAGE)
+        if kind == _PACKAGE:
+            spec.submodule_search_locations = [spec.origin.rpartition("/")[0]]
+        return spec
+
+    @classmethod
+    def finish(cls) -> None:
+        """Finish the interpreter's start, once."""
+        cls.finished = True
+        _pyshim.finish()
+
+    @staticmethod
+    def _place(name: str, kind: int) -> str:
+        end = "/__init__.py" if kind == _PACKAGE else ".py"
+        return f"{ROOT}/{name.replace('.', '/')}{end}"
+
+    @staticmethod
+    def create_module(spec: object) -> None:
+        """Leave making the module to the import system."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Unpack the module's code and run it."""
+        scope = vars(module)
+        spec = scope["__spec__"]
+        scope["__file__"] = spec.origin
+        exec(_pyshim.code(spec.name), scope)  # noqa: S102 - our own code
+
+    @staticmethod
+    def get_code(name: str) -> CodeType:
+        """Return a module's code (importlib.abc.InspectLoader)."""
+        code: CodeType = _pyshim.code(name)
+        return code
+
+    @staticmethod
+    def get_source(name: str) -> None:
+        """No source is in the file: tracebacks have line numbers, no lines."""
+
+    @staticmethod
+    def is_package(name: str) -> bool:
+        """Return whether a module is a package."""
+        return bool(_pyshim.kind(name) == _PACKAGE)
+
+    @staticmethod
+    def get_data(path: str) -> bytes:
+        """Return a file of a package by the path beside its __file__ (importlib.abc)."""
+        data: bytes | None = _pyshim.data(path.removeprefix(f"{ROOT}/"))
+        if data is None:
+            raise FileNotFoundError(2, "No such file in the program", path)
+        return data
+
+    @staticmethod
+    def get_resource_reader(name: str) -> object:
+        """Return what importlib.resources reads a package's files by."""
+        from ocishim.frozen import Reader  # noqa: PLC0415 - for what is rare
+
+        return Reader(name)
+
+
+def run(program: str, path: str, arguments: list[str]) -> int:
+    """Run one of the three programs; its exit status.
+
+    path: of this file as it was called. SystemExit may be raised as well.
+    """
+    import gc  # noqa: PLC0415
+
+    gc.disable()  # a process of 10 ms has nothing to collect
+    finder: Any = Importer
+    sys.meta_path.insert(1, finder)  # behind the builtin modules
+    if program == "pyshim":
+        from ocishim import lowlevel  # noqa: PLC0415
+        from ocishim.entry import main  # noqa: PLC0415
+
+        return main(path, arguments, lowlevel.UNTOUCHED)
+    if program == "pyshim-hook":
+        from ocishim.hooks.program import start  # noqa: PLC0415
+
+        start(arguments)
+    gc.enable()
+    Importer.finish()
+    sys.argv[:] = [path, *arguments]
+    from ocishim.admin.cli import main as admin  # noqa: PLC0415
+
+    admin(arguments, prog_name=program)
+    return 0
