@@ -28,7 +28,7 @@ DYNAMIC = (
     *("pyroute2", "rich.progress", "rich.table", "rich._unicode_data.unicode17-0-0"),
 )
 NEVER = (
-    *("tkinter", "test", "unittest", "doctest", "pdb", "pydoc", "pydoc_data", "idlelib", "turtle"),
+    *("tkinter", "test", "unittest", "doctest", "pydoc", "pydoc_data", "idlelib", "turtle"),
     *("ssl", "sqlite3", "curses", "readline", "ensurepip", "venv", "lib2to3", "setuptools", "pip"),
     *("_pyrepl", "rlcompleter", "webbrowser", "ftplib", "smtplib", "nturl2path", "ntpath", "dbm"),
     *("IPython", "ipywidgets", "numpy", "hypothesis", "pytest", "pynvml", "attr._next_gen_test"),

@@ -173,6 +173,7 @@ freeze() {
     cp -r "$repository/binary/stubs/." "$work/stage/"
     "$work/host/python" -I -X frozen_modules=on "$repository/binary/freeze.py" \
         "$repository" "$work/stage" "$work/source/cpython/Lib" "$work/frozen"
+    "$work/host/python" -I -S "$repository/binary/check.py" "$repository" "$work/frozen"
     PYTHONPATH=$repository "$work/host/python" -S "$repository/binary/tables.py" \
         >"$work/frozen/tables.c"
 }

@@ -1,0 +1,1 @@
+"""What pyelftools' construct imports to debug itself; the static file has no debugger."""
