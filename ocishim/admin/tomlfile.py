@@ -62,10 +62,14 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 class TomlFile:
-    """One file's text being edited; `path` is for messages."""
+    """One file's text being edited; `path` is for messages.
 
-    def __init__(self, path: str, text: str) -> None:
+    traceless: line by line first, so that what is taken out again leaves not even a blank line.
+    """
+
+    def __init__(self, path: str, text: str, *, traceless: bool = False) -> None:
         self.path = path
+        self._writers = (Lines, Tree) if traceless else (Tree, Lines)
         self.original = text
         self.wanted = plain(text, path)
         self._changes: list[tuple[Any, ...]] = []
@@ -139,7 +143,7 @@ class TomlFile:
         """Return the text. Raises ConfigError when no way leads to what was wanted."""
         if not self._changes:
             return self.original
-        for writer in (Lines, Tree):
+        for writer in self._writers:
             text = self._written(writer)
             if text is not None:
                 return text
@@ -148,7 +152,7 @@ class TomlFile:
             hint="write its tables as [a.b.c], each on a line of its own, and try again",
         )
 
-    def _written(self, writer: type[Tree | Lines]) -> str | None:
+    def _written(self, writer: type[Tree] | type[Lines]) -> str | None:
         try:
             document = writer(self.original)
             for change, *arguments in self._changes:

@@ -65,7 +65,8 @@ def in_place(files: Files, wish: Wish) -> list[Edit]:
     """Return the edits that put the runtime into the main file; our drop-in goes."""
     path = files.path
     before = files.texts.get(path)
-    file = TomlFile(path, HEADER.format(engine="containerd") if before is None else before)
+    text = HEADER.format(engine="containerd") if before is None else before
+    file = TomlFile(path, text, traceless=True)
     if before is None:
         file.set(("version",), files.version)
     elif "version" not in file.wanted:
@@ -106,7 +107,7 @@ def _clean(files: Files, wish: Wish, importing: str = "") -> list[Edit]:
     for path in dict.fromkeys([files.path, *files.others]):
         if path not in files.texts:
             continue
-        file = TomlFile(path, files.texts[path])
+        file = TomlFile(path, files.texts[path], traceless=True)
         if path in files.others:
             _clean_table(file, files.cri(path), wish)
         if path == files.path:
