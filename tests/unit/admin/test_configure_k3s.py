@@ -93,3 +93,89 @@ def test_uninstall_sees_it(machine: Machine, file: str) -> None:
     assert result.exit_code == 1
     assert f"containerd still uses pyshim ({file})" in result.output
     assert f"pyshimctl configure containerd --remove --config {file}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("imports", "written"),
+    [
+        pytest.param("", V3, id="a template"),
+        pytest.param(
+            f'imports = ["{FOLDER}/config-v3.toml.d/*.toml"]\n',
+            f"{FOLDER}/config-v3.toml.d/99-pyshim.toml",
+            id="drop-ins",
+        ),
+    ],
+)
+def test_k3s_is_found_by_itself(machine: Machine, imports: str, written: str) -> None:
+    text = RENDERED.replace("version = 3\n", f"version = 3\n{imports}")
+    machine.write(f"{FOLDER}/config.toml", text)
+    before = machine.files()
+    result = machine.configure("containerd")
+    assert result.output == f"create {written}\nnext: systemctl restart k3s\n"
+    machine.configure("containerd", "--remove")
+    assert machine.files() == before
+
+
+def test_an_agents_unit_is_the_one_to_restart(machine: Machine) -> None:
+    machine.write(f"{FOLDER}/config.toml", RENDERED)
+    machine.write("/etc/systemd/system/k3s-agent.service", "")
+    assert "next: systemctl restart k3s-agent\n" in machine.configure("containerd").output
+
+
+K0S = """\
+# k0s_managed=true
+version = 2
+imports = ["/run/k0s/containerd-cri.toml"]
+"""
+K0S_CRI = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+options = {SystemdCgroup = true}
+"""
+
+
+def test_k0s_gets_a_drop_in_of_its_own(machine: Machine) -> None:
+    machine.write("/etc/k0s/containerd.toml", K0S)
+    machine.write("/run/k0s/containerd-cri.toml", K0S_CRI)
+    before = machine.files()
+    result = machine.configure("containerd")
+    drop_in = "/etc/k0s/containerd.d/99-pyshim.toml"
+    assert result.output == f"create {drop_in}\nnext: systemctl restart k0scontroller\n"
+    assert machine.toml(drop_in)["plugins"]["io.containerd.grpc.v1.cri"]["containerd"] == {
+        "runtimes": {
+            "pyshim": {
+                "runtime_type": "io.containerd.runc.v2",
+                "container_annotations": ["cdi.k8s.io/*"],
+                "options": {"SystemdCgroup": True, "BinaryName": PROGRAM},
+            }
+        }
+    }
+    machine.configure("containerd", "--remove")
+    assert machine.files() == before
+
+
+def test_several_containerds_are_told(machine: Machine) -> None:
+    machine.write("/usr/bin/containerd", "").chmod(0o755)
+    machine.write(f"{FOLDER}/config.toml", RENDERED)
+    result = machine.call("configure", "containerd")
+    assert (result.exit_code, result.output) == (
+        2,
+        (
+            "pyshimctl: this node has more than one containerd: containerd"
+            f" (/etc/containerd/config.toml), k3s ({FOLDER}/config.toml)\n"
+            "hint: name the file of the one that is meant: --config FILE\n"
+        ),
+    )
+
+
+def test_a_k3s_that_has_not_been_started(machine: Machine) -> None:
+    machine.write("/var/lib/rancher/k3s/data/current/bin/containerd", "").chmod(0o755)
+    result = machine.call("configure", "containerd")
+    assert (result.exit_code, result.output) == (
+        1,
+        (
+            f"pyshimctl: {FOLDER}/config.toml: not there: k3s writes it when it starts\n"
+            "hint: start k3s once, and try again\n"
+        ),
+    )

@@ -172,3 +172,154 @@ def test_engine_configuration_unreadable(tree: Tree, program: str, path: str) ->
     tree.program(program, "engine")
     tree.write(path, "{[broken")
     assert path in findings(tree.node())["engine-configuration"].evidence
+
+
+NO_SUCH_DEFAULT = [
+    pytest.param(
+        "/usr/bin/containerd",
+        "/etc/containerd/config.toml",
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n'
+        'default_runtime_name = "gone"\n',
+        "default_runtime_name is 'gone', and the runtimes are runc",
+        id="containerd",
+    ),
+    pytest.param(
+        "/usr/bin/containerd",
+        "/etc/containerd/config.toml",
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n'
+        'default_runtime_name = "runc"\nruntimes = {nvidia = {}}\n',
+        "default_runtime_name is 'runc', and the runtimes are nvidia",
+        id="containerd 1.x, the built-in one replaced",
+    ),
+    pytest.param(
+        "/usr/sbin/dockerd",
+        "/etc/docker/daemon.json",
+        '{"default-runtime": "gone"}',
+        "/etc/docker/daemon.json: default-runtime is 'gone', and the runtimes are runc",
+        id="docker",
+    ),
+    pytest.param(
+        "/usr/bin/crio",
+        "/etc/crio/crio.conf",
+        '[crio.runtime]\ndefault_runtime = "gone"\n',
+        "default_runtime is 'gone', and the tables are crun, runc",
+        id="crio",
+    ),
+    pytest.param(
+        "/usr/bin/podman",
+        "/etc/containers/containers.conf",
+        '[engine]\nruntime = "gone"\n',
+        "engine.runtime is 'gone', and [engine.runtimes] has no such name",
+        id="podman",
+    ),
+]
+
+
+@pytest.mark.parametrize(("program", "path", "text", "evidence"), NO_SUCH_DEFAULT)
+def test_a_default_that_is_no_runtime(
+    tree: Tree, program: str, path: str, text: str, evidence: str
+) -> None:
+    tree.program(program, "engine")
+    tree.write(path, text)
+    found = findings(tree.node())["engine-default"]
+    assert (found.severity, found.evidence) == ("error", evidence)
+
+
+def test_a_default_of_a_drop_in_is_seen(tree: Tree) -> None:
+    """Of files of version 3 the effective settings are those of all."""
+    node = with_containerd(tree, default="other")
+    path = tree.root / "etc/containerd/config.toml"
+    path.write_text('imports = ["/etc/containerd/conf.d/*.toml"]\n' + path.read_text())
+    assert "engine-default" in findings(node)
+    tree.write(
+        "/etc/containerd/conf.d/50-other.toml",
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other]\n',
+    )
+    assert "engine-default" not in findings(tree.node())
+
+
+@pytest.mark.parametrize(
+    ("text", "kubelet", "found"),
+    [
+        pytest.param('version = 2\ndisabled_plugins = ["{}"]\n', True, True, id="Kubernetes"),
+        pytest.param('version = 2\ndisabled_plugins = ["{}"]\n', False, False, id="none"),
+        pytest.param("version = 2\n", True, False, id="not switched off"),
+    ],
+)
+def test_a_cri_that_is_switched_off(tree: Tree, text: str, *, kubelet: bool, found: bool) -> None:
+    """Docker's package of containerd switches it off: no kubelet, no fault."""
+    tree.program("/usr/bin/containerd", "containerd")
+    if kubelet:
+        tree.program("/usr/bin/kubelet", "Kubernetes")
+    tree.write("/etc/containerd/config.toml", text.format("io.containerd.grpc.v1.cri"))
+    assert ("containerd-cri" in findings(tree.node())) is found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("systemd_cgroup = true", id="systemd_cgroup"),
+        pytest.param(
+            'registry = {config_path = "/etc/certs.d", mirrors = {x = {endpoint = ["y"]}}}',
+            id="mirrors beside config_path",
+        ),
+    ],
+)
+def test_what_the_cri_does_not_load_with(tree: Tree, text: str) -> None:
+    tree.program("/usr/bin/containerd", "containerd")
+    table = f'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n{text}\n'
+    tree.write("/etc/containerd/config.toml", table)
+    assert findings(tree.node())["containerd-cri"].what == "containerd's CRI does not load"
+
+
+def test_containerd_itself_refuses_its_files(tree: Tree) -> None:
+    tree.write("/usr/bin/containerd", "#!/bin/sh\necho 'no such key' >&2\nexit 1\n")
+    (tree.root / "usr/bin/containerd").chmod(0o755)
+    tree.write("/etc/containerd/config.toml", "version = 2\n")
+    assert findings(tree.node())["engine-configuration"].evidence == "no such key"
+
+
+def test_the_drop_in_that_configure_writes_for_crio_is_seen(tree: Tree) -> None:
+    tree.program("/usr/bin/crio", "crio")
+    tree.program("/usr/local/bin/pyshim", "pyshim")
+    runtime = '[crio.runtime.runtimes.pyshim]\nruntime_path = "/usr/local/bin/pyshim"\n'
+    tree.write("/etc/crio/crio.conf.d/99-pyshim.conf", runtime)
+    tree.write("/vmlinuz", "not TOML")  # of CRI-O's files alone
+    assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize("folder", ["/usr/sbin", "/usr/local/sbin", "/sbin", "/snap/bin"])
+def test_docker_is_found_wherever_it_is(tree: Tree, folder: str) -> None:
+    tree.program(f"{folder}/dockerd", "docker")
+    tree.write("/etc/docker/daemon.json", "{")
+    assert "engine-configuration" in findings(tree.node())
+
+
+def test_a_containerd_that_is_there_for_docker_alone(tree: Tree) -> None:
+    tree.program("/usr/bin/containerd", "containerd")
+    tree.program("/usr/sbin/dockerd", "docker")
+    found = findings(tree.node())["engine-unregistered"]
+    assert found.what == "docker does not know pyshim"
+    tree.write("/etc/docker/daemon.json", '{"runtimes": {"pyshim": {"path": "pyshim"}}}')
+    assert findings(tree.node()) == {}
+    tree.program("/usr/bin/kubelet", "Kubernetes")
+    found = findings(tree.node())["engine-unregistered"]
+    assert found.what == "containerd does not know pyshim"
+
+
+def test_dockers_default_that_was_overwritten(tree: Tree) -> None:
+    tree.program("/usr/sbin/dockerd", "docker")
+    tree.program("/usr/local/bin/pyshim", "pyshim")
+    ours = {"runtimes": {"pyshim": {"path": "/usr/local/bin/pyshim"}}}
+    kept = {"before": None, "after": json.dumps({**ours, "default-runtime": "pyshim"})}
+    tree.write("/etc/docker/daemon.json.before-pyshim", json.dumps(kept))
+    tree.write("/etc/docker/daemon.json", json.dumps(ours))
+    assert findings(tree.node())["default-runtime"].severity == "warning"
+    tree.write("/etc/docker/daemon.json", kept["after"] or "")
+    assert findings(tree.node()) == {}
+
+
+def test_nothing_is_said_of_engines_that_are_not_there(tree: Tree) -> None:
+    for path in ("/etc/docker/daemon.json", "/etc/crio/crio.conf", "/etc/containerd/config.toml"):
+        tree.write(path, "{[broken")
+    assert findings(tree.node()) == {}

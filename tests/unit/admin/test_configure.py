@@ -1,0 +1,217 @@
+"""`pyshimctl configure`, whatever the engine: it must be there, and must be able to read it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim.admin.engines import ENGINES, programs, trial
+from ocishim.admin.files import Edit
+from ocishim.admin.host import Host
+from tests.unit.admin.configuring import Machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAEMONS = {"containerd": "containerd", "crio": "crio", "docker": "dockerd", "podman": "podman"}
+REFUSES = "#!/bin/sh\necho 'line 7: I do not like it' >&2\nexit 1\n"
+FILES = {
+    "containerd": "/etc/containerd/config.toml",
+    "crio": "/etc/crio/crio.conf.d/99-pyshim.conf",
+    "docker": "/etc/docker/daemon.json",
+    "podman": "/etc/containers/containers.conf.d/99-pyshim.conf",
+}
+# dockerd before 23 cannot be asked; a newer one says so in its help.
+DOCKERD = (
+    "#!/bin/sh\n[ $1 = --help ] && exec echo '--validate'\n"
+    "echo 'line 7: I do not like it' >&2\nexit 1\n"
+)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's programs run without a chroot, since it holds no shell."""
+
+    def run(self: Host, *argv: str) -> Any:
+        command = [self.real(one) if one.startswith("/") else one for one in argv]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    monkeypatch.setattr(Host, "run", run)
+
+
+def install(machine: Machine, engine: str, text: str, folder: str = "/usr/sbin") -> None:
+    machine.write(f"{folder}/{DAEMONS[engine]}", text).chmod(0o755)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_that_is_not_installed_is_refused(machine: Machine, engine: str) -> None:
+    before = machine.files()
+    result = machine.call_as_is("configure", engine)
+    assert (result.exit_code, result.output) == (
+        1,
+        (
+            f"pyshimctl: {engine} is not installed: no {DAEMONS[engine]} in PATH or the usual folders\n"
+            "hint: install it first: its package asks about files that are there already; or --force\n"
+        ),
+    )
+    assert machine.files() == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_remove_does_not_ask_for_the_engine(machine: Machine, engine: str) -> None:
+    before = machine.files()
+    machine.configure(engine)
+    assert machine.files() != before
+    assert machine.call_as_is("configure", engine, "--remove").exit_code == 0
+    assert machine.files() == before
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("there", [True, False], ids=["a file before", "none"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_engine_refuses(machine: Machine, engine: str, *, there: bool) -> None:
+    install(machine, engine, DOCKERD if engine == "docker" else REFUSES)
+    if there:
+        machine.write(FILES[engine], "{}" if engine == "docker" else "# mine\n").chmod(0o640)
+    before = machine.files()
+    result = machine.call_as_is("configure", engine)
+    assert (result.exit_code, result.output) == (
+        1,
+        (
+            f"pyshimctl: {engine} refuses the result: line 7: I do not like it\n"
+            "hint: nothing was changed; correct its files, or write all the same with --force\n"
+        ),
+    )
+    assert machine.files() == before
+    assert machine.configure(engine).exit_code == 0  # which is forced
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_containerd_whose_default_would_be_no_runtime(machine: Machine) -> None:
+    dump = (
+        "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd]\n"
+        "default_runtime_name = 'runc'\nruntimes = {pyshim = {options = {BinaryName = 'x'}}}\n"
+    )
+    install(machine, "containerd", f'#!/bin/sh\ncat <<"EOS"\n{dump}EOS\n')
+    result = machine.call_as_is("configure", "containerd")
+    assert result.output.startswith(
+        "pyshimctl: containerd refuses the result: default_runtime_name is 'runc', and no runtime"
+        " has that name\n"
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_that_cannot_be_run_is_a_note(machine: Machine, engine: str) -> None:
+    """The machine's root has no shell, or is of another architecture."""
+    install(machine, engine, "#!/no/such/shell\n")
+    result = machine.call_as_is("configure", engine)
+    assert result.exit_code == 0
+    if engine != "containerd":  # without a file there is nothing to ask about
+        assert f"note: {engine} was not asked whether it can read this: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin"],
+)
+def test_a_program_is_found_in_the_usual_folders(machine: Machine, folder: str) -> None:
+    install(machine, "docker", REFUSES, folder)
+    assert programs.find(Host(str(machine.root)), ("dockerd",)) == f"{folder}/dockerd"
+
+
+def test_a_program_is_found_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "dockerd-of-mine"
+    program.write_text("#!/bin/sh\n")
+    assert programs.find(Host(), (program.name,)) == ""
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"relative:{tmp_path}")
+    assert programs.find(Host(), (program.name,)) == str(program)
+
+
+class TestTrial:
+    """Edits that are made, and taken back, with what the engine would see meanwhile."""
+
+    @pytest.fixture
+    def edits(self, tmp_path: Path) -> list[Edit]:
+        host = Host(str(tmp_path))
+        for path, text in {"etc/changed": "a", "etc/removed": "b", "etc/d.d/same": "c"}.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        (tmp_path / "etc/changed").chmod(0o640)
+        return [
+            Edit(host, "/etc/changed", "a", "A"),
+            Edit(host, "/etc/removed", "b", None),
+            Edit(host, "/etc/d.d/same", "c", "c"),
+            Edit(host, "/etc/new/made", None, "D"),
+        ]
+
+    @staticmethod
+    def seen(root: Path) -> dict[str, str]:
+        files = (path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(root)): path.read_text() for path in files}
+
+    def test_nobody_else_sees_a_rehearsal(self, edits: list[Edit], tmp_path: Path) -> None:
+        before = self.seen(tmp_path)
+        words = trial.rehearse(
+            edits[0].host, edits, lambda _: str(sorted(self.seen(tmp_path / "etc")))
+        )
+        assert self.seen(tmp_path) == before
+        # As an ordinary user there is none.
+        assert words in ("", str(["changed", "d.d/same", "new/made"]))
+
+    @pytest.mark.root
+    def test_the_engine_sees_the_rehearsal(self, edits: list[Edit], tmp_path: Path) -> None:
+        words = trial.rehearse(
+            edits[0].host, edits, lambda _: str(sorted(self.seen(tmp_path / "etc")))
+        )
+        assert words == str(["changed", "d.d/same", "new/made"])
+
+    def test_what_was_there_is_kept_until_the_engine_has_read_it(
+        self, edits: list[Edit], tmp_path: Path
+    ) -> None:
+        meanwhile: list[dict[str, str]] = []
+
+        def reads(_: str) -> str:
+            meanwhile.append(self.seen(tmp_path))
+            return ""
+
+        assert trial.make(edits[0].host, edits, reads) == ""
+        after = {"etc/changed": "A", "etc/d.d/same": "c", "etc/new/made": "D"}
+        kept = {"etc/changed.pyshim-old": "a", "etc/removed.pyshim-old": "b"}
+        assert meanwhile == [{**after, **kept}]
+        assert self.seen(tmp_path) == after
+
+    @pytest.mark.parametrize("error", [False, True], ids=["words", "an exception"])
+    def test_everything_is_as_it_was_when_the_engine_refuses(
+        self, edits: list[Edit], tmp_path: Path, *, error: bool
+    ) -> None:
+        before = self.seen(tmp_path)
+        inode = (tmp_path / "etc/changed").stat().st_ino
+
+        def refuses(_: str) -> str:
+            if error:
+                raise KeyboardInterrupt
+            return "no"
+
+        try:
+            assert trial.make(edits[0].host, edits, refuses) == "no"
+        except KeyboardInterrupt:
+            assert error
+        assert self.seen(tmp_path) == before
+        assert (tmp_path / "etc/changed").stat().st_ino == inode
+
+    def test_a_drop_in_folder_gets_no_other_file(self, tmp_path: Path) -> None:
+        """CRI-O reads whatever lies there."""
+        host = Host(str(tmp_path))
+        (tmp_path / "crio.conf.d").mkdir()
+        (tmp_path / "crio.conf.d/99").write_text("a")
+        names: list[str] = []
+
+        def lists(_: str) -> str:
+            names.extend(path.name for path in (tmp_path / "crio.conf.d").iterdir())
+            return ""
+
+        trial.make(host, [Edit(host, "/crio.conf.d/99", "a", "b")], lists)
+        assert names == ["99"]
