@@ -1,7 +1,7 @@
 """pyshimctl: the program for people. Its commands are modules of this package, imported on use.
 
 Exit status, for every command: 0 done, or nothing found; 1 it failed, or it found what it looks
-for; 2 the command line is wrong. A command says where it differs.
+for; 2 the command line is wrong; 70 the fault is pyshim's. A command says where it differs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +23,7 @@ from ocishim.errors import PyshimError, UsageError, shown
 
 COMMANDS = {
     "install": ("install:install", "Put pyshim in place on this machine or below --host-root."),
-    "uninstall": ("install:uninstall", "Remove what install put in place."),
+    "uninstall": ("uninstall:uninstall", "Remove what install put in place."),
     "configure": ("configure:command", "Make a container engine use pyshim."),
     "config": ("config_cmd:command", "Show, check or print pyshim's own configuration."),
     "cdi": ("cdi:command", "List, show, check and try out the CDI devices of this node."),
@@ -44,6 +46,11 @@ def _mistakes_shown() -> Iterator[None]:
         raise
 
 
+INTERNAL_HINT = "this is pyshim's fault: report it, with what PYSHIM_TRACEBACK=1 adds"
+INTERNAL_STATUS = 70
+"""EX_SOFTWARE of sysexits(3): the fault is pyshim's."""
+
+
 def _as_root(message: str) -> str:
     """Return the hint for what the kernel forbids to an ordinary user, "" for anything else."""
     forbidden = os.strerror(errno.EACCES) in message or os.strerror(errno.EPERM) in message
@@ -56,6 +63,16 @@ def _tell(message: str, hint: str) -> None:
     hint = hint or _as_root(message)
     if hint:
         printer.line(f"hint: {hint}", err=True)
+
+
+def mending() -> str:
+    """Return how a damaged installation is mended, as far as that can be found out."""
+    try:
+        from ocishim.admin import selfcheck  # noqa: PLC0415 - for failures only
+
+        return selfcheck.origin() if selfcheck.lost_here() else "pyshimctl install"
+    except Exception:  # noqa: BLE001 - that may be damaged, too
+        return "install pyshim again from its clone or wheel"
 
 
 class Program(click.Group):
@@ -103,6 +120,9 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a failure becomes a line on stderr and the exit status."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # File names need not be UTF-8, and one that is not must not end a report.
+            sys.stdout.reconfigure(errors="backslashreplace")
         if os.environ.get("NO_COLOR"):
             ctx.color = False  # click knows terminals, not the variable (no-color.org)
         try:
@@ -117,12 +137,24 @@ class Program(click.Group):
             where = f"{err.filename}: " if err.filename else ""
             _tell(f"{where}{err.strerror or err}", "")
             ctx.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except ImportError as err:
+            _tell(f"a part of pyshim is missing or damaged: {err}", mending())
+            ctx.exit(1)
+        except Exception as err:
+            if os.environ.get("PYSHIM_TRACEBACK"):
+                raise
+            words = " ".join(f"{type(err).__name__}: {err}".split())
+            _tell(f"internal error: {words}", INTERNAL_HINT)
+            ctx.exit(INTERNAL_STATUS)
 
 
 @click.command(
     cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 done, 1 failed or a problem was found, 2 wrong command line.",
+    epilog="Exit status: 0 done, 1 failed or a problem was found, 2 wrong command line, 70 the"
+    " fault is pyshim's.",
 )
 @click.version_option(__version__, prog_name="pyshimctl")
 def main() -> None:

@@ -6,6 +6,7 @@ Knows nothing of what the files say.
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import os
 import stat
@@ -17,14 +18,25 @@ from ocishim.errors import ConfigError
 _MAX_BYTES = 16 << 20
 
 
+def content(path: str, limit: int = -1) -> bytes:
+    """Return what the regular file `path` holds, at most `limit` bytes.
+
+    Raises OSError; a FIFO would keep us waiting, and a device may do anything.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        return file.read(limit)
+
+
 def read(host: Host, path: str) -> str | None:
     """Return the text of the file `path`, None when there is none.
 
     Raises ConfigError when it is there and cannot be read, or is not UTF-8 text.
     """
     try:
-        with open(host.real(path), encoding="utf-8", newline="") as file:
-            text = file.read(_MAX_BYTES + 1)
+        text = content(host.real(path), _MAX_BYTES + 1).decode()
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -32,7 +44,7 @@ def read(host: Host, path: str) -> str | None:
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not UTF-8 text at byte {err.start}") from None
     if len(text) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_BYTES} characters")
+        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
     return text
 
 

@@ -1,4 +1,4 @@
-"""`pyshimctl install` and `uninstall`: the order of the steps, and what is said of them.
+"""`pyshimctl install`: the order of the steps, and what is said of them.
 
 What an installation consists of is installation.py's; the engines' files are configure's.
 """
@@ -7,42 +7,40 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
+from typing import NoReturn
 
 import click
 
 from ocishim import config as settings
 from ocishim import lowlevel
-from ocishim.admin import engines, files, printer, pythons, vendor
-from ocishim.admin.engines import Wish, containerd_places
-from ocishim.admin.engines import containerd_template as template
+from ocishim.admin import files, printer, pythons, selfcheck, vendor
 from ocishim.admin.host import Host
 from ocishim.admin.installation import PROGRAMS, Installation
+from ocishim.admin.integrity import Fault
 from ocishim.admin.settings import default_text
-from ocishim.errors import ConfigError, PyshimError
+from ocishim.errors import ConfigError
 
 PREFIX = "/usr/local"
-_RUN = "/run/pyshim"
+_SHOWN = 10  # of the things mended: a library has a hundred files
 # Engines that bring their own runtimes keep them where nobody's PATH leads.
 _ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
 
-_PREFIX = click.option(
+PREFIX_OPTION = click.option(
     "--prefix",
     default=PREFIX,
     show_default=True,
     metavar="DIR",
     help="Programs go to DIR/bin, the library to DIR/lib/pyshim.",
 )
-_HOST_ROOT = click.option(
+HOST_ROOT_OPTION = click.option(
     "--host-root", default="/", metavar="DIR", help="Where the root of another machine is mounted."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
 
 
 @click.command()
-@_PREFIX
-@_HOST_ROOT
+@PREFIX_OPTION
+@HOST_ROOT_OPTION
 @click.option("--python", "python_path", metavar="PATH", help="The interpreter to use.")
 @click.option(
     "--libraries",
@@ -50,7 +48,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Report as one JSON
     help="Folders of libraries for other Pythons than this one: DIR/3.12 and so on.",
 )
 @click.option("--runtime", metavar="PATH", help="The low-level runtime of a new configuration.")
-@_JSON
+@click.option("--check", is_flag=True, help="Say what is wrong with what is there; change nothing.")
+@JSON_OPTION
 def install(
     prefix: str,
     host_root: str,
@@ -58,20 +57,24 @@ def install(
     libraries: str | None,
     runtime: str | None,
     *,
+    check: bool,
     as_json: bool,
 ) -> None:
     """Put pyshim in place: programs, library with all it needs, a commented configuration.
 
-    May be called while containers start; doing it twice changes nothing. The configuration is
-    written only when there is none.
+    May be called while containers start; doing it twice changes nothing. What is there is compared
+    with what it should be, file by file, and mended. The configuration is written only when there
+    is none.
 
-    Exit status: 0 done, 1 failed, 2 wrong command line.
+    Exit status: 0 done, 1 failed, or --check found something, 2 wrong command line.
     """
     host = Host(host_root)
-    _must_be_absolute(prefix, "--prefix")
+    must_be_absolute(prefix, "--prefix")
+    if check:
+        _check(Installation(host, prefix), python_path, libraries, as_json=as_json)
     lowlevels = _lowlevels(host, runtime)
     python = pythons.choose(host, python_path)
-    sources = {**vendor.own_files(), **vendor.libraries(pythons.site_for(python, libraries))}
+    sources = _sources(python, libraries)
     try:
         with Installation(host, prefix) as installation:
             before = installation.current
@@ -88,7 +91,7 @@ def install(
         "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
         "lowlevel": lowlevels[:1],
     }
-    _report(report, as_json=as_json)
+    tell(report, as_json=as_json)
     if not lowlevels:
         printer.line(
             "warning: no low-level runtime found; install runc or crun, or name one in"
@@ -96,6 +99,41 @@ def install(
             err=True,
             fg="yellow",
         )
+
+
+def _sources(python: pythons.Python, libraries: str | None) -> vendor.Files:
+    """Return what is to be installed. Raises ConfigError when this copy has not got all of it."""
+    own = selfcheck.must_be_whole()
+    found = {**vendor.own_files(), **vendor.libraries(pythons.site_for(python, libraries))}
+    return {path: found[path] for path in found if own is None or path in own or libraries}
+
+
+def _check(
+    installation: Installation, python_path: str | None, libraries: str | None, *, as_json: bool
+) -> NoReturn:
+    """Print what is wrong, a line each, and end with the exit status."""
+    try:
+        wrong = selfcheck.faults(installation)
+        if not selfcheck.lost_here() and installation.current:
+            python = pythons.choose(installation.host, python_path)
+            name = installation.name_of(_sources(python, libraries), python)
+            if name != installation.current:
+                what = f"leads to {installation.current}, and this pyshim is {name}"
+                wrong.append(Fault(f"{installation.home}/current", what, False))
+    except OSError as err:
+        raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
+    if as_json:
+        found = [{"path": one.path, "what": one.what} for one in wrong]
+        printer.report({"version": installation.current, "wrong": found})
+    else:
+        for one in wrong:
+            printer.line(f"{one.path} {one.what}")
+        printer.line(
+            f"next: {selfcheck.next_step(installation)}"
+            if wrong
+            else f"{installation.home}/{installation.current}: right"
+        )
+    raise SystemExit(1 if wrong else 0)
 
 
 def _install(
@@ -106,14 +144,24 @@ def _install(
     installation.make_folders(installation.home, installation.bin)
     installation.lock()
     before = installation.current
-    name = installation.add(sources, python)
-    done = [f"use {installation.home}/{name}"] if installation.use(name) else []
-    done += [f"link {path}" for path in installation.link_programs()]
-    if done:
+    done = _mended(installation.home, installation.make_readable())
+    name, wrong = installation.add(sources, python, selfcheck.facts(python))
+    done += _mended(f"{installation.home}/{name}", wrong)
+    changed = installation.use(name)
+    done += [f"use {installation.home}/{name}"] if changed else []
+    links = installation.link_programs()
+    done += [f"link {path}" for path in links]
+    if changed or links:
         # The version before may have creates that still run; when nothing changed it stays, too.
         gone = installation.prune(name, before)
         done += [f"remove {installation.home}/{one}" for one in gone]
     return done
+
+
+def _mended(folder: str, wrong: list[Fault]) -> list[str]:
+    lines = [f"mend {os.path.normpath(f'{folder}/{one.path}')}, which {one.what}" for one in wrong]
+    more = [f"mend {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return lines[:_SHOWN] + more
 
 
 def _configuration(installation: Installation, lowlevel_paths: list[str]) -> list[str]:
@@ -132,7 +180,7 @@ def _configuration(installation: Installation, lowlevel_paths: list[str]) -> lis
 def _lowlevels(host: Host, runtime: str | None) -> list[str]:
     """Return the paths of low-level runtimes on the machine, the best first."""
     if runtime is not None:
-        _must_be_absolute(runtime, "--runtime")
+        must_be_absolute(runtime, "--runtime")
         if not host.is_program(runtime):
             raise ConfigError(f"{runtime}: no such program", hint="--runtime names runc or crun")
         return [runtime]
@@ -141,104 +189,14 @@ def _lowlevels(host: Host, runtime: str | None) -> list[str]:
     return [path for path in paths if host.is_program(path)]
 
 
-def _must_be_absolute(path: str, option: str) -> None:
+def must_be_absolute(path: str, option: str) -> None:
+    """Raise UsageError when `path`, the value of `option`, is relative."""
     if not path.startswith("/"):
         raise click.UsageError(f"{option} takes an absolute path, not '{path}'")
 
 
-@click.command()
-@_PREFIX
-@_HOST_ROOT
-@click.option("--purge", is_flag=True, help="Also remove a configuration that was edited.")
-@click.option("--force", is_flag=True, help="Even if an engine is configured to use pyshim.")
-@_JSON
-def uninstall(prefix: str, host_root: str, *, purge: bool, force: bool, as_json: bool) -> None:
-    """Remove what install put in place, and what pyshim made while it ran (/run/pyshim).
-
-    Refuses while an engine's files name pyshim: its containers could not be stopped any more.
-
-    Exit status: 0 nothing is left, 1 refused or failed, 2 wrong command line.
-    """
-    host = Host(host_root)
-    _must_be_absolute(prefix, "--prefix")
-    if not force:
-        _refuse_when_used(host)
-    try:
-        with Installation(host, prefix) as installation:
-            done = _uninstall(installation, purge=purge)
-    except OSError as err:
-        raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
-    _report({"done": done}, as_json=as_json)
-
-
-def _refuse_when_used(host: Host) -> None:
-    for engine, file in _registered(host):
-        try:
-            plan = engines.module(engine).plan(host, Wish("pyshim", "", remove=True, config=file))
-        except PyshimError as err:
-            printer.line(f"note: {engine}: {err}", err=True, fg="yellow")
-            continue
-        if plan.changes:
-            paths = ", ".join(edit.path for edit in plan.edits if edit.changes)
-            command = f"pyshimctl configure {engine} --remove"
-            command += f" --config {file}" if file else ""
-            raise ConfigError(
-                f"{engine} still uses pyshim ({paths})",
-                hint=f"{command}; {plan.next_step or 'then try again'}",
-            )
-
-
-def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
-    """Yield each engine with its usual file, None, after the files of k3s and the like."""
-    for place in containerd_places.PLACES:
-        if place is not containerd_places.USUAL:
-            if host.is_file(place.config):
-                yield "containerd", place.config
-            yield from (("containerd", one) for one in template.there(host, place.config))
-    yield from ((engine, None) for engine in engines.ENGINES)
-
-
-def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
-    host = installation.host
-    done = [f"remove {path}" for path in installation.unlink_programs()]
-    done += _remove_run(host)
-    record = installation.record()
-    path = settings.DEFAULT_PATH
-    text = files.read(host, path)
-    if text is not None:
-        ours = hashlib.sha256(text.encode()).hexdigest() in record.get("configuration", [])
-        if ours or purge:
-            os.unlink(host.entry(path))
-            done.append(f"remove {path}")
-        else:
-            done.append(f"keep {path}, which was edited (--purge removes it)")
-    home = host.real(installation.home)
-    if os.path.isdir(home):
-        installation.lock()
-        shutil.rmtree(home)
-        done.append(f"remove {installation.home}")
-    for folder in sorted({*record.get("folders", []), os.path.dirname(path)}, reverse=True):
-        try:
-            os.rmdir(host.real(folder))
-        except OSError:
-            continue  # it has something in it, or was not ours alone
-    return done
-
-
-def _remove_run(host: Host) -> list[str]:
-    """Remove what pyshim keeps while it runs. Raises ConfigError while containers use it."""
-    real = host.real(_RUN)
-    if not os.path.isdir(real):
-        return []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        used = [line.split()[4] for line in file if line.split()[4].startswith(real + "/")]
-    if used:
-        raise ConfigError(f"{used[0]} is mounted: a container uses it", hint="delete it first")
-    shutil.rmtree(real)
-    return [f"remove {_RUN}"]
-
-
-def _report(report: dict[str, object], *, as_json: bool) -> None:
+def tell(report: dict[str, object], *, as_json: bool) -> None:
+    """Print what was done, a line each, or the whole report as JSON."""
     if as_json:
         printer.report(report)
         return

@@ -53,7 +53,7 @@ def choose(host: Host, wanted: str | None) -> Python:
     for path in [wanted] if wanted else [*own, *usual]:
         if wanted is None and not host.is_program(path):
             continue
-        found = _ask(host, path)
+        found = ask(host, path)
         if isinstance(found, Python):
             return found
         tried.append(f"{path}: {found}")
@@ -63,7 +63,7 @@ def choose(host: Host, wanted: str | None) -> Python:
     )
 
 
-def _ask(host: Host, path: str) -> Python | str:
+def ask(host: Host, path: str) -> Python | str:
     """Return what answers at `path`, or why it is of no use."""
     if not host.is_program(path):
         return "no such program"

@@ -9,7 +9,10 @@ import pytest
 
 from ocishim.admin.host import Host
 from tests.unit.admin.configuring import Machine
+from tests.unit.admin.installing import library, node
 from tests.unit.admin.nodes import Tree
+
+__all__ = ["library", "node"]
 
 
 @pytest.fixture
@@ -26,7 +29,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
         return subprocess.run(
             [self.real(argv[0]), *argv[1:]],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
 
