@@ -14,7 +14,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import jsonio
-from ocishim.admin import printer
+from ocishim.admin import printer, usable
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
 from ocishim.cdi import edits, hostdev, registry, stale, unresolved
@@ -60,12 +60,12 @@ command.add_command(generate)
 def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     """List the devices that containers can ask for, and the files they come from.
 
-    What is wrong with other files goes to stderr. Exit status: 0; 1 when a file is rejected or
-    two files define the same device.
+    What is wrong with other files goes to stderr. Exit status: 0; 1 when a file is rejected, two
+    files define the same device, or this host lacks a device node of one.
     """
     known = load(spec_dirs)
     found = known.resolve(known.devices())
-    faults = _faults(known)
+    faults = _faults(known, found)
     if as_json:
         devices = [_summary(device) for device in found]
         printer.report({"devices": devices, "errors": faults})
@@ -189,13 +189,16 @@ def _summary(found: Found) -> dict[str, Any]:
     }
 
 
-def _faults(known: Registry) -> list[dict[str, str]]:
+def _faults(known: Registry, found: list[Found]) -> list[dict[str, str]]:
     faults = []
     for path, errors in known.load_errors.items():
         for error in errors:
             fault = (error.message, error.kind, error.field, error.cdi_version)
-            reason = unresolved.rejection(path, fault)
-            faults.append({"path": path, "field": error.field, "reason": reason})
+            if error.kind != "conflict":
+                reason = unresolved.rejection(path, fault)
+                faults.append({"path": path, "field": error.field, "reason": reason})
+    for path, reason in usable.faults(known, found):
+        faults.append({"path": path, "field": "", "reason": reason})
     return faults
 
 

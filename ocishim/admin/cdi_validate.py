@@ -9,29 +9,33 @@ from typing import Any
 import click
 
 from ocishim import config as settings
-from ocishim.admin import printer
-from ocishim.cdi import document, scan, unresolved
+from ocishim.admin import files as contents
+from ocishim.admin import printer, usable
+from ocishim.cdi import document, registry, scan, unresolved
 from ocishim.errors import reason
 
 
 class Verdict:
     """What is thought of one file: `fault` is "" when it is valid, and `told` what it is then.
 
-    notes: what is unusual, and no reason to reject it.
+    notes: what is unusual, and no reason to reject it. useless: why devices of it are of no use
+    on this host, valid or not.
     """
 
-    __slots__ = ("fault", "notes", "path", "told")
+    __slots__ = ("fault", "notes", "path", "told", "useless")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.fault = ""
         self.told = ""
         self.notes: list[str] = []
+        self.useless: list[str] = []
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as a JSON object's members."""
         valid = not self.fault
-        return {"path": self.path, "valid": valid, "fault": self.fault, "notes": self.notes}
+        told = {"path": self.path, "valid": valid, "fault": self.fault, "notes": self.notes}
+        return {**told, "useless": self.useless} if self.useless else told
 
 
 @click.command(short_help="Whether spec files are valid, and why not.")
@@ -41,27 +45,36 @@ class Verdict:
 def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> None:
     """Check FILE..., or every file in cdi.spec_dirs, as the CDI reference reads it.
 
-    One line a file. Of a valid file, what is unusual for its cdiVersion goes to stderr.
-    --schema-only asks much less: no names, no versions, no rules between fields. Exit status: 0
-    when all are valid, 1 when one is not.
+    One line a file. Of a valid file, what is unusual for its cdiVersion goes to stderr; of those
+    in cdi.spec_dirs also which devices this host cannot give to a container. --schema-only asks
+    much less: no names, no versions, no rules between fields. Exit status: 0 when all are valid,
+    and of use here; 1 when one is not.
     """
     paths = list(files) or [
         path for _priority, path, _id in scan.scan(settings.load().spec_dirs).files()
     ]
     judge = _judge_by_schema if schema_only else _judge
     verdicts = [_read_and(judge, path) for path in paths]
+    if not files and not schema_only:
+        _ask_the_host(verdicts)
     if as_json:
         printer.report({"files": [one.as_dict() for one in verdicts]})
     else:
         _print(verdicts)
-    raise SystemExit(1 if any(one.fault for one in verdicts) else 0)
+    raise SystemExit(1 if any(one.fault or one.useless for one in verdicts) else 0)
+
+
+def _ask_the_host(verdicts: list[Verdict]) -> None:
+    known = registry.load(settings.load().spec_dirs, None)
+    told = usable.faults(known, known.resolve(known.devices()))
+    for one in verdicts:
+        one.useless = [why for path, why in told if path == one.path]
 
 
 def _read_and(judge: Callable[[Verdict, bytes], None], path: str) -> Verdict:
     verdict = Verdict(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = contents.content(path)
     except OSError as e:
         verdict.fault = reason(e)
     else:
@@ -100,6 +113,8 @@ def _judge_by_schema(verdict: Verdict, data: bytes) -> None:
 def _print(verdicts: list[Verdict]) -> None:
     for one in verdicts:
         printer.line(f"{one.path}: {one.fault or one.told}", fg="red" if one.fault else None)
+        for why in one.useless:
+            printer.line(f"{one.path}: {why}", err=True, fg="red")
         for note in one.notes:
             printer.line(f"{one.path}: {note}", err=True, fg="yellow")
     if not verdicts:

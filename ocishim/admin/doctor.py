@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Callable, Iterable
 
 import click
 
 from ocishim.admin import printer
-from ocishim.admin.checks import base, engines, leftovers, nvidia, specs
+from ocishim.admin.cli import INTERNAL_HINT, mending
 from ocishim.admin.finding import EXIT_STATUS, SEVERITIES, Finding, gravest
 from ocishim.admin.host import Host
 from ocishim.admin.node import Node
+from ocishim.errors import PyshimError, reason
 
-CHECKS = {
-    "pyshim": base.check,
-    "specs": specs.check,
-    "engines": engines.check,
-    "nvidia": nvidia.check,
-    "leftovers": leftovers.check,
-}
+CHECKS = (
+    "installation:check", "installation:hook_program",
+    "base:kernel", "base:configuration", "base:writable_configuration", "base:runtime",
+    "base:ldconfig", "base:log",
+    "specs:directories", "specs:ignored", "specs:rejected", "specs:conflicts", "specs:writable",
+    "specs:none", "specs:devices", "specs:programs", "specs:stale_specs", "specs:links",
+    "engines:check", "nvidia:check", "leftovers:cache", "leftovers:layers",
+)  # fmt: skip
+"""Module of checks/ and function of each check: imported one by one, since one may be broken."""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -50,15 +55,64 @@ def command(*, fix: bool, as_json: bool, host_root: str) -> None:
 
 
 def examine(node: Node) -> list[Finding]:
-    """Return all findings, the gravest first."""
-    findings = [finding for check in CHECKS.values() for finding in check(node)]
+    """Return all findings, the gravest first; a check that fails is one of them."""
+    findings: list[Finding] = []
+    failed: dict[tuple[str, str], list[str]] = {}
+    for check in CHECKS:
+        try:
+            for finding in _function(check)(node):
+                findings.append(finding)  # noqa: PERF402 - what came before a failure stays
+        except Exception as err:  # noqa: BLE001 - the others are needed just then
+            failed.setdefault(_cause(err), []).append(check)
+    findings += [_failed(checks, *cause) for cause, checks in failed.items()]
     return sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))
+
+
+def _function(check: str) -> Callable[[Node], Iterable[Finding]]:
+    module, _, function = check.partition(":")
+    found: Callable[[Node], Iterable[Finding]] = getattr(
+        importlib.import_module(f"ocishim.admin.checks.{module}"), function
+    )
+    return found
+
+
+def _cause(err: Exception) -> tuple[str, str]:
+    """Return why a check failed, and what helps."""
+    if isinstance(err, PyshimError):
+        return err.message, err.hint or "mend that, and run doctor again"
+    if isinstance(err, ImportError):
+        return f"a part of pyshim is missing or damaged: {err}", mending()
+    if isinstance(err, OSError):
+        where = f"{err.filename}: " if err.filename else ""
+        again = "run doctor as root" if os.geteuid() else "mend that, and run doctor again"
+        return where + reason(err), again
+    return f"internal error: {type(err).__name__}: {err}", INTERNAL_HINT
+
+
+def _failed(checks: list[str], evidence: str, next_step: str) -> Finding:
+    """Return the finding that checks could not be made, for one and the same reason."""
+    names = ", ".join(f"'{name}'" for name in checks)
+    return Finding(
+        "check-failed",
+        "error",
+        f"the check{'s' if len(checks) > 1 else ''} {names} could not be made",
+        evidence=evidence,
+        why="whatever they look for may be wrong as well",
+        next_step=next_step,
+    )
 
 
 def repair(node: Node) -> list[str]:
     """Mend what can be mended without asking; return a sentence for each thing done."""
-    links = specs.fix_char_links(node) if specs.uses_systemd_cgroups(node) else []
-    return links + leftovers.fix_layers(node)
+    done: list[str] = []
+    for check in ("specs:fix_char_links", "leftovers:fix_layers"):
+        try:
+            module, _, function = check.partition(":")
+            imported = importlib.import_module(f"ocishim.admin.checks.{module}")
+            done += getattr(imported, function)(node)
+        except (OSError, PyshimError, ImportError) as err:
+            done.append(f"no: {check}: {err}")
+    return done
 
 
 def report(findings: list[Finding], mended: list[str]) -> None:

@@ -10,8 +10,11 @@ import stat
 
 from ocishim import config as settings
 from ocishim import configfile, lowlevel
+from ocishim.admin import files
 from ocishim.admin.host import Host
 from ocishim.cache import Cache
+from ocishim.cdi import registry
+from ocishim.cdi.registry import Found, Registry
 from ocishim.config import Config
 from ocishim.errors import ConfigError
 
@@ -24,7 +27,7 @@ class Node:
     config_error: what is wrong with the file, "" when nothing. kernel: release as uname has it.
     """
 
-    __slots__ = ("config", "config_error", "host", "kernel")
+    __slots__ = ("_found", "_registry", "config", "config_error", "host", "kernel")
 
     def __init__(self, host: Host, *, kernel: str = "", config_path: str = "") -> None:
         self.host = host
@@ -32,12 +35,35 @@ class Node:
         self.config_error = ""
         path = config_path or settings.path()
         values = settings.DEFAULTS
-        if host.is_file(path):
-            try:
+        try:
+            if os.path.lexists(host.entry(path)):
                 values = configfile.read(host.real(path))
-            except ConfigError as err:
-                self.config_error = str(err)
-        self.config = Config(values, path, Cache(host.real(settings.cache_dir())))
+        except ConfigError as err:
+            self.config_error = str(err)
+        self.config = Config(values, path, Cache(host.root + settings.cache_dir()))
+        self._registry: Registry | None = None
+        self._found: list[Found] | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The CDI devices of the node's spec dirs, read once."""
+        if self._registry is None:
+            there = [self._place(path) for path in self.config.spec_dirs]
+            self._registry = registry.load([path for path in there if os.path.isdir(path)], None)
+        return self._registry
+
+    def _place(self, path: str) -> str:
+        try:
+            return self.host.real(path)
+        except ConfigError:  # a loop of links is a finding, and no reason to read no other dir
+            return ""
+
+    @property
+    def found(self) -> list[Found]:
+        """All devices that can be asked for."""
+        if self._found is None:
+            self._found = self.registry.resolve(self.registry.devices())
+        return self._found
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path` on the node."""
@@ -60,8 +86,7 @@ class Node:
     def read(self, path: str) -> str:
         """Return the text of the node's file `path`, at most 1 MiB; "" when it cannot be read."""
         try:
-            with open(self.host.real(path), "rb") as file:
-                return file.read(_MAX_BYTES).decode("utf-8", "replace")
+            return files.content(self.host.real(path), _MAX_BYTES).decode("utf-8", "replace")
         except OSError:
             return ""
 

@@ -37,20 +37,12 @@ def report(value: Any) -> None:
 
 
 def table(titles: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> None:
-    """Print a table. Names are there to be copied: wide output rather than cut words."""
-    from rich.console import Console  # noqa: PLC0415 - people only
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    made = Table(box=None, pad_edge=False)
-    for title in titles:
-        made.add_column(title, no_wrap=True, overflow="ignore")
-    for row in rows:
-        made.add_row(*(Text(shown(cell)) for cell in row))
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(made)
+    """Print a table. Names are there to be copied: a terminal may fold a line, nothing cuts it."""
+    cells = [tuple(map(shown, row)) for row in (titles, *rows)]
+    first, second = (max(len(row[column]) for row in cells) for column in (0, 1))
+    for number, row in enumerate(cells):
+        words = f"{row[0]:{first}}  {row[1]:{second}}  {row[2]}".rstrip()
+        click.secho(words, bold=not number)
 
 
 def titled(lines: list[tuple[str, str, str]]) -> None:

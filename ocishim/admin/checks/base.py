@@ -15,9 +15,8 @@ _FLOOR = (5, 6)
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
-def check(node: Node) -> Iterator[Finding]:
-    """Yield what keeps pyshim from working on `node`."""
-    yield from _kernel(node)
+def configuration(node: Node) -> Iterator[Finding]:
+    """Yield what is wrong with pyshim's own settings."""
     if node.config_error:
         yield Finding(
             "configuration",
@@ -27,13 +26,10 @@ def check(node: Node) -> Iterator[Finding]:
             why="every create fails until it is mended; kill and delete still work",
             next_step=f"edit {node.config.path} and run 'pyshimctl config check'",
         )
-    yield from _writable_configuration(node)
-    yield from _runtime(node)
-    yield from _ldconfig(node)
-    yield from _log(node)
 
 
-def _writable_configuration(node: Node) -> Iterator[Finding]:
+def writable_configuration(node: Node) -> Iterator[Finding]:
+    """Yield whether others than root may write the settings."""
     mode = node.mode(node.config.path)
     if mode & 0o002:
         yield Finding(
@@ -46,7 +42,8 @@ def _writable_configuration(node: Node) -> Iterator[Finding]:
         )
 
 
-def _kernel(node: Node) -> Iterator[Finding]:
+def kernel(node: Node) -> Iterator[Finding]:
+    """Yield whether the kernel is new enough."""
     numbers = [int(part) for part in node.kernel.split("-")[0].split(".")[:2] if part.isdigit()]
     if tuple(numbers) < _FLOOR:
         yield Finding(
@@ -69,7 +66,8 @@ def _kernel(node: Node) -> Iterator[Finding]:
         )
 
 
-def _runtime(node: Node) -> Iterator[Finding]:
+def runtime(node: Node) -> Iterator[Finding]:
+    """Yield what there is to say of the low-level runtime."""
     try:
         path, version = node.runtime()
     except ConfigError as err:
@@ -82,7 +80,19 @@ def _runtime(node: Node) -> Iterator[Finding]:
             next_step="apt-get install runc, or name another in 'runtimes'",
         )
         return
-    told = f"{path} is {version.kind or 'unknown'} {version.text.splitlines()[0][:80]}".strip()
+    if os.path.basename(node.host.real(path)) == "pyshim":
+        yield Finding(
+            "runtime-itself",
+            "error",
+            "the low-level runtime is pyshim itself",
+            evidence=f"'runtimes' of {node.config.path} is {node.config.runtimes}, and {path} is"
+            f" {node.host.inside(node.host.real(path))}",
+            why="nothing starts, stops or is deleted: pyshim does not become itself",
+            next_step="pyshimctl config set runtimes=runc,crun",
+        )
+        return
+    answer = (version.text.splitlines() or ["says nothing for --version"])[0][:80]
+    told = f"{path} is {version.kind} {answer}" if version.kind else f"{path}: {answer}"
     if version.kind == "runc" and version.number < (1, 3):
         yield Finding(
             "runtime-environment",
@@ -127,7 +137,8 @@ def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Findin
         )
 
 
-def _log(node: Node) -> Iterator[Finding]:
+def log(node: Node) -> Iterator[Finding]:
+    """Yield whether warnings go anywhere."""
     file = node.config.log_file
     place = os.path.dirname(file) if file else "/dev/log"
     if not node.exists(place):
@@ -143,7 +154,8 @@ def _log(node: Node) -> Iterator[Finding]:
         )
 
 
-def _ldconfig(node: Node) -> Iterator[Finding]:
+def ldconfig(node: Node) -> Iterator[Finding]:
+    """Yield whether the host's ldconfig can be used."""
     for path in ("/sbin/ldconfig.real", "/sbin/ldconfig"):
         if not node.host.is_program(path):
             continue

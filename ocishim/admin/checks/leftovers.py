@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ocishim import config as settings
 from ocishim import jsonio, layer, mountinfo
+from ocishim.admin import files
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
 from ocishim.errors import PyshimError
@@ -21,9 +22,8 @@ from ocishim.oci.members import find_dict
 _SANDBOX_IDS = ("io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID")
 
 
-def check(node: Node) -> Iterator[Finding]:
-    """Yield what lies around on `node` and a compiled cache nobody can use."""
-    yield from _cache(node)
+def layers(node: Node) -> Iterator[Finding]:
+    """Yield the layers that lie around on `node`."""
     left = abandoned(node)
     if left:
         yield Finding(
@@ -38,23 +38,50 @@ def check(node: Node) -> Iterator[Finding]:
         )
 
 
-def _cache(node: Node) -> Iterator[Finding]:
+def cache(node: Node) -> Iterator[Finding]:
+    """Yield why the compiled cache is of no use."""
     folder = node.host.real(settings.cache_dir())
     try:
         found = os.lstat(folder)
-    except OSError:
+    except FileNotFoundError:
+        yield from _room(node, os.path.dirname(folder))
         return
     ours = found.st_uid in (0, os.geteuid())  # an ordinary user may ask about root's, too
     if not stat.S_ISDIR(found.st_mode) or not ours or found.st_mode & 0o077:
-        yield Finding(
-            "cache",
-            "warning",
-            "the compiled cache is not used",
-            evidence=f"{settings.cache_dir()}: owner {found.st_uid}, "
-            f"mode {stat.S_IMODE(found.st_mode):04o}",
-            why="every create parses the CDI specs again",
-            next_step=f"rm -r {settings.cache_dir()}; the next create makes it anew",
+        yield _cache_finding(
+            f"{settings.cache_dir()}: owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}",
+            f"rm -r {settings.cache_dir()}; the next create makes it anew",
         )
+    else:
+        yield from _room(node, folder)
+
+
+def _room(node: Node, folder: str) -> Iterator[Finding]:
+    """Yield whether nothing can be written to `folder`, or to what it will be made in."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    room, name = os.statvfs(folder), node.host.inside(folder)
+    if room.f_flag & os.ST_RDONLY:
+        yield _cache_finding(
+            f"{name} is on a file system that is mounted read-only",
+            "remount it, or give engines PYSHIM_CACHE_DIR=DIR in their environment",
+        )
+    elif not room.f_bavail or (room.f_files and not room.f_favail):
+        what = "files" if room.f_bavail else "space"
+        yield _cache_finding(
+            f"{name} is on a file system with no {what} left", f"make room there: df {name}"
+        )
+
+
+def _cache_finding(evidence: str, next_step: str) -> Finding:
+    return Finding(
+        "cache",
+        "warning",
+        "the compiled cache is not used",
+        evidence=evidence,
+        why="every create parses the CDI specs again",
+        next_step=next_step,
+    )
 
 
 def abandoned(node: Node) -> list[str]:
@@ -83,12 +110,14 @@ def _layers(node: Node) -> Iterator[str]:
     # The mounts of this machine are those this process sees; of another, its first process's.
     path = "/proc/1/mountinfo" if node.host.elsewhere else "/proc/self/mountinfo"
     try:
-        with open(node.host.real(path), "rb") as file:
-            lines = file.read().splitlines()
+        lines = files.content(node.host.real(path)).splitlines()
     except OSError:
         return
     for line in lines:
-        mount = mountinfo.parse(line)
+        try:
+            mount = mountinfo.parse(line)
+        except (ValueError, IndexError):
+            continue  # not what proc(5) says: another machine's file may be anything
         if mount.source in layer.SOURCES:
             yield mount.point
 

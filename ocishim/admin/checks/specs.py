@@ -6,33 +6,75 @@ import os
 import stat as stats
 from collections.abc import Iterator
 
+from ocishim.admin import usable
 from ocishim.admin.finding import Finding
 from ocishim.admin.node import Node
-from ocishim.cdi import hostdev, registry, scan, stale
+from ocishim.cdi import hostdev, scan, stale, unresolved
+from ocishim.cdi.document import CDISpecError
 from ocishim.cdi.registry import Found
 
 
-def check(node: Node) -> Iterator[Finding]:
-    """Yield what is wrong with the CDI specs of `node`."""
-    dirs = [node.host.real(path) for path in node.config.spec_dirs]
-    there = [path for path in dirs if os.path.isdir(path)]
-    for path in dirs:
-        yield from _directory(node, path)
-    known = registry.load(there, None)
-    for path, errors in sorted(known.load_errors.items()):
+def rejected(node: Node) -> Iterator[Finding]:
+    """Yield the spec files that cannot be used."""
+    for path, errors in sorted(node.registry.load_errors.items()):
         for error in errors:
-            yield Finding(
-                "spec-conflict" if error.kind == "conflict" else "spec-rejected",
-                "error",
-                f"{node.host.inside(path)} cannot be used as it is",
-                evidence=error.message,
-                why="its devices do not resolve, and a request for one fails create",
-                next_step="remove one of the two files, or generate the spec again"
-                if error.kind == "conflict"
-                else f"pyshimctl cdi validate {node.host.inside(path)}",
-            )
-    yield from _writable_files(node, there)
-    if not known.devices():
+            if error.kind != "conflict":
+                yield Finding(
+                    "spec-rejected",
+                    "error",
+                    f"{node.host.inside(path)} cannot be used as it is",
+                    evidence=_rejection(node, path, error),
+                    why="its devices do not resolve, and a request for one fails create",
+                    next_step=_correct(node, path, error),
+                )
+
+
+def _rejection(node: Node, path: str, error: CDISpecError) -> str:
+    fault = (error.message, error.kind, error.field, error.cdi_version)
+    return f"{node.host.inside(path)}: {unresolved.rejection(path, fault)}"
+
+
+def _correct(node: Node, path: str, error: CDISpecError) -> str:
+    name = node.host.inside(path)
+    where = f"correct '{error.field}' in {name}" if error.field else f"correct {name}"
+    return f"{where} and run 'pyshimctl cdi validate {name}', or remove it"
+
+
+def conflicts(node: Node) -> Iterator[Finding]:
+    """Yield the files that define the same devices, once for all of them."""
+    for one in usable.conflicts(node.registry):
+        paths = [node.host.inside(path) for path in one.paths]
+        more = f" and {len(one.names) - 1} more" if len(one.names) > 1 else ""
+        yield Finding(
+            "spec-conflict",
+            "error",
+            f"{' and '.join(paths)} define the same devices",
+            evidence=f"conflicting devices: {one.names[0]}{more}",
+            why="nobody can tell which is meant, so a request for one fails create",
+            next_step=f"remove one of the files: rm {paths[-1]}",
+        )
+
+
+def ignored(node: Node) -> Iterator[Finding]:
+    """Yield the files that look like specs and that nobody reads for their names."""
+    for folder in node.config.spec_dirs:
+        for name in node.listdir(folder):
+            stem, suffix = os.path.splitext(name)
+            if suffix not in scan.SUFFIXES and suffix.lower() in (*scan.SUFFIXES, ".yml"):
+                right = stem + (".json" if suffix.lower() == ".json" else ".yaml")
+                yield Finding(
+                    "spec-ignored",
+                    "warning",
+                    f"{folder}/{name} is not read",
+                    evidence="CDI reads files named *.json and *.yaml, and no others",
+                    why="its devices do not exist for any container",
+                    next_step=f"mv {folder}/{name} {folder}/{right}",
+                )
+
+
+def none(node: Node) -> Iterator[Finding]:
+    """Yield whether there is no device at all."""
+    if not node.registry.devices():
         yield Finding(
             "spec-none",
             "warning",
@@ -42,9 +84,42 @@ def check(node: Node) -> Iterator[Finding]:
             next_step="pyshimctl cdi generate --output /etc/cdi/nvidia.yaml, or start the "
             "device plugin",
         )
-    found = known.resolve(known.devices())
-    yield from _stale(node, found)
-    yield from _char_links(node, found)
+
+
+def devices(node: Node) -> Iterator[Finding]:
+    """Yield the specs whose device nodes this host has not got."""
+    for lack in usable.missing_nodes(node.found, node.host.entry):
+        name = node.host.inside(lack.path)
+        yield Finding(
+            "spec-device-gone",
+            "error",
+            f"{name} names device nodes that are not on this host",
+            evidence=lack.describe(),
+            why="create fails for every container that asks for such a device",
+            next_step=f"load the devices' driver, or {_again(name)}",
+        )
+
+
+def programs(node: Node) -> Iterator[Finding]:
+    """Yield the specs whose hooks' programs are gone."""
+    for lack in usable.missing_programs(node.found, node.host.real):
+        name = node.host.inside(lack.path)
+        yield Finding(
+            "spec-hook-gone",
+            "error",
+            f"{name} names hook programs that are not on this host",
+            evidence=lack.describe(),
+            why="pyshim does not know the hook, and the low-level runtime cannot start it",
+            next_step=f"install the program, or {_again(name)}",
+        )
+
+
+def _again(name: str) -> str:
+    """How the spec file `name` is made anew."""
+    return (
+        f"generate the spec again (pyshimctl cdi generate --output {name}, or restart the device "
+        "plugin)"
+    )
 
 
 def _places(node: Node) -> str:
@@ -53,8 +128,9 @@ def _places(node: Node) -> str:
     )
 
 
-def _writable_files(node: Node, dirs: list[str]) -> Iterator[Finding]:
-    for _priority, path, _identity in scan.scan(dirs).files():
+def writable(node: Node) -> Iterator[Finding]:
+    """Yield the spec files that everybody may write to."""
+    for _priority, path, _identity in node.registry.found.files():
         name = node.host.inside(path)
         mode = node.mode(name)
         if mode & stats.S_IWOTH:
@@ -66,6 +142,12 @@ def _writable_files(node: Node, dirs: list[str]) -> Iterator[Finding]:
                 why="whoever changes a spec decides which hooks run as root",
                 next_step=f"chmod o-w {name}",
             )
+
+
+def directories(node: Node) -> Iterator[Finding]:
+    """Yield what is wrong with the spec dirs themselves."""
+    for path in node.config.spec_dirs:
+        yield from _directory(node, node.host.real(path))
 
 
 def _directory(node: Node, path: str) -> Iterator[Finding]:
@@ -90,19 +172,20 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
         )
 
 
-def _stale(node: Node, found: list[Found]) -> Iterator[Finding]:
+def stale_specs(node: Node) -> Iterator[Finding]:
+    """Yield the specs that were right once."""
+
     def at(call: object) -> object:
         return lambda path: call(node.host.entry(path))  # type: ignore[operator]
 
-    for one in stale.findings(found, at(os.lstat), at(os.stat)):  # type: ignore[arg-type]
+    for one in stale.findings(node.found, at(os.lstat), at(os.stat)):  # type: ignore[arg-type]
         yield Finding(
             "spec-stale",
             "warning",
             f"{node.host.inside(one.path)} no longer fits this host",
             evidence=one.message,
             why="the container gets a wrong device, or its create fails on a missing file",
-            next_step="generate the spec again: pyshimctl cdi generate, or restart the device "
-            "plugin",
+            next_step=_again(node.host.inside(one.path)),
         )
 
 
@@ -136,8 +219,9 @@ def uses_systemd_cgroups(node: Node) -> bool:
     return node.exists("/run/systemd/system")
 
 
-def _char_links(node: Node, found: list[Found]) -> Iterator[Finding]:
-    wrong = char_links(node, found) if uses_systemd_cgroups(node) else []
+def links(node: Node) -> Iterator[Finding]:
+    """Yield whether links under /dev/char are missing that systemd looks for."""
+    wrong = char_links(node, node.found) if uses_systemd_cgroups(node) else []
     if wrong:
         link, path = wrong[0]
         yield Finding(
@@ -153,10 +237,10 @@ def _char_links(node: Node, found: list[Found]) -> Iterator[Finding]:
 
 def fix_char_links(node: Node) -> list[str]:
     """Make the missing links under /dev/char and mend wrong ones; one sentence for each."""
-    dirs = [node.host.real(path) for path in node.config.spec_dirs]
-    known = registry.load([path for path in dirs if os.path.isdir(path)], None)
+    if not uses_systemd_cgroups(node):
+        return []
     done = []
-    for link, path in char_links(node, known.resolve(known.devices())):
+    for link, path in char_links(node, node.found):
         real = node.host.entry(link)
         os.makedirs(os.path.dirname(real), exist_ok=True)
         scratch = f"{real}.pyshim"

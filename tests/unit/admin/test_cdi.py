@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,23 +74,84 @@ def test_list_is_a_table_of_names_files_and_edits(filled: Node) -> None:
     assert result.exit_code == 0
 
 
+def on_a_terminal(node: Node, *words: str, columns: int) -> str:
+    """What `pyshimctl cdi` prints on a terminal of that width, without its line ends."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-m", "ocishim.admin", "cdi", *words]
+    with os.fdopen(theirs), os.fdopen(ours, "rb", buffering=0) as reader:
+        environment = {**os.environ, "COLUMNS": str(columns)}
+        subprocess.run(
+            command, stdout=theirs, stderr=subprocess.DEVNULL, check=False, env=environment
+        )
+        return reader.read(1 << 16).decode().replace(str(node.root), "@")
+
+
 def test_list_cuts_nothing_however_long_the_names_are(node: Node) -> None:
     name = "GPU-" + "1d1d3726" * 30
     node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", name))
-    assert f"acme.com/gpu={name}" in node.out(node.run("list"))
+    shown = f"acme.com/gpu={name}"
+    assert shown in node.out(node.run("list"))
+    assert shown in on_a_terminal(node, "list", columns=80)
 
 
 def test_list_names_what_is_rejected_and_what_conflicts(filled: Node) -> None:
     filled.dirs.write("etc/bad.yaml", spec("bad.com/x", "0") + "unknown: 1\n")
     filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
     result = filled.run("list")
-    conflict = 'conflicting device "b.c/d=e" (specs "@/run/c.yaml", "@/run/b.yaml")'
     assert filled.err(result).splitlines()[1:] == [
         "@/etc/bad.yaml: unknown field 'unknown' (cdiVersion 0.6.0)",
-        f"@/run/c.yaml: {conflict}",
-        f"@/run/b.yaml: {conflict}",
+        "@/run/c.yaml: conflicting devices: b.c/d=e in @/run/b.yaml and in @/run/c.yaml",
     ]
     assert "b.c/d=e" not in filled.out(result)
+    assert result.exit_code == 1
+
+
+def test_list_of_a_duplicated_spec_names_it_once(filled: Node) -> None:
+    filled.dirs.write("etc/copy.yaml", spec("acme.com/gpu", "0", "1", env="x"))
+    result = filled.run("list")
+    assert filled.err(result).splitlines()[1:] == [
+        (
+            "@/etc/copy.yaml: conflicting devices: acme.com/gpu=0 and 1 more in @/etc/acme.yaml"
+            " and in @/etc/copy.yaml"
+        )
+    ]
+
+
+def with_gone_device(node: Node) -> str:
+    """A spec of a device that this host has not got; what is said of its file."""
+    text = spec("acme.com/gone", "0") + "    deviceNodes: [{path: /dev/acme-gone}]\n"
+    node.dirs.write("etc/gone.yaml", text)
+    return (
+        '@/etc/gone.yaml: create fails: failed to stat CDI host device "/dev/acme-gone": no such'
+        " file or directory\n"
+    )
+
+
+def test_list_and_validate_tell_of_a_device_that_cannot_be_created(node: Node) -> None:
+    said = with_gone_device(node)
+    listed, validated = node.run("list"), node.run("validate")
+    assert node.err(listed).splitlines(keepends=True)[1:] == [said]
+    assert node.err(validated) == said
+    assert node.out(validated) == "@/etc/gone.yaml: valid, acme.com/gone, 1 device, 0.6.0\n"
+    assert (listed.exit_code, validated.exit_code) == (1, 1)
+
+
+def test_validate_of_a_named_file_does_not_ask_the_host(node: Node) -> None:
+    with_gone_device(node)
+    result = node.run("validate", "@/etc/gone.yaml")
+    assert (node.err(result), result.exit_code) == ("", 0)
+
+
+def test_validate_tells_of_devices_lost_to_a_conflict(filled: Node) -> None:
+    filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
+    result = filled.run("validate", "--json")
+    useless = {one["path"]: one.get("useless") for one in json.loads(filled.out(result))["files"]}
+    assert useless == {
+        "@/etc/acme.yaml": None,
+        "@/run/b.yaml": None,
+        "@/run/c.yaml": ["conflicting devices: b.c/d=e in @/run/b.yaml and in @/run/c.yaml"],
+    }
     assert result.exit_code == 1
 
 

@@ -63,6 +63,27 @@ def test_help_lists_all_and_imports_none() -> None:
             id="the kernel",
         ),
         pytest.param(OSError("not a device"), 1, "pyshimctl: not a device\n", id="no number"),
+        pytest.param(
+            KeyError("a\nb"),
+            70,
+            "pyshimctl: internal error: KeyError: 'a\\nb'\n"
+            "hint: this is pyshim's fault: report it, with what PYSHIM_TRACEBACK=1 adds\n",
+            id="a fault of ours",
+        ),
+        pytest.param(
+            ValueError("a\nb"),
+            70,
+            "pyshimctl: internal error: ValueError: a b\n"
+            "hint: this is pyshim's fault: report it, with what PYSHIM_TRACEBACK=1 adds\n",
+            id="in one line",
+        ),
+        pytest.param(
+            ImportError("No module named 'yaml'"),
+            1,
+            "pyshimctl: a part of pyshim is missing or damaged: No module named 'yaml'\n"
+            "hint: pyshimctl install\n",
+            id="a library",
+        ),
     ],
 )
 def test_failures_are_worded_once(
@@ -78,6 +99,30 @@ def test_failures_are_worded_once(
     monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
     result = CliRunner().invoke(main, ["version"])
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", printed)
+
+
+def test_a_fault_of_ours_has_its_traceback_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def failing() -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
+    result = CliRunner().invoke(main, ["version"], env={"PYSHIM_TRACEBACK": "1"})
+    assert isinstance(result.exception, KeyError)
+
+
+def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "cdi").mkdir()
+    (tmp_path / "cdi").joinpath(os.fsdecode(b"a\xff.yaml")).write_text("cdiVersion: 9.9.9\n")
+    config = tmp_path / "config.toml"
+    config.write_text(f'[cdi]\nspec_dirs = ["{tmp_path}/cdi"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "ocishim.admin", "cdi", "validate"],
+        env={"PYSHIM_CONFIG": str(config), "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert done.stdout.startswith(f"{tmp_path}/cdi/a\\udcff.yaml: invalid version".encode())
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor
+from ocishim.admin import doctor, launchers
+from ocishim.admin.checks import base, installation, leftovers
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
+from ocishim.admin.host import Host
 from ocishim.admin.node import Node
 from tests.unit.admin.nodes import SPEC, Tree, findings
 
@@ -49,11 +54,19 @@ def test_no_runtime(tree: Tree) -> None:
         pytest.param("runc version 1.1.5+ds1", "runtime-environment", "info", id="old runc"),
         pytest.param("crun version 1.8.1", "runtime-readonly", "info", id="old crun"),
         pytest.param("hello", "runtime-unknown", "warning", id="unknown"),
+        pytest.param("", "runtime-unknown", "warning", id="says nothing"),
     ],
 )
 def test_runtime_versions(tree: Tree, version: str, name: str, severity: str) -> None:
     tree.program("/usr/bin/runc", version)
     assert findings(tree.node())[name].severity == severity
+
+
+def test_the_runtime_is_pyshim(tree: Tree) -> None:
+    tree.program("/usr/local/lib/x/pyshim", "")
+    os.symlink("/usr/local/lib/x/pyshim", tree.root / "usr/bin/oci")
+    found = findings(tree.node(config='runtimes = ["oci", "runc"]\n'))
+    assert found["runtime-itself"].evidence.endswith("/usr/bin/oci is /usr/local/lib/x/pyshim")
 
 
 def test_nobody_runs_the_hooks(tree: Tree) -> None:
@@ -110,12 +123,55 @@ def test_spec_rejected_names_file_and_command(tree: Tree) -> None:
     tree.write("/etc/cdi/bad.yaml", "cdiVersion: 9.9.9\n")
     found = findings(tree.node())["spec-rejected"]
     assert found.what == "/etc/cdi/bad.yaml cannot be used as it is"
-    assert found.next_step == "pyshimctl cdi validate /etc/cdi/bad.yaml"
+    assert found.evidence == "/etc/cdi/bad.yaml: invalid version \"9.9.9\" in 'cdiVersion'"
+    assert found.next_step == (
+        "correct 'cdiVersion' in /etc/cdi/bad.yaml and run 'pyshimctl cdi validate"
+        " /etc/cdi/bad.yaml', or remove it"
+    )
 
 
 def test_spec_conflict(tree: Tree) -> None:
-    tree.write("/etc/cdi/twin.yaml", SPEC)
-    assert "conflicting device" in findings(tree.node())["spec-conflict"].evidence
+    tree.write("/etc/cdi/acme.yaml", SPEC + SPEC[SPEC.index("- name") :].replace('"0"', '"1"'))
+    shutil.copy(tree.root / "etc/cdi/acme.yaml", tree.root / "etc/cdi/twin.yaml")
+    found = [one for one in doctor.examine(tree.node()) if one.name != "spec-none"]
+    assert [(one.what, one.evidence, one.next_step) for one in found] == [
+        (
+            "/etc/cdi/acme.yaml and /etc/cdi/twin.yaml define the same devices",
+            "conflicting devices: acme.com/gpu=0 and 1 more",
+            "remove one of the files: rm /etc/cdi/twin.yaml",
+        )
+    ]
+
+
+@pytest.mark.parametrize(("name", "right"), [
+    ("a.yml", "a.yaml"), ("a.YAML", "a.yaml"), ("a.JSON", "a.json"), ("a.yaml.bak", ""), ("README", ""),
+])  # fmt: skip
+def test_spec_that_nobody_reads_for_its_name(tree: Tree, name: str, right: str) -> None:
+    tree.write(f"/etc/cdi/{name}", SPEC)
+    found = findings(tree.node())
+    assert [one.next_step for one in found.values()] == (
+        [f"mv /etc/cdi/{name} /etc/cdi/{right}"] if right else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("edits", "evidence"),
+    [
+        pytest.param("deviceNodes: [{path: /dev/gone}]", 'failed to stat CDI host device "/dev/gone": no such file or directory', id="device"),
+        pytest.param("deviceNodes: [{path: /dev/a, hostPath: /dev/gone}]", 'failed to stat CDI host device "/dev/gone": no such file or directory', id="other path"),
+        pytest.param("deviceNodes: [{path: /dev/log}]", 'failed to stat CDI host device "/dev/log": not a device node', id="no device"),
+        pytest.param("deviceNodes: [{path: /dev/gone, type: c, major: 1, minor: 3}]", None, id="the spec knows"),
+        pytest.param("deviceNodes: [{path: /dev/gone}, {path: /dev/x}]", 'failed to stat CDI host device "/dev/gone": no such file or directory and 1 more of this sort', id="two devices"),
+        pytest.param("hooks: [{hookName: createContainer, path: /opt/gone}]", "createContainer hook /opt/gone is gone", id="program"),
+        pytest.param("hooks: [{hookName: poststop, path: /opt/nvidia-ctk}]", "poststop hook /opt/nvidia-ctk is gone", id="another stage"),
+        pytest.param("hooks: [{hookName: createContainer, path: /opt/nvidia-ctk, args: [nvidia-ctk, hook, update-ldcache]}]", None, id="ours"),
+        pytest.param("hooks: [{hookName: createContainer, path: /usr/bin/runc}]", None, id="there"),
+    ],
+)  # fmt: skip
+def test_spec_names_what_is_not_there(tree: Tree, edits: str, evidence: str | None) -> None:
+    tree.write("/etc/cdi/acme.yaml", f"{SPEC}    {edits}\n")
+    found = [one.evidence for one in doctor.examine(tree.node())]
+    assert found == ([] if evidence is None else [evidence])
 
 
 def test_no_devices(tree: Tree) -> None:
@@ -246,6 +302,141 @@ def test_command_for_people_names_the_next_step(tree: Tree) -> None:
     tree.write("/etc/cdi/bad.yaml", "cdiVersion: 9.9.9\n")
     tree.node()
     result = CliRunner().invoke(doctor.command, ["--host-root", str(tree.root)])
-    assert "  next:  pyshimctl cdi validate /etc/cdi/bad.yaml" in result.output
+    assert "  next:  correct 'cdiVersion' in /etc/cdi/bad.yaml and run " in result.output
     assert result.output.endswith("\n1 error\n")
     assert result.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("room", "evidence"),
+    [
+        pytest.param((9, 9, os.ST_RDONLY), "/run is on a file system that is mounted read-only", id="read-only"),
+        pytest.param((0, 9, 0), "/run is on a file system with no space left", id="no space"),
+        pytest.param((9, 0, 0), "/run is on a file system with no files left", id="no inodes"),
+    ],
+)  # fmt: skip
+def test_cache_cannot_be_written(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, room: tuple[int, int, int], evidence: str
+) -> None:
+    monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
+    (tree.root / "run").mkdir()
+    blocks, inodes, flag = room
+    told = os.statvfs_result((4096, 4096, 9, blocks, blocks, 9, inodes, inodes, flag, 255))
+    monkeypatch.setattr(leftovers.os, "statvfs", lambda _path: told)
+    assert findings(tree.node())["cache"].evidence == evidence
+
+
+def loop(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir(parents=True)
+
+
+def weird(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"#!/bin/sh\nprintf '\\377\\0\\033['\n\xff\0")
+    path.chmod(0o755)
+
+
+def fifo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [loop, folder, weird, fifo])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "etc/pyshim/config.toml", "etc/cdi/acme.yaml", "etc/cdi/x.json", "var/run/cdi", "dev/log",
+        "sbin/ldconfig", "usr/bin/runc", "usr/local/lib/pyshim", "usr/local/lib/pyshim/current",
+        "usr/local/lib/pyshim/installed.json", "run/pyshim", "dev/char", "proc/filesystems",
+        "etc/containerd/config.toml", "etc/docker/daemon.json", "etc/containers/containers.conf",
+        "etc/crio/crio.conf", "sys/bus/pci/devices", "proc/driver/nvidia/version",
+        "proc/1/mountinfo", "dev/nvidia0",
+    ],
+)  # fmt: skip
+def test_nothing_on_a_node_ends_the_doctor(
+    tree: Tree, path: str, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies where a file should be, the other checks go on; no fault is ours."""
+    monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
+    for engine in ("containerd", "dockerd", "podman", "crio"):
+        tree.program(f"/usr/bin/{engine}", "")
+    config = tree.root / "etc/pyshim/config.toml"
+    if path != "etc/pyshim/config.toml":
+        config.parent.mkdir(parents=True)
+        config.write_text('runtimes = ["runc"]\n')
+    make(tree.root / path)
+    tree.write("/etc/cdi/bad.yaml", "cdiVersion: 9.9.9\n")
+    node = Node(Host(str(tree.root)), kernel="6.1.0", config_path="/etc/pyshim/config.toml")
+    found = doctor.examine(node)
+    assert "spec-rejected" in {one.name for one in found}
+    assert [one.evidence for one in found if "internal error" in one.evidence] == []
+    doctor.repair(node)
+
+
+def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several that fail for the same reason are one; what they found before stays."""
+
+    def half(_node: Node) -> Iterator[Finding]:
+        yield Finding("half", "info", "", evidence="", why="", next_step="")
+        raise ImportError("No module named 'yaml'", name="yaml")
+
+    def user(_node: Node) -> Iterator[Finding]:
+        raise PermissionError(13, "Permission denied", "/etc/x")
+
+    def ours(_node: Node) -> Iterator[Finding]:
+        raise KeyError("x")
+
+    monkeypatch.setattr(base, "kernel", half)
+    monkeypatch.setattr(base, "log", half)
+    monkeypatch.setattr(base, "runtime", user)
+    monkeypatch.setattr(base, "ldconfig", ours)
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    found = doctor.examine(tree.node())
+    assert [(one.what, one.evidence, one.next_step) for one in found if one.name != "half"] == [
+        (
+            "the checks 'base:kernel', 'base:log' could not be made",
+            "a part of pyshim is missing or damaged: No module named 'yaml'",
+            "pyshimctl install",
+        ),
+        (
+            "the check 'base:runtime' could not be made",
+            "/etc/x: access denied",
+            "run doctor as root",
+        ),
+        (
+            "the check 'base:ldconfig' could not be made",
+            "internal error: KeyError: 'x'",
+            "this is pyshim's fault: report it, with what PYSHIM_TRACEBACK=1 adds",
+        ),
+    ]
+    assert len([one for one in found if one.name == "half"]) == 2
+
+
+def test_a_damaged_installation_is_one_finding(tree: Tree) -> None:
+    """What is wrong is selfcheck's to say."""
+    tree.write("/usr/local/lib/pyshim/installed.json", "{")
+    os.chmod(tree.root / "usr/local/lib/pyshim", 0o700)
+    found = findings(tree.node())["installation"]
+    assert found.evidence == (
+        "/usr/local/lib/pyshim has mode 0700, not 0755, /usr/local/lib/pyshim/installed.json cannot"
+        " be read, /usr/local/lib/pyshim/current leads to no version"
+    )
+    assert found.next_step == f"pyshimctl install --host-root {tree.root}"
+
+
+def test_the_hook_program_of_a_clone(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = tree.root / "bin/pyshim-hook"
+    node = Node(Host(), kernel="6.1.0")
+    monkeypatch.setattr(launchers, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
+    found = list(installation.hook_program(node))
+    assert [one.what for one in found] == [f"{hook} is not there, or cannot be executed"]
+    tree.program("/bin/pyshim-hook", "")
+    assert list(installation.hook_program(node)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,17 @@ def test_text_that_is_not_text(tmp_path: Path) -> None:
 def test_diff_of_a_file_without_a_last_newline(tmp_path: Path) -> None:
     diff = Edit(Host(str(tmp_path)), "/x", "a", "a\nb\n").diff()
     assert diff == ("--- /x\n+++ /x\n@@ -1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n")
+
+
+def test_a_program_may_print_anything(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nprintf 'a\\377b'\n")
+    program.chmod(0o755)
+    assert Host().run(str(program)).stdout == "a\ufffdb"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError) as caught:
+        read(Host(str(tmp_path)), "/fifo")
+    assert caught.value.message == "/fifo: cannot be read: Not a regular file"

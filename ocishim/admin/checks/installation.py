@@ -1,0 +1,56 @@
+"""pyshim's own files: whether an installation is what was put there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ocishim.admin import launchers, selfcheck
+from ocishim.admin.finding import Finding
+from ocishim.admin.installation import Installation
+from ocishim.admin.node import Node
+from ocishim.errors import ConfigError
+
+_SHOWN = 3
+
+
+def check(node: Node) -> Iterator[Finding]:
+    """Yield one finding for each damaged installation on `node`."""
+    for installation in _installations(node):
+        wrong = [f"{one.path} {one.what}" for one in selfcheck.faults(installation)]
+        if wrong:
+            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            yield Finding(
+                "installation",
+                "error",
+                f"pyshim's installation in {installation.home} is damaged",
+                evidence=", ".join(wrong[:_SHOWN]) + more,
+                why="containers may fail to start, or start without what their devices need",
+                next_step=selfcheck.next_step(installation),
+            )
+
+
+def hook_program(node: Node) -> Iterator[Finding]:
+    """Yield whether the hook program is missing beside a pyshim that was not installed."""
+    try:
+        launcher, hook = launchers.programs() if not node.host.elsewhere else ("", "")
+    except ConfigError:
+        return
+    installed = any(hook.startswith(f"{one.home}/") for one in _installations(node))
+    if launcher and not installed and not os.access(hook, os.X_OK):
+        yield Finding(
+            "hook-program",
+            "error",
+            f"{hook} is not there, or cannot be executed",
+            evidence=f"hooks are run by the program beside {os.path.realpath(launcher)}",
+            why="containers get their devices but no links and no library cache, or fail to start",
+            next_step="make venv in the clone, or pyshimctl install",
+        )
+
+
+def _installations(node: Node) -> list[Installation]:
+    """Return the usual installation and the one this is a part of, as far as they are there."""
+    own = "" if node.host.elsewhere else launchers.program()
+    prefixes = dict.fromkeys(["/usr/local", own.removesuffix("/bin/pyshim")])
+    found = [Installation(node.host, prefix) for prefix in prefixes if prefix]
+    return [one for one in found if os.path.isdir(node.host.real(one.home))]

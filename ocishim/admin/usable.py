@@ -1,0 +1,103 @@
+"""Devices that specs define and no container can get: lost to a conflict, or not on this host.
+
+A spec can be valid, and its devices of no use here: doctor, `cdi list` and `cdi validate` say so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocishim import knownhooks
+from ocishim.cdi import edits, hostdev, index
+from ocishim.errors import UnresolvedDeviceError
+
+if TYPE_CHECKING:
+    from ocishim.cdi.registry import Found, Registry
+
+
+class Conflict(NamedTuple):
+    """Devices that several files of one spec dir define, so that nobody gets them."""
+
+    paths: tuple[str, ...]
+    names: list[str]
+
+    def describe(self) -> str:
+        """Return which devices, in a few words."""
+        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
+        return f"{self.names[0]}{more} in {' and in '.join(self.paths)}"
+
+
+class Lack(NamedTuple):
+    """What the spec file `path` names and the host has not got."""
+
+    path: str
+    facts: list[str]
+
+    def describe(self) -> str:
+        """Return the first fact and how many more there are."""
+        more = f" and {len(self.facts) - 1} more of this sort" if len(self.facts) > 1 else ""
+        return f"{self.facts[0]}{more}"
+
+
+def conflicts(known: Registry) -> list[Conflict]:
+    """Return the conflicts, those between the same files as one, in the order of reading."""
+    files: dict[str, list[str]] = {}
+    for name, later, earlier in index.resolve(known.known)[1]:
+        paths = files.setdefault(name, [])
+        paths += [path for path in (earlier, later) if path not in paths]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, paths in files.items():
+        groups.setdefault(tuple(paths), []).append(name)
+    return [Conflict(paths, names) for paths, names in groups.items()]
+
+
+def faults(known: Registry, found: Iterable[Found]) -> list[tuple[str, str]]:
+    """Return (spec file, why devices of it are of no use on this host)."""
+    told = [(one.paths[-1], f"conflicting devices: {one.describe()}") for one in conflicts(known)]
+    return told + [(lack.path, f"create fails: {lack.describe()}") for lack in missing_nodes(found)]
+
+
+def missing_nodes(found: Iterable[Found], entry: Callable[[str], str] = str) -> list[Lack]:
+    """Return the device nodes for want of which a create fails. entry: where a path lies for us."""
+
+    def stat(path: str) -> hostdev.HostDevice:
+        return hostdev.stat(entry(path))
+
+    def fact(part: dict[str, object]) -> list[str]:
+        told = []
+        for node in part.get("deviceNodes") or ():  # type: ignore[attr-defined]
+            try:
+                edits.plan({}, {"deviceNodes": [node]}, stat)
+            except UnresolvedDeviceError as err:
+                told.append(err.message)
+        return told
+
+    return _lacks(found, fact)
+
+
+def missing_programs(found: Iterable[Found], entry: Callable[[str], str] = str) -> list[Lack]:
+    """Return the hooks' programs that are gone, and that pyshim does not do without."""
+
+    def fact(part: dict[str, object]) -> list[str]:
+        hooks = part.get("hooks") or ()
+        return [
+            f"{hook['hookName']} hook {hook['path']} is gone"
+            for hook in hooks  # type: ignore[attr-defined]
+            if not (hook["hookName"] == "createContainer" and knownhooks.parse(hook))
+            and not os.path.exists(entry(hook["path"]))
+        ]
+
+    return _lacks(found, fact)
+
+
+def _lacks(found: Iterable[Found], fact: Callable[[dict[str, object]], list[str]]) -> list[Lack]:
+    facts: dict[str, dict[str, None]] = {}
+    seen = set()
+    for one in found:
+        parts = [one.edits] if one.path in seen else [one.common, one.edits]
+        seen.add(one.path)
+        for part in parts:
+            facts.setdefault(one.path, {}).update(dict.fromkeys(fact(part)))
+    return [Lack(path, [*told]) for path, told in facts.items() if told]
