@@ -16,11 +16,40 @@ pyshim_loader='GCONV_PATH GLIBC_TUNABLES LD_ASSUME_KERNEL LD_AUDIT LD_BIND_NOT L
     MALLOC_ARENA_MAX MALLOC_ARENA_TEST MALLOC_CHECK_ MALLOC_MMAP_MAX_ MALLOC_MMAP_THRESHOLD_
     MALLOC_PERTURB_ MALLOC_TOP_PAD_ MALLOC_TRACE MALLOC_TRIM_THRESHOLD_'
 
-pyshim_python() {
-    if ! [ -x @PYTHON@ ]; then
-        printf 'pyshim: the interpreter %s is gone; install pyshim again\n' @INTERPRETER@ >&2
-        exit 1
+pyshim_gone() { # As ocishim/log.py: the engine reads --log, people read stderr.
+    printf '%s\n' @GONE@ >&2
+    pyshim_flag=
+    pyshim_log=
+    pyshim_record=@TEXT_RECORD@
+    for pyshim_arg do
+        # A flag that waits for its value makes one word with it.
+        pyshim_arg=$pyshim_flag$pyshim_arg
+        pyshim_flag=
+        case $pyshim_arg in
+        --log=* | -log=* | -l=*) pyshim_log=${pyshim_arg#*=} ;;
+        --log-format=json | -log-format=json) pyshim_record=@JSON_RECORD@ ;;
+        *=*) ;;
+        --log | -log | -l | --log-format | -log-format | --log-level | -log-level) ;;
+        --root | -root | -r | --criu | -criu | --cgroup-manager | --platform) ;;
+        --) break ;;
+        -*) continue ;; # a switch
+        *) break ;;     # the command
+        esac
+        case $pyshim_arg in
+        *=*) ;;
+        *) pyshim_flag=$pyshim_arg= ;;
+        esac
+    done
+    if [ "$pyshim_log" ]; then
+        pyshim_time=$(PATH=/usr/bin:/bin date -u +%Y-%m-%dT%H:%M:%SZ)
+        # shellcheck disable=SC2059
+        { printf "$pyshim_record" "$pyshim_time" >>"$pyshim_log"; } 2>/dev/null
     fi
+    exit 1
+}
+
+pyshim_python() {
+    [ -x @PYTHON@ ] || pyshim_gone "$@"
     # CPython takes UTF-8 in this locale (PEP 540), reads none from the disk and sets no LC_CTYPE
     # (PEP 538); and it ignores SIGPIPE and SIGXFSZ. The second argument and those up to an empty
     # one let start.py undo all. 0.2 ms, and only where Python costs 6.

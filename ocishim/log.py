@@ -37,7 +37,8 @@ def fail(invocation: Invocation, message: str) -> None:
     text = _one_line("pyshim: " + message)
     if invocation.log:
         try:
-            _append(invocation.log, _record(text, invocation.log_format))
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            _append(invocation.log, record(text, invocation.log_format, now))
         except OSError as err:
             text = _one_line(f"{text} (and --log {invocation.log}: {reason(err)})")
     try:
@@ -52,8 +53,8 @@ def _one_line(message: str) -> str:
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
 
 
-def _record(text: str, log_format: str) -> bytes:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def record(text: str, log_format: str, now: str) -> bytes:
+    """Return the record that an engine reads of one error, with its line feed."""
     if log_format == "json":
         from ocishim import jsonio  # noqa: PLC0415 - failure only
 

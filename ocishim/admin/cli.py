@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import io
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,9 +118,6 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a failure becomes a line on stderr and the exit status."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # File names need not be UTF-8, and one that is not must not end a report.
-            sys.stdout.reconfigure(errors="backslashreplace")
         if os.environ.get("NO_COLOR"):
             ctx.color = False  # click knows terminals, not the variable (no-color.org)
         try:

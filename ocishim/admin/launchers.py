@@ -3,10 +3,10 @@
 Usage: python -m ocishim.admin.launchers DIRECTORY
 
 pyshim is a POSIX shell script (ocishim/launcher.sh) that starts Python only for a command that
-edits a bundle; pyshim-hook and pyshimctl are Python scripts that name an interpreter in their first
-line, the one of boot.py or the real one, since `env` and a version manager's wrapper cost more than
-a hook itself. All find the packages by absolute path. Leaves an installation's folders to
-installation.py.
+edits a bundle; pyshimctl is another, which says so when the interpreter is gone. pyshim-hook is a
+Python script that names an interpreter in its first line, the one of boot.py or the real one: a
+shell, `env` or a version manager's wrapper costs time in every container's start. All find the
+packages by absolute path. Leaves an installation's folders to installation.py.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import subprocess
 import sys
 import sysconfig
 
-from ocishim import config
+from ocishim import config, log
 from ocishim.admin import boot, files, preloading
 from ocishim.entry import hook_program
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, shown
 
 MAIN = ".pyshim-main.py"
+CTL_MAIN = ".pyshimctl.py"
 
 # A process of 10 ms has nothing to collect: 0.3 ms less (minimum of 120 alternating runs).
 _NO_GC = "import gc\ngc.disable()\n"
@@ -77,13 +78,20 @@ start(sys.argv[1:])
 )
 
 _CTL = (
-    "#!{python} -IS\n"
-    + _PATHS
+    _PATHS
     + """\
-from ocishim.admin.cli import main
+try:
+    from ocishim.admin.cli import main
+except ImportError as err:
+    sys.exit(f"pyshimctl: a part of pyshim is missing or damaged: {{err}}; install pyshim again")
 main(prog_name="pyshimctl")
 """
 )
+_CTL_SHELL = """\
+#!/bin/sh
+[ -x {python} ] || {{ printf '%s\\n' {gone} >&2; exit 1; }}
+exec {python} -I -S {script} "$@"
+"""
 _CALLED = '@MAIN@ "$0"'
 """Where the launcher passes on by which name it was called."""
 
@@ -129,11 +137,35 @@ def texts(folder: str, python: str, library_dir: str, site: str) -> dict[str, st
     return {
         MAIN: _MAIN.format(**places),
         "pyshim": _shell(
-            "ocishim/launcher.sh", PYTHON=started, INTERPRETER=python, MAIN=f"{folder}/{MAIN}"
+            "ocishim/launcher.sh",
+            PYTHON=started,
+            MAIN=f"{folder}/{MAIN}",
+            GONE=_gone("pyshim", python),
+            JSON_RECORD=_record(_gone("pyshim", python), "json"),
+            TEXT_RECORD=_record(_gone("pyshim", python), "text"),
         ),
         "pyshim-hook": _HOOK.format(**{**places, "python": _first_line(started, python)}),
-        "pyshimctl": _CTL.format(**{**places, "python": python}),
+        CTL_MAIN: _CTL.format(**places),
+        "pyshimctl": _CTL_SHELL.format(
+            python=shlex.quote(python),
+            gone=shlex.quote(_gone("pyshimctl", python)),
+            script=shlex.quote(f"{folder}/{CTL_MAIN}"),
+        ),
     }
+
+
+def _gone(name: str, python: str) -> str:
+    """Return what the program `name` says when the interpreter is not there any more."""
+    return f"{name}: the interpreter {shown(python)} is gone; install pyshim again"
+
+
+def _record(message: str, log_format: str) -> str:
+    """Return the engine's record of `message` as a format for printf(1), which adds the time."""
+    text = log.record(message, log_format, "NOW").decode()
+    for special in "\\%":
+        text = text.replace(special, special * 2)
+    before, _, after = text.rpartition("NOW") if log_format == "json" else text.partition("NOW")
+    return f"{before}%s{after}"
 
 
 def _first_line(started: str, python: str) -> str:
@@ -173,7 +205,7 @@ def write(directory: str) -> list[str]:
     folder = os.path.abspath(directory)
     os.makedirs(folder, exist_ok=True)
     programs = texts(folder, interpreter(), library(), sysconfig.get_path("platlib"))
-    del programs["pyshimctl"]
+    del programs["pyshimctl"], programs[CTL_MAIN]
     preload(interpreter(), library(), folder)  # first: what the programs start is there
     for name, text in programs.items():
         files.replace(f"{folder}/{name}", text.encode(), 0o755)

@@ -6,6 +6,8 @@ This table holds the two together: each row runs both.
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
 import shutil
 import stat
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import config
+from ocishim import config, log
 from ocishim.admin import boot, launchers, preloading
 from tests.probe import Box, oci
 
@@ -213,6 +215,56 @@ def test_missing_interpreter(tmp_path: Path) -> None:
         1,
         f"pyshim: the interpreter {gone} is gone; install pyshim again\n",
     )
+
+
+GONE = '/opt/py 3"\\%s é/python'
+SAID = f"pyshim: the interpreter {GONE} is gone; install pyshim again"
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        ("--root /r --log LOG --log-format json create --bundle /b x", "json"),
+        ("--log=LOG --log-format=json --systemd-cgroup create x", "json"),
+        ("-log LOG -log-format json run x", "json"),
+        ("--log-format json --root create --log LOG restore x", "json"),
+        ("--log LOG create x", "text"),
+        ("-l LOG --debug run x", "text"),
+        ("--log LOG --log-format text create x", "text"),
+        ("create --log LOG", ""),
+        ("--log-format json create x", ""),
+        ("--log /nowhere/log create x", ""),
+    ],
+)
+def test_missing_interpreter_is_told_to_the_engine(tmp_path: Path, words: str, form: str) -> None:
+    """One record in --log, as log.py writes it, whatever is in the interpreter's path."""
+    launcher, file = tmp_path / "pyshim", tmp_path / "log"
+    launcher.write_text(launchers.texts(str(tmp_path), GONE, "/x", "/x")["pyshim"])
+    arguments = [
+        str(file) if word == "LOG" else word.replace("=LOG", f"={file}") for word in words.split()
+    ]
+    done = subprocess.run(
+        ["sh", str(launcher), *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{SAID}\n")
+    written = file.read_text() if file.exists() else ""
+    if form == "json":
+        record = json.loads(written)
+        assert (written.count("\n"), list(record)) == (1, ["level", "msg", "time"])
+        assert (record["level"], record["msg"]) == ("error", SAID)
+        dt.datetime.strptime(record["time"], "%Y-%m-%dT%H:%M:%S%z")
+    else:
+        now = written.partition('"')[2].partition('"')[0]
+        assert written == (log.record(SAID, "text", now).decode() if form else "")
+
+
+def test_missing_interpreter_of_pyshimctl(tmp_path: Path) -> None:
+    program = tmp_path / "pyshimctl"
+    program.write_text(launchers.texts(str(tmp_path), GONE, "/x", "/x")["pyshimctl"])
+    done = subprocess.run(
+        ["sh", str(program), "doctor"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, SAID.replace("pyshim:", "pyshimctl:") + "\n")
 
 
 def test_files(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ocishim.admin import doctor, launchers
-from ocishim.admin.checks import base, installation, leftovers
+from ocishim.admin.checks import base, installation
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.host import Host
 from ocishim.admin.node import Node
@@ -322,7 +322,7 @@ def test_cache_cannot_be_written(
     (tree.root / "run").mkdir()
     blocks, inodes, flag = room
     told = os.statvfs_result((4096, 4096, 9, blocks, blocks, 9, inodes, inodes, flag, 255))
-    monkeypatch.setattr(leftovers.os, "statvfs", lambda _path: told)
+    monkeypatch.setattr(os, "statvfs", lambda _path: told)
     assert findings(tree.node())["cache"].evidence == evidence
 
 
@@ -398,7 +398,7 @@ def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(base, "log", half)
     monkeypatch.setattr(base, "runtime", user)
     monkeypatch.setattr(base, "ldconfig", ours)
-    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     found = doctor.examine(tree.node())
     assert [(one.what, one.evidence, one.next_step) for one in found if one.name != "half"] == [
         (

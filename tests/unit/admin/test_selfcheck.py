@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def test_a_copy_that_lost_files_does_not_install_itself(
     origin.parent.mkdir(parents=True)
     origin.write_text("")
     origin.chmod(0o755)
-    monkeypatch.setattr(selfcheck.sys, "argv", [str(origin)])
+    monkeypatch.setattr(sys, "argv", [str(origin)])
     node.install()
     copy = node.root / HOME / node.current
     monkeypatch.setattr(launchers, "library", lambda: str(copy))
