@@ -152,7 +152,7 @@ class TomlFile:
             hint="write its tables as [a.b.c], each on a line of its own, and try again",
         )
 
-    def _written(self, writer: type[Tree] | type[Lines]) -> str | None:
+    def _written(self, writer: type[Tree | Lines]) -> str | None:
         try:
             document = writer(self.original)
             for change, *arguments in self._changes:
