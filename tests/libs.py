@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import need
+from tools.lab.compiler import STRICT
 
 _WORK = tempfile.TemporaryDirectory(prefix="pyshim-libs-")
 _TEMPLATE = "libpyshim000000.so.1"
@@ -31,7 +32,7 @@ def _build(name: str, source: str, *flags: str) -> Path:
     target = folder / name
     code = folder / "source.c"
     code.write_text(source)
-    command = [need("gcc"), "-O1", "-w", str(code), "-o", str(target), *flags]
+    command = [need("gcc"), "-O1", *STRICT, str(code), "-o", str(target), *flags]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return target
 

@@ -4,10 +4,9 @@
 #
 #   tools/debian.sh SUITE FOLDER COMMAND       SUITE: bookworm, trixie, sid ...
 #
-# FOLDER/bare is debootstrap's and stays; FOLDER/root, where the command runs, is made from it anew.
-# What lets this machine reach its package registries comes along: certificates, pip's, Go's and apt's
-# settings, proxies; beside them only the programs that this tree has built from Go (build/crictl,
-# peers/containerd2).
+# FOLDER/bare stays; FOLDER/root, where the command runs, is made from it anew. What lets this machine
+# reach its package registries comes along: certificates, proxies, pip's, Go's and apt's settings; beside
+# it only the programs that this tree has built from Go (build/crictl, peers/containerd2).
 set -eu
 
 suite=$1
@@ -16,51 +15,37 @@ folder=$(cd "$2" && pwd)
 command=$3
 cd "$(dirname "$0")/.."
 
-bare=$folder/bare
 root=$folder/root
 tree=$root/srv/pyshim
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 
-say() { echo "debian: $*" >&2; }
-
-[ "$(id -u)" = 0 ] || { say "needs root, for a root file system and namespaces" && exit 1; }
-
-bootstrap() {
-    tools/packages.sh debian
-    mirror=$(tools/mirror.sh)
-    say "making a bare $suite in $bare, some minutes"
-    rm -rf "$bare"
-    if ! debootstrap --variant=minbase --include=ca-certificates,git,make --keyring="$keyring" \
-        "$suite" "$bare" "$mirror" >"$folder/debootstrap.log" 2>&1; then
-        tail -n 5 "$folder/debootstrap.log" >&2
-        exit 1
-    fi
-    echo "deb $mirror $suite main" >"$bare/etc/apt/sources.list"
-    touch "$bare/.made"
-}
+if [ "$(id -u)" != 0 ]; then
+    echo "debian: needs root, for a root file system and namespaces" >&2
+    exit 1
+fi
 
 bring_settings() {
-    [ ! -e "$certificates" ] || cp -L "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"
     [ ! -e /etc/pip.conf ] || cp -L /etc/pip.conf "$root/etc/pip.conf"
-    apt-config dump | grep '^Acquire::https\?::' >"$root/etc/apt/apt.conf.d/90host" || true
-    env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT)|GO(PROXY|SUMDB|NOSUMDB))=' \
+    # Proxies are spelled small and large.
+    env | grep -iE '^((PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT))|GOPROXY|GO(NO)?SUMDB|(https?|no)_proxy)=' \
         >"$root/srv/environment" || true
-    env | grep -iE '^(https?|no)_proxy=' >>"$root/srv/environment" || true
 }
 
 bring_tree() {
     mkdir -p "$tree"
-    git ls-files -z --cached --others --exclude-standard |
-        tar --null --files-from=- --ignore-failed-read -c 2>/dev/null | tar -x -C "$tree" --no-same-owner
+    git ls-files -z --cached --others --exclude-standard >"$folder/files"
+    # Files that are deleted and not yet committed are listed all the same.
+    tar --null --files-from="$folder/files" --ignore-failed-read --warning=no-failed-read -c |
+        tar -x -C "$tree" --no-same-owner
     git -C "$tree" init --quiet
     git -C "$tree" add --all
     for built in build/crictl peers/containerd2; do
-        [ ! -e "$built" ] || (mkdir -p "$tree/$(dirname $built)" && cp -a "$built" "$tree/$built")
+        [ -e "$built" ] || continue
+        mkdir -p "$tree/${built%/*}"
+        cp -a "$built" "$tree/$built"
     done
 }
 
-# In namespaces of its own: everything mounted here is gone with the last of its processes.
+# Everything mounted here is gone with the last of its processes.
 enter() {
     # shellcheck disable=SC2016 # expanded inside
     exec unshare --mount --pid --fork --kill-child --propagation private sh -euc '
@@ -86,9 +71,9 @@ enter() {
     ' enter "$root" "$command"
 }
 
-[ -e "$bare/.made" ] || bootstrap
+tools/debootstrap.sh "$suite" "$folder/bare" ca-certificates,git,make
 rm -rf "$root"
-cp -a "$bare" "$root"
+cp -a "$folder/bare" "$root"
 bring_settings
 bring_tree
 enter

@@ -5,7 +5,8 @@
 #
 # As root it installs them; otherwise it says which are missing and the command that gets them.
 # Exit status 1: something is still missing, and a line on stderr says what.
-# No service is started or enabled: the tests start their own daemons and stop them.
+# No service that they bring, or their dependencies, stays enabled or running: the tests start their
+# own daemons and stop them. Services that were there before are left alone.
 # SETUP=no leaves packages alone: for machines that have the programs by other means.
 set -eu
 
@@ -28,12 +29,16 @@ installed() {
 
 missing() {
     for package in $(wanted "$@"); do
-        installed "$package" || echo "$package"
+        installed "$package" || superfluous "$package" || echo "$package"
     done
 }
 
 available() {
     apt-cache policy "$1" | grep -q 'Candidate: [0-9]'
+}
+
+superfluous() {
+    wanted optional | grep -qxF "$1" && ! available "$1"
 }
 
 forbid_services() {
@@ -44,13 +49,21 @@ forbid_services() {
     chmod 755 "$policy"
 }
 
-disable_services() {
-    [ -d /run/systemd/system ] || return 0
-    for package in "$@"; do
-        dpkg-query -L "$package" | sed -n 's,^\(/usr\)\{0,1\}/lib/systemd/system/,,p' |
-            while read -r unit; do
-                systemctl --quiet disable "$unit" 2>/dev/null || true
-            done
+# systemd's units, the machine's and each user's, as "--system NAME" and "--global NAME".
+units() {
+    command -v systemctl >/dev/null || return 0
+    for scope in --system --global; do
+        systemctl --root=/ "$scope" list-unit-files --no-legend --no-pager | awk -v s="$scope" '{ print s, $1 }'
+    done
+}
+
+# Disables and stops the units that are not among $1. What was there before is its owner's.
+silence_new_units() {
+    units | grep -vxF -e "$1" | while read -r scope unit; do
+        systemctl --root=/ "$scope" --quiet disable "$unit" 2>/dev/null || true
+        if [ "$scope" = --system ] && [ -d /run/systemd/system ]; then
+            systemctl stop "$unit" 2>/dev/null || true
+        fi
     done
 }
 
@@ -58,7 +71,7 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq || say "apt-get update failed; going on with the package lists at hand"
     to_get=
-    for package in "$@"; do
+    for package in $(missing "$@"); do # apt may know more of them now
         if available "$package"; then
             to_get="$to_get $package"
         else
@@ -67,11 +80,11 @@ install_packages() {
     done
     [ -n "$to_get" ] || return 0
     say "installing$to_get"
+    before=$(units)
     forbid_services
     # shellcheck disable=SC2086  # a list of words
-    apt-get install -qq -y --no-install-recommends $to_get >/dev/null
-    # shellcheck disable=SC2086
-    disable_services $to_get
+    apt-get install -qq -y --no-install-recommends $to_get >/dev/null || say "apt-get install failed"
+    silence_new_units "$before"
 }
 
 main() {
@@ -91,8 +104,7 @@ main() {
         say "to get them: sudo apt-get update && sudo apt-get install --no-install-recommends" $lacking
         return 1
     fi
-    # shellcheck disable=SC2086
-    install_packages $lacking
+    install_packages "$@"
     [ -z "$(missing "$@")" ]
 }
 

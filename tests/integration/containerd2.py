@@ -111,9 +111,6 @@ class Containerd2(_Built, Containerd):
         ).stderr
         return said if "unknown version" in said else ""
 
-    def wording(self, message: str) -> str:
-        return super().wording(message).removesuffix(": unknown")
-
 
 class Cri2(_Built, Cri):
     """A node with containerd 2.x, which applies CDI itself, as it is shipped."""

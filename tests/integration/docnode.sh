@@ -145,4 +145,4 @@ umount -l /old
 rmdir /old
 cd "$repository"
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    LC_ALL=C.UTF-8 bash /.commands
+    LC_ALL=C.UTF-8 PODMAN_IGNORE_CGROUPSV1_WARNING=yes bash /.commands

@@ -72,12 +72,8 @@ class Engine:
         """Run the shell `script` in a copy of the rootfs `tree`, asking for `device`."""
         raise NotImplementedError
 
-    def wording(self, message: str) -> str:
-        """Return the line the engine's user reads when the runtime's error is `message`."""
-        raise NotImplementedError
-
     def told(self, result: Result) -> str:
-        """Return the line that tells a user of a failure."""
+        """Return the line that tells a user of a failure: ours, in the engine's own words."""
         return result.stderr.partition("\n")[0]
 
     def copy(self, tree: Path) -> Path:
@@ -170,9 +166,6 @@ address = "{self.folder}/sock"
             )
         )
 
-    def wording(self, message: str) -> str:
-        return f"ctr: failed to create shim task: OCI runtime create failed: {message}: unknown"
-
 
 class Docker(Engine):
     """dockerd with a containerd of its own and no network, driven by docker."""
@@ -252,16 +245,6 @@ class Docker(Engine):
             archive.seek(0)
             self.client("docker", "import", "-", tree.name, stdin=archive)
 
-    def wording(self, message: str) -> str:
-        return (
-            "docker: Error response from daemon: failed to create shim task: "
-            f"OCI runtime create failed: {message}: unknown"
-        )
-
-    def told(self, result: Result) -> str:
-        # Clients before version 28 end the sentence with a full stop.
-        return super().told(result).removesuffix(".")
-
 
 class Podman(Engine):
     """Podman, which has no daemon but conmon a container."""
@@ -278,6 +261,7 @@ class Podman(Engine):
         self.environment |= {
             "CONTAINERS_CONF": f"{folder}/containers.conf",
             "XDG_CONFIG_HOME": f"{folder}/xdg",
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "yes",
         }
 
     def start(self) -> None:
@@ -291,7 +275,7 @@ class Podman(Engine):
         """Call podman with the options that keep it in its folder."""
         # The runroot's path may have 50 characters at most; /run is the session's own.
         runroot = f"/run/{self.token}"
-        return self.client(
+        result = self.client(
             "podman",
             f"--root={self.folder}/root",
             f"--runroot={runroot}",
@@ -303,6 +287,10 @@ class Podman(Engine):
             f"--runtime={self.program}",
             *argv,
         )
+        # Podman 5 forgets this folder when a container cannot be created.
+        for left in Path(runroot, "libpod/persist").glob("*"):
+            shutil.rmtree(left)
+        return result
 
     def start_container(self, *argv: str) -> Result:
         """Call `podman run` with these arguments."""
@@ -320,6 +308,3 @@ class Podman(Engine):
     def run(self, tree: Path, script: str, device: str) -> Result:
         rootfs = ("--rootfs", str(self.copy(tree)))
         return self.start_container(*self.ask(device), *rootfs, "/bin/sh", "-c", script)
-
-    def wording(self, message: str) -> str:
-        return f"Error: OCI runtime error: {self.program}: {message}"

@@ -109,11 +109,12 @@ def test_unresolvable_device(
     result = engine.run(busybox, "true", f"{KIND}=7")
 
     assert result.returncode != 0
-    assert engine.told(result) == engine.wording(
+    message = (
         f"pyshim: unresolvable CDI devices {KIND}=7: {KIND} has no device 7, "
         f"nearest {KIND}=1, {KIND}=0, {KIND}=all; "
-        f"looked in {engine.shim.spec_dir} (1 file) (run 'pyshimctl cdi list')",
+        f"looked in {engine.shim.spec_dir} (1 file) (run 'pyshimctl cdi list')"
     )
+    assert message in engine.told(result)
 
 
 def test_broken_spec(engine: Engine, busybox: Path) -> None:
@@ -123,15 +124,16 @@ def test_broken_spec(engine: Engine, busybox: Path) -> None:
     result = engine.run(busybox, "true", f"{KIND}=0")
 
     assert result.returncode != 0
-    assert engine.told(result) == engine.wording(
+    message = (
         f"pyshim: unresolvable CDI devices {KIND}=0: {path}, which mentions {KIND}, is rejected: "
         "expected array, found integer in 'devices' (cdiVersion 0.5.0); "
-        f"looked in {engine.shim.spec_dir} (1 file) (run 'pyshimctl cdi validate {path}')",
+        f"looked in {engine.shim.spec_dir} (1 file) (run 'pyshimctl cdi validate {path}')"
     )
+    assert message in engine.told(result)
 
 
 def test_failing_hook(engine: Engine, busybox: Path) -> None:
-    """A vendor's hook that fails is the low-level runtime's error, in its words."""
+    """A vendor's hook that fails is the low-level runtime's error, which names what it has."""
     engine.shim.add_spec(
         "hook.yaml",
         f"""cdiVersion: 0.5.0
@@ -149,10 +151,6 @@ devices:
     result = engine.run(busybox, "true", f"{KIND}=0")
 
     assert result.returncode != 0
-    # runc tells what the hook wrote; crun drops it.
-    reason = (
-        "exit status 3, stdout: , stderr: the vendor says no"
-        if engine.shim.lowlevel.endswith("runc")
-        else "error executing hook `/bin/sh` (exit code: 3)"
-    )
+    # runc tells what the hook wrote; crun drops it and names its program.
+    reason = "the vendor says no" if engine.shim.lowlevel.endswith("runc") else "/bin/sh"
     assert reason in engine.told(result)

@@ -41,6 +41,12 @@ int main(int argc, char **argv)
 """
 
 
+# What GCC refuses by itself from 14 on, refused by older ones, too.
+STRICT = [
+    f"-Werror={fault}" for fault in ("implicit", "incompatible-pointer-types", "int-conversion")
+]
+
+
 class Compiler:
     """gcc with a folder of finished files; the same request compiles once."""
 
@@ -71,7 +77,7 @@ class Compiler:
             text.write_text(source)
             # -O0: compile time counts, the code does nothing.
             subprocess.run(
-                ["gcc", "-O0", "-w", "-o", f"{result}.new", str(text), *flags],
+                ["gcc", "-O0", *STRICT, "-o", f"{result}.new", str(text), *flags],
                 check=True,
             )
             Path(f"{result}.new").rename(result)
