@@ -39,9 +39,7 @@ _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/
 @click.option("--enable-cdi", is_flag=True, help="Also switch the engine's own CDI support on.")
 @click.option("--remove", is_flag=True, help="Take the runtime out again.")
 @click.option("--dry-run", is_flag=True, help="Print a unified diff and change nothing.")
-@click.option(
-    "--force", is_flag=True, help="Even where the engine is not installed, or refuses the result."
-)
+@click.option("--force", is_flag=True, help="Even where the engine is not installed.")
 @click.option("--config", "file", metavar="FILE", help="The engine's file, if not the usual one.")
 @click.option("--drop-in", metavar="FILE", help="The drop-in to write, if not the usual one.")
 @click.option(
@@ -93,22 +91,22 @@ def command(  # noqa: PLR0917 - click calls it by name
     )
     if not remove:
         engines.check_program(host, wish.program)
-    asked = None if force else _engine(engine, host, wish)
+    asked = _engine(engine, host, wish, force=force)
     plan = engines.module(engine).plan(host, wish)
     if plan.changes:
-        _carry_out(engine, host, plan, asked, dry_run=dry_run)
+        _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
     if as_json:
         _report_json(engine, plan, dry_run=dry_run)
     else:
         _report(plan, dry_run=dry_run)
 
 
-def _engine(engine: str, host: Host, wish: engines.Wish) -> trial.Problem | None:
+def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> trial.Problem | None:
     """Return how the engine is asked about its files, None where it is not there to be asked."""
     module = engines.module(engine)
     if module.program(host, wish):
         return lambda scratch: str(module.problem(host, wish, scratch))
-    if wish.remove:
+    if wish.remove or force:
         return None
     raise ConfigError(
         f"{engine} is not installed: no {module.PROGRAMS[0]} in PATH or the usual folders",
@@ -122,6 +120,7 @@ def _carry_out(
     plan: engines.Plan,
     asked: trial.Problem | None,
     *,
+    remove: bool,
     dry_run: bool,
 ) -> None:
     """Make the plan's edits. Raises ConfigError with the engine's words when it refuses them."""
@@ -135,12 +134,15 @@ def _carry_out(
             return ""
 
     words = trial.rehearse(host, plan.edits, problem) if asked else ""
+    if words and remove and trial.make(host, [], problem):
+        plan.notes.append(f"{engine} cannot read its files, with pyshim and without: {words}")
+        asked, words = None, ""
     if not words and not dry_run:
         words = trial.make(host, plan.edits, problem)
     if words:
         raise ConfigError(
             f"{engine} refuses the result: {words}",
-            hint="nothing was changed; correct its files, or write all the same with --force",
+            hint="nothing was changed; correct what it complains about, and try again",
         )
 
 

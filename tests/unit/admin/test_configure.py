@@ -81,11 +81,27 @@ def test_the_engine_refuses(machine: Machine, engine: str, *, there: bool) -> No
         1,
         (
             f"pyshimctl: {engine} refuses the result: line 7: I do not like it\n"
-            "hint: nothing was changed; correct its files, or write all the same with --force\n"
+            "hint: nothing was changed; correct what it complains about, and try again\n"
         ),
     )
     assert machine.files() == before
-    assert machine.configure(engine).exit_code == 0  # which is forced
+    assert machine.call_as_is("configure", engine, "--force").exit_code == 1
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pyshim_is_taken_out_of_files_that_the_engine_cannot_read_anyway(
+    machine: Machine, engine: str
+) -> None:
+    if engine in {"containerd", "docker"}:
+        machine.write(FILES[engine], "{}" if engine == "docker" else "# mine\n")
+    before = machine.files()
+    machine.configure(engine)
+    install(machine, engine, DOCKERD if engine == "docker" else REFUSES)
+    result = machine.call_as_is("configure", engine, "--remove")
+    assert result.exit_code == 0
+    assert f"note: {engine} cannot read its files, with pyshim and without: line 7" in result.stderr
+    assert machine.files() == {**before, **{p: t for p, t in machine.files().items() if "bin" in p}}
 
 
 @pytest.mark.usefixtures("asked")
