@@ -8,7 +8,7 @@ BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
-    binary lock bench peers matrix clean packages dev \
+    binary test-binary lock bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -88,6 +88,14 @@ check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64 for another one
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
 	@tools/binary.sh $(ARCH)
+
+test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and all with containers (root)
+	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/bin/
+	@ln -s pyshim build/bin/pyshim-hook && ln -s pyshim build/bin/pyshimctl
+	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 -m "not clone" tests/unit/test_binary.py \
+	    tests/unit/test_launcher.py tests/unit/test_contract_transparency.py tests/unit/test_entry.py \
+	    tests/unit/test_log.py
+	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 --dist loadgroup tests/integration
 
 bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true

@@ -27,6 +27,7 @@ class Importer:
     """A meta path finder and loader (importlib.abc) of the modules in this file."""
 
     finished = False
+    dies_of_interrupts = True
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> object:
@@ -48,6 +49,8 @@ class Importer:
         """Finish the interpreter's start, once."""
         cls.finished = True
         _pyshim.finish()
+        if cls.dies_of_interrupts:
+            die_of_interrupts()
 
     @staticmethod
     def _place(name: str, kind: int) -> str:
@@ -97,6 +100,23 @@ class Importer:
         return Reader(name)
 
 
+def die_of_interrupts() -> None:
+    """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output.
+
+    Whoever imports _signal first has CPython catch it.
+    """
+    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        SIG_DFL,
+        SIGINT,
+        default_int_handler,
+        getsignal,
+        signal,
+    )
+
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)
+
+
 def run(program: str, path: str, arguments: list[str]) -> int:
     """Run one of the three programs; its exit status.
 
@@ -115,8 +135,10 @@ def run(program: str, path: str, arguments: list[str]) -> int:
     if program == "pyshim-hook":
         from ocishim.hooks.program import start  # noqa: PLC0415
 
+        die_of_interrupts()
         start(arguments)
     gc.enable()
+    Importer.dies_of_interrupts = False
     Importer.finish()
     sys.argv[:] = [path, *arguments]
     from ocishim.admin.cli import main as admin  # noqa: PLC0415

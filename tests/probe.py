@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin import launchers
+from tools.lab import shim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,9 +50,6 @@ esac
 """
 
 
-BINARY = os.environ.get("PYSHIM_BINARY", "")
-"""The static file to be tested (make test-binary), instead of what runs from a clone."""
-
 # Written once a session, 0.2 s: the programs of the first box, and the folder named in them.
 _programs: dict[str, tuple[bytes, int] | str] = {}
 _first: list[bytes] = []
@@ -60,11 +57,8 @@ _first: list[bytes] = []
 
 def _write_programs(folder: Path) -> None:
     """Write pyshim and pyshim-hook into `folder` as launchers.write() does, or the static file."""
-    if BINARY:
-        folder.mkdir(parents=True)
-        shutil.copy(BINARY, folder / "pyshim")
-        for name in ("pyshim-hook", "pyshimctl"):
-            (folder / name).symlink_to("pyshim")
+    if shim.BINARY:
+        shim.copy_binary(folder)
         return
     if not _programs:
         launchers.write(str(folder))

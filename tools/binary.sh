@@ -28,7 +28,7 @@ export LC_ALL=C TZ=UTC PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=1700000000
 umask 022
 # A file that the runtime's hooks start in a container: no relocations at its start, no stack that
 # can be executed.
-flags="-O2 -g0 -fno-plt -ffile-prefix-map=$work=. -ffile-prefix-map=$repository=."
+flags="-O2 -g0 -fno-pie -ffile-prefix-map=$work=. -ffile-prefix-map=$repository=."
 hardening="-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wdate-time"
 link="-static -no-pie -Wl,-z,noexecstack,-z,relro,-z,now,--build-id=none,--hash-style=gnu"
 
@@ -52,7 +52,7 @@ fetch_cpython() {
     folder=$work/source
     rm -rf "$folder"
     mkdir -p "$folder/lists/partial"
-    mirrors >"$folder/sources.list"
+    sources >"$folder/sources.list"
     set -- -qq -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root
     (
@@ -71,18 +71,15 @@ fetch_cpython() {
     )
 }
 
-# deb-src lines for $SUITE, from the archive's address in the machine's own sources.
-mirrors() {
+# deb-src lines for $SUITE, from where this machine gets its Debian.
+sources() {
     key=/usr/share/keyrings/debian-archive-keyring.gpg
-    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -v '^#' | grep -o 'https\{0,1\}://[^ ]*/debian/\{0,1\}\( \|$\)' | head -n 1)
-    mirror=${mirror:-http://deb.debian.org/debian}
+    mirror=$("$repository/tools/mirror.sh")
     # shellcheck disable=SC2153
     for suite in "$SUITE" "$SUITE-updates"; do
-        echo "deb-src [signed-by=$key] ${mirror%% } $suite main"
+        echo "deb-src [signed-by=$key] $mirror $suite main"
     done
-    security=$(echo "${mirror%% }" | sed 's,/debian/*$,/debian-security,')
-    echo "deb-src [signed-by=$key] $security $SUITE-security main"
+    echo "deb-src [signed-by=$key] ${mirror%/debian/}/debian-security $SUITE-security main"
 }
 
 fetch_libraries() {
@@ -98,9 +95,10 @@ fetch_libraries() {
         --dest "$work/sdist" -r "$repository/binary/sources.txt"
     for archive in "$work"/sdist/*.tar.gz; do
         tar -xzf "$archive" -C "$work/sdist" --no-same-owner
+        rm "$archive"
     done
     cp -r "$work"/sdist/pyyaml-*/lib/yaml "$work"/sdist/python*prctl-*/prctl.py "$work/site/"
-    (cd "$work"/sdist/pyyaml-* && "$work/tools/bin/cython" -3 -I . yaml/_yaml.pyx -o "$work/sdist/_yaml.c")
+    (cd "$work"/sdist/pyyaml-*/ && "$work/tools/bin/cython" -3 -I . yaml/_yaml.pyx -o "$work/sdist/_yaml.c")
 }
 
 # One build of CPython in FOLDER, with the arguments for configure.
@@ -143,7 +141,7 @@ build_target() {
         >"$cpython/make.log" 2>&1 || { tail -n 20 "$cpython/make.log" >&2 && exit 1; }
     say "optimising it as a whole"
     # shellcheck disable=SC2086
-    "$triplet-gcc" $flags -flto="$jobs" -r -nostdlib -flinker-output=nolto-rel \
+    "$triplet-gcc" $flags -flto="$jobs" -r -no-pie -nostdlib -flinker-output=nolto-rel \
         -o "$target/cpython.o" -Wl,--whole-archive "$cpython/libpython3.13.a"
 }
 
@@ -160,9 +158,9 @@ build_libraries() {
     say "compiling the libraries' C"
     python="-I$work/source/cpython/Include -I$cpython"
     # shellcheck disable=SC2086
-    compile yaml.o $python -I"$(echo "$work"/sdist/pyyaml-*)/yaml" "$work/sdist/_yaml.c"
+    compile yaml.o $python -I"$(echo "$work"/sdist/pyyaml-*/yaml)" "$work/sdist/_yaml.c"
     # shellcheck disable=SC2086
-    compile prctl.o $python "$(echo "$work"/sdist/python*prctl-*)/_prctlmodule.c"
+    compile prctl.o $python "$work"/sdist/python*prctl-*/_prctlmodule.c
 }
 
 freeze() {

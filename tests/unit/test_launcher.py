@@ -200,6 +200,7 @@ def test_called_in_any_way(node: Box, line: str, how: str) -> None:
     assert (done.status, done.out, done.err) == (0, "ran a/runc\n", "")
 
 
+@pytest.mark.clone
 def test_missing_interpreter(tmp_path: Path) -> None:
     """After an upgrade of Python: one line says so, and what passes through still works."""
     box = Box(tmp_path)
@@ -284,6 +285,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["with a blank", "deep" * 60])
+@pytest.mark.clone
 def test_a_folder_that_no_first_line_can_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name / "bin"
     launchers.write(str(folder))
@@ -302,6 +304,7 @@ def test_a_folder_that_no_first_line_can_name(tmp_path: Path, name: str) -> None
     assert "/nonexistent/config.json: does not exist" in done.stderr
 
 
+@pytest.mark.clone
 def test_interpreter_is_a_real_one() -> None:
     """Neither a virtual environment's link nor a version manager's script, and never `env`."""
     path = launchers.interpreter()
@@ -312,6 +315,7 @@ def test_interpreter_is_a_real_one() -> None:
     assert version.split()[1] == sys.version.split()[0]
 
 
+@pytest.mark.clone
 def test_writing_again_replaces(tmp_path: Path) -> None:
     """By rename: a program that is being started is the old one or the new one."""
     launchers.write(str(tmp_path))
@@ -327,11 +331,13 @@ def test_writing_again_replaces(tmp_path: Path) -> None:
     assert not before.items() & after.items()
 
 
+@pytest.mark.clone
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert launchers.main([]) == 2
     assert capsys.readouterr().err == "usage: python -m ocishim.admin.launchers DIRECTORY\n"
 
 
+@pytest.mark.clone
 def test_clean_script() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed; make check needs it")
@@ -341,6 +347,7 @@ def test_clean_script() -> None:
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.clone
 def test_other_shells(node: Box, shell: str) -> None:
     """/bin/sh is bash on Fedora and busybox on Alpine."""
     path = shutil.which(shell)

@@ -6,6 +6,7 @@ Leaves what a spec needs of the host to driver.py.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAMS = Path(sys.prefix) / "bin"
+BINARY = os.environ.get("PYSHIM_BINARY", "")
+"""The static file to be tested (make test-binary); nothing: what runs from this tree."""
+PROGRAMS = Path(BINARY).parent if BINARY else Path(sys.prefix) / "bin"
 
 
 class Shim(Runtime):
@@ -83,6 +86,24 @@ def install(folder: Path) -> None:
 
     The libraries stay in the virtual environment: what a hook needs in a container is here.
     """
+    if BINARY:
+        copy_binary(folder / "bin")
+    else:
+        _install_clone(folder)
+    folder.chmod(0o755)  # Python lists the folders it imports from
+    for parent in folder.parents[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o111)
+
+
+def copy_binary(folder: Path) -> None:
+    """Put the static file into `folder` under its three names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(BINARY, folder / "pyshim")
+    for name in ("pyshim-hook", "pyshimctl"):
+        (folder / name).symlink_to("pyshim")
+
+
+def _install_clone(folder: Path) -> None:
     for package in ("ocishim",):
         shutil.copytree(REPOSITORY / package, folder / package)
     subprocess.run(
@@ -90,9 +111,6 @@ def install(folder: Path) -> None:
         cwd=folder,
         check=True,
     )
-    folder.chmod(0o755)  # Python lists the folders it imports from
-    for parent in folder.parents[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o111)
 
 
 def _toml(value: object) -> str:
