@@ -37,7 +37,6 @@ NEVER = (
     *("multiprocessing.popen_spawn_win32", "pygments.lexers", "pygments.styles", "antigravity"),
 )
 DATA = (".json", ".toml", ".yaml", ".sh", ".schema")
-ROOT = "pyshim:/"
 FUTURE = b"\nfrom __future__ import annotations\n"
 _MODULE, _PACKAGE, _DATA = range(3)
 
@@ -90,7 +89,7 @@ class Frozen:
     def _add(self, name: str, file: str) -> None:
         kind = _PACKAGE if file.endswith("/__init__.py") else _MODULE
         with open(file, "rb") as source:
-            self.entries[name] = (kind, compiled(source.read(), name, kind == _PACKAGE))
+            self.entries[name] = (kind, compiled(source.read(), name))
 
     def folder_data(self, folder: str, place: str) -> None:
         """Add the files of a folder as data under `place`."""
@@ -99,17 +98,16 @@ class Frozen:
                 self.entries[f"{place}/{name}"] = (_DATA, file.read())
 
 
-def compiled(source: bytes, name: str, is_package: bool) -> bytes:  # noqa: FBT001
+def compiled(source: bytes, name: str) -> bytes:
     """Return the marshalled code; docstrings stay where programs print them."""
     top, _, rest = name.partition(".")
-    place = ROOT + name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
     kept = top == "ocishim" and rest.startswith("admin")
     ours_or_standard = top == "ocishim" or name in sys.stdlib_module_names
     level = 2 if (ours_or_standard and not kept) or top in sys.stdlib_module_names else 0
     flags = 0
     if FUTURE in source:  # known to the compiler, need not be imported
         source, flags = source.replace(FUTURE, b"\n"), __future__.annotations.compiler_flag
-    code = compile(source, place, "exec", flags, dont_inherit=True, optimize=level)
+    code = compile(source, f"<frozen {name}>", "exec", flags, dont_inherit=True, optimize=level)
     # Twice: which constants are marked as shared depends on who else holds them (bpo-34033).
     return marshal.dumps(marshal.loads(marshal.dumps(code)))  # noqa: S302 - our own
 
@@ -146,7 +144,7 @@ def write(frozen: Frozen, directory: str) -> None:
 def write_first(repository: str, directory: str) -> None:
     """Write first.h: the code of start.py."""
     with open(f"{repository}/binary/start.py", "rb") as file:
-        code = compiled(file.read(), "ocishim.__pyshim__", is_package=False)
+        code = compiled(file.read(), "ocishim.__pyshim__")
     numbers = ",".join(map(str, code))
     with open(f"{directory}/first.h", "w", encoding="ascii") as file:
         file.write(f"static const unsigned char first_module[] = {{{numbers}}};\n")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 OURS = "ocishim"
 CORE = frozenset(("struct",))
-ROOT = "pyshim:"
-"""Where modules and files seem to lie: what is no path can be no file of the machine's."""
+ROOT = "/proc/self/exe"
+"""Where modules and files seem to lie; below a file there is none of the machine's."""
 
 _MODULE, _PACKAGE = 0, 1
 
@@ -49,6 +49,7 @@ class Importer:
         """Finish the interpreter's start, once."""
         cls.finished = True
         _pyshim.finish()
+        sys.meta_path.pop()  # importlib's PathFinder, for what lies in folders
         if cls.dies_of_interrupts:
             die_of_interrupts()
 

@@ -28,9 +28,9 @@ export LC_ALL=C TZ=UTC PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=1700000000
 umask 022
 # A file that the runtime's hooks start in a container: no relocations at its start, no stack that
 # can be executed.
-flags="-O2 -g0 -fno-pie -ffile-prefix-map=$work=. -ffile-prefix-map=$repository=."
+flags="-O2 -g0 -fno-pie -ffunction-sections -fdata-sections -ffile-prefix-map=$work=. -ffile-prefix-map=$repository=."
 hardening="-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wdate-time"
-link="-static -no-pie -Wl,-z,noexecstack,-z,relro,-z,now,--build-id=none,--hash-style=gnu"
+link="-static -no-pie -Wl,-z,noexecstack,-z,relro,-z,now,--gc-sections,--build-id=none,--hash-style=gnu"
 
 say() { echo "binary: $*" >&2; }
 
@@ -189,9 +189,11 @@ link() {
         compile $name.o $ours "$work/frozen/$name.c"
     done
     compile bytes.o -Wa,-I"$work/frozen" "$repository/binary/frozen.S"
+    # The linker says of each look-up of a user or host that glibc may load a library for it.
     # shellcheck disable=SC2086
     (cd "$target" && "$triplet-gcc" $flags $link -o pyshim main.o command.o module.o frozen.o \
-        tables.o bytes.o yaml.o prctl.o cpython.o -lyaml -lcap -lz -lm)
+        tables.o bytes.o yaml.o prctl.o cpython.o -lyaml -lcap -lz -lm) >"$target/link.log" 2>&1 ||
+        { tail -n 20 "$target/link.log" >&2 && exit 1; }
     "$triplet-strip" "$target/pyshim"
 }
 
