@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 
 from ocishim import posixos as os
-from ocishim.errors import HookError, UnsafePathError, UsageError
-from ocishim.hooks import flags, refusals
+from ocishim.errors import ForeignMountError, HookError, UnsafePathError, UsageError
+from ocishim.hooks import flags
 from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
@@ -56,11 +56,12 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
                 changes.append(Change(f"{path}: mode {request.mode:#o} set"))
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except ForeignMountError as error:  # toolbox mounts the host's /dev whole
+            changes.append(Change(f"{error.message}: mode left as it is", warning=True))
         except UnsafePathError as error:
             failures.append(str(error))
         except OSError as error:
-            # EPERM: a device of the host in a user namespace (toolbox mounts /dev whole).
-            if error.errno != errno.EPERM and not refusals.tolerable(rootfs, error):
+            if error.errno != errno.EPERM:  # not the user's, in a user namespace
                 failures.append(f"{path}: {os.strerror(error.errno or 0)}")
                 continue
             text = f"{path}: {os.strerror(error.errno or 0)}: mode left as it is"

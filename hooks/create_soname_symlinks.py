@@ -1,13 +1,12 @@
 """create-soname-symlinks: links from each library's SONAME to the library, in given folders.
 
-Flags: --folder DIR, repeatable; --ldconfig-path PATH. The host's ldconfig makes the links
-(`ldconfig -n -N`, no cache). Specs of nvidia-container-toolkit 1.18.0-rc.1 have this hook; later
-ones list the links instead.
+Flags: --folder DIR, repeatable; --ldconfig-path PATH, for which there is no need. Specs of
+nvidia-container-toolkit 1.18.0-rc.1 have this hook; later ones list the links instead.
 """
 
 from __future__ import annotations
 
-from ocishim.hooks import ldconfig, update_ldcache
+from ocishim.hooks import libview, soname, update_ldcache
 from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
@@ -23,8 +22,11 @@ def parse(args: list[str]) -> update_ldcache.Request:
 
 
 def apply(rootfs: Rootfs, request: update_ldcache.Request) -> list[Change]:
-    """Make the links; HookError if ldconfig fails."""
-    if not request.folders:
-        return []
-    ldconfig.run(rootfs, request.ldconfig_path, ["-n", "-N", *request.folders])
-    return [Change(f"{folder}: links by SONAME made") for folder in request.folders]
+    """Make the links that are missing; UnsafePathError where the image is in the way."""
+    with libview.View(rootfs) as view:
+        view.add(request.folders, request.folders)
+        changes = view.changes
+        for folder in view.folders:
+            known = soname.Sonames(rootfs, folder)
+            changes += soname.link(rootfs, folder, known.all(), known)[0]
+    return changes

@@ -7,8 +7,8 @@ directory there is an error.
 
 from __future__ import annotations
 
-from ocishim.errors import HookError, UsageError
-from ocishim.hooks import flags, refusals
+from ocishim.errors import ForeignMountError, HookError, UsageError
+from ocishim.hooks import flags
 from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ def _parse_link(text: str) -> Link:
 def apply(rootfs: Rootfs, request: list[Link]) -> list[Change]:
     """Make the links that are not there yet.
 
-    Where the place is read-only or a mount point, the other links are made and the change is a
+    Where the place is on somebody else's mount, the other links are made and the change is a
     warning; HookError and UnsafePathError otherwise. Links made before a failure stay.
     """
     changes = []
@@ -58,14 +58,9 @@ def apply(rootfs: Rootfs, request: list[Link]) -> list[Change]:
         try:
             if rootfs.put_symlink(link.target, link.path):
                 changes.append(Change(f"{link.path} -> {link.target}: linked"))
+        except ForeignMountError as error:
+            text = f"{link.path} -> {link.target}: {error.message}: link left out"
+            changes.append(Change(text, warning=True))
         except OSError as error:
-            changes.append(_left_out(rootfs, link, error))
+            raise HookError(f"{link.path} -> {link.target}: {error.strerror}") from error
     return changes
-
-
-def _left_out(rootfs: Rootfs, link: Link, error: OSError) -> Change:
-    """A warning, or HookError where the fault is not a read-only volume's or mounted file's."""
-    what = f"{link.path} -> {link.target}: {error.strerror}"
-    if not refusals.tolerable(rootfs, error):
-        raise HookError(what) from error
-    return Change(f"{what}: link left out", warning=True)

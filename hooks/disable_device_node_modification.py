@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ocishim import posixos as os
 from ocishim.errors import HookError
+from ocishim.handle import reopen
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
 from ocishim.linux import const, mntns, syscalls
@@ -22,6 +23,7 @@ NAME = "disable-device-node-modification"
 PARAMS = "/proc/driver/nvidia/params"
 _LARGEST_FILE = 64 << 10  # bytes; the driver's has 1 KiB
 _ALLOWED, _FORBIDDEN = b"ModifyDeviceFiles: 1", b"ModifyDeviceFiles: 0"
+_PROC_MAGIC = 0x9FA0  # linux/magic.h
 _ATTRIBUTES = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATTR_NOEXEC
 
 
@@ -48,21 +50,31 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     if text is None:
         return []
     try:
-        target = rootfs.open(PARAMS, follow=False)
+        target = rootfs.resolve(PARAMS, follow=False)
     except (FileNotFoundError, NotADirectoryError):
         # Without /proc (gVisor mounts its own later, with the right value) there is nothing to
         # hide; the peer fails here and the container with it.
         return [Change(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
-    if modified(_read(os.dup(target))) is None:
-        os.close(target)
-        return []  # mounted already
     try:
+        if _is_served(rootfs, target):
+            return []
         _mount_over(rootfs, target, text)
     except OSError as error:
         raise HookError(f"{PARAMS}: {error.strerror}") from error
     finally:
         os.close(target)
     return [Change(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
+
+
+def _is_served(rootfs: Rootfs, target: int) -> bool:
+    """Whether the container has a copy already; what lies in its /proc is the driver's own file.
+
+    UnsafePathError when there is something else than a file.
+    """
+    if syscalls.fstatfs_type(target) == _PROC_MAGIC:
+        return False
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    return modified(_read(reopen(target, PARAMS, flags, rootfs.look(target, PARAMS)))) is None
 
 
 def _read(fd: int) -> bytes:

@@ -1,4 +1,6 @@
-"""A small bounded reader of 64-bit little-endian ELF files: what two hooks must know of one.
+"""A small bounded reader of little-endian ELF files: what hooks must know of one.
+
+64-bit ones, but for the SONAME, which libraries of 32-bit programs have as well.
 
 It reads through a function `read(size, offset) -> bytes` (os.pread on a descriptor), never more
 than the limits below, whatever a header claims. Layouts: elf(5), System V gABI.
@@ -123,3 +125,76 @@ def _note_of(data: bytes, align: int, owner: bytes) -> bytes | None:
             return data[begin:end].strip(b"\0")
         at = -(-end // align) * align
     return None
+
+
+class _Class:
+    """Where the fields lie that differ between 32-bit and 64-bit files; elf.h."""
+
+    __slots__ = ("dynamic", "header", "segment", "tables")
+
+    def __init__(self, header: int, tables: str, segment: str, dynamic: str) -> None:
+        self.header = header  # bytes
+        self.tables = struct.Struct(tables)  # e_phoff at 28 or 32 ... e_phentsize, e_phnum
+        self.segment = struct.Struct(segment)
+        self.dynamic = struct.Struct(dynamic)
+
+
+_CLASSES = {
+    b"\x7fELF\x01\x01": _Class(52, "<28xI10xHH", "<IIIIII", "<iI"),
+    b"\x7fELF\x02\x01": _Class(64, "<32xQ14xHH", "<II4Q", "<qQ"),
+}
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+_DT_NULL, _DT_STRTAB, _DT_SONAME = 0, 5, 14
+_LARGEST_DYNAMIC = 65536  # bytes; libcuda.so has 600
+_LONGEST_SONAME = 255
+
+
+def soname(read: Read) -> bytes:
+    """Return the library's DT_SONAME, b"" when it has none; DocumentError for no ELF file."""
+    head = read(_HEADER_SIZE, 0)
+    layout = _CLASSES.get(head[:6])
+    if layout is None or len(head) < layout.header:
+        raise DocumentError("not a little-endian ELF file")
+    segments = _table(read, layout.tables.unpack_from(head), layout.segment.size, "segment")
+    loads, dynamic = [], (0, 0)
+    for entry in segments:
+        kind, offset, address, size = _segment(layout, entry)
+        if kind == _PT_LOAD:
+            loads.append((address, offset, size))
+        elif kind == _PT_DYNAMIC:
+            dynamic = (offset, min(size, _LARGEST_DYNAMIC))
+    tags = _tags(layout, read(dynamic[1], dynamic[0]) if dynamic[0] < 1 << 62 else b"")
+    if _DT_SONAME not in tags or _DT_STRTAB not in tags:
+        return b""
+    place = _offset_of(tags[_DT_STRTAB], loads) + tags[_DT_SONAME]
+    text = read(_LONGEST_SONAME + 1, place) if place < 1 << 62 else b""
+    name, end, _ = text.partition(b"\0")
+    return name if end else b""
+
+
+def _segment(layout: _Class, entry: bytes) -> tuple[int, int, int, int]:
+    """(p_type, p_offset, p_vaddr, p_filesz)."""
+    fields = layout.segment.unpack(entry[: layout.segment.size])
+    if layout.header == _HEADER_SIZE:  # p_flags comes second there
+        kind, _, offset, address, _, size = fields
+    else:
+        kind, offset, address, _, size, _ = fields
+    return kind, offset, address, size
+
+
+def _tags(layout: _Class, data: bytes) -> dict[int, int]:
+    found: dict[int, int] = {}
+    whole = len(data) - len(data) % layout.dynamic.size
+    for tag, value in layout.dynamic.iter_unpack(data[:whole]):
+        if tag == _DT_NULL:
+            break
+        found.setdefault(tag, value)
+    return found
+
+
+def _offset_of(address: int, loads: list[tuple[int, int, int]]) -> int:
+    """Where in the file lies what will be at `address` in memory."""
+    for start, offset, size in loads:
+        if start <= address < start + size:
+            return address - start + offset
+    raise DocumentError("ELF string table lies outside of the file")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import _stat as stat
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
 from ocishim.hooks import elf, flags, ldconf
 from ocishim.hooks.change import Change
 from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
@@ -101,6 +101,11 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     try:
         text = f"{folder}\n" if folder else ""
         changed = rootfs.put_file(CUDA_COMPAT_FILE, os.fsencode(text), 0o644)
+    except ForeignMountError as error:
+        changes.append(
+            Change(f"{error.message}: {folder or 'no folder'} not written", warning=True)
+        )
+        return changes
     except OSError as error:
         raise HookError(f"{CUDA_COMPAT_FILE}: {error.strerror}") from error
     if changed:
@@ -121,7 +126,11 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
     if len(libraries) != 1:
         return ""
     path = f"{request.folder}/{libraries[0]}"
-    fd = rootfs.open(path, follow=False)
+    try:
+        fd = rootfs.open(path, follow=False)
+    except UnsafePathError as error:
+        changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
+        return ""
     try:
         folder = _folder_of(rootfs, fd)
         try:

@@ -35,12 +35,16 @@ _WILD = "*?["
 
 
 class Conf:
-    """What was read: `files` in the order of reading, `folders` in the order of the text."""
+    """What was read: `files` in the order of reading, `folders` in the order of the text.
 
-    __slots__ = ("_size", "_steps", "files", "folders")
+    unread: files and folders that may not be read.
+    """
+
+    __slots__ = ("_size", "_steps", "files", "folders", "unread")
 
     def __init__(self) -> None:
         self.files: list[str] = []
+        self.unread: list[str] = []
         self.folders: dict[str, None] = {}  # a set that keeps its order
         self._size = 0
         self._steps = 0
@@ -86,7 +90,7 @@ def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth
     conf.files.append(path)
     if path in without:
         return
-    for word, value in entries(_read(rootfs, path)):
+    for word, value in entries(_read(rootfs, path, conf)):
         if word == "include":
             for match in expand(rootfs, value, os.path.dirname(path), conf):
                 _load(rootfs, match, conf, without, depth + 1)
@@ -94,11 +98,17 @@ def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth
             conf.add_folder(value)
 
 
-def _read(rootfs: Rootfs, path: str) -> bytes:
-    """The content; nothing where ldconfig would read nothing: a missing file, a folder."""
+def _read(rootfs: Rootfs, path: str, conf: Conf) -> bytes:
+    """The content; nothing where ldconfig would read nothing: a missing file, a folder.
+
+    Nor what the container's user may not read: the folders' names are told to everybody.
+    """
     try:
         return rootfs.read(path, LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except PermissionError:
+        conf.unread.append(path)
         return b""
     except UnsafePathError:
         if _is_folder(rootfs, path):
@@ -155,7 +165,9 @@ def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf) -> list[str]:
             continue
         last = index == len(parts) - 1
         found = [
-            f"{path}/{name}" for path in found for name in conf.matching(_names(rootfs, path), part)
+            f"{path}/{name}"
+            for path in found
+            for name in conf.matching(_names(rootfs, path, conf), part)
         ]
         if len(found) > _MOST_CANDIDATES:
             raise UnsafePathError(f"pattern {pattern!r} matches more than {_MOST_CANDIDATES} paths")
@@ -164,10 +176,14 @@ def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf) -> list[str]:
     return found
 
 
-def _names(rootfs: Rootfs, folder: str) -> list[str]:
+def _names(rootfs: Rootfs, folder: str, conf: Conf) -> list[str]:
     if not _is_folder(rootfs, folder or "/"):
         return []
-    return rootfs.listdir(folder or "/", _MOST_NAMES)
+    try:
+        return rootfs.listdir(folder or "/", _MOST_NAMES)
+    except PermissionError:
+        conf.unread.append(folder)
+        return []
 
 
 def matches(name: str, pattern: str) -> bool:

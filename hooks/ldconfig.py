@@ -1,41 +1,115 @@
-"""The host's ldconfig, run in the container's rootfs: finding it, sealing it, telling how it went.
+"""The host's ldconfig at work on the container's folders: finding, sealing, asking it for a cache.
 
 Only ever a program of the host (CVE-2024-0136): what the image calls /sbin/ldconfig is never
-looked at. What ldconfig is asked to do is the hooks' part.
+looked at. It makes and removes no links, reads no file that names folders and writes nowhere but
+in its sandbox; what it wrote is taken for a suggestion: entries count only where they name a
+library in a folder that it was told.
 """
 
 from __future__ import annotations
 
+import _stat as stat
+
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError, UsageError
-from ocishim.hooks import arch, elf, ldconf, sandbox
+from ocishim.hooks import arch, elf, ldcache, ldconf, libview, sandbox, soname
 from ocishim.linux import memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocishim.rootfs import Rootfs
+    from collections.abc import Sequence
+
+    from ocishim.hooks.libview import Folder
 
 DEFAULT_PATH = "/sbin/ldconfig"
 TIMEOUT = 10.0  # seconds, without an alarm
+_NAME = "ld.so.cache"
 
 
-def run(rootfs: Rootfs, path: str, args: list[str]) -> None:
-    """Run the host's ldconfig `path` with `args` inside `rootfs`.
+class Library:
+    """What ldconfig found: `entry` of the cache, and the folder and file its path stands for."""
 
-    HookError: it cannot be used, fails, or is not done in time: ours where the hook program has
-    set an alarm, else 10 s.
+    __slots__ = ("entry", "file", "folder")
+
+    def __init__(self, entry: ldcache.Entry, folder: Folder, file: str) -> None:
+        self.entry = entry
+        self.folder = folder
+        self.file = file  # relative to the folder
+
+
+def run(path: str, folders: Sequence[Folder]) -> tuple[ldcache.Cache, list[Library]]:
+    """Have the host's ldconfig `path` look through `folders`; return the cache, and it explained.
+
+    Entries have no path yet. HookError: it cannot be used, fails, leaves no cache, or is not done
+    in time: ours where the hook program has set an alarm, else 10 s.
     """
+    tree = sandbox.scratch(len(folders))
+    try:
+        _work(path, folders, tree)
+        cache = ldcache.parse(_output(tree))
+    except DocumentError as error:
+        raise HookError(f"ldconfig: {error.message}") from error
+    finally:
+        os.close(tree)
+    shown = {b"%d" % number: folder for number, folder in enumerate(folders)}
+    found = [_library(entry, shown) for entry in cache.entries]
+    return cache, [library for library in found if library is not None]
+
+
+def _work(path: str, folders: Sequence[Folder], tree: int) -> None:
     program = _sealed(path)
     timeout = _time_left()
+    # -X: no links. -f /: no file with folders (a directory reads as empty). -i: no auxiliary
+    # cache. -c new: alone, without the format that went out with libc5.
+    args = ["ldconfig", "-X", "-i", "-f", "/", "-c", "new", "-C", f"/{sandbox.OUT}/{_NAME}"]
+    args += [f"/{number}" for number in range(len(folders))]
     try:
-        job = sandbox.Job(rootfs.fd, program, ["ldconfig", *args], timeout=timeout)
-        result = sandbox.run(job)
+        result = sandbox.run(sandbox.Job(tree, folders, program, args, timeout=timeout))
     finally:
         os.close(program)
     if result.timed_out:
         raise HookError(f"ldconfig: not done after {timeout:.3g} s, killed")
     if result.status:
         raise HookError(f"ldconfig: {result.describe()}")
+
+
+def _output(tree: int) -> bytes:
+    """What ldconfig left, which may be anything; HookError when it is no file."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(f"{sandbox.OUT}/{_NAME}", flags, dir_fd=tree)
+    except OSError as error:
+        raise HookError(f"ldconfig left no cache: {error.strerror}") from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > sandbox.LARGEST_OUTPUT:
+            raise HookError("ldconfig left no cache: not a file of a cache's size")
+        return _whole(fd)
+    finally:
+        os.close(fd)
+
+
+def _whole(fd: int) -> bytes:
+    data = b""
+    while chunk := os.read(fd, 1 << 20):
+        data += chunk
+    return data
+
+
+def _library(entry: ldcache.Entry, shown: dict[bytes, Folder]) -> Library | None:
+    """Explain one entry; None for one that names no library in a folder that was shown.
+
+    A library says its SONAME itself: `../../data/current` is one that was tried.
+    """
+    start, number, file = (*entry.path.split(b"/", 2), b"", b"")[:3]
+    folder = shown.get(number)
+    if start or folder is None or not soname.is_sane(os.fsdecode(entry.name)):
+        return None
+    if b"/" in file and {b"", b".", b".."}.intersection(file.split(b"/")):
+        return None
+    if not libview.is_library(os.fsdecode(file[file.rfind(b"/") + 1 :])):
+        return None
+    return Library(entry, folder, os.fsdecode(file))
 
 
 def _time_left() -> float:
@@ -55,9 +129,13 @@ def folder(unsafe_path: str) -> str:
 
 def _sealed(path: str) -> int:
     """A sealed copy of the program; the caller closes."""
-    # Debian and Ubuntu have wrapped ldconfig in a script that ends by calling ldconfig.real.
-    real = f"{path}.real"
-    path = real if os.path.exists(real) else path
+    # Debian and Ubuntu have wrapped ldconfig in a script that ends by calling ldconfig.real; specs
+    # written there are used on hosts that have none.
+    real, plain = f"{path}.real", path.removesuffix(".real")
+    if os.path.exists(real):
+        path = real
+    elif not os.path.exists(path) and os.path.exists(plain):
+        path = plain
     try:
         program = memfd.sealed(path)
     except OSError as error:

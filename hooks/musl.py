@@ -23,17 +23,19 @@ def is_musl(rootfs: Rootfs, machine: Arch) -> bool:
     return rootfs.exists(_ALPINE) or rootfs.exists(machine.musl_loader)
 
 
-def add(rootfs: Rootfs, machine: Arch, folders: list[str]) -> bool:
-    """Make musl's loader search `folders` too, after those it searches now; True when that changed.
+def missing(rootfs: Rootfs, machine: Arch, folders: list[str]) -> bytes:
+    """Return what musl's file must be for its loader to search `folders` too, after the present.
 
+    Nothing when it is that already. Its text is copied: what the container's user may not read
+    (PermissionError), or what a link leads to on another mount (ForeignMountError), is not taken.
     UnsafePathError when the file is no regular file or larger than 64 KiB.
     """
     try:
-        present = rootfs.read(machine.musl_path_file, _LARGEST_FILE)
+        with rootfs.container().reading():
+            present = rootfs.read(machine.musl_path_file, _LARGEST_FILE, cross=False)
     except FileNotFoundError:
         present = b""
-    text = updated(os.fsdecode(present), folders)
-    return bool(text) and rootfs.put_file(machine.musl_path_file, os.fsencode(text), 0o644)
+    return os.fsencode(updated(os.fsdecode(present), folders))
 
 
 def updated(present: str, folders: list[str]) -> str:

@@ -22,7 +22,7 @@ _LDCONFIG = (
 
 NEEDED = {
     "chmod": (*_FILES, const.CAP_FSETID),
-    "create-soname-symlinks": (*_FILES, *_LDCONFIG),
+    "create-soname-symlinks": _FILES,
     "create-symlinks": _FILES,
     "disable-device-node-modification": (const.CAP_DAC_OVERRIDE, const.CAP_SYS_ADMIN),
     "enable-cuda-compat": _FILES,

@@ -13,6 +13,7 @@ from ocishim import posixos as os
 from ocishim.errors import DocumentError, PyshimError, UsageError, shown
 from ocishim.hooks import chain, privileges
 from ocishim.oci import state
+from ocishim.oci.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
 
 _USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
-       pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--timeout SECONDS]
-                   [--log FILE] [--log-level LEVEL] [--errors log|caller]
-                   NAME [FLAGS] [--next NAME [FLAGS]]...
+       pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS]
+                   [--tmpfs PATH:PATH...] [--timeout SECONDS] [--log FILE] [--log-level LEVEL]
+                   [--errors log|caller] NAME [FLAGS] [--next NAME [FLAGS]]...
        pyshim-hook --version | --help
 
 Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by
 --container-spec FILE. Hooks:
   {", ".join(sorted(chain.MODULES))}
 """
-_CHAIN_OPTIONS = ("--rootfs", "--rootfs-id", "--timeout", "--log", "--log-level", "--errors")
+_CHAIN_OPTIONS = (
+    "--rootfs", "--rootfs-id", "--user", "--tmpfs", "--timeout", "--log", "--log-level", "--errors",
+)  # fmt: skip
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
 _STDERR = 2
@@ -188,6 +191,7 @@ def run(call: Call, reporter: Reporter) -> None:
         _set_deadline(call.options["--timeout"])
     reporter.state = call.state
     privileges.limit(step.name for step in steps)
+    os.umask(0o022)  # for folders that hooks make, whatever the engine's umask is
     with _open_rootfs(call) as rootfs:
         chain.apply(rootfs, steps, reporter.say)
 
@@ -221,8 +225,11 @@ def _open_rootfs(call: Call) -> Rootfs:
     path = call.options.get("--rootfs") or state.rootfs_path(
         state.parse(call.state(), call.spec_file or "state on stdin")
     )
-    identity = call.options.get("--rootfs-id")
-    return state.open_rootfs(path, state.parse_identity(identity) if identity else None)
+    known = call.options.get("--rootfs-id")
+    rootfs = state.open_rootfs(path, state.parse_identity(known) if known else None)
+    told = Container.from_options(call.options) if "--rootfs" in call.options else None
+    rootfs.container = lambda: told or state.container(state.parse(call.state()))
+    return rootfs
 
 
 def _set_deadline(text: str) -> None:

@@ -1,11 +1,13 @@
-"""A host program at work inside the container's rootfs, with the least it needs.
+"""A host program at work on folders of the container, with the least it needs.
 
 The program comes as a sealed copy in memory (ocishim.linux.memfd) and must be static, so that no
 file of the image is its code. It is the first process of a PID namespace, in a mount namespace
-whose only tree is the rootfs, on which no file can be executed and no device opened. It has an
-empty environment, one capability, no new privileges, a list of denied system calls that leaves no
-network and no way to start a process, limits, a deadline, and dies with its parent. What it is
-told to do is the caller's part.
+whose only tree is a tmpfs: there lie the folders it was told, "0", "1"..., bound without what is
+mounted below them, read-only, nosuid, nodev, noexec, and "out", the one place it can write to. No
+procfs, no other file of the container. It is nobody, with no capability, no new privileges, an
+empty environment, a list of denied system calls that leaves no network and no way to start a
+process, limits, a deadline, and dies with its parent. What it is told to do is the caller's part,
+and so is what it leaves in "out", by the tmpfs's descriptor.
 
 Prices in ms (differences of medians of 100 alternating runs; all: 3.1, bare ldconfig 2.2): mount
 namespace and pivot 0.3, PID namespace 0.1, capabilities 0.2, limits 0.1, seccomp 0.05. Left out:
@@ -25,30 +27,39 @@ from ocishim.errors import HookError
 from ocishim.hooks import seccomp
 from ocishim.linux import const, mntns, process, syscalls
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocishim.hooks.libview import Folder
+
 NAMESPACES = const.CLONE_NEWPID
 """Made with the process; the mount namespace follows from inside (see `_enter`)."""
 
 NAMESPACES_FOR_SECCOMP = const.CLONE_NEWIPC | const.CLONE_NEWNET
 """Made as well where the kernel has no seccomp."""
 
-CAPABILITIES = (const.CAP_DAC_OVERRIDE,)
-"""What the program keeps: library folders of an image may belong to any user. Not
-CAP_DAC_READ_SEARCH: with it open_by_handle_at(2) reaches files outside of the rootfs."""
+NOBODY = 65534
+"""User and group of the program: what it reads is what everybody may. No capability: with
+CAP_DAC_READ_SEARCH open_by_handle_at(2) would reach files outside of what is shown."""
+
+OUT = "out"
+
+LARGEST_OUTPUT = 16 << 20
+"""Bytes of one file; a cache of 20,000 libraries has 1 MiB."""
 
 LIMITS = (
     # Memory that is really the program's; ldconfig takes 10 MiB for 20,000 libraries.
     (process.RLIMIT_DATA, 48 << 20),
     # Address space holds each library whole, one after another; the largest today have 2 GiB.
     (process.RLIMIT_AS, 16 << 30),
-    (process.RLIMIT_FSIZE, 64 << 20),  # a cache of 20,000 libraries has 1 MiB
+    (process.RLIMIT_FSIZE, LARGEST_OUTPUT),
     (process.RLIMIT_NOFILE, 64),
     (process.RLIMIT_CORE, 0),
 )
 
-_MOUNT_FLAGS = (
-    const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATTR_NOEXEC
-)  # the same bits as MS_NOSUID... in mount(2)
-_MS_NODIRATIME, _MS_RELATIME, _ST_RELATIME = 0x800, 0x200000, 0x1000
+_TAMED = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATTR_NOEXEC
+_SHOWN = _TAMED | const.MOUNT_ATTR_RDONLY
 _SIGKILL = 9
 _CHUNK = 65536
 _KEPT_OUTPUT = 4096  # bytes, the last
@@ -81,16 +92,39 @@ class Result:
 
 
 class Job:
-    """What to run: `argv` of the static program behind `program`, in the tree below `root_fd`."""
+    """What to run: `argv` of the static program behind `program`, on `folders`, in `tree`.
 
-    __slots__ = ("argv", "filter", "program", "root_fd", "timeout")
+    tree: the tmpfs that is all there is, made by `scratch`.
+    """
 
-    def __init__(self, root_fd: int, program: int, argv: list[str], *, timeout: float) -> None:
-        self.root_fd = root_fd
+    __slots__ = ("argv", "filter", "folders", "program", "timeout", "tree")
+
+    def __init__(
+        self, tree: int, folders: Sequence[Folder], program: int, argv: list[str],
+        *, timeout: float,
+    ) -> None:  # fmt: skip
+        self.tree = tree
+        self.folders = folders
         self.program = program
         self.argv = argv
         self.timeout = timeout  # seconds
         self.filter = seccomp.program(os.uname().machine) if process.has_seccomp() else b""
+
+
+def scratch(folders: int) -> int:
+    """Return a tmpfs with the places of so many folders, and `out`; mounted nowhere; caller closes.
+
+    HookError when the kernel refuses.
+    """
+    try:
+        tree = mntns.tmpfs(size=2 * LARGEST_OUTPUT, attributes=_TAMED)
+    except OSError as error:
+        raise HookError(f"sandbox refused by the kernel: {error.strerror}") from error
+    for number in range(folders):
+        os.mkdir(str(number), 0o755, dir_fd=tree)
+    os.mkdir(OUT, dir_fd=tree)
+    os.chmod(OUT, 0o777, dir_fd=tree)  # nobody's, who need not exist in a user namespace
+    return tree
 
 
 def run(job: Job) -> Result:
@@ -155,14 +189,14 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
     """Put the sandbox around this process and become the job's program; never returns."""
     try:
         os.close(reader)
-        _die_with_parent(writer)
         os.dup2(stdin, 0)
         os.dup2(writer, 1)
         os.dup2(writer, 2)
         process.close_on_exec(3)
         os.umask(0o022)
-        _enter(job.root_fd)
+        _enter(job)
         _drop_privileges()
+        _die_with_parent(writer)  # a change of the user takes it away
         if job.filter:
             process.seccomp(job.filter)
         _limit(job.timeout)  # last: this Python may have more memory than it allows
@@ -184,35 +218,36 @@ def _die_with_parent(writer: int) -> None:
         os._exit(_NOT_STARTED)
 
 
-def _enter(root_fd: int) -> None:
-    """Make the tree below `root_fd` all there is, with nothing to execute and no devices in it."""
-    # A descriptor stays in the namespace it was opened in, the working directory moves along.
-    os.fchdir(root_fd)
+def _enter(job: Job) -> None:
+    """Make the job's tree, with its folders in their places, all there is."""
+    # Cloned before the namespace changes, in which they could not be any more.
+    flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH  # without what is mounted below
+    clones = [
+        (
+            syscalls.open_tree(folder.fd, "", flags),
+            [(name, syscalls.open_tree(fd, "", flags)) for name, fd in folder.covers.items()],
+        )
+        for folder in job.folders
+    ]
     mntns.private()
-    flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE | const.AT_EMPTY_PATH
-    tree = syscalls.open_tree(const.AT_FDCWD, "", flags)
-    try:
-        # An image may bring a device as /etc/ld.so.cache~, which ldconfig would write to.
-        syscalls.mount_setattr(tree, _MOUNT_FLAGS, 0, recursive=True)
-        late = False
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        late = True
-    mntns.attach(tree, os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    mntns.pivot_into(tree)
-    if late:
-        _set_flags_by_remount()
+    # For a moment on a folder that every host has; on "/" it could not be moved where pivot_root(2)
+    # is refused.
+    mntns.attach(job.tree, os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    for number, (folder, covers) in enumerate(clones):
+        _show(folder, os.open(str(number), flags, dir_fd=job.tree))
+        for name, file in covers:
+            # Also on a link, which is then the file it leads to.
+            _show(file, os.open(name, flags, dir_fd=folder))
+    mntns.pivot_into(job.tree)
 
 
-def _set_flags_by_remount() -> None:
-    """Linux 5.6 to 5.11: the same flags on the root mount alone, beside those it has."""
-    present = os.statvfs("/").f_flag
-    flags = present & (const.MS_RDONLY | const.MS_NOATIME | _MS_NODIRATIME)
-    if present & _ST_RELATIME:
-        flags |= _MS_RELATIME
-    flags |= const.MS_REMOUNT | const.MS_BIND | _MOUNT_FLAGS
-    syscalls.mount(None, "/", None, flags)
+def _show(mount_fd: int, place: int) -> None:
+    early = mntns.restrict(mount_fd, _SHOWN)
+    mntns.attach(mount_fd, place)
+    if not early:
+        mntns.restrict_late(mount_fd, _SHOWN)
+    os.close(place)
 
 
 def _limit(timeout: float) -> None:
@@ -222,14 +257,19 @@ def _limit(timeout: float) -> None:
 
 
 def _drop_privileges() -> None:
-    """Keep CAPABILITIES alone, in every set, and gain nothing by exec."""
-    kept = 0
-    for capability in CAPABILITIES:
-        kept |= 1 << capability
-    # For uid 0, exec adds the bounding set to the inheritable one (capabilities(7)): both must
-    # go. The ambient set follows the inheritable.
-    process.drop_bounding(kept)
-    _, permitted, _ = syscalls.capget()
-    kept &= permitted
-    syscalls.capset(kept, kept, 0)
+    """Become nobody, without a capability in any set, and gain nothing by exec."""
+    process.drop_bounding(0)
+    try:
+        os.setgroups([])
+    except PermissionError:
+        pass  # a user namespace without
+    try:
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # No such user in this user namespace: its root without capabilities is a plain user.
+    # Both follow: what the user was when caps are kept (PR_SET_KEEPCAPS), and the ambient set.
+    syscalls.capset(0, 0, 0)
     syscalls.prctl(const.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -10,7 +10,7 @@ import _stat as stat
 import errno
 
 from ocishim import posixos as os
-from ocishim.errors import HookError
+from ocishim.errors import ForeignMountError, HookError
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
 
@@ -50,11 +50,13 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     try:
         os.close(rootfs.mkdir_all(_FOLDER, 0o555))
         changed = rootfs.put_file(PROFILE, profile(mask), 0o444)
+    except ForeignMountError as error:
+        # Nothing but EGL's and Vulkan's choice is lost; a ConfigMap at /etc/nvidia must not keep
+        # the container from starting (nvidia-container-toolkit issue 2026).
+        return [Change(f"{error.message}: profile not written", warning=True)]
     except OSError as error:
         if error.errno != errno.EROFS:
             raise HookError(f"{PROFILE}: {error.strerror}") from error
-        # Nothing but EGL's and Vulkan's choice is lost; a ConfigMap at /etc/nvidia must not keep
-        # the container from starting (nvidia-container-toolkit issue 2026).
         return [Change(f"{PROFILE}: {os.strerror(errno.EROFS)}: not written", warning=True)]
     return [Change(f"{PROFILE}: GPU mask {mask:#x}")] if changed else []
 

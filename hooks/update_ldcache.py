@@ -1,21 +1,32 @@
 """update-ldcache: make the container's loader find libraries in given folders.
 
 Flags: --folder DIR, repeatable; --ldconfig-path PATH, a program of the host. What the container's
-own ld.so.conf does not name yet is written to one file in its ld.so.conf.d, then the host's
-ldconfig makes /etc/ld.so.cache, and the links by SONAME with it. Images with musl get their
-folders in musl's own file; they have no use for the cache, unless they have glibc as well.
+own ld.so.conf does not name yet is written to one file in its ld.so.conf.d; the host's ldconfig
+looks through the folders, and from what it finds /etc/ld.so.cache is written, and the links by
+SONAME that the request's folders lack. Images with musl get their folders in musl's own file; they
+have no use for the cache, unless they have glibc as well.
 
-ldconfig is given every folder on its command line, in the order of the files: our folder file,
-the image's files, then the system folders of the image's distribution, which need not be those of
-the host's. It reads no file of the image that names folders, so that none can hold it up, and an
-image whose ld.so.conf includes nothing is served without being edited.
+ldconfig is given every folder, in the order of the files: our folder file, the image's files, then
+the system folders of the image's distribution, which need not be those of the host's. It reads no
+file of the image that names folders, so that none can hold it up, and an image whose ld.so.conf
+includes nothing is served without being edited. The image's own C library stays the first.
 """
 
 from __future__ import annotations
 
 from ocishim import posixos as os
-from ocishim.errors import HookError, UnsafePathError, UsageError
-from ocishim.hooks import arch, flags, ldconf, ldconfig, musl
+from ocishim.errors import ForeignMountError, HookError, UsageError
+from ocishim.hooks import (
+    arch,
+    corelibs,
+    flags,
+    ldcache,
+    ldconf,
+    ldconfig,
+    libview,
+    musl,
+    soname,
+)  # fmt: skip
 from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
@@ -32,8 +43,6 @@ CUDA_COMPAT_FILE = "/etc/ld.so.conf.d/00-pyshim-cuda-compat.conf"
 
 _INCLUDE_ALL = b"include /etc/ld.so.conf.d/*.conf\n"
 _CACHE = "/etc/ld.so.cache"
-# ldconfig opens these to write, whatever they are.
-_TEMPORARY = (f"{_CACHE}~", "/var/cache/ldconfig/aux-cache~")
 
 
 class Request:
@@ -66,15 +75,56 @@ def merge(requests: list[Request]) -> Request:
 def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     """Bring folder files and cache up to date; HookError or UnsafePathError if that fails."""
     machine = arch.host()
-    conf = ldconf.load(rootfs, without=(FOLDERS_FILE,))
+    # What is read here ends in files that everybody in the container can read.
+    with rootfs.container().reading():
+        conf = ldconf.load(rootfs, without=(FOLDERS_FILE,))
+        compat = _cuda_compat(rootfs)
     system = machine.system_folders(debian=rootfs.exists("/etc/debian_version"))
     folders = [f for f in request.folders if f not in conf.folders and f not in system]
-    changes = _write_folders(rootfs, folders)
-    if musl.is_musl(rootfs, machine) and musl.add(rootfs, machine, request.folders):
-        changes.append(Change(f"{machine.musl_path_file}: folders added"))
-    order = [*_cuda_compat(rootfs), *folders, *conf.folders, *system]
-    _make_cache(rootfs, request.ldconfig_path, list(dict.fromkeys(order)))
-    changes.append(Change(f"{_CACHE}: made by the host's {request.ldconfig_path}"))
+    order = dict.fromkeys([*compat, *folders, *conf.folders, *system])
+    with libview.View(rootfs) as view:
+        view.add(order, request.folders)
+        cache, libraries = ldconfig.run(request.ldconfig_path, view.folders)
+        taken = corelibs.taken(libraries, folders)
+        changes = [*view.changes, *corelibs.told(taken)]
+        libraries = [library for library in libraries if library not in taken]
+        changes += _linked(rootfs, view, libraries)
+    cache.entries = [library.entry for library in libraries if library.entry.path]
+    first = [*system, *folders] if taken else folders
+    return [
+        *_unread(conf),
+        *_write_folders(rootfs, first),
+        *_write_musl(rootfs, machine, request.folders),
+        *changes,
+        *_put(rootfs, _CACHE, ldcache.build(cache), f"made by the host's {request.ldconfig_path}"),
+    ]
+
+
+def _unread(conf: ldconf.Conf) -> list[Change]:
+    why = "the container's user may not read it: what it names is left out"
+    return [Change(f"{path}: {why}", warning=True) for path in conf.unread]
+
+
+def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library]) -> list[Change]:
+    """Give every library the path of a file, and make the links that the request's folders lack.
+
+    ldconfig writes the SONAME's link, which it would have made. One without a file has no path.
+    """
+    changes = []
+    for folder in view.folders:
+        mine = [library for library in libraries if library.folder is folder]
+        known = soname.Sonames(rootfs, folder)
+        unlinked: dict[str, str] = {}
+        names = [library.file for library in mine if "/" not in library.file]
+        if folder.wanted:
+            made, unlinked = soname.link(rootfs, folder, names, known)
+            changes += made
+        else:
+            unlinked = {n: known.file_of(n) for n in names if not folder.leads(n)}
+        for library in mine:
+            file = unlinked.get(library.file, library.file)
+            path = os.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""
+            library.entry.path = path
     return changes
 
 
@@ -82,47 +132,42 @@ def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Change]:
     """Write ours, and an ld.so.conf where there is none. A second start finds them as they are."""
     changes = []
     if not rootfs.exists(ldconf.MAIN):
-        _put(rootfs, ldconf.MAIN, _INCLUDE_ALL)
-        changes.append(Change(f"{ldconf.MAIN}: made, includes ld.so.conf.d"))
+        changes += _put(rootfs, ldconf.MAIN, _INCLUDE_ALL, "made, includes ld.so.conf.d")
     if not folders and not rootfs.exists(FOLDERS_FILE):
         return changes
     text = "".join(f"{folder}\n" for folder in folders)
-    if _put(rootfs, FOLDERS_FILE, os.fsencode(text)):
-        changes.append(Change(f"{FOLDERS_FILE}: {', '.join(folders) or 'no folder'}"))
-    return changes
+    told = ", ".join(folders) or "no folder"
+    return changes + _put(rootfs, FOLDERS_FILE, os.fsencode(text), told)
 
 
-def _put(rootfs: Rootfs, path: str, data: bytes) -> bool:
+def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Change]:
+    if not musl.is_musl(rootfs, machine):
+        return []
     try:
-        return rootfs.put_file(path, data, 0o644)
+        text = musl.missing(rootfs, machine, folders)
+    except ForeignMountError as error:
+        return [Change(f"{error.message}: left as it is", warning=True)]
+    except PermissionError:
+        why = "the container's user may not read it"
+        return [Change(f"{machine.musl_path_file}: {why}: left as it is", warning=True)]
+    return _put(rootfs, machine.musl_path_file, text, "folders added") if text else []
+
+
+def _put(rootfs: Rootfs, path: str, data: bytes, told: str) -> list[Change]:
+    """Write a file of the container's; a warning where it is somebody else's."""
+    try:
+        changed = rootfs.put_file(path, data, 0o644)
+    except ForeignMountError as error:
+        return [Change(f"{error.message}: not written: {told}", warning=True)]
     except OSError as error:
         raise HookError(f"{path}: {error.strerror}") from error
+    return [Change(f"{path}: {told}")] if changed else []
 
 
 def _cuda_compat(rootfs: Rootfs) -> list[str]:
     """The folder that enable-cuda-compat chose, also where ld.so.conf does not lead to its file."""
     try:
         text = rootfs.read(CUDA_COMPAT_FILE, ldconf.LARGEST_FILE)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     return [value for word, value in ldconf.entries(text) if word == "folder"]
-
-
-def _make_cache(rootfs: Rootfs, path: str, folders: list[str]) -> None:
-    for temporary in _TEMPORARY:
-        _remove(rootfs, temporary)
-    try:
-        # -f /: no file with folders is read (a directory reads as empty). -i: neither is the
-        # image's auxiliary cache, which may be anything.
-        ldconfig.run(rootfs, path, ["-i", "-f", "/", "-C", _CACHE, *folders])
-    except HookError:
-        _remove(rootfs, _TEMPORARY[0])
-        raise
-
-
-def _remove(rootfs: Rootfs, path: str) -> None:
-    """Remove what a killed ldconfig left, or an image put there; ldconfig tells if it stays."""
-    try:
-        rootfs.unlink(path)
-    except (OSError, UnsafePathError):
-        pass

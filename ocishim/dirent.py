@@ -13,10 +13,16 @@ import _stat as stat
 import errno
 
 from ocishim import posixos as os
+from ocishim.errors import UnsafePathError
+from ocishim.handle import reopen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ocishim.linux import syscalls
+
+    Look = Callable[[int], syscalls.Statx]
 
 _PREFIX = ".pyshim-"
 _TRIES = 16
@@ -47,21 +53,31 @@ def put_link(parent: int, name: str, target: str) -> None:
     )
 
 
-def has_content(parent: int, name: str, data: bytes, mode: int) -> bool:
-    """Whether `name` is a regular file with exactly this content and these permission bits."""
+def has_content(parent: int, name: str, data: bytes, mode: int, look: Look) -> bool:
+    """Whether `name` is a regular file with exactly this content and these permission bits.
+
+    A device or fifo there is not opened: what `look` (a descriptor's status, or an error) saw is
+    what is read.
+    """
     try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except FileNotFoundError:
         return False
-    if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
-        return False
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(name, flags, dir_fd=parent)
-    except OSError:
-        return False  # somebody swapped it meanwhile: replacing it is right in any case
+        status = look(handle)
+        expected = (stat.S_IFREG | mode, len(data))
+        return (status.mode, status.size) == expected and _holds(handle, name, data, status)
+    finally:
+        os.close(handle)
+
+
+def _holds(handle: int, name: str, data: bytes, status: syscalls.Statx) -> bool:
     try:
-        return stat.S_IMODE(os.fstat(fd).st_mode) == mode and _equals(fd, data)
+        fd = reopen(handle, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, status)
+    except (OSError, UnsafePathError):
+        return False  # not to be had: replacing it is right in any case
+    try:
+        return _equals(fd, data)
     finally:
         os.close(fd)
 

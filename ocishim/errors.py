@@ -73,3 +73,15 @@ class UnsafePathError(PyshimError):
 
 class HookError(PyshimError):
     """A hook failed, timed out or cannot be run."""
+
+
+class ForeignMountError(PyshimError):
+    """A path of the container lies on a mount that is not its own: it belongs to somebody else.
+
+    `path` is what was asked for, `mount` where that mount is, in the container's eyes.
+    """
+
+    def __init__(self, path: str, mount: str) -> None:
+        super().__init__(f"{path!r} lies on the mount {mount}")
+        self.path = path
+        self.mount = mount

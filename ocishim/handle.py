@@ -13,12 +13,6 @@ from ocishim import posixos as os
 from ocishim.errors import UnsafePathError
 from ocishim.linux import const, syscalls
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Opener = Callable[[int], int]
-
 _KINDS = {
     stat.S_IFREG: "regular file",
     stat.S_IFDIR: "directory",
@@ -35,39 +29,34 @@ def kind_of(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "file of unknown type")
 
 
-def reopen(handle: int, unsafe_path: str, flags: int, by_name: Opener) -> int:
-    """Open the file behind `handle` with `flags`; the caller closes the result and the handle.
+def reopen(handle: int, unsafe_path: str, flags: int, status: syscalls.Statx) -> int:
+    """Open the file behind `handle`, whose `status` was looked at, with `flags`; caller closes.
 
-    Without /proc (after a pivot into an image) `by_name(flags)` opens the path once more. Who
-    swaps the name in between, or plants a /proc, gets an UnsafePathError.
+    By the descriptor, never by a name again: whoever swaps the name, serves a false file system
+    (FUSE) or plants a /proc gets an UnsafePathError, and so does who has no /proc.
     """
     try:
         fd = os.open(f"/proc/self/fd/{handle}", flags | os.O_CLOEXEC)
     except FileNotFoundError:
-        fd = by_name(flags)
-    if os.path.samestat(os.fstat(fd), os.fstat(handle)):
-        return fd
+        text = (
+            f"{unsafe_path!r} cannot be opened by its descriptor: it is gone, or there is no /proc"
+        )
+        raise UnsafePathError(text) from None
+    try:
+        if syscalls.statx(fd).same_file(status):
+            return fd
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     raise UnsafePathError(f"{unsafe_path!r} changed while it was opened")
 
 
-def set_mode(handle: int, mode: int, unsafe_path: str, by_name: Opener) -> None:
+def set_mode(handle: int, mode: int) -> None:
     """Chmod what is behind `handle`. A link has no mode: that is for the caller to check."""
     try:
         syscalls.fchmodat2(handle, "", mode, const.AT_EMPTY_PATH)
     except OSError as error:
         if error.errno != errno.ENOSYS:  # Linux 6.6 brought it
             raise
-    else:
-        return
-    try:
         os.chmod(f"/proc/self/fd/{handle}", mode)
-    except FileNotFoundError:
-        kind = os.fstat(handle).st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise  # opening a device or fifo to change its mode is not worth the risk
-        fd = reopen(handle, unsafe_path, os.O_RDONLY | os.O_NONBLOCK, by_name)
-        try:
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)

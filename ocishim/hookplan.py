@@ -9,6 +9,7 @@ from __future__ import annotations
 from ocishim import executor, knownhooks, readonly, requests
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, HookError
+from ocishim.oci import spec as oci_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +31,18 @@ _IN_THE_CONTAINER = ("createContainer", "startContainer")
 class HookPlan:
     """executor: who runs createContainer hooks. taken: those pyshim is to run itself, in order.
 
+    identity: st_dev and st_ino of the rootfs they are for.
     layer: True when they write to a private layer over the rootfs; stacked: when that has to be
     on the host, because gVisor opens the root of a pod's further containers at `start`.
     sentences: what was decided, for people. warnings: what the operator should know even when
     nothing fails.
     """
 
-    __slots__ = ("executor", "layer", "sentences", "stacked", "taken", "warnings")
+    __slots__ = ("executor", "identity", "layer", "sentences", "stacked", "taken", "warnings")
 
     def __init__(self) -> None:
         self.executor = executor.RUNTIME
+        self.identity: tuple[int, int] | None = None
         self.layer = False
         self.stacked = False
         self.taken: list[dict[str, Any]] = []
@@ -122,6 +125,7 @@ class Planner:
         plan = HookPlan()
         hooks = lists(spec).get("createContainer", [])
         if hooks:
+            plan.identity = readonly.identity(spec, self.bundle)
             kept = self._without_unwritable(spec, hooks, plan)
             spec["hooks"]["createContainer"] = self._taken_over(spec, kept, plan)
         self._check_programs(spec, injected)
@@ -233,10 +237,12 @@ class Planner:
         self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int
     ) -> dict[str, Any]:
         """Return the one hook that runs `parts` natively."""
+        from ocishim.oci.container import Container  # noqa: PLC0415 - only where hooks are
+
         rootfs = readonly.rootfs_path(spec, self.bundle)
-        status = os.stat(rootfs)
         args = ["pyshim-hook", knownhooks.CHAIN, "--rootfs", rootfs]
-        args += ["--rootfs-id", f"{status.st_dev}:{status.st_ino}"]
+        args += ["--rootfs-id", "{}:{}".format(*readonly.identity(spec, self.bundle))]
+        args += Container.of(spec).options()
         args += ["--timeout", str(timeout or self.config.timeout)]
         if self.config.log_file:
             args += ["--log", self.config.log_file]
@@ -261,7 +267,7 @@ class Planner:
                 ours = path == self.hook_program
                 if isinstance(path, str) and (ours or path in injected):
                     _check_program(f"{name} hook {path}", path, injected.get(path, ""))
-                    if ours and _has_user_namespace(spec):
+                    if ours and oci_spec.has_user_namespace(spec):
                         _check_reachable(path)
 
 
@@ -277,14 +283,6 @@ def _check_program(hook: str, path: str, cdi_spec: str) -> None:
         there = "is not an executable file" if os.path.exists(path) else "does not exist"
         hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
         raise HookError(f"{subject}: the program {there}", hint=hint)
-
-
-def _has_user_namespace(spec: dict[str, Any]) -> bool:
-    linux = spec.get("linux")
-    spaces = linux.get("namespaces") if isinstance(linux, dict) else None
-    if not isinstance(spaces, list):
-        return False
-    return any(isinstance(space, dict) and space.get("type") == "user" for space in spaces)
 
 
 def _check_reachable(path: str) -> None:

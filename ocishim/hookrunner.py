@@ -13,7 +13,7 @@ import time
 
 from ocishim import knownhooks
 from ocishim.errors import HookError
-from ocishim.linux import const
+from ocishim.linux import const, memfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class Runner:
         """stage: `createContainer`... for messages; state: the state JSON each hook reads."""
         self.stage = stage
         # A file, not a pipe: a hook that reads nothing cannot block us, however long the state.
-        flags = const.MFD_CLOEXEC | const.MFD_ALLOW_SEALING
-        self.state_fd = os.memfd_create("state", flags)
+        self.state_fd = memfd.create("state")
         view = memoryview(state)
         while view:
             view = view[os.write(self.state_fd, view) :]

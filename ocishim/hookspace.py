@@ -34,12 +34,15 @@ _MAP_ME = b"\1"  # the child's only message before its error, if any
 class Job:
     """Everything the child needs; `hooks` are run in order, `spec` is the edited config.json."""
 
-    __slots__ = ("bundle", "container_id", "foreign", "hooks", "log", "rootless", "spec")
+    __slots__ = (
+        "bundle", "container_id", "foreign", "hooks", "identity", "log", "rootless", "spec",
+    )  # fmt: skip
 
     def __init__(
         self, bundle: str, spec: dict[str, Any], hooks: list[dict[str, Any]],
-        container_id: str, log: OwnLog,
+        container_id: str, log: OwnLog, *, identity: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
+        self.identity = identity  # of the rootfs, when the hooks were planned
         self.bundle = bundle
         self.spec = spec
         self.hooks = hooks
@@ -208,7 +211,9 @@ def _join(spec: dict[str, Any]) -> None:
 def _work(job: Job, mapping: usermap.Mapping | None, writer: int, go: int) -> None:
     path = readonly.rootfs_path(job.spec, job.bundle)
     owner = mapping.root_ids() if mapping is not None else (0, 0)
-    builder = shimroot.Builder(path, job.bundle, owner, lambda text: job.log.write("debug", text))
+    builder = shimroot.Builder(
+        path, job.bundle, owner, lambda text: job.log.write("debug", text), job.identity
+    )
     with builder.build(job.spec) as root, hookrunner.Runner(STAGE, job.state()) as runner:
         os.fchdir(root.fd)
         if mapping is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from ocishim import posixos as os
+from ocishim.linux import syscalls
+
+_BEFORE_POINT = 3  # spaces of a line
+_ESCAPED = ((b"\\", b"\\134"), (b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\012"))
 
 
 class Mount:
@@ -25,21 +29,52 @@ def mount_of(fd: int) -> Mount:
 
     LookupError for a mount that is nowhere: another namespace's, or a detached one.
     """
-    number = _mount_id(fd)
+    return parse(_line(read(), syscalls.fdinfo_mount_id(fd)))
+
+
+def is_sole_mount(number: int) -> bool:
+    """Whether the whole file system of the mount `number` is mounted there and nowhere else here.
+
+    Field 3 is the file system's device, field 4 the mount's root in it.
+    """
+    text = read()
+    try:
+        fields = _line(text, number).split(b" ", 5)
+    except LookupError:
+        return False
+    others = [line for line in text.splitlines() if line.split(b" ", 3)[2:3] == fields[2:3]]
+    return fields[3] == b"/" and len(others) == 1
+
+
+def below(text: bytes, folder: str) -> list[str]:
+    """Return where mounts of the mount table `text` lie below `folder`, relative to it, sorted."""
+    prefix = b" " + _escape(os.fsencode(folder)).rstrip(b"/") + b"/"
+    found = set()
+    start = text.find(prefix)
+    while start >= 0:
+        # The mount's root, the field before, may look like it.
+        line = text.rfind(b"\n", 0, start) + 1
+        if text.count(b" ", line, start) == _BEFORE_POINT:
+            found.add(_unescape(text[start + len(prefix) : text.index(b" ", start + 1)]))
+        start = text.find(prefix, start + 1)
+    return sorted(found)
+
+
+def read() -> bytes:
+    """Return the mount table of this namespace."""
     with open("/proc/self/mountinfo", "rb") as file:
-        text = b"\n" + file.read()
-    start = text.find(b"\n%d " % number) + 1  # a node has thousands: no list of lines
-    if not start:
-        raise LookupError(f"mount {number} is not in this namespace")
-    return parse(text[start : text.index(b"\n", start)])
+        return file.read()
 
 
-def _mount_id(fd: int) -> int:
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-        for line in file:
-            if line.startswith(b"mnt_id:"):
-                return int(line[len(b"mnt_id:") :])
-    raise LookupError(f"/proc/self/fdinfo/{fd} names no mount")
+def _line(text: bytes, number: int) -> bytes:
+    """The line of one mount; a node has thousands: no list of lines."""
+    if text.startswith(b"%d " % number):
+        start = 0
+    else:
+        start = text.find(b"\n%d " % number) + 1
+        if not start:
+            raise LookupError(f"mount {number} is not in this namespace")
+    return text[start : text.index(b"\n", start)]
 
 
 def parse(line: bytes) -> Mount:
@@ -55,3 +90,9 @@ def _unescape(field: bytes) -> str:
     first, *rest = field.split(b"\\")
     parts = [first, *(bytes((int(part[:3], 8),)) + part[3:] for part in rest)]
     return os.fsdecode(b"".join(parts))
+
+
+def _escape(path: bytes) -> bytes:
+    for char, octal in _ESCAPED:
+        path = path.replace(char, octal)
+    return path

@@ -29,6 +29,12 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     return os.path.realpath(os.path.join(os.path.realpath(bundle), path))
 
 
+def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
+    """Return st_dev and st_ino of the rootfs: no other directory counts for what is planned now."""
+    status = os.stat(rootfs_path(spec, bundle))
+    return status.st_dev, status.st_ino
+
+
 def _is_text(path: str) -> bool:
     """False for the halves of a UTF-16 pair, which JSON can spell and a path cannot hold."""
     try:

@@ -195,7 +195,10 @@ def create(
             from ocishim import hookspace  # noqa: PLC0415 - only where the runtime leaves them to us
 
             hooks = made.hooks.taken
-            hookspace.run(hookspace.Job(bundle.path, made.spec, hooks, log.subject, log))
+            identity = made.hooks.identity
+            hookspace.run(
+                hookspace.Job(bundle.path, made.spec, hooks, log.subject, log, identity=identity)
+            )
         bundle.replace(made.spec)
     except BaseException:
         if made.hooks.stacked:
@@ -212,16 +215,13 @@ def _put_layer(made: Plan, rootfs: str) -> None:
         layer.stack(rootfs, made.spec)
     else:
         layer.enter(rootfs, made.spec)
-    if oci_spec.has_user_namespace(made.spec):
-        _identify(made, rootfs)
+    _identify(made, rootfs)
 
 
 def _identify(made: Plan, rootfs: str) -> None:
-    """Tell the hooks that the rootfs is the layer's directory now.
-
-    By its numbers alone finds it who may not enter the folders above: a mapped root.
-    """
+    """Tell the hooks that the rootfs is the layer's directory now: they take no other one."""
     status = os.stat(rootfs)
+    made.hooks.identity = status.st_dev, status.st_ino
     hooks = made.spec["hooks"]
     lists = (made.hooks.taken, hooks.get("createContainer"), hooks.get(hookplan.TAKEN))
     for hook in [hook for entries in lists for hook in entries or ()]:

@@ -14,6 +14,7 @@ import stat
 
 from ocishim.errors import DocumentError, HookError, UnsafePathError
 from ocishim.linux import const, mntns, process, syscalls
+from ocishim.oci import state
 from ocishim.oci.members import find_list
 from ocishim.rootfs import Rootfs
 
@@ -30,24 +31,26 @@ _ATTRIBUTES = {
     "nodev": const.MOUNT_ATTR_NODEV,
     "noexec": const.MOUNT_ATTR_NOEXEC,
 }
-# Mount attributes and mount(2) flags have the same values for these four (linux/mount.h).
-_KEPT_FLAGS = const.MS_RDONLY | const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
 _DEVICE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK}
 
 
 class Builder:
     """Builds one root. `note` is told in a sentence what hooks will not see."""
 
-    __slots__ = ("_bundle", "_note", "_owner", "_path", "_private", "_unseen")
+    __slots__ = ("_bundle", "_identity", "_note", "_owner", "_path", "_private", "_unseen")
 
     def __init__(
-        self, path: str, bundle: str, owner: tuple[int, int], note: Callable[[str], None]
-    ) -> None:
+        self, path: str, bundle: str, owner: tuple[int, int], note: Callable[[str], None],
+        identity: state.Identity | None = None,
+    ) -> None:  # fmt: skip
         """path: the rootfs; bundle: what relative mount sources start from. Both absolute.
+
+        identity: st_dev and st_ino of the rootfs for which the hooks were planned.
 
         owner: uid and gid, on the host, of the container's root, whose the mount points will be.
         """
         self._path = path
+        self._identity = identity
         self._owner = owner
         self._bundle = bundle
         self._note = note
@@ -78,11 +81,10 @@ class Builder:
 
     def _open(self) -> Rootfs:
         """The rootfs as a mount of its own: what is mounted in it below goes with it."""
-        handle = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return Rootfs.from_fd(mntns.bind(handle, handle, recursive=True), self._path)
-        finally:
-            os.close(handle)
+        with state.open_rootfs(self._path, self._identity) as opened:
+            root = Rootfs.from_fd(mntns.bind(opened.fd, opened.fd, recursive=True), self._path)
+        root.mounts.everywhere = True  # mount points lie where config.json has them, as with runc
+        return root
 
     def _add(self, root: Rootfs, mount: dict[str, Any], field: str) -> None:
         destination = os.path.normpath("/" + str(mount.get("destination") or "").lstrip("/"))
@@ -159,12 +161,12 @@ class Builder:
         for option in options:
             attributes |= _ATTRIBUTES.get(option, 0)
         try:
-            late = bool(attributes) and not _set_attributes(
+            early = not attributes or mntns.restrict(
                 mount_fd, attributes, recursive="rro" in options
             )
             mntns.attach(mount_fd, target)
-            if late:
-                _remount(mount_fd, attributes)
+            if not early:
+                mntns.restrict_late(mount_fd, attributes)
         finally:
             os.close(target)
             os.close(mount_fd)
@@ -216,21 +218,3 @@ def _find_file(root: Rootfs, path: str) -> int:
         raise UnsafePathError(
             f"mount point {path!r} is a symbolic link that leads to nothing in the rootfs"
         ) from None
-
-
-def _set_attributes(mount_fd: int, attributes: int, *, recursive: bool) -> bool:
-    """Set the attributes of a detached mount; False on Linux before 5.12, which cannot."""
-    try:
-        syscalls.mount_setattr(mount_fd, attributes, 0, recursive=recursive)
-    except OSError as err:
-        if err.errno != errno.ENOSYS:
-            raise
-        return False
-    return True
-
-
-def _remount(mount_fd: int, attributes: int) -> None:
-    """The same by mount(2), beside the flags the mount has already."""
-    flags = os.fstatvfs(mount_fd).f_flag & _KEPT_FLAGS
-    flags |= attributes | const.MS_REMOUNT | const.MS_BIND
-    syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, flags)

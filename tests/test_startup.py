@@ -42,20 +42,21 @@ CREATE = PASS_THROUGH | {
 
 DEVICE = CREATE | {
     "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
-    "ocishim.cdi.stale",
+    "ocishim.cdi.stale", "ocishim.oci.container",
 }  # fmt: skip
 
 HOOK = {
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program", "ocishim.hooks.refusals", "ocishim.linux.privileges",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program", "ocishim.linux.privileges",
     "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
     "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
-    "ocishim.oci.state", "ocishim.posixos", "ocishim.rootfs",
+    "ocishim.oci.container", "ocishim.oci.state", "ocishim.ownmounts", "ocishim.posixos", "ocishim.rootfs", "ocishim.tree",
 }  # fmt: skip
 
 LDCACHE = {
     "ocishim.hooks.arch", "ocishim.hooks.elf", "ocishim.hooks.ldconf", "ocishim.hooks.ldconfig", "ocishim.hooks.musl", "ocishim.hooks.sandbox",
     "ocishim.hooks.seccomp", "ocishim.hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
-    "ocishim.linux.process",
+    "ocishim.linux.process", "ocishim.hooks.corelibs", "ocishim.hooks.ldcache", "ocishim.hooks.libview",
+    "ocishim.hooks.soname", "ocishim.mountinfo",
 }  # fmt: skip
 
 

@@ -162,7 +162,8 @@ def test_six_hooks(shipped: Box) -> None:
     again = processes(shipped, str(shipped.pyshim), *line)
     assert again == (["pyshim", "python", "true"], 0)
     hook = fused(shipped)
-    assert 0 < beyond(shipped, python(shipped), *hook) <= 470
+    # Each library that CDI mounts is shown to ldconfig by itself: eight calls, and there are 15.
+    assert 0 < beyond(shipped, python(shipped), *hook) <= 620
     assert processes(shipped, *hook, stdin="{}") == (["pyshim-hook"], 1)
     assert (shipped.folder / "dgx/rootfs/etc/ld.so.cache").exists()
 

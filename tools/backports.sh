@@ -1,12 +1,14 @@
 #!/bin/sh
-# Unpacks packages of Debian's backports into a folder and prints the path of one program of theirs.
+# Unpacks packages of Debian's backports, or of another suite, into a folder and prints the path of
+# one program of theirs.
 #
 #   tools/backports.sh FOLDER PROGRAM PACKAGE...       PROGRAM: usr/bin/runsc
 #
 # Nothing is installed, and what is installed does not count: apt works on lists and a cache of its
 # own, below FOLDER. For programs that
 # the tests want in a newer version than the distribution's. What is there stays.
-# RELEASE=bookworm names the release the packages are built for.
+# RELEASE=bookworm names the release the packages are built for, SUITE=sid another suite than its
+# backports: then PACKAGE... names the libraries, too.
 set -eu
 
 folder=$1

@@ -29,12 +29,12 @@ OPTIONS = ("-I", "-S", "-X", "no_debug_ranges")
 _CREATE = (
     *("ocishim.start", "ocishim.entry", "ocishim.config", "ocishim.runtime", "ocishim.log"),
     *("ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.stale"),
+    "ocishim.oci.container",
 )
 _HOOK = (
     "ocishim.hooks.program",
     "ocishim.hooks.change",
     "ocishim.hooks.flags",
-    "ocishim.hooks.refusals",
     "ocishim.hooks.create_symlinks",
 )
 _USUAL = (

@@ -70,6 +70,7 @@ CLONE_NEWNET = 0x40000000
 # --- memfd_create, fcntl
 MFD_CLOEXEC = 0x1
 MFD_ALLOW_SEALING = 0x2
+MFD_NOEXEC_SEAL = 0x8  # Linux 6.3, as the next
 MFD_EXEC = 0x10  # Linux 6.3; older kernels say EINVAL
 F_ADD_SEALS = 1033
 F_GET_SEALS = 1034
@@ -109,6 +110,7 @@ CAP_MKNOD = 27
 
 # --- statx
 STATX_ATTR_MOUNT_ROOT = 0x2000
+STATX_MNT_ID = 0x1000
 
 
 def names(value: int, prefix: str | tuple[str, ...]) -> str:

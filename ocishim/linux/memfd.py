@@ -2,7 +2,9 @@
 
 A process of the container that can open /proc/PID/exe of a running host program could write to
 the program itself (CVE-2019-5736, CVE-2024-0135). What runs from here is a copy whose seals
-allow no write, ever; the host's file is only read.
+allow no write, ever; the host's file is only read. Where the kernel gives no memory that can be
+executed (vm.memfd_noexec = 2, on hardened hosts), the copy lies on a private tmpfs, mounted
+nowhere and read-only once it is filled: what could be written to then is a copy that runs once.
 """
 
 from __future__ import annotations
@@ -14,14 +16,19 @@ import fcntl
 from ocishim import posixos as os
 from ocishim.linux import const
 
+_PRIVATE = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV
 _SEALS = const.F_SEAL_SEAL | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_WRITE
 
 
-def _create(name: str) -> int:
+def create(name: str, purpose: int = const.MFD_NOEXEC_SEAL) -> int:
+    """Return an empty file in memory that can be sealed; the caller closes.
+
+    Since 6.3 the kernel warns, or refuses (vm.memfd_noexec), unless told what it is for: data, or
+    (MFD_EXEC) a program.
+    """
     flags = const.MFD_CLOEXEC | const.MFD_ALLOW_SEALING
     try:
-        # Since 6.3 the kernel warns, or refuses (vm.memfd_noexec), unless told what it is for.
-        return os.memfd_create(name, flags | const.MFD_EXEC)
+        return os.memfd_create(name, flags | purpose)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -50,10 +57,13 @@ def sealed(program: str | int) -> int:
         if not stat.S_ISREG(status.st_mode):
             message = f"not a regular file: {program!r}"
             raise OSError(errno.EACCES, message)
-        target = _create("pyshim")
+        try:
+            target = create("pyshim", const.MFD_EXEC)
+        except PermissionError:
+            return _on_tmpfs(source, status.st_size)
         try:
             _copy(source, target, status.st_size)
-            os.fchmod(target, 0o500)
+            os.fchmod(target, 0o555)  # the hooks' sandbox runs it as nobody
             fcntl.fcntl(target, const.F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(target)
@@ -62,3 +72,26 @@ def sealed(program: str | int) -> int:
     finally:
         if source is not program:
             os.close(source)
+
+
+def _on_tmpfs(source: int, size: int) -> int:
+    """The copy as a file of a read-only tmpfs that is mounted nowhere."""
+    from ocishim.linux import mntns  # noqa: PLC0415 - on hardened hosts
+
+    try:
+        tree = mntns.tmpfs(size=size + (1 << 16), attributes=_PRIVATE)
+    except OSError as error:
+        message = f"vm.memfd_noexec = 2 forbids a copy in memory, and there is no tmpfs: {error}"
+        raise OSError(errno.EACCES, message) from error
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        target = os.open("program", flags, 0o600, dir_fd=tree)
+        try:
+            _copy(source, target, size)
+            os.fchmod(target, 0o555)
+        finally:
+            os.close(target)  # a file that somebody may write to is not executed
+        mntns.restrict(tree, const.MOUNT_ATTR_RDONLY)
+        return os.open("program", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tree)
+    finally:
+        os.close(tree)

@@ -12,6 +12,13 @@ import errno
 from ocishim import posixos as os
 from ocishim.linux import const, syscalls
 
+_MS_NODIRATIME, _MS_RELATIME, _ST_RELATIME = 0x800, 0x200000, 0x1000
+# What fstatvfs tells and mount(2) sets by the same bits; what is not named would be taken away.
+_KEPT_FLAGS = (
+    const.MS_RDONLY | const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
+    | const.MS_NOATIME | _MS_NODIRATIME
+)  # fmt: skip
+
 
 def private() -> None:
     """Move this process into a mount namespace of its own that still receives the host's mounts.
@@ -30,6 +37,33 @@ def attach(mount_fd: int, target_fd: int) -> None:
     )  # fmt: skip
 
 
+def restrict(mount_fd: int, attributes: int, *, recursive: bool = False) -> bool:
+    """Set attributes (MOUNT_ATTR_...) of the mount behind `mount_fd`, also before it is attached.
+
+    False on Linux before 5.12, which cannot: then `restrict_late` does, once it is attached.
+    """
+    try:
+        syscalls.mount_setattr(mount_fd, attributes, 0, recursive=recursive)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return False
+    return True
+
+
+def restrict_late(mount_fd: int, attributes: int) -> None:
+    """Set them by mount(2) on the attached mount, beside those it has, and not below it.
+
+    The values of read-only, nosuid, nodev, noexec are those of mount(2).
+    """
+    present = os.fstatvfs(mount_fd).f_flag
+    flags = present & _KEPT_FLAGS
+    if present & _ST_RELATIME:
+        flags |= _MS_RELATIME
+    flags |= attributes | const.MS_REMOUNT | const.MS_BIND
+    syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, flags)
+
+
 def bind(
     source_fd: int, target_fd: int, *, recursive: bool = False, read_only: bool = False
 ) -> int:
@@ -41,26 +75,14 @@ def bind(
     flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
     mount_fd = syscalls.open_tree(source_fd, "", flags)
     try:
-        late = read_only and not _set_read_only(mount_fd, recursive=recursive)
+        early = not read_only or restrict(mount_fd, const.MOUNT_ATTR_RDONLY, recursive=recursive)
         attach(mount_fd, target_fd)
-        if late:
-            flags = const.MS_REMOUNT | const.MS_BIND | const.MS_RDONLY
-            syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, flags)
+        if not early:
+            restrict_late(mount_fd, const.MOUNT_ATTR_RDONLY)
     except BaseException:
         os.close(mount_fd)
         raise
     return mount_fd
-
-
-def _set_read_only(mount_fd: int, *, recursive: bool) -> bool:
-    """Make the mount behind `mount_fd` read-only; False when the kernel is too old to."""
-    try:
-        syscalls.mount_setattr(mount_fd, const.MOUNT_ATTR_RDONLY, 0, recursive=recursive)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        return False
-    return True
 
 
 def tmpfs(
@@ -86,9 +108,9 @@ def tmpfs(
 
 def is_mountpoint(fd: int) -> bool:
     """Whether `fd` (a file or directory, O_PATH is enough) is the root of a mount."""
-    attributes, known = syscalls.statx_attributes(fd)
-    if known & const.STATX_ATTR_MOUNT_ROOT:
-        return bool(attributes & const.STATX_ATTR_MOUNT_ROOT)
+    status = syscalls.statx(fd)
+    if status.known & const.STATX_ATTR_MOUNT_ROOT:
+        return bool(status.attributes & const.STATX_ATTR_MOUNT_ROOT)
     return _listed_mountpoint(fd)  # Linux 5.6 and 5.7
 
 

@@ -115,6 +115,11 @@ def set_fs_ids(uid: int, gid: int) -> None:
     syscall(_SETFSUID, uid)
 
 
+def fs_uid() -> int:
+    """Return the user as whom files are opened; an id that is none changes nothing."""
+    return syscall(_SETFSUID, -1)
+
+
 def drop_bounding(kept: int) -> None:
     """Drop every capability of this kernel from the bounding set but those of the mask `kept`."""
     for capability in range(64):

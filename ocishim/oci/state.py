@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, UnsafePathError
+from ocishim.oci.container import Container
 from ocishim.rootfs import Rootfs
 
 TYPE_CHECKING = False
@@ -77,19 +78,30 @@ def open_rootfs(path: str, identity: Identity | None) -> Rootfs:
     """Open the container's root directory `path`, or the working directory if it is that one.
 
     In a user namespace the mapped root may not enter the folders above `path`; but runc starts a
-    createContainer hook in the rootfs, and crun in the bundle, mostly with `rootfs` in it. Such a
-    directory counts when it has the `identity` (st_dev, st_ino) that was recorded outside.
+    createContainer hook in the rootfs, and crun in the bundle, mostly with `rootfs` in it. With an
+    `identity` (st_dev, st_ino), which was recorded when the hooks were planned, no other directory
+    counts, wherever it is found: who owns the folder above can put another in its place.
     Errors: UnsafePathError for "/", DocumentError that says what was tried.
     """
-    try:
-        return _checked(Rootfs.open_dir(path))
-    except OSError as error:
-        tried = [f"{path}: {error.strerror}"]
-    for candidate in (".", "rootfs") if identity else ():
+    tried: list[str] = []
+    for candidate in (path, ".", "rootfs") if identity else (path,):
         rootfs = _identified(candidate, identity, tried)
         if rootfs is not None:
             return _checked(rootfs)
     raise DocumentError("no rootfs found: " + "; ".join(tried))
+
+
+def container(state: State) -> Container:
+    """Return what config.json in the state's bundle says of the container.
+
+    A hook that may not read it (in a user namespace) has no rights of the host's root anyway.
+    """
+    from ocishim.oci.bundle import Bundle  # noqa: PLC0415 - only where no chain tells
+
+    try:
+        return Container.of(Bundle(state.bundle).spec)
+    except DocumentError:
+        return Container()
 
 
 def rootfs_path(state: State) -> str:
@@ -116,17 +128,18 @@ def rootfs_path(state: State) -> str:
 
 
 def _identified(candidate: str, identity: Identity | None, tried: list[str]) -> Rootfs | None:
-    """The directory `candidate` below the working directory, if it is the one recorded."""
+    """The directory `candidate`, if it is the one recorded, or none was."""
+    place = candidate if candidate.startswith("/") else f"working directory: {candidate}"
     try:
         rootfs = Rootfs.open_dir(candidate)
     except OSError as error:
-        tried.append(f"working directory: {candidate}: {error.strerror}")
+        tried.append(f"{place}: {error.strerror}")
         return None
     status = os.fstat(rootfs.fd)
-    if (status.st_dev, status.st_ino) == identity:
+    if identity is None or (status.st_dev, status.st_ino) == identity:
         return rootfs
     rootfs.close()
-    tried.append(f"working directory: {candidate} is another directory")
+    tried.append(f"{place} is another directory")
     return None
 
 

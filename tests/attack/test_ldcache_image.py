@@ -61,7 +61,8 @@ def survey(root: Path, outside: Path, *args: str) -> str:
     assert done.peak_kib < 64 << 10, done.peak_kib
     assert done.status in (0, 1)
     assert "Traceback" not in done.stderr
-    assert bool(done.stderr) == bool(done.status), done
+    failures = [line for line in done.stderr.splitlines() if ": warning: " not in line]
+    assert bool(failures) == bool(done.status), done
     return done.stderr.partition(" failed: ")[2].removesuffix("\n")
 
 
@@ -95,11 +96,11 @@ LINKS = [
     _row("cache a fifo", "fifo etc/ld.so.cache"),
     _row("cache a socket", "socket etc/ld.so.cache"),
     _row("cache a device", "dir etc", "char etc/ld.so.cache 1 5"),
-    _row("cache a directory", "dir etc/ld.so.cache/x", says="Renaming of /etc/ld.so.cache~ to"),
+    _row("cache a directory", "dir etc/ld.so.cache/x", says="'ld.so.cache' is a directory"),
     _row("cache~ to the host", "symlink etc/ld.so.cache~ {out}/file"),
     _row("cache~ a fifo", "fifo etc/ld.so.cache~"),
     _row("cache~ a device", "dir etc", "block etc/ld.so.cache~ 7 0"),
-    _row("cache~ a directory", "dir etc/ld.so.cache~/x", says="Can't create temporary cache file"),
+    _row("cache~ a directory", "dir etc/ld.so.cache~/x"),
     _row("auxiliary cache a fifo", "fifo var/cache/ldconfig/aux-cache"),
     _row("auxiliary cache~ a fifo", "fifo var/cache/ldconfig/aux-cache~"),
     _row("auxiliary cache~ a device", "dir var/cache/ldconfig", "block var/cache/ldconfig/aux-cache~ 7 0"),

@@ -107,7 +107,7 @@ def test_later_mounts_lie_on_earlier_ones(tree: Path, tmp_path: Path) -> None:
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Return nothing: the kernel there is, then one without mount_setattr."""
     if request.param == "Linux 5.6":
-        monkeypatch.setattr(shimroot, "_set_attributes", lambda *_, **__: False)
+        monkeypatch.setattr(mntns, "restrict", lambda *_, **__: False)
 
 
 @pytest.mark.parametrize(("options", "flags"), [

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from tools.lab.bundle import Bundle
 
 # crun refuses hybrid cgroups, so it gets a mount namespace of its own with cgroup2 alone.
-_CRUN = """#!/bin/sh
+CRUN = """#!/bin/sh
 exec unshare -m --propagation private sh -c '
     umount -R /sys/fs/cgroup 2>/dev/null
     mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null
+    {mounts}
     exec {crun} --cgroup-manager=disabled "$@"' crun "$@"
 """
 
@@ -30,7 +31,7 @@ def crun_without_cgroups(folder: Path) -> Path:
     """Write a program called `crun` into `folder` that runs crun on any machine."""
     folder.mkdir(parents=True, exist_ok=True)
     wrapper = folder / "crun"
-    wrapper.write_text(_CRUN.format(crun=shutil.which("crun")))
+    wrapper.write_text(CRUN.format(crun=shutil.which("crun"), mounts=""))
     wrapper.chmod(0o755)
     return wrapper
 

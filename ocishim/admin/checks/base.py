@@ -54,6 +54,15 @@ def kernel(node: Node) -> Iterator[Finding]:
             why="hooks reach into images only through openat2, which it lacks",
             next_step="boot a newer kernel",
         )
+    if node.read("/proc/sys/vm/memfd_noexec").strip() == "2":
+        yield Finding(
+            "memfd-noexec",
+            "info",
+            "the kernel gives no memory that can be executed",
+            evidence="vm.memfd_noexec is 2",
+            why="the host's ldconfig runs from a private tmpfs instead, which costs a little time",
+            next_step="nothing; sysctl vm.memfd_noexec=1 is as strict for programs that do not ask",
+        )
     systems = node.read("/proc/filesystems").split()
     if systems and "overlay" not in systems and node.config.readonly_rootfs == "overlay":
         yield Finding(

@@ -39,6 +39,12 @@ def test_overlay_missing_matters_only_where_it_is_used(tree: Tree) -> None:
     assert "overlayfs" not in findings(tree.node())
 
 
+@pytest.mark.parametrize(("value", "found"), [("2\n", True), ("1\n", False), ("0\n", False)])
+def test_memory_that_cannot_be_executed(tree: Tree, value: str, *, found: bool) -> None:
+    tree.write("/proc/sys/vm/memfd_noexec", value)
+    assert ("memfd-noexec" in findings(tree.node())) is found
+
+
 def test_bad_configuration(tree: Tree) -> None:
     found = findings(tree.node(config='runtime = ["runc"]\n'))["configuration"]
     assert "unknown setting 'runtime'" in found.evidence

@@ -56,8 +56,10 @@ def test_the_file_is_replaced_not_written_through(tmp_path: Path) -> None:
         tmp_path / "root", "file real /lib\n", f"symlink etc{MACHINE.musl_path_file[4:]} /real"
     )
     with Rootfs.open_dir(str(root)) as rootfs:
-        assert musl.add(rootfs, MACHINE, ["/a"])
-        assert not musl.add(rootfs, MACHINE, ["/a"])
+        text = musl.missing(rootfs, MACHINE, ["/a"])
+        assert text == b"/lib\n/a\n"
+        assert rootfs.put_file(MACHINE.musl_path_file, text)
+        assert musl.missing(rootfs, MACHINE, ["/a"]) == b""
     assert (root / MACHINE.musl_path_file[1:]).read_text() == "/lib\n/a\n"
     assert (root / "real").read_text() == "/lib\n"
     assert (outside / "path").read_text() == "/host\n"

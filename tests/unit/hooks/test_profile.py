@@ -103,7 +103,8 @@ def test_a_read_only_volume_is_a_warning(tmp_path: Path) -> None:
     make_tree(root, "dir etc/nvidia")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", root / "etc/nvidia"], check=True)
     (change,) = apply(root)
-    assert change == Change(f"{PROFILE}: Read-only file system: not written", warning=True)
+    what = "'/etc/nvidia/nvidia-application-profiles-rc.d' lies on the mount /etc/nvidia"
+    assert change == Change(f"{what}: profile not written", warning=True)
 
 
 def test_a_dev_that_is_no_folder(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import sandbox, seccomp
+from ocishim.hooks import libview, sandbox, seccomp
 from ocishim.linux import const, process
+from ocishim.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import Call, Done, call, measured
 from tests.isolated import isolated
@@ -51,15 +52,17 @@ int main(int argc, char **argv) {
   return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) ? 126 : execv(argv[1], argv + 1);
 }"""
 
-# Writes "what: errno" for each attempt to /report; 0 where it succeeded.
+# Writes "what: errno" for each attempt to /out/ld.so.cache; 0 where it succeeded.
 PROBES = r"""
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -74,26 +77,39 @@ PROBES = r"""
 #define TRY(name, call) do { errno = 0; long r = (long)(call); \
   fprintf(report, "%s: %d\n", name, r == -1 ? errno : 0); fflush(report); } while (0)
 extern char **environ;
+static void list(FILE *report, const char *path) {
+  fprintf(report, "names in %s:", path);
+  struct dirent **names; int count = scandir(path, &names, 0, alphasort);
+  for (int i = 2; i < count; i++) fprintf(report, " %s", names[i]->d_name);
+  fprintf(report, "\n");
+}
 int main(int argc, char **argv) {
   int fds = 0;
   for (int fd = 0; fd < 1024; fd++) fds += fcntl(fd, F_GETFD) != -1;
-  FILE *report = fopen("/report", "w");
+  FILE *report = fopen("/out/report", "w");
   char *none[] = {0};
-  fprintf(report, "pid: %d\nuid: %d\nenvironment: %d\ndescriptors: %d\nargv0: %s\n",
-          getpid(), getuid(), environ[0] != 0, fds, argv[0]);
+  fprintf(report, "pid: %d\nuid: %d %d\nenvironment: %d\ndescriptors: %d\nargv0: %s\n",
+          getpid(), getuid(), getgid(), environ[0] != 0, fds, argv[0]);
   char c; fprintf(report, "stdin: %d\n", (int)read(0, &c, 1));
-  TRY("write a file", creat("/written", 0644));
-  TRY("write a file of others", open("/others/file", O_WRONLY));
-  TRY("give a file away", chown("/report", 1, 1));
-  TRY("open a device", open("/device", O_RDONLY));
-  TRY("make a device", mknod("/new", S_IFCHR | 0600, makedev(1, 3)));
-  TRY("run a file", execve("/program", none, none));
-  TRY("run a file, the other way", syscall(SYS_execveat, AT_FDCWD, "/program", none, none, 0));
+  list(report, "/"); list(report, "/0");
+  TRY("read a library", open("/0/libshown.so.1", O_RDONLY));
+  TRY("write beside the output", creat("/written", 0644));
+  TRY("write in the folder", creat("/0/written", 0644));
+  TRY("write a file of others", open("/0/open", O_WRONLY));
+  TRY("read a file of others", open("/0/secret", O_RDONLY));
+  TRY("change the folder's mode", chmod("/0", 0777));
+  TRY("remove from the folder", unlink("/0/libshown.so.1"));
+  TRY("give a file away", chown("/out/report", 1, 1));
+  TRY("open a device", open("/0/device", O_RDONLY));
+  TRY("make a device", mknod("/out/new", S_IFCHR | 0600, makedev(1, 3)));
+  TRY("run a file", execve("/0/program", none, none));
+  TRY("run a file, the other way", syscall(SYS_execveat, AT_FDCWD, "/0/program", none, none, 0));
   TRY("map a file as code",
-      mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, open("/program", O_RDONLY), 0));
+      mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, open("/0/program", O_RDONLY), 0));
   TRY("start a process", fork());
   TRY("trace a process", ptrace(PTRACE_ATTACH, 1, 0, 0));
   TRY("signal the parent", kill(getppid() ? getppid() : 2, 9));
+  TRY("become root", setuid(0));
   TRY("reach the network", socket(AF_INET, SOCK_STREAM, 0));
   TRY("reach a local socket", socket(AF_UNIX, SOCK_STREAM, 0));
   TRY("share memory", shmget(1, 4096, IPC_CREAT | 0600));
@@ -103,11 +119,11 @@ int main(int argc, char **argv) {
   TRY("open by handle", syscall(SYS_open_by_handle_at, -1, 0, 0));
   TRY("load a kernel program", syscall(SYS_bpf, 0, 0, 0));
   TRY("see processes", open("/proc/1", O_RDONLY));
-  TRY("go up", chdir("/../../../../../../..") || access("/report", F_OK));
+  TRY("go up", chdir("/../../../../../../..") || access("/out/report", F_OK));
   TRY("raise a limit", setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 1024}));
-  TRY("make a large file", ftruncate(fileno(report), 65 << 20));
+  TRY("make a large file", ftruncate(fileno(report), 17 << 20));
   int descriptors = 0;
-  while (open("/report", O_RDONLY) != -1) descriptors++;
+  while (open("/out/report", O_RDONLY) != -1) descriptors++;
   fprintf(report, "files open at once: %d\n", descriptors);
   int chunks = 0;
   while (malloc(1 << 20)) chunks++;
@@ -133,6 +149,7 @@ def sleeping(tmp_path: Path) -> Iterator[tuple[Call, Path]]:
     with open(root / "leak", "w") as leak:
         os.set_inheritable(leak.fileno(), True)  # as runc 1.1 leaks its descriptors
         program = str(libs.static_program(SLEEPS))
+        make_tree(root, "dir opt", "dir volume", "file opt/libshown.so.1 x")
         hook = Call(root, "update-ldcache", "--folder", "/opt", "--ldconfig-path", program)
     child = _child_of(hook)
     yield hook, child
@@ -162,15 +179,10 @@ def status_of(child: Path) -> dict[str, str]:
 
 def test_privileges(sleeping: tuple[Call, Path]) -> None:
     status = status_of(sleeping[1])
-    kept = f"{1 << const.CAP_DAC_OVERRIDE:016x}"
-    found = {key: status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
-    assert found == {
-        "CapInh": f"{0:016x}",
-        "CapPrm": kept,
-        "CapEff": kept,
-        "CapBnd": kept,
-        "CapAmb": f"{0:016x}",
-    }
+    for name in ("Inh", "Prm", "Eff", "Bnd", "Amb"):
+        assert (name, status[f"Cap{name}"]) == (name, f"{0:016x}")
+    assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4
+    assert status["Groups"] == ""
     assert (status["NoNewPrivs"], status["Seccomp"], status["Umask"]) == ("1", "2", "0022")
 
 
@@ -182,7 +194,7 @@ def test_inheritable_and_ambient_capabilities_are_dropped(tmp_path: Path) -> Non
     hook = Call(tmp_path, "update-ldcache", "--ldconfig-path", program, under=under)
     child = _child_of(hook)
     found = [status_of(child)[f"Cap{name}"].strip("0") for name in ("Inh", "Amb", "Prm", "Bnd")]
-    assert found == ["", "", "2", "2"]
+    assert found == ["", "", "", ""]
     os.kill(hook.pid, signal.SIGKILL)
     hook.wait()
 
@@ -194,13 +206,15 @@ def test_namespaces(sleeping: tuple[Call, Path]) -> None:
     assert status_of(child)["NSpid"].split()[1:] == ["1"]
 
 
-def test_the_rootfs_is_the_only_tree(sleeping: tuple[Call, Path], tmp_path: Path) -> None:
-    lines = (sleeping[1] / "mountinfo").read_text().splitlines()
-    assert [line.split()[4] for line in lines] == ["/"]
-    assert lines[0].split()[3].endswith("/root")
-    assert {"nosuid", "nodev", "noexec"} <= set(lines[0].split()[5].split(","))
-    assert os.path.samefile(sleeping[1] / "root", tmp_path / "root")
-    assert os.path.samefile(sleeping[1] / "cwd", tmp_path / "root")
+def test_the_folders_are_all_there_is(sleeping: tuple[Call, Path]) -> None:
+    lines = [line.split() for line in (sleeping[1] / "mountinfo").read_text().splitlines()]
+    assert [line[4] for line in lines] == ["/", "/0"]
+    assert lines[0][lines[0].index("-") + 1] == "tmpfs"
+    assert lines[1][3].endswith("/root/opt")
+    assert {"nosuid", "nodev", "noexec"} <= set(lines[0][5].split(","))
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(lines[1][5].split(","))
+    assert sorted(os.listdir(sleeping[1] / "root")) == ["0", "out"]
+    assert os.listdir(sleeping[1] / "root/0") == ["libshown.so.1"]
 
 
 def test_limits(sleeping: tuple[Call, Path]) -> None:
@@ -208,7 +222,7 @@ def test_limits(sleeping: tuple[Call, Path]) -> None:
     limits = {line[:25].strip(): line[26:].split()[:2] for line in lines}
     expected = {
         "Max cpu time": 11,
-        "Max file size": 64 << 20,
+        "Max file size": 16 << 20,
         "Max data size": 48 << 20,
         "Max core file size": 0,
         "Max open files": 64,
@@ -222,8 +236,7 @@ def test_limits(sleeping: tuple[Call, Path]) -> None:
 def test_what_it_is_started_with(sleeping: tuple[Call, Path]) -> None:
     child = sleeping[1]
     arguments = (child / "cmdline").read_bytes().split(b"\0")
-    assert arguments[:6] == [b"ldconfig", b"-i", b"-f", b"/", b"-C", b"/etc/ld.so.cache"]
-    assert arguments[6] == b"/opt"
+    assert b" ".join(arguments) == b"ldconfig -X -i -f / -c new -C /out/ld.so.cache /0 "
     assert (child / "environ").read_bytes() == b""
     assert sorted(os.listdir(child / "fd")) == ["0", "1", "2"]
     assert os.readlink(child / "fd/0") == "/dev/null"
@@ -262,28 +275,30 @@ def _has_ended(child: Path) -> bool:
 def test_what_it_can_do(tmp_path: Path) -> None:
     root = make_tree(
         tmp_path / "root",
-        "dir others",
-        "file others/file text",
-        "char device 1 5",
-        "file program #!",
-    )
-    os.chmod(root / "program", 0o755)
-    os.chown(root / "others/file", 1000, 1000)
-    os.chmod(root / "others/file", 0o400)
-    assert run(root, PROBES).status == 0
-    with open(root / "report") as file:
-        report = dict(line.split(": ") for line in file.read().replace("\0", "").splitlines())
+        "dir volume", "file opt/libshown.so.1 x", "file opt/open text", "file opt/secret text",
+        "char opt/device 1 5", "file opt/program #!",
+    )  # fmt: skip
+    for name, mode in (("open", 0o666), ("secret", 0o400), ("program", 0o755), (".", 0o777)):
+        os.chmod(root / "opt" / name, mode)
+    report = _report(root)
     memory = int(report.pop("memory"))
     assert 30 <= memory <= 48
     assert report == {
         "pid": "1",
-        "uid": "0",
+        "uid": "65534 65534",
         "environment": "0",
         "descriptors": "3",
         "argv0": "ldconfig",
         "stdin": "0",
-        "write a file": "0",
-        "write a file of others": "0",
+        "names in /": "0 out",
+        "names in /0": "device libshown.so.1 open program secret",
+        "read a library": "0",
+        "write beside the output": "13",
+        "write in the folder": "30",
+        "write a file of others": "30",
+        "read a file of others": "13",
+        "change the folder's mode": "30",
+        "remove from the folder": "30",
         "give a file away": "1",
         "open a device": "13",
         "make a device": "1",
@@ -293,6 +308,7 @@ def test_what_it_can_do(tmp_path: Path) -> None:
         "start a process": "1",
         "trace a process": "1",
         "signal the parent": "3",
+        "become root": "1",
         "reach the network": "1",
         "reach a local socket": "1",
         "share memory": "1",
@@ -305,26 +321,48 @@ def test_what_it_can_do(tmp_path: Path) -> None:
         "go up": "0",
         "raise a limit": "1",
         "make a large file": "27",
-        "files open at once": str(64 - 4 - 3),
+        "files open at once": str(64 - 4 - 2),
         "sync": "0",
     }
 
 
+def _report(root: Path) -> dict[str, str]:
+    """Run PROBES on the folder opt of `root`; what it wrote, as a caller of the sandbox reads it."""
+    program = os.open(libs.static_program(PROBES), os.O_RDONLY)
+    with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt"], ["/opt"])
+        tree = sandbox.scratch(1)
+        job = sandbox.Job(tree, view.folders, program, ["ldconfig"], timeout=10)
+        result = sandbox.run(job)
+        assert (result.status, result.output) == (0, b"")
+        with open(os.open("out/report", os.O_RDONLY, dir_fd=tree)) as file:
+            lines = file.read().replace("\0", "").splitlines()
+    os.close(tree)
+    os.close(program)
+    return dict(line.split(": ", 1) if ": " in line else line.split(":") for line in lines)
+
+
 @isolated
-def test_mounts_below_the_root_are_kept_and_tamed(tmp_path: Path) -> None:
-    root = make_tree(tmp_path / "root", "dir opt")
-    subprocess.run(["mount", "-t", "tmpfs", "none", root / "opt"], check=True)
-    libs.put(libs.library("liba.so.1"), root / "opt/liba.so.1.0")
+def test_what_is_mounted_below_a_folder_is_not_seen(tmp_path: Path) -> None:
+    """But for libraries: CDI mounts the driver's on files of the image's folders."""
+    root = make_tree(tmp_path / "root", "dir opt/volume", "file opt/liba.so.1.0 ", "file opt/proc ")
+    driver = libs.put(libs.library("liba.so.1"), tmp_path / "driver")
+    subprocess.run(["mount", "-t", "tmpfs", "none", root / "opt/volume"], check=True)
+    (root / "opt/volume/libb.so.1").touch()
+    subprocess.run(["mount", "--bind", driver, root / "opt/liba.so.1.0"], check=True)
+    subprocess.run(["mount", "--bind", "/proc/version", root / "opt/proc"], check=True)
     program = str(libs.static_program(SLEEPS))
-    hook = Call(root, "update-ldcache", "--ldconfig-path", program)
-    lines = (_child_of(hook) / "mountinfo").read_text().splitlines()
-    assert [line.split()[4] for line in lines] == ["/", "/opt"]
-    assert all({"nosuid", "nodev", "noexec"} <= set(x.split()[5].split(",")) for x in lines)
+    hook = Call(root, "update-ldcache", "--folder", "/opt", "--ldconfig-path", program)
+    child = _child_of(hook)
+    lines = [line.split() for line in (child / "mountinfo").read_text().splitlines()]
+    assert [line[4] for line in lines] == ["/", "/0", "/0/liba.so.1.0"]
+    assert all({"ro", "nosuid", "nodev", "noexec"} <= set(line[5].split(",")) for line in lines[1:])
+    assert os.listdir(child / "root/0/volume") == []
     os.kill(hook.pid, signal.SIGKILL)
     hook.wait()
     assert call(root, "update-ldcache", "--folder", "/opt").status == 0
     assert os.readlink(root / "opt/liba.so.1") == "liba.so.1.0"
-    assert Path("/proc/self/mountinfo").read_text().count(f" {root}/opt ") == 1
+    assert Path("/proc/self/mountinfo").read_text().count(f" {root}/opt/") == 3
 
 
 # how it ends
@@ -361,7 +399,7 @@ def test_a_deadline(tmp_path: Path, source: str) -> None:
     ), done
     assert done.status == 1
     assert 1 < done.seconds < 5  # the machine may be busy; without the option it takes 10
-    assert names(tmp_path) == ["etc", "etc/ld.so.conf"]
+    assert names(tmp_path) == []
 
 
 def test_an_early_end_of_output_is_not_the_end(tmp_path: Path) -> None:
@@ -375,9 +413,9 @@ def test_a_large_parent(tmp_path: Path) -> None:
     """The limits of memory are for the program, not for a parent that has more."""
     ballast = bytearray(200 << 20)
     program = os.open(libs.static_program("int main(void) { return 5; }"), os.O_RDONLY)
-    root = os.open(tmp_path, os.O_PATH)
-    result = sandbox.run(sandbox.Job(root, program, ["x"], timeout=5))
-    os.close(root)
+    tree = sandbox.scratch(0)
+    result = sandbox.run(sandbox.Job(tree, [], program, ["x"], timeout=5))
+    os.close(tree)
     os.close(program)
     assert (os.waitstatus_to_exitcode(result.status), len(ballast)) == (5, 200 << 20)
 
@@ -400,9 +438,9 @@ def test_without_seccomp_there_are_namespaces(
     int main(void) { struct sockaddr_in a = {AF_INET, 0x5000, {0x0100007f}};
       return connect(socket(AF_INET, SOCK_DGRAM, 0), (void *)&a, sizeof a) ? 4 : 0; }"""
     program = os.open(libs.static_program(source), os.O_RDONLY)
-    root = os.open(tmp_path, os.O_PATH)
-    result = sandbox.run(sandbox.Job(root, program, ["x"], timeout=5))
-    os.close(root)
+    tree = sandbox.scratch(0)
+    result = sandbox.run(sandbox.Job(tree, [], program, ["x"], timeout=5))
+    os.close(tree)
     os.close(program)
     assert started == [const.CLONE_NEWPID | const.CLONE_NEWIPC | const.CLONE_NEWNET]
     # The loopback interface of a new network namespace is down: no route even to 127.0.0.1.
@@ -414,7 +452,7 @@ def test_a_refusing_kernel_is_an_error(tmp_path: Path) -> None:
     under = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
     done = call(tmp_path, "update-ldcache", under=under)
     assert done.status == 1
-    assert "failed: sandbox refused by the kernel: clone3(CLONE_NEWPID)" in done.stderr
+    assert "failed: sandbox refused by the kernel: " in done.stderr
 
 
 # elsewhere
@@ -440,7 +478,7 @@ def test_when_the_root_cannot_be_pivoted_from(tmp_path: Path) -> None:
     assert (root / "etc/ld.so.cache").is_file()
     program = str(libs.static_program(SLEEPS))
     hook = Call(root, "update-ldcache", "--ldconfig-path", program, under=under)
-    assert os.path.samefile(_child_of(hook) / "root", root)
+    assert sorted(os.listdir(_child_of(hook) / "root")) == ["out"]
     os.kill(hook.pid, signal.SIGKILL)
     hook.wait()
 

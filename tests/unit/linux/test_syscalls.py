@@ -128,7 +128,7 @@ def test_openat2_gives_bytes_paths_through(root: int) -> None:
             id="fsopen",
         ),
         pytest.param(
-            lambda _: syscalls.statx_attributes(-1),
+            lambda _: syscalls.statx(-1),
             errno.EBADF,
             "statx(-1, '', AT_EMPTY_PATH): Bad file descriptor",
             id="statx",
@@ -269,7 +269,7 @@ from ocishim.linux import const, syscalls
 assert "ctypes" in sys.modules
 fd = syscalls.openat2(const.AT_FDCWD, {str(tmp_path / "f")!r}, os.O_RDONLY)
 assert os.read(fd, 9) == b"text"
-syscalls.capget(), syscalls.statx_attributes(fd)
+syscalls.capget(), syscalls.statx(fd)
 try:
     syscalls.openat2(const.AT_FDCWD, "/no/such", os.O_PATH)
 except FileNotFoundError as error:
@@ -306,6 +306,7 @@ _ORDER = [
     "prctl",
     "capget",
     "capset",
+    "fstatfs",
 ]
 _HEADERS = {
     "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",

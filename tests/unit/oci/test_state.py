@@ -169,8 +169,23 @@ def test_the_hosts_root_by_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_path_that_opens_is_taken(tmp_path: Path) -> None:
-    with state.open_rootfs(str(tmp_path), (1, 2)) as rootfs:
-        assert os.path.samestat(os.fstat(rootfs.fd), tmp_path.stat())
+    for identity in (None, _identity(tmp_path)):
+        with state.open_rootfs(str(tmp_path), identity) as rootfs:
+            assert os.path.samestat(os.fstat(rootfs.fd), tmp_path.stat())
+
+
+def test_a_path_that_leads_to_another_directory_is_not(tmp_path: Path) -> None:
+    """Who owns the folder above swaps the rootfs for a link to a folder of the host."""
+    root, host = tmp_path / "rootfs", make_tree(tmp_path / "host", "file f x")
+    identity = _identity(make_tree(root, "dir etc"))
+    root.rename(tmp_path / "away")
+    root.symlink_to(host)
+    with pytest.raises(DocumentError) as caught:
+        state.open_rootfs(str(root), identity)
+    assert str(caught.value) == (
+        f"no rootfs found: {root} is another directory; working directory: . is another directory; "
+        "working directory: rootfs: No such file or directory"
+    )
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,0 +1,216 @@
+"""The library folders of a container as they are shown to the host's ldconfig, and to nobody else.
+
+A folder is open by descriptor, with its names; what is mounted on a library in it (CDI mounts the
+driver's so), and what a library's link leads to outside of the folder, is shown in that place.
+Nothing else of the container is. Where folders come from is for the hooks; sandbox.py shows them.
+"""
+
+from __future__ import annotations
+
+from ocishim import mountinfo
+from ocishim import posixos as os
+from ocishim.errors import UnsafePathError
+from ocishim.hooks.change import Change
+from ocishim.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from typing_extensions import Self
+
+    from ocishim.rootfs import Rootfs
+
+_S_IFDIR = 0o040000
+_FOR_EVERYBODY = 0o005
+# Each is an open file, here and in the sandbox's process; a soft limit of 1024 is usual.
+_MOST_FOLDERS, _MOST_COVERS = 320, 160
+_MOST_NAMES = 200_000
+
+
+def is_library(name: str) -> bool:
+    """Whether ldconfig looks at a file of this name."""
+    return name.startswith(("lib", "ld-", "ld.so", "ld64.so")) and ".so" in name
+
+
+class Folder:
+    """One folder: `path` for the container, `fd` (O_PATH), where mountinfo has it.
+
+    files: names of regular files; links: of libraries' symbolic links, and their texts. covers:
+    library names on which something else is shown: what is mounted there (`mounted`), and what a
+    link leads to.
+    """
+
+    __slots__ = ("covers", "fd", "files", "links", "mounted", "path", "place", "wanted")
+
+    def __init__(self, path: str, fd: int, *, wanted: bool) -> None:
+        self.path = path
+        self.fd = fd
+        self.wanted = wanted  # by the hook's request: its links by SONAME are to be there
+        self.place = os.readlink(f"/proc/self/fd/{fd}")
+        self.files: set[str] = set()
+        self.links: dict[str, str] = {}
+        self.mounted: set[str] = set()
+        self.covers: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd in (self.fd, *self.covers.values()):
+            os.close(fd)
+
+    def leads(self, name: str) -> bool:
+        """Whether `name` leads to a library, in this folder or elsewhere."""
+        return name in self.covers or bool(self.target(name))
+
+    def target(self, name: str) -> str:
+        """Return the file's name that `name` leads to in this folder, "" for none."""
+        for _ in range(8):
+            if name in self.files:
+                return name
+            name = self.links.get(name, "")
+        return ""
+
+
+class View:
+    """The folders, each once, in order. Owns their descriptors: use it in a `with`."""
+
+    __slots__ = ("_covers", "_rootfs", "changes", "folders")
+
+    def __init__(self, rootfs: Rootfs) -> None:
+        self._rootfs = rootfs
+        self._covers = 0
+        self.folders: list[Folder] = []
+        self.changes: list[Change] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self.folders:
+            folder.close()
+
+    def add(self, paths: Iterable[str], wanted: Iterable[str]) -> None:
+        """Open those of `paths` that are folders; `wanted` are the request's.
+
+        One that cannot be shown is left out, and a warning among `changes` says why.
+        """
+        known: dict[tuple[object, int], Folder] = {}
+        for path in paths:
+            if len(self.folders) == _MOST_FOLDERS:
+                self._leave_out(path, f"more than {_MOST_FOLDERS} folders")
+                break
+            try:
+                self._add(path, known, wanted=path in wanted)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except UnsafePathError as error:
+                self._leave_out(path, error.message)
+            except OSError as error:
+                self._leave_out(path, str(error.strerror))
+        if self.folders:
+            table = mountinfo.read()
+            for folder in self.folders:
+                self._cover(folder, table)
+
+    def _leave_out(self, path: str, why: str) -> None:
+        self.changes.append(Change(f"{path}: {why}: its libraries are left out", warning=True))
+
+    def _add(self, path: str, known: dict[tuple[object, int], Folder], *, wanted: bool) -> None:
+        fd = self._rootfs.resolve(path, os.O_PATH | os.O_DIRECTORY)
+        try:
+            status = self._rootfs.look(fd, path, _S_IFDIR)
+            same = known.get((status.device, status.inode))
+            if same is not None:  # ldconfig, too, takes the first name
+                same.wanted = same.wanted or wanted
+                os.close(fd)
+                return
+            _require_readable(status)
+            folder = Folder(path, fd, wanted=wanted)
+            _scan(folder)
+        except BaseException:
+            os.close(fd)
+            raise
+        known[status.device, status.inode] = folder
+        self.folders.append(folder)
+
+    def _cover(self, folder: Folder, table: bytes) -> None:
+        """Find what is mounted on libraries, and where their links lead outside of the folder."""
+        for name in mountinfo.below(table, folder.place):
+            if is_library(name) and "/" not in name and self._show(folder, name, name):
+                folder.mounted.add(name)
+                folder.files.add(name)
+        for name, text in folder.links.items():
+            if "/" in text and name not in folder.covers:
+                self._show(folder, name, self._inside(folder, name))
+
+    def _inside(self, folder: Folder, name: str) -> str:
+        root = os.readlink(f"/proc/self/fd/{self._rootfs.fd}").rstrip("/")
+        return f"{folder.place.removeprefix(root)}/{name}"
+
+    def _show(self, folder: Folder, name: str, path: str) -> bool:
+        """Show the file `path`, a name of the folder or a path of the container, at `name`."""
+        if self._covers == _MOST_COVERS:
+            return False
+        try:
+            if path == name:
+                flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(name, flags, dir_fd=folder.fd)
+            else:
+                fd = self._rootfs.resolve(path)
+        except (OSError, UnsafePathError):
+            return False
+        try:
+            self._rootfs.look(fd, path)
+        except UnsafePathError:
+            os.close(fd)
+            return False
+        self._covers += 1
+        folder.covers[name] = fd
+        return True
+
+
+def _require_readable(status: syscalls.Statx) -> None:
+    """UnsafePathError for a folder whose names are not for everybody: the cache tells them."""
+    if status.mode & _FOR_EVERYBODY != _FOR_EVERYBODY:
+        raise UnsafePathError(f"not everybody may read it (mode {status.mode & 0o7777:o})")
+
+
+def _scan(folder: Folder) -> None:
+    """Take down the folder's names; UnsafePathError when there are too many."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder.fd)
+    count = 0
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                count += 1
+                if count > _MOST_NAMES:
+                    raise UnsafePathError(f"more than {_MOST_NAMES} names")
+                if entry.is_symlink():
+                    if is_library(entry.name):
+                        folder.links[entry.name] = _text(folder.fd, entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    folder.files.add(entry.name)
+    finally:
+        os.close(fd)
+
+
+def _text(fd: int, name: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=fd)
+    except OSError:
+        return ""  # gone meanwhile
+
+
+def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
+    """Open the library `name` of the folder to be read; the caller closes.
+
+    UnsafePathError or OSError when it cannot be.
+    """
+    from ocishim.handle import reopen  # noqa: PLC0415 - where a link is missing
+
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fd)
+    try:
+        status: syscalls.Statx = rootfs.look(handle, name)
+        return reopen(handle, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, status)
+    finally:
+        os.close(handle)

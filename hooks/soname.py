@@ -1,0 +1,137 @@
+"""Links by SONAME in library folders: what ldconfig would make, made by ourselves.
+
+A program asks for libcuda.so.1, the file is libcuda.so.570.86: the library itself says which name
+it goes by. The image's libraries say anything they like, so that a name counts only when it is one
+of a library, without a folder. Links that are right stay, and so do those a spec asked for.
+"""
+
+from __future__ import annotations
+
+from ocishim import posixos as os
+from ocishim.errors import DocumentError, ForeignMountError, UnsafePathError
+from ocishim.hooks import elf, libview
+from ocishim.hooks.change import Change
+from ocishim.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ocishim.rootfs import Rootfs
+
+_MOST_READ = 1024  # libraries of one folder; CUDA's largest has 200
+_LONGEST = 255  # bytes, NAME_MAX
+
+
+def is_sane(name: str) -> bool:
+    """Whether a SONAME can be a name in a folder of libraries."""
+    return libview.is_library(name) and "/" not in name and len(os.fsencode(name)) <= _LONGEST
+
+
+class Sonames:
+    """What the libraries of one folder say they are; each is read once, when it is asked for."""
+
+    __slots__ = ("_folder", "_read", "_rootfs")
+
+    def __init__(self, rootfs: Rootfs, folder: libview.Folder) -> None:
+        self._rootfs = rootfs
+        self._folder = folder
+        self._read: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """Return the SONAME of the file `name`, "" when it has none that is sane."""
+        if name not in self._read:
+            self._read[name] = self._soname(name) if len(self._read) < _MOST_READ else ""
+        return self._read[name]
+
+    def _soname(self, name: str) -> str:
+        try:
+            fd = libview.read_at(self._folder, self._rootfs, name)
+        except (OSError, UnsafePathError):
+            return ""
+        try:
+            soname = os.fsdecode(elf.soname(lambda size, offset: os.pread(fd, size, offset)))
+        except (DocumentError, OSError):
+            return ""
+        finally:
+            os.close(fd)
+        return soname if is_sane(soname) else ""
+
+    def all(self) -> list[str]:
+        """Return the SONAMEs of all libraries in the folder, sorted."""
+        files = [name for name in sorted(self._folder.files) if libview.is_library(name)]
+        return sorted({self.of(name) for name in files} - {""})
+
+    def file_of(self, soname: str) -> str:
+        """Return the file that goes by `soname`: a mounted one, else the highest version.
+
+        Files called like it are looked at first: a system folder has hundreds. "" for none.
+        """
+        files = [name for name in self._folder.files if libview.is_library(name)]
+        alike = [name for name in files if _stem(name) == _stem(soname)]
+        for names in (alike, files):
+            found = [name for name in sorted(names) if self.of(name) == soname]
+            if found:
+                return max(found, key=lambda name: (name in self._folder.mounted, _version(name)))
+        return ""
+
+    def is_right(self, soname: str) -> bool:
+        """Whether `soname` leads to a library already, and to a mounted one if there is."""
+        folder = self._folder
+        if soname in folder.files or not folder.leads(soname):
+            return soname in folder.files
+        target = folder.target(soname)
+        if not target or target in folder.mounted:
+            return True
+        alike = [name for name in folder.mounted if _stem(name) == _stem(soname)]
+        return not any(self.of(name) == soname for name in alike)
+
+
+def _stem(name: str) -> str:
+    return name.partition(".so")[0]
+
+
+def _version(name: str) -> list[tuple[int, int, str]]:
+    """A key that compares numbers as numbers, as ldconfig does (_dl_cache_libcmp)."""
+    key: list[tuple[int, int, str]] = []
+    digits = ""
+    for character in name + "\0":
+        if character in "0123456789":
+            digits += character
+            continue
+        if digits:
+            key.append((1, int(digits), ""))
+            digits = ""
+        key.append((0, 0, character))
+    return key
+
+
+def link(
+    rootfs: Rootfs, folder: libview.Folder, sonames: Iterable[str], known: Sonames
+) -> tuple[list[Change], dict[str, str]]:
+    """Make the links that are missing or lead nowhere; files stay as they are.
+
+    Returns what was done, and the file behind each name for which no link could be made.
+    """
+    status = syscalls.statx(folder.fd)
+    changes, unlinked = [], {}
+    refused: ForeignMountError | None = None
+    for soname in sonames:
+        if known.is_right(soname):
+            continue
+        target = known.file_of(soname)
+        if not target:
+            continue
+        if (status.device, status.inode, soname) in rootfs.links:
+            unlinked[soname] = target  # a spec wants it to lead elsewhere
+            continue
+        try:
+            if rootfs.put_symlink(target, f"{folder.path}/{soname}"):
+                changes.append(Change(f"{folder.path}/{soname} -> {target}: linked"))
+        except ForeignMountError as error:
+            refused = error
+            unlinked[soname] = target
+    if refused is not None:
+        text = f"{folder.path} lies on the mount {refused.mount}: links left out"
+        changes.append(Change(f"{text}: {', '.join(sorted(unlinked))}", warning=True))
+    return changes, unlinked
