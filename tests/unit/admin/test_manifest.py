@@ -173,7 +173,9 @@ def test_install_with_every_setting(image: Image) -> None:
         CONFIG="/x.conf",
         LIBRARIES="/libraries",
     )
-    settings = "--runtime-path /opt/p/bin/pyshim --set-as-default --enable-cdi --config /x.conf --force"
+    settings = (
+        "--runtime-path /opt/p/bin/pyshim --set-as-default --enable-cdi --config /x.conf --force"
+    )
     assert calls == [
         "pyshimctl install --host-root HOST --prefix /opt/p --libraries /libraries",
         f"{CONFIGURE.replace('containerd', 'crio')} {settings}",
