@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ocishim import dirent
 from ocishim.errors import UnsafePathError
+from ocishim.linux import const, syscalls
 from ocishim.rootfs import Rootfs
 from tests.swapper import Swapper
 from tests.trees import make_tree, snapshot
@@ -95,6 +97,23 @@ def test_a_file_swapped_while_it_is_read(tmp_path: Path, outside: Path, evil: st
         outcomes = _race(root / "good", root / "evil", lambda: read.add(rootfs.read("good")))
     assert read == {b"fine"}
     assert outcomes <= {"done", "UnsafePathError", "FileNotFoundError"}
+
+
+@pytest.mark.parametrize("evil", ["fifo evil", "file evil text", "symlink evil good"])
+def test_a_fifo_swapped_in_is_never_opened(tmp_path: Path, evil: str) -> None:
+    """What was looked at is what is read, whatever has its name by then."""
+    root = make_tree(tmp_path / "root", "file good fine", evil)
+    (root / "good").chmod(0o644)
+    parent = os.open(root, os.O_PATH)
+
+    def swapped(handle: int) -> syscalls.Statx:
+        status = syscalls.statx(handle)
+        syscalls.renameat2(parent, "good", parent, "evil", const.RENAME_EXCHANGE)
+        return status
+
+    assert dirent.has_content(parent, "good", b"fine", 0o644, swapped)
+    os.close(parent)
+    assert (root / "evil").read_text() == "fine", "the names were swapped"
 
 
 def test_two_hooks_at_one_link_both_succeed(tmp_path: Path) -> None:
