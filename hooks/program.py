@@ -12,6 +12,7 @@ from __future__ import annotations
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, PyshimError, UsageError, shown
 from ocishim.hooks import chain, privileges
+from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
 from ocishim.oci.container import Container
 
@@ -233,7 +234,7 @@ def _open_rootfs(call: Call) -> Rootfs:
 
 
 def _set_deadline(text: str) -> None:
-    """Fail by ourselves shortly before the runtime kills us; `text` is its timeout in seconds."""
+    """Fail by ourselves shortly before we are killed; `text` is the timeout in seconds."""
     import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` costs 3 ms
 
     if not text.isdecimal() or not int(text):
@@ -243,6 +244,7 @@ def _set_deadline(text: str) -> None:
     def expire(_number: int, _frame: FrameType | None) -> None:
         raise PyshimError(f"not done after {seconds:g} seconds")
 
+    kill_after(int(text))
     _signal.signal(_signal.SIGALRM, expire)
     _signal.setitimer(_signal.ITIMER_REAL, seconds)
 

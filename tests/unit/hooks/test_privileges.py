@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,20 @@ class Library:
     @staticmethod
     def prctl(option: int, value: int) -> None:
         syscalls.prctl(option, value, 0, 0, 0)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+def test_its_end(stopped: bool) -> None:  # noqa: FBT001
+    """In a child, which ends by the kernel's SIGKILL, not before."""
+    begun = time.monotonic()
+    if not (child := os.fork()):
+        kernel.kill_after(0.3)
+        if stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        while True:
+            time.sleep(10)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert 0.3 <= time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("library", [None, Library], ids=["our own calls", "python-prctl"])

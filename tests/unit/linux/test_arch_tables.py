@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocishim.hooks import arch, seccomp
-from ocishim.linux import process, syscalls
+from ocishim.linux import privileges, process, syscalls
 
 _DATA = json.loads((Path(__file__).parents[2] / "data/arch.json").read_bytes())
 _SYSCALLS = (
@@ -17,6 +17,7 @@ _SYSCALLS = (
     *("prctl", "capget", "capset", "fstatfs"),
 )
 _PROCESS = ("prctl", "prlimit64", "seccomp", "setfsuid", "setfsgid")
+_TIMER = ("timer_create", "timer_settime")
 _EVERYWHERE = {
     "clone3": process._CLONE3,
     "close_range": process._CLOSE_RANGE,
@@ -53,6 +54,7 @@ def test_system_calls(machine: str) -> None:
     calls = _calls(machine)
     assert syscalls._NUMBERS[machine] == tuple(calls[name] for name in _SYSCALLS)
     assert process._NUMBERS[machine] == tuple(calls[name] for name in _PROCESS)
+    assert privileges._NUMBERS[machine] == tuple(calls[name] for name in _TIMER)
     assert {name: calls[name] for name in _EVERYWHERE} == _EVERYWHERE
 
 
