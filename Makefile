@@ -8,7 +8,7 @@ BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
-    binary test-binary lock bench peers matrix clean packages dev \
+    binary test-binary fuzz lock bench peers matrix clean packages dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
@@ -53,6 +53,10 @@ test-newest:  ## check and test with the newest of every library instead of tool
 
 test-debian13:  ## make demo and make test on a bare Debian 13 in build/debian13 (root, half an hour)
 	@tools/debian.sh trixie build/debian13 "make demo && make test"
+
+fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; what fails is in build/fuzz
+	@tools/venv.sh $(VENV) test,check,fuzz
+	@$(PYTHON_VENV) -m tests.fuzz --seconds $$(( $(or $(MINUTES),1) * 60 )) $(ARGS)
 
 lock: packages  ## tools/lock anew: the newest versions, with hashes
 	@tools/lock.sh

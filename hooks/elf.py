@@ -54,10 +54,10 @@ def _table(read: Read, where: tuple[int, int, int], size: int, what: str) -> lis
     offset, entry_size, count = where
     if not count:
         return []
-    if entry_size < size or count > _MOST_ENTRIES:
+    if entry_size != size or count > _MOST_ENTRIES:  # as the kernel; 64 KiB each would be allowed
         raise DocumentError(f"ELF {what} table with {count} entries of {entry_size} bytes")
-    data = _exactly(read, entry_size * count, offset, f"{what} table")
-    return [data[i : i + size] for i in range(0, len(data), entry_size)]
+    data = _exactly(read, size * count, offset, f"{what} table")
+    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 def _exactly(read: Read, size: int, offset: int, what: str) -> bytes:

@@ -32,6 +32,7 @@ _MOST_CANDIDATES = 1024  # paths a pattern may lead to
 _MOST_STEPS = 1 << 20  # characters compared for all patterns; 0.3 s
 _BLANKS = " \t\n\v\f\r"
 _WILD = "*?["
+_NOT = ("!", "^")
 
 
 class Conf:
@@ -215,23 +216,34 @@ def _match_one(character: str, pattern: str, place: int) -> int:
         return 0
     if pattern[place] == "?":
         return 1
-    if pattern[place] == "\\" and place + 1 < len(pattern):
-        return 2 if pattern[place + 1] == character else 0
-    end = pattern.find("]", place + 2 + (pattern[place + 1 : place + 2] in ("!", "^")))
-    if pattern[place] == "[" and end > 0:
-        return end + 1 - place if _in_set(character, pattern[place + 1 : end]) else 0
-    return 1 if pattern[place] == character else 0
+    if pattern[place] == "[":
+        ranges, end = _set(pattern, place + 1)
+        if end:
+            negated = pattern[place + 1] in _NOT
+            found = any(low <= character <= high for low, high in ranges)
+            return end - place if found != negated else 0
+    member, end = _member(pattern, place)
+    return end - place if member == character else 0
 
 
-def _in_set(character: str, members: str) -> bool:
-    negated = members[:1] in ("!", "^")
-    members = members[negated:]
-    found = False
-    while members:
-        if len(members) > 2 and members[1] == "-":
-            found = found or members[0] <= character <= members[2]
-            members = members[3:]
-        else:
-            found = found or members[0] == character
-            members = members[1:]
-    return found != negated
+def _set(pattern: str, at: int) -> tuple[list[tuple[str, str]], int]:
+    """The ranges of the set whose "[" is before `at`, and the place after its "]"; 0: it has none.
+
+    As fnmatch(3) of glibc: "]" as the first member is one, "-" as the first or last, too.
+    """
+    at += pattern[at : at + 1] in _NOT
+    ranges: list[tuple[str, str]] = []
+    while at < len(pattern) and (not ranges or pattern[at] != "]"):
+        low, at = _member(pattern, at)
+        high = low
+        if pattern[at : at + 1] == "-" and pattern[at + 1 : at + 2] not in ("", "]"):
+            high, at = _member(pattern, at + 1)
+        ranges.append((low, high))
+    return ranges, at + 1 if at < len(pattern) else 0
+
+
+def _member(pattern: str, at: int) -> tuple[str, int]:
+    r"""The character at `at`, or after a `\` there ("" after the last one), and where it ends."""
+    if pattern[at] == "\\":
+        return pattern[at + 1 : at + 2], at + 2
+    return pattern[at], at + 1

@@ -6,7 +6,7 @@
 #   tools/lock.sh
 set -eu
 
-extras='test check bench'
+extras='test check bench fuzz'
 cd "$(dirname "$0")/.."
 python=${PYTHON:-/usr/bin/python3}
 work=$(mktemp -d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -35,6 +36,22 @@ def static() -> bytes:
 @pytest.fixture(scope="module")
 def compat() -> bytes:
     return libs.compat_library(b'{"format": 1}').read_bytes()
+
+
+@pytest.mark.parametrize("at", [54, 58], ids=["segments", "sections"])
+def test_entries_of_another_size_are_not_read(compat: bytes, at: int) -> None:
+    """1024 of 64 KiB would be 64 MiB; the kernel takes no other size either. Found by tests/fuzz."""
+    asked = []
+
+    def read(size: int, offset: int) -> bytes:
+        asked.append(size)
+        return patched(compat, at, "<I", 65535 | 1024 << 16)[offset : offset + size]
+
+    with contextlib.suppress(DocumentError):
+        elf.require_static_program(read, MACHINE)
+    with contextlib.suppress(DocumentError):
+        elf.note(read, ".note.cuda", "NVIDIA")
+    assert max(asked) < 2 << 20
 
 
 def test_a_static_program_is_taken(static: bytes) -> None:

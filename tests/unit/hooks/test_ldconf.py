@@ -67,6 +67,11 @@ def test_entries(text: bytes, found: list[tuple[str, str]]) -> None:
         ("abcabc", "*abc", True),
         ("aXbXc", "a*b*c", True),
         ("aXbX", "a*b*c", False),
+        # Found by tests/fuzz, with glibc's fnmatch as the reference.
+        ("*", r"[\-*a7c]", True),
+        ("]", r"[\]]", True),
+        ("b", r"[a-\c]", True),
+        ("a\\", "a\\", False),
     ],
 )
 def test_matches(name: str, pattern: str, *, fits: bool) -> None:
