@@ -92,13 +92,10 @@ class Reporter:
             _write(f"pyshim-hook: {level}: {message}")
 
     def fail(self, message: str) -> int:
-        """Report the failure that ends the program, last of all; return the exit status.
-
-        With `--errors caller` the log has it from who started us: pyshim itself.
-        """
+        """Report the failure that ends the program, last of all; return the exit status."""
         _write(f"pyshim-hook: {message}")
         _drain(self._call)
-        if self._call.options.get("--errors") != "caller":
+        if self._call.options.get("--errors") != "caller":  # pyshim, which logs it itself
             self.state = self._call.seen
             self._own("error").write("error", message)
         return 1

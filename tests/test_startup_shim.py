@@ -22,13 +22,14 @@ KERNEL = {
 }  # fmt: skip
 EXECUTOR = KERNEL | {
     "ocishim.dirent", "ocishim.handle", "ocishim.hookgroup", "ocishim.hookrunner", "ocishim.hookspace",
-    "ocishim.linux.process", "ocishim.rootfs", "ocishim.shimroot", "ocishim.usermap",
+    "ocishim.linux.memfd", "ocishim.linux.process", "ocishim.oci.container", "ocishim.oci.state",
+    "ocishim.ownmounts", "ocishim.rootfs", "ocishim.shimroot", "ocishim.tree", "ocishim.usermap",
 }  # fmt: skip
 LAYER = KERNEL | {"ocishim.layer", "ocishim.mountinfo"}
 # What a container with a hook loads whoever runs it.
 PLAIN = {name for name in DEVICE if name not in {
     "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
-    "ocishim.cdi.stale",
+    "ocishim.cdi.stale", "ocishim.oci.container",
 }}  # fmt: skip
 # What is rare may have all of it, 0.9 ms.
 OS = {"_collections_abc", "genericpath", "os", "posixpath", "stat"}
