@@ -14,6 +14,8 @@ from types import CodeType, ModuleType
 
 _ROW = re.compile(r'\{"([^"]+)", (\d+), (\d+), (\d)\}')
 _DATA = 2
+_LATE = ("pyroute2", "rich.console", "rich.table", "rich.progress", "rich.text", "yaml")
+"""What ours import in functions."""
 _NOT_HERE = ("ocishim.admin.__main__", "ocishim.hooks.__main__", "ocishim.admin.utf8")
 """Programs, and what runs as the package `encodings` of a clone."""
 
@@ -65,7 +67,8 @@ def main(repository: str, directory: str) -> int:
     sys.meta_path[:] = [sys.meta_path[0], scope["Importer"], sys.meta_path[1]]  # type: ignore[list-item]
     failed = 0
     for name, (_, _, kind) in frozen.rows.items():
-        if kind == _DATA or not name.startswith("ocishim") or name in _NOT_HERE:
+        ours = name.startswith("ocishim") and name not in _NOT_HERE
+        if kind == _DATA or not (ours or name in _LATE):
             continue
         try:
             __import__(name)

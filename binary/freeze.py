@@ -28,9 +28,9 @@ DYNAMIC = (
     *("pyroute2", "rich.progress", "rich.table", "rich._unicode_data.unicode17-0-0"),
 )
 NEVER = (
-    *("tkinter", "test", "unittest", "doctest", "pydoc", "pydoc_data", "idlelib", "turtle"),
+    *("tkinter", "test", "doctest", "pydoc", "pydoc_data", "idlelib", "turtle"),
     *("ssl", "sqlite3", "curses", "readline", "ensurepip", "venv", "lib2to3", "setuptools", "pip"),
-    *("_pyrepl", "rlcompleter", "webbrowser", "ftplib", "smtplib", "nturl2path", "ntpath", "dbm"),
+    *("_pyrepl", "rlcompleter", "webbrowser", "ftplib", "smtplib", "nturl2path", "dbm"),
     *("IPython", "ipywidgets", "numpy", "hypothesis", "pytest", "pynvml", "attr._next_gen_test"),
     *("_sysconfigdata", "xmlrpc", "wsgiref", "lzma", "bz2", "_pydatetime"),
     *("_aix_support", "_osx_support", "asyncio.windows_events", "asyncio.windows_utils"),

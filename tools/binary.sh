@@ -67,7 +67,7 @@ fetch_cpython() {
         dsc=${PACKAGE}_${VERSION#*:}.dsc
         echo "$DSC_SHA256  $dsc" | sha256sum --check --quiet
         # Checks the digests that the .dsc names, and applies Debian's patches.
-        dpkg-source -x "$dsc" cpython >/dev/null
+        dpkg-source -x "$dsc" cpython >dpkg-source.log 2>&1
     )
 }
 
@@ -169,6 +169,8 @@ freeze() {
     mkdir -p "$work/stage"
     cp -r "$work/site/." "$work/stage/"
     cp -r "$repository/binary/stubs/." "$work/stage/"
+    # Of a message that nobody sends here; OpenSSL would be larger than all the rest.
+    sed -i '/^import ssl$/d' "$work/stage/pyroute2/netlink/rtnl/probe_msg.py"
     "$work/host/python" -I -X frozen_modules=on "$repository/binary/freeze.py" \
         "$repository" "$work/stage" "$work/source/cpython/Lib" "$work/frozen"
     "$work/host/python" -I -S "$repository/binary/check.py" "$repository" "$work/frozen"
