@@ -118,16 +118,14 @@ class Reporter:
 
 
 def _write(line: str) -> None:
-    """One line on stderr; a hook whose stderr is closed or full still works."""
-    try:
-        os.write(_STDERR, (shown(line.replace("\n", " ")) + "\n").encode())
-    except OSError:
-        pass
+    """One line on stderr."""
+    _print(shown(line.replace("\n", " ")) + "\n", _STDERR)
 
 
-def _print(text: str) -> None:
+def _print(text: str, fd: int = 1) -> None:
+    """Write `text`; a hook whose output is closed or full still works."""
     try:
-        os.write(1, text.encode())
+        os.write(fd, text.encode())
     except OSError:
         pass
 

@@ -26,7 +26,7 @@ EXECUTOR = KERNEL | {
     "ocishim.ownmounts", "ocishim.rootfs", "ocishim.shimroot", "ocishim.tree", "ocishim.usermap",
 }  # fmt: skip
 LAYER = KERNEL | {"ocishim.layer", "ocishim.mountinfo"}
-# What a container with a hook loads whoever runs it.
+# What a container with a hook that is none of ours loads whoever runs it.
 PLAIN = {name for name in DEVICE if name not in {
     "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
     "ocishim.cdi.stale", "ocishim.oci.container",

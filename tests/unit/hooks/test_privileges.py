@@ -42,7 +42,7 @@ CHAINS = [
     pytest.param(["update-application-profile"], FILES, id="update-application-profile"),
     pytest.param(["disable-device-node-modification"], {"DAC_OVERRIDE", "SYS_ADMIN"}, id="params"),
     pytest.param(["update-ldcache"], LDCONFIG, id="update-ldcache"),
-    pytest.param(["create-soname-symlinks"], LDCONFIG, id="create-soname-symlinks"),
+    pytest.param(["create-soname-symlinks"], FILES, id="create-soname-symlinks"),
     pytest.param(["chain", "enable-cuda-compat", "--next", "create-symlinks"], FILES, id="a chain"),
     pytest.param(
         ["chain", "--timeout", "9", "chmod", "--mode", "1", "--next", "update-ldcache"],
