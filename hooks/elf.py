@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _IDENT = b"\x7fELF\x02\x01"  # magic, 64 bit, little-endian
 _HEADER_SIZE, _SEGMENT_SIZE, _SECTION_SIZE = 64, 56, 64
+_LARGEST_ENTRY = _SECTION_SIZE  # bytes; the field may say 65535
 _MOST_ENTRIES = 1024  # segments, sections; libcuda.so has 40
 _LONGEST_NOTE = 65536
 _LONGEST_NAMES = 1 << 20
@@ -54,10 +55,10 @@ def _table(read: Read, where: tuple[int, int, int], size: int, what: str) -> lis
     offset, entry_size, count = where
     if not count:
         return []
-    if entry_size != size or count > _MOST_ENTRIES:  # as the kernel; 64 KiB each would be allowed
+    if not size <= entry_size <= _LARGEST_ENTRY or count > _MOST_ENTRIES:
         raise DocumentError(f"ELF {what} table with {count} entries of {entry_size} bytes")
-    data = _exactly(read, size * count, offset, f"{what} table")
-    return [data[i : i + size] for i in range(0, len(data), size)]
+    data = _exactly(read, entry_size * count, offset, f"{what} table")
+    return [data[i : i + size] for i in range(0, len(data), entry_size)]
 
 
 def _exactly(read: Read, size: int, offset: int, what: str) -> bytes:

@@ -25,6 +25,7 @@ _EXTENSION_MAGIC = 0xEAA42174
 _SECTION = struct.Struct("=IIII")  # tag, flags, offset, size
 _HWCAPS = 1  # tag; 0 names ldconfig's version, for people
 _MOST_SECTIONS, _MOST_HWCAPS = 16, 64
+_LONGEST = 4096  # bytes of a name or a path with its end: PATH_MAX
 _HWCAP_EXTENSION = 1 << 62
 """In an entry's hwcap: its low half is an index of the extension's names."""
 
@@ -71,9 +72,11 @@ def parse(data: bytes) -> Cache:
 
 
 def _string(data: bytes, offset: int) -> bytes:
-    end = data.find(b"\0", offset)
+    end = data.find(b"\0", offset, offset + _LONGEST)  # entries may share one string
     if offset >= len(data) or end < 0:
-        raise DocumentError("library cache: a string lies outside of the file")
+        outside = offset + _LONGEST > len(data)
+        why = "lies outside of the file" if outside else f"has more than {_LONGEST - 1} bytes"
+        raise DocumentError(f"library cache: a string {why}")
     return data[offset:end]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from ocishim import cache
+from ocishim.hooks import ldcache
 
 MACHINE = 62  # x86-64
 NOTE_SECTION, NOTE_OWNER = ".note.cuda", "NVIDIA"
@@ -31,6 +32,20 @@ def _elf(kind: int, segments: tuple[int, ...], note: bytes = b"") -> bytes:
     return head + programs + note + names + b"".join(sections)
 
 
+def _library(dt_soname: int) -> bytes:
+    """A library of two program headers whose dynamic section has the name "liba.so.1"."""
+    at = 64 + 2 * 56
+    dynamic = struct.pack("<qQqQqQ", 5, at + 48, 14, dt_soname, 0, 0)
+    names = b"\0\0\0liba.so.1\0"
+    whole = at + len(dynamic) + len(names)
+    head = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 3, MACHINE, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0
+    )
+    load = struct.pack("<II6Q", 1, 5, 0, 0, 0, whole, whole, 4096)
+    return head + load + struct.pack("<II6Q", 2, 6, at, at, at, 48, 48, 8) + dynamic + names
+
+
+_ENTRY = ldcache.Entry(b"liba.so.1", b"/lib/x86-64-v3/liba.so.1", 0x303, 0, 1 << 62)
 _NOTE = struct.pack("<III", 7, 4, 1) + b"NVIDIA\0\0" + b"12.4"
 _YAML = b"""---
 cdiVersion: 0.6.0   # a comment
@@ -73,6 +88,12 @@ def _words(line: str) -> bytes:
 
 SEEDS: dict[str, list[bytes]] = {
     "elf": [_elf(2, (1, 4)), _elf(3, (1, 3)), _elf(3, (1,), _NOTE), _elf(1, ()), _elf(2, (1, 4))[:122]],
+    "soname": [_library(3), _library(2), _elf(3, (1,))],
+    "ldcache": [
+        ldcache.build(ldcache.Cache([_ENTRY], [b"x86-64-v3"])),
+        ldcache.build(ldcache.Cache([_ENTRY, ldcache.Entry(b"x", b"/y", 1, 0, 0)])),
+        ldcache.build(ldcache.Cache([])),
+    ],
     "ldconf": [
         b"/usr/lib # comment\n/lib=libc6\n\ninclude d/*.conf\xff\xff/opt/a\n\xff\xff/opt/b/\ninclude x",
         b"include /etc/[a-d]/?.conf\nhwcap 1 x\ninclude /etc/ld.so.conf\xff\xff/a b\t\n",

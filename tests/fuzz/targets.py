@@ -23,7 +23,7 @@ from ocishim import argv, cache, jsonio
 from ocishim.cdi import blocktext, document, jsontext, registry, yamlgo
 from ocishim.cdi.scalars import DialectError
 from ocishim.errors import DocumentError, PyshimError, UnsafePathError, UsageError
-from ocishim.hooks import chain, elf, flags, ldconf, program
+from ocishim.hooks import chain, elf, flags, ldcache, ldconf, program
 from ocishim.oci import state
 from tests.fuzz.seeds import CDI_SPEC, MACHINE, NOTE_OWNER, NOTE_SECTION
 
@@ -62,6 +62,38 @@ def elf_file(data: bytes) -> None:
         return  # stricter than the kernel: string tables, sections
     assert other["e_type"] in ("ET_EXEC", "ET_DYN")
     assert "PT_INTERP" not in kinds
+
+
+def library_name(data: bytes) -> None:
+    """elf.soname(): what pyelftools finds where that takes the file."""
+    try:
+        ours = elf.soname(_reader(data))
+    except DocumentError:
+        return
+    assert b"\0" not in ours
+    try:
+        dynamic = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
+        names = [tag.soname for tag in dynamic.iter_tags("DT_SONAME")] if dynamic else []
+    except Exception:  # noqa: BLE001 - whatever it raises of a broken file
+        return
+    if names and ours:
+        assert names[0].encode("utf-8", "surrogateescape")[:1] == ours[:1]
+
+
+def library_cache(data: bytes) -> None:
+    """hooks/ldcache.py: what is read and written again is read as the same."""
+    try:
+        found = ldcache.parse(data)
+    except DocumentError:
+        return
+    assert all(len(text) < 4096 for entry in found.entries for text in (entry.name, entry.path))
+    again = ldcache.parse(ldcache.build(found))
+    assert list(again.hwcaps) == list(found.hwcaps)
+    assert again.flags == found.flags
+    fields = ldcache.Entry.__slots__
+    assert [[getattr(e, f) for f in fields] for e in again.entries] == [
+        [getattr(e, f) for f in fields] for e in found.entries
+    ]
 
 
 class _Tree:
@@ -291,6 +323,8 @@ def container_state(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "elf": elf_file,
+    "soname": library_name,
+    "ldcache": library_cache,
     "ldconf": ld_so_conf,
     "pattern": ld_so_pattern,
     "json": json_text,

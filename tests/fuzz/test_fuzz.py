@@ -14,7 +14,7 @@ import pytest
 
 from ocishim import argv, cache, jsonio
 from ocishim.cdi import blocktext, document, jsontext, registry, yamlgo
-from ocishim.hooks import elf, flags, ldconf, program
+from ocishim.hooks import elf, flags, ldcache, ldconf, program
 from ocishim.oci import state
 from tests.fuzz import engines
 from tests.fuzz.seeds import SEEDS
@@ -41,6 +41,8 @@ FAULTS = [
     # target, where a fault is planted, what stands there
     pytest.param("elf", elf, "_exactly", lambda read, size, at, _: read(size, at), id="elf: less than asked for"),
     pytest.param("elf", elf, "_PT_INTERP", 99, id="elf: a dynamic program is taken"),
+    pytest.param("soname", elf, "_LONGEST_SONAME", 1 << 40, id="soname: of any length"),
+    pytest.param("ldcache", ldcache, "build", lambda _: b"", id="ldcache: nothing is written"),
     pytest.param("ldconf", ldconf, "entries", lambda data: [("folder", data)], id="ldconf: any folder"),
     pytest.param("ldconf", ldconf, "is_plain", lambda _: 1 / 0, id="ldconf: another kind of error"),
     pytest.param("pattern", ldconf, "_NOT", ("x",), id="pattern: another sign of negation"),

@@ -40,7 +40,7 @@ def compat() -> bytes:
 
 @pytest.mark.parametrize("at", [54, 58], ids=["segments", "sections"])
 def test_entries_of_another_size_are_not_read(compat: bytes, at: int) -> None:
-    """1024 of 64 KiB would be 64 MiB; the kernel takes no other size either. Found by tests/fuzz."""
+    """1024 of 64 KiB would be 64 MiB. Found by tests/fuzz."""
     asked = []
 
     def read(size: int, offset: int) -> bytes:

@@ -65,6 +65,10 @@ def _damaged(at: int, form: str, *values: int) -> bytes:
     return bytes(data)
 
 
+# 100,000 entries may all have the same megabytes for a name: what is read would fill the memory.
+LONG = ldcache.build(ldcache.Cache([ldcache.Entry(b"x", b"/" * 4096 + b"x", 1, 0, 0)]))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -73,6 +77,7 @@ def _damaged(at: int, form: str, *values: int) -> bytes:
         pytest.param(_damaged(20, "=I", 1 << 30), "library cache: 1073741824 entries in 124 bytes", id="entries"),
         pytest.param(_damaged(52, "=I", 1 << 31), "library cache: a string lies outside of the file", id="name"),
         pytest.param(_damaged(56, "=I", 1 << 31), "library cache: a string lies outside of the file", id="path"),
+        pytest.param(LONG, "library cache: a string has more than 4095 bytes", id="a long path"),
         pytest.param(_damaged(32, "=I", 131), "library cache: the extension lies outside of the file", id="extension"),
         pytest.param(_damaged(32, "=I", 48), "library cache: unknown extension", id="no extension"),
         pytest.param(_damaged(32, "=I", 0), "library cache: an entry without its glibc-hwcaps folder", id="hwcap"),
