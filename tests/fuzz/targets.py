@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from ocishim import argv, cache, jsonio
@@ -73,7 +74,9 @@ def library_name(data: bytes) -> None:
     assert b"\0" not in ours
     try:
         dynamic = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
-        names = [tag.soname for tag in dynamic.iter_tags("DT_SONAME")] if dynamic else []
+        if not isinstance(dynamic, DynamicSection):
+            return
+        names = [tag.soname for tag in dynamic.iter_tags("DT_SONAME")]
     except Exception:  # noqa: BLE001 - whatever it raises of a broken file
         return
     if names and ours:
