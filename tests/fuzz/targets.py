@@ -76,7 +76,7 @@ def library_name(data: bytes) -> None:
         dynamic = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
         if not isinstance(dynamic, DynamicSection):
             return
-        names = [tag.soname for tag in dynamic.iter_tags("DT_SONAME")]
+        names = [str(vars(tag)["soname"]) for tag in dynamic.iter_tags("DT_SONAME")]
     except Exception:  # noqa: BLE001 - whatever it raises of a broken file
         return
     if names and ours:
