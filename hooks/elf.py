@@ -141,8 +141,8 @@ class _Class:
 
 
 _CLASSES = {
-    b"\x7fELF\x01\x01": _Class(52, "<28xI10xHH", "<IIIIII", "<iI"),
-    b"\x7fELF\x02\x01": _Class(64, "<32xQ14xHH", "<II4Q", "<qQ"),
+    b"\x7fELF\x01\x01": _Class(52, "<28xI10xHH", "<IIIIII8x", "<iI"),
+    b"\x7fELF\x02\x01": _Class(64, "<32xQ14xHH", "<II4Q16x", "<qQ"),
 }
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NULL, _DT_STRTAB, _DT_SONAME = 0, 5, 14
@@ -175,7 +175,7 @@ def soname(read: Read) -> bytes:
 
 def _segment(layout: _Class, entry: bytes) -> tuple[int, int, int, int]:
     """(p_type, p_offset, p_vaddr, p_filesz)."""
-    fields = layout.segment.unpack(entry[: layout.segment.size])
+    fields = layout.segment.unpack(entry)
     if layout.header == _HEADER_SIZE:  # p_flags comes second there
         kind, _, offset, address, _, size = fields
     else:
