@@ -221,12 +221,8 @@ def _die_with_parent(writer: int) -> None:
 def _enter(job: Job) -> None:
     """Make the job's tree, with its folders in their places, all there is."""
     # Cloned before the namespace changes, in which they could not be any more.
-    flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH  # without what is mounted below
     clones = [
-        (
-            syscalls.open_tree(folder.fd, "", flags),
-            [(name, syscalls.open_tree(fd, "", flags)) for name, fd in folder.covers.items()],
-        )
+        (_clone(folder.fd), [(name, _clone(fd)) for name, fd in folder.covers.items()])
         for folder in job.folders
     ]
     mntns.private()
@@ -242,8 +238,23 @@ def _enter(job: Job) -> None:
     mntns.pivot_into(job.tree)
 
 
+def _clone(fd: int) -> int:
+    """Return the folder or file as a mount without those below it.
+
+    With them where a user namespace has them from outside, locked to what they cover: the kernel
+    shows that to nobody (mount_namespaces(7)).
+    """
+    flags = const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH
+    try:
+        return syscalls.open_tree(fd, "", flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return syscalls.open_tree(fd, "", flags | const.AT_RECURSIVE)
+
+
 def _show(mount_fd: int, place: int) -> None:
-    early = mntns.restrict(mount_fd, _SHOWN)
+    early = mntns.restrict(mount_fd, _SHOWN, recursive=True)
     mntns.attach(mount_fd, place)
     if not early:
         mntns.restrict_late(mount_fd, _SHOWN)
