@@ -298,6 +298,7 @@ def test_a_tmpfs_of_the_hosts_is_not(node: Node, busybox: Path) -> None:
 # --- S5: a taken-over ldconfig
 
 STAND_IN = """#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 int main(void) {
   if (open("/proc/sys/vm/swappiness", O_WRONLY) >= 0) return 3;

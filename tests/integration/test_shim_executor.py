@@ -159,32 +159,32 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("path", [
-    pytest.param("", id="below the caller's"),
-    pytest.param("/pyshim-test/container", id="beside the container's"),
-    pytest.param("/no/such/folder/container", id="whose folder is not there"),
-    pytest.param("pyshim-test.slice:cri:container", id="systemd's"),
+@pytest.mark.parametrize(("path", "parent"), [
+    pytest.param("", "", id="below the caller's"),
+    pytest.param("/{}/container", "/{}", id="beside the container's"),
+    pytest.param("/no/such/folder/container", "", id="whose folder is not there"),
+    pytest.param("{}.slice:cri:container", "/{}.slice", id="systemd's"),
 ])  # fmt: skip
-def test_in_a_group_with_the_containers_limits(node: Node, busybox: Path, path: str) -> None:
+def test_in_a_group_with_the_containers_limits(
+    node: Node, busybox: Path, path: str, parent: str
+) -> None:
     """And under its device rules; nothing is left of it."""
+    own = f"pyshimtest{os.getpid()}"  # a dash would be a slice in a slice
+    path, parent = path.format(own), parent.format(own)
     script = """
         cat /proc/self/cgroup; for device in kmsg null; do
             (: < /dev/$device) 2>/dev/null && echo $device opens || echo $device does not; done"""
-    with _groups("/pyshim-test", "/pyshim.slice/pyshim-test.slice") as before:
+    with _groups(parent):
         found = seen(node, busybox, script, edit=lambda spec: _limit(spec, path)).splitlines()
-        assert _folders() == before
         node.shim.delete(node.container)
     # cgroup v2 has no file for device rules.
     assert found[-2:] == [f"kmsg {'opens' if UNIFIED else 'does not'}", "null opens"]
     groups = dict(line.split(":", 2)[1:] for line in found[:-2])
-    parent = {
-        "/pyshim-test/container": "/pyshim-test",
-        "pyshim-test.slice:cri:container": "/pyshim.slice/pyshim-test.slice",
-    }.get(path)
     for hierarchy in HIERARCHIES:
         above, name = groups[hierarchy].rsplit("/", 1)
         assert name.startswith("pyshim-hooks-")
-        assert parent is None or above == parent
+        assert not parent or above == parent
+        assert not Path(f"/sys/fs/cgroup/{hierarchy}{above}/{name}").exists()
 
 
 def _limit(spec: dict[str, Any], path: str) -> None:
@@ -194,22 +194,18 @@ def _limit(spec: dict[str, Any], path: str) -> None:
         del spec["linux"]["cgroupsPath"]
 
 
-def _folders() -> set[Path]:
-    return set(Path("/sys/fs/cgroup").glob("**/pyshim-hooks-*"))
-
-
 @contextlib.contextmanager
-def _groups(*paths: str) -> Iterator[set[Path]]:
-    """Those folders in every hierarchy, and what is there of pyshim's before."""
-    for hierarchy in HIERARCHIES:
-        for path in paths:
-            Path(f"/sys/fs/cgroup/{hierarchy}{path}").mkdir(parents=True)
+def _groups(path: str) -> Iterator[None]:
+    """The folder `path`, if it is one, in every hierarchy."""
+    for hierarchy in HIERARCHIES if path else ():
+        Path(f"/sys/fs/cgroup/{hierarchy}{path}").mkdir()
     try:
-        yield _folders()
+        yield
     finally:
-        for path in (*paths, "/pyshim.slice"):
-            for folder in Path("/sys/fs/cgroup").glob(path[1:] if UNIFIED else f"*{path}"):
-                folder.rmdir()
+        for folder in (
+            Path("/sys/fs/cgroup").glob(path[1:] if UNIFIED else f"*{path}") if path else ()
+        ):
+            folder.rmdir()
 
 
 def test_no_descriptor_of_the_engine_is_passed_on(node: Node, busybox: Path) -> None:
