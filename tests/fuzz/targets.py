@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from ocishim import argv, cache, jsonio
@@ -73,14 +72,13 @@ def library_name(data: bytes) -> None:
         return
     assert b"\0" not in ours
     try:
-        dynamic = ELFFile(io.BytesIO(data)).get_section_by_name(".dynamic")
-        if not isinstance(dynamic, DynamicSection):
-            return
-        names = [str(vars(tag)["soname"]) for tag in dynamic.iter_tags("DT_SONAME")]
+        other: Any = ELFFile(io.BytesIO(data))
+        segments = [s for s in other.iter_segments() if s["p_type"] == "PT_DYNAMIC"]
+        names = [tag.soname for segment in segments for tag in segment.iter_tags("DT_SONAME")]
     except Exception:  # noqa: BLE001 - whatever it raises of a broken file
         return
-    if names and ours:
-        assert names[0].encode("utf-8", "surrogateescape")[:1] == ours[:1]
+    if ours and len(segments) == len(names) == 1 and ours.isascii():
+        assert names == [ours.decode()]
 
 
 def library_cache(data: bytes) -> None:

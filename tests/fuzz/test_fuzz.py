@@ -42,6 +42,7 @@ FAULTS = [
     pytest.param("elf", elf, "_exactly", lambda read, size, at, _: read(size, at), id="elf: less than asked for"),
     pytest.param("elf", elf, "_PT_INTERP", 99, id="elf: a dynamic program is taken"),
     pytest.param("soname", elf, "_LONGEST_SONAME", 1 << 40, id="soname: of any length"),
+    pytest.param("soname", elf, "_DT_SONAME", 5, id="soname: another tag"),
     pytest.param("ldcache", ldcache, "build", lambda _: b"", id="ldcache: nothing is written"),
     pytest.param("ldconf", ldconf, "entries", lambda data: [("folder", data)], id="ldconf: any folder"),
     pytest.param("ldconf", ldconf, "is_plain", lambda _: 1 / 0, id="ldconf: another kind of error"),
