@@ -110,6 +110,7 @@ class Node:
             "ociVersion": "1.0.2", "root": {"path": EVIL}, "process": {"env": [f"X={EVIL}"]},
             "annotations": {"cdi.k8s.io/x": wanted} if name == "bundle" else asked,
         }  # fmt: skip
+        (self.root / name / EVIL).mkdir(parents=True)  # its rootfs
         self.write(f"{name}/config.json", json.dumps(config))
 
     def run(self, line: str, config: str) -> tuple[str, str]:
