@@ -108,6 +108,7 @@ class Cri(Engine):
             ],
             check=True,
             capture_output=True,
+            env=self.environment,  # the containerd of this node reads the result
         )
         self.launch("containerd", "--config", str(config), answers=self.command("version"))
 

@@ -6,6 +6,7 @@ What a pod's container gets is test_cri.py's, on 1.x and 2.x alike.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,16 @@ IN_PLACE = WITH_RUNC.replace("imports", "# imports")
 
 
 def run(*argv: str) -> str:
-    """Run a command to its end; its standard output."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
+    """Run a command to its end, on a node that has this containerd; its standard output."""
+    path = f"{PROGRAMS}:{os.environ['PATH']}"
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env={**os.environ, "PATH": path},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
