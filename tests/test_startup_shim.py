@@ -32,7 +32,7 @@ PLAIN = {name for name in DEVICE if name not in {
     "ocishim.cdi.stale", "ocishim.oci.container",
 }}  # fmt: skip
 # What is rare may have all of it, 0.9 ms.
-OS = {"_collections_abc", "genericpath", "os", "posixpath", "stat"}
+OS = {"_abc", "_collections_abc", "abc", "genericpath", "os", "posixpath", "stat"}
 HOOKS = {"createContainer": [{"path": "/bin/true", "env": ["A=1"], "timeout": 1}]}
 
 
