@@ -34,11 +34,11 @@ link="-static -no-pie -Wl,-z,noexecstack,-z,relro,-z,now,--gc-sections,--build-i
 
 say() { echo "binary: $*" >&2; }
 
-# Runs the command unless FILE says that it was done, for this very text of what it depends on.
+# once NAME FILES COMMAND: unless it was done with these files and compiler flags.
 once() {
     mark=$work/done/$1
     # shellcheck disable=SC2086
-    text=$(cat -- $2 | sha256sum)
+    text=$({ echo "$flags $hardening" && cat -- $2; } | sha256sum)
     shift 2
     [ -e "$mark" ] && [ "$(cat "$mark")" = "$text" ] && return
     "$@"
