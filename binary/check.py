@@ -24,7 +24,6 @@ class Frozen(ModuleType):
     """Stands in for the builtin module _pyshim (binary/module.c)."""
 
     BUILD = 0
-    syscall = get_errno = address = None
 
     def __init__(self, directory: str) -> None:
         super().__init__("_pyshim")
@@ -50,6 +49,20 @@ class Frozen(ModuleType):
     def data(self, path: str) -> bytes | None:
         """Return a file of a package, None where there is none."""
         return self._bytes(path) if self.kind(path) == _DATA else None
+
+    def syscall(self, *arguments: object) -> int:
+        """Return what a failed call does: no system call is needed for an import."""
+        del arguments
+        return -1
+
+    def get_errno(self) -> int:
+        """Return ENOSYS."""
+        return 38
+
+    def address(self, buffer: bytearray) -> int:
+        """Return NULL."""
+        del buffer
+        return 0
 
     def finish(self) -> None:
         """Do nothing: this interpreter's start is finished."""
