@@ -16,6 +16,9 @@ import fcntl
 from ocishim import posixos as os
 from ocishim.linux import const
 
+# The hooks' sandbox runs it as nobody, who may not read it: another nobody, which shares the PID
+# namespace, cannot trace such a process, or enter it by /proc (execve(2), PR_SET_DUMPABLE).
+_MODE = 0o111
 _PRIVATE = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV
 _SEALS = const.F_SEAL_SEAL | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_WRITE
 
@@ -63,7 +66,7 @@ def sealed(program: str | int) -> int:
             return _on_tmpfs(source, status.st_size)
         try:
             _copy(source, target, status.st_size)
-            os.fchmod(target, 0o555)  # the hooks' sandbox runs it as nobody
+            os.fchmod(target, _MODE)
             fcntl.fcntl(target, const.F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(target)
@@ -88,7 +91,7 @@ def _on_tmpfs(source: int, size: int) -> int:
         target = os.open("program", flags, 0o600, dir_fd=tree)
         try:
             _copy(source, target, size)
-            os.fchmod(target, 0o555)
+            os.fchmod(target, _MODE)
         finally:
             os.close(target)  # a file that somebody may write to is not executed
         mntns.restrict(tree, const.MOUNT_ATTR_RDONLY)

@@ -29,7 +29,12 @@ def limit(kept: int) -> None:
 
     The bounding set stays: with no_new_privs even root's exec gives no more than is permitted
     (capabilities(7), prctl(2)).
+
+    Not dumpable before that: ptrace(2) lets whoever has the same user and as many capabilities as
+    are left enter, and from there /proc/PID/root, which before the pivot is the host's. Root of
+    another container that shares the PID namespace has DAC_OVERRIDE and FOWNER.
     """
+    syscalls.prctl(const.PR_SET_DUMPABLE, 0, 0, 0, 0)
     library = _prctl()
     if library is None:
         permitted = syscalls.capget()[1] & kept
