@@ -18,6 +18,7 @@ importing it takes 1.0 ms, our own calls are loaded already.
 
 from __future__ import annotations
 
+import _stat as stat
 import errno
 import select
 import time
@@ -229,12 +230,11 @@ def _enter(job: Job) -> None:
     # For a moment on a folder that every host has; on "/" it could not be moved where pivot_root(2)
     # is refused.
     mntns.attach(job.tree, os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     for number, (folder, covers) in enumerate(clones):
-        _show(folder, os.open(str(number), flags, dir_fd=job.tree))
+        _show(folder, str(number), job.tree)
         for name, file in covers:
             # Also on a link, which is then the file it leads to.
-            _show(file, os.open(name, flags, dir_fd=folder))
+            _show(file, name, folder)
     mntns.pivot_into(job.tree)
 
 
@@ -253,9 +253,19 @@ def _clone(fd: int) -> int:
     return syscalls.open_tree(fd, "", flags | const.AT_RECURSIVE)
 
 
-def _show(mount_fd: int, place: int) -> None:
+def _show(mount_fd: int, name: str, folder: int) -> None:
+    """Mount on `name` in `folder`; what others have taken away there meanwhile is not shown."""
     early = mntns.restrict(mount_fd, _SHOWN, recursive=True)
-    mntns.attach(mount_fd, place)
+    try:
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        if stat.S_ISDIR(os.fstat(place).st_mode) != stat.S_ISDIR(os.fstat(mount_fd).st_mode):
+            return
+        mntns.attach(mount_fd, place)
+    except FileNotFoundError:
+        return
+    # A clone of a shared mount (a volume with mountPropagation Bidirectional) is one of its peers:
+    # what is mounted on it would be mounted on the host as well.
+    syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, const.MS_PRIVATE | const.MS_REC)
     if not early:
         mntns.restrict_late(mount_fd, _SHOWN)
     os.close(place)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import libview, sandbox, seccomp
+from ocishim.hooks import ldconfig, libview, sandbox, seccomp
 from ocishim.linux import const, process
 from ocishim.rootfs import Rootfs
 from tests import libs
@@ -363,6 +364,45 @@ def test_what_is_mounted_below_a_folder_is_not_seen(tmp_path: Path) -> None:
     assert call(root, "update-ldcache", "--folder", "/opt").status == 0
     assert os.readlink(root / "opt/liba.so.1") == "liba.so.1.0"
     assert Path("/proc/self/mountinfo").read_text().count(f" {root}/opt/") == 3
+
+
+@isolated
+def test_nothing_is_mounted_on_the_peers_of_a_folder(tmp_path: Path) -> None:
+    """A volume with mountPropagation Bidirectional; what its links lead to is shown in its place."""
+    held = make_tree(tmp_path / "held", "symlink libz.so.1 /opt/libz.so.1.2", "file libz.so.2 x")
+    root = make_tree(tmp_path / "root", "dir volume", "dir opt", "file library x")
+    libs.put(libs.library("libz.so.1"), root / "opt/libz.so.1.2")
+    subprocess.run(["mount", "--bind", held, held], check=True)
+    subprocess.run(["mount", "--make-shared", held], check=True)
+    subprocess.run(["mount", "--bind", held, root / "volume"], check=True)
+    subprocess.run(["mount", "--bind", root / "library", root / "volume/libz.so.2"], check=True)
+    before = Path("/proc/self/mountinfo").read_text()
+    assert call(root, "update-ldcache", "--folder", "/volume").status == 0
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert b"/volume/libz.so.1\0" in (root / "etc/ld.so.cache").read_bytes()
+
+
+@isolated
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda link, _: link.unlink(), id="the link is gone"),
+    pytest.param(lambda link, _: (link.unlink(), link.mkdir()), id="the link is a folder"),
+    pytest.param(lambda link, _: (link.unlink(), os.mkfifo(link)), id="the link is a fifo"),
+    pytest.param(lambda _, file: file.unlink(), id="the file is gone"),
+    pytest.param(lambda link, _: shutil.rmtree(link.parent), id="the folder is gone"),
+])  # fmt: skip
+def test_names_that_change_after_the_look(
+    tmp_path: Path, change: Callable[[Path, Path], object]
+) -> None:
+    """Another container has the volume as well: a container starts whatever that one does."""
+    root = make_tree(tmp_path / "root", "symlink opt/libz.so.1 /usr/libz.so.1.2", "dir usr")
+    libs.put(libs.library("libz.so.1"), root / "usr/libz.so.1.2")
+    libs.put(libs.library("liba.so.1"), root / "usr/liba.so.1")
+    with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt", "/usr"], [])
+        assert list(view.folders[0].covers) == ["libz.so.1"]
+        change(root / "opt/libz.so.1", root / "usr/libz.so.1.2")
+        found = ldconfig.run(ldconfig.DEFAULT_PATH, view.folders)[1]
+    assert "liba.so.1" in [library.file for library in found]
 
 
 # how it ends
