@@ -111,6 +111,8 @@ def link(
 ) -> tuple[list[Change], dict[str, str]]:
     """Make the links that are missing or lead nowhere; files stay as they are.
 
+    In the folder that was looked through, whatever lies at its path by now.
+
     Returns what was done, and the file behind each name for which no link could be made.
     """
     status = syscalls.statx(folder.fd)
@@ -125,9 +127,10 @@ def link(
         if (status.device, status.inode, soname) in rootfs.links:
             unlinked[soname] = target  # a spec wants it to lead elsewhere
             continue
+        path = f"{folder.path}/{soname}"
         try:
-            if rootfs.put_symlink(target, f"{folder.path}/{soname}"):
-                changes.append(Change(f"{folder.path}/{soname} -> {target}: linked"))
+            if rootfs.put_symlink_at(folder.fd, soname, target, path):
+                changes.append(Change(f"{path} -> {target}: linked"))
         except ForeignMountError as error:
             refused = error
             unlinked[soname] = target

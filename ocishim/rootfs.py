@@ -100,18 +100,22 @@ class Rootfs(Tree):
         parent_path, name = _split(unsafe_path)
         parent = self.mkdir_all(parent_path)
         try:
-            status = syscalls.statx(parent)
-            self.links.add((status.device, status.inode, name))
-            if dirent.has_link(parent, name, target):
-                return False
-            self.mounts.require(parent, unsafe_path)
-            try:
-                dirent.put_link(parent, name, target)
-            except OSError:
-                self._require_name(parent, name, unsafe_path)
-                raise
+            return self.put_symlink_at(parent, name, target, unsafe_path)
         finally:
             os.close(parent)
+
+    def put_symlink_at(self, parent: int, name: str, target: str, unsafe_path: str) -> bool:
+        """Do the same in a folder that is open; `unsafe_path` is for messages only."""
+        status = syscalls.statx(parent)
+        self.links.add((status.device, status.inode, name))
+        if dirent.has_link(parent, name, target):
+            return False
+        self.mounts.require(parent, unsafe_path)
+        try:
+            dirent.put_link(parent, name, target)
+        except OSError:
+            self._require_name(parent, name, unsafe_path)
+            raise
         return True
 
     def put_file(self, unsafe_path: str, data: bytes, mode: int = 0o644) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ocishim.errors import UsageError
-from ocishim.hooks import create_soname_symlinks
+from ocishim.hooks import create_soname_symlinks, libview, soname
+from ocishim.hooks.change import Change
+from ocishim.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import call
 from tests.trees import make_tree, names
@@ -68,3 +70,18 @@ def test_no_folder_is_nothing_to_do(tmp_path: Path) -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(UsageError, match="unknown flag '--link'"):
         create_soname_symlinks.parse(["--link", "a::b"])
+
+
+def test_the_folder_that_was_read_is_written(tmp_path: Path) -> None:
+    """A second container owns the volume that the folder's path leads through, and swaps it."""
+    library = libs.put(libs.library("libc.so.6"), tmp_path / "held/lib/libevil.so.6")
+    make_tree(tmp_path, "file usr/libc.so.6 of the image", "symlink opt /held")
+    with Rootfs.open_dir(str(tmp_path)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt/lib"], ["/opt/lib"])
+        (tmp_path / "held").rename(tmp_path / "away")
+        make_tree(tmp_path, "symlink held/lib /usr")
+        folder = view.folders[0]
+        made, _ = soname.link(rootfs, folder, ["libc.so.6"], soname.Sonames(rootfs, folder))
+    assert made == [Change("/opt/lib/libc.so.6 -> libevil.so.6: linked")]
+    assert (tmp_path / "usr/libc.so.6").read_text() == "of the image"
+    assert os.readlink(tmp_path / "away/lib/libc.so.6") == library.name
