@@ -100,7 +100,7 @@ def _cached(lab: Lab, make: Any, *folders: str) -> str:
     ROOTS,
 )
 def update_ldcache(lab: Lab, make: Any) -> None:
-    check(f"{FOLDER}/libc.so.6" in _cached(lab, make), "the library is not in the cache")
+    check(f"{FOLDER}/libq.so.6" in _cached(lab, make), "the library is not in the cache")
 
 
 @case(
@@ -111,7 +111,7 @@ def update_ldcache(lab: Lab, make: Any) -> None:
 )
 def ldcache_folders(lab: Lab, folders: tuple[str, ...]) -> None:
     text = _cached(lab, ordinary, *folders)
-    missing = [folder for folder in folders if f"{folder}/libc.so.6" not in text]
+    missing = [folder for folder in folders if f"{folder}/libq.so.6" not in text]
     check(not missing, f"not in the cache: {missing}")
 
 
@@ -129,8 +129,8 @@ def ldcache_keeps(lab: Lab, name: str) -> None:
         library(f"{bundle.rootfs}/srv/own")
 
     text = _cached(lab, make)
-    check("/srv/own/libc.so.6" in text, "the image's own library is no longer in the cache")
-    check(f"{FOLDER}/libc.so.6" in text, "the library is not in the cache")
+    check("/srv/own/libq.so.6" in text, "the image's own library is no longer in the cache")
+    check(f"{FOLDER}/libq.so.6" in text, "the library is not in the cache")
 
 
 @case("update-ldcache-missing-folder", "a --folder that is not there is no error", CACHE, ROOTS)
@@ -233,7 +233,7 @@ def cuda_compat(lab: Lab, what: tuple[str, str, bool]) -> None:
     ordinary(bundle)
     root = f"{bundle.rootfs}/usr/local/cuda/compat"
     library(root)
-    os.rename(f"{root}/libc.so.6", f"{root}/libcuda.so.{compat}")
+    os.rename(f"{root}/libq.so.6", f"{root}/libcuda.so.{compat}")
     lines = lab.runs(bundle).lines
     equal("/usr/local/cuda/compat" in lines, wanted, f"compat's folder is used ({lines})")
 

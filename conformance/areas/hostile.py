@@ -310,14 +310,14 @@ def chmod_up(lab: Lab, path: str) -> None:
 def compat_link(lab: Lab, place: str) -> None:
     out = outside(lab)
     library(out)
-    os.rename(f"{out}/libc.so.6", f"{out}/libcuda.so.575.57.08")
+    os.rename(f"{out}/libq.so.6", f"{out}/libcuda.so.575.57.08")
     bundle = with_hooks(
         lab, "true", hook(lab, "enable-cuda-compat", "--host-driver-version", "570.10")
     )
     ordinary(bundle)
     compat = f"{bundle.rootfs}/usr/local/cuda/compat"
     library(compat)
-    os.rename(f"{compat}/libc.so.6", f"{compat}/libcuda.so.575.57.08")
+    os.rename(f"{compat}/libq.so.6", f"{compat}/libcuda.so.575.57.08")
     _replace(bundle, place, out)
     attack(lab, bundle)
 

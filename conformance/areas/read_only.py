@@ -79,7 +79,7 @@ def build(lab: Lab, script: str, make: Any, *names: str) -> Bundle:
     library(f"{bundle.rootfs}{FOLDER}")
     compat = f"{bundle.rootfs}/usr/local/cuda/compat"
     library(compat)
-    os.rename(f"{compat}/libc.so.6", f"{compat}/libcuda.so.575.57.08")
+    os.rename(f"{compat}/libq.so.6", f"{compat}/libcuda.so.575.57.08")
     spec = bundle.spec
     spec["linux"]["devices"] = [
         {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0, "fileMode": 0o666}

@@ -35,17 +35,23 @@ def with_hooks(lab: Lab, script: str, *hooks: dict[str, Any], **how: Any) -> Bun
     return lab.bundle(script, hooks={"createContainer": list(hooks)}, **how)
 
 
+LIBRARY = "libq.so.6"
+
+
 def library(path: str) -> str:
-    """Copy one of this machine's shared libraries to `path`; return its own name."""
+    """Copy one of this machine's shared libraries to `path`; return its own name.
+
+    By another SONAME than libc.so.6: an image's C library may be the runtime's to protect.
+    """
     with open("/proc/self/maps", encoding="utf-8") as maps:
         text = maps.read()
     found = re.search(r"(/\S+/libc\.so\.6)$", text, re.MULTILINE)
     if found is None:
         raise Skip("needs a machine with glibc, for a shared library")
     os.makedirs(path, exist_ok=True)
-    with open(found.group(1), "rb") as file, open(f"{path}/libc.so.6", "wb") as copy:
-        copy.write(file.read())
-    return "libc.so.6"
+    with open(found.group(1), "rb") as file, open(f"{path}/{LIBRARY}", "wb") as copy:
+        copy.write(file.read().replace(b"libc.so.6\0", f"{LIBRARY}\0".encode()))
+    return LIBRARY
 
 
 def ordinary(bundle: Bundle) -> None:

@@ -217,6 +217,10 @@ def unknown_left_out(call: Call) -> None:
         names(call, lambda items: [item for item in items if item in known] or items)
 
 
+ENGINES = ("io.kubernetes.cri", "io.container.manager")
+"""How the annotations begin that an engine writes itself."""
+
+
 @mutant(
     "kubernetes/sandbox[containerd]",
     "kubernetes/sandbox-starts[CRI-O malformed]",
@@ -225,8 +229,8 @@ def unknown_left_out(call: Call) -> None:
 def sandbox_is_a_container(call: Call) -> None:
     def change(annotations: dict[str, str]) -> None:
         if "sandbox" in (annotations.get(TYPE), annotations.get(CRIO_TYPE)):
-            for key in (TYPE, CRIO_TYPE, "io.container.manager"):
-                annotations.pop(key, None)
+            for key in [key for key in annotations if key.startswith(ENGINES)]:
+                del annotations[key]
 
     call.edit_requests(change)
 
