@@ -206,7 +206,7 @@ def test_the_lock_has_what_pyproject_asks_for(python: str) -> None:
     extras = project["project"]["optional-dependencies"]
     wanted = {"base": project["project"]["dependencies"] + project["build-system"]["requires"]}
     wanted |= {file.stem: extras[file.stem] for file in LOCKS if file.stem != "base"}
-    assert sorted(wanted) == ["base", "bench", "check", "test"]
+    assert {"bench", "check", "test"} < wanted.keys()
     for name, lines in wanted.items():
         have = locked(TOOLS / f"lock/{name}.txt", python)
         for asked in map(Requirement, lines):
