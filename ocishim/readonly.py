@@ -30,9 +30,23 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
 
 
 def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
-    """Return st_dev and st_ino of the rootfs: no other directory counts for what is planned now."""
-    status = os.stat(rootfs_path(spec, bundle))
+    """Return st_dev and st_ino of the rootfs: no other directory counts for what is planned now.
+
+    Raises DocumentError when it is not there.
+    """
+    rootfs = rootfs_path(spec, bundle)
+    try:
+        status = os.stat(rootfs)
+    except OSError as err:
+        raise _missing(rootfs, err) from None
     return status.st_dev, status.st_ino
+
+
+def _missing(rootfs: str, error: OSError) -> DocumentError:
+    return DocumentError(
+        f"config.json: root.path {rootfs}: {reason(error)}",
+        hint="the engine mounts it before create: is the container being removed",
+    )
 
 
 def _is_text(path: str) -> bool:
@@ -70,8 +84,5 @@ def unwritable(rootfs: str) -> str:
     try:
         flags = os.statvfs(rootfs).f_flag
     except OSError as err:
-        raise DocumentError(
-            f"config.json: root.path {rootfs}: {reason(err)}",
-            hint="the engine mounts it before create: is the container being removed",
-        ) from None
+        raise _missing(rootfs, err) from None
     return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""
