@@ -31,12 +31,13 @@ def is_sane(name: str) -> bool:
 class Sonames:
     """What the libraries of one folder say they are; each is read once, when it is asked for."""
 
-    __slots__ = ("_folder", "_read", "_rootfs")
+    __slots__ = ("_folder", "_read", "_rootfs", "unread")
 
     def __init__(self, rootfs: Rootfs, folder: libview.Folder) -> None:
         self._rootfs = rootfs
         self._folder = folder
         self._read: dict[str, str] = {}
+        self.unread: list[str] = []  # names that could not be read, with the reason
 
     def of(self, name: str) -> str:
         """Return the SONAME of the file `name`, "" when it has none that is sane."""
@@ -51,7 +52,10 @@ class Sonames:
             return ""
         try:
             soname = os.fsdecode(elf.soname(lambda size, offset: os.pread(fd, size, offset)))
-        except (DocumentError, OSError):
+        except DocumentError:
+            return ""
+        except OSError as error:
+            self.unread.append(f"{name} ({error.strerror})")
             return ""
         finally:
             os.close(fd)
@@ -134,6 +138,9 @@ def link(
         except ForeignMountError as error:
             refused = error
             unlinked[soname] = target
+    if known.unread:
+        text = f"{folder.path}: cannot be read, and so not linked: {', '.join(known.unread)}"
+        changes.append(Change(text, warning=True))
     if refused is not None:
         text = f"{folder.path} lies on the mount {refused.mount}: links left out"
         changes.append(Change(f"{text}: {', '.join(sorted(unlinked))}", warning=True))
