@@ -92,8 +92,13 @@ class View:
     def add(self, paths: Iterable[str], wanted: Iterable[str]) -> None:
         """Open those of `paths` that are folders; `wanted` are the request's.
 
-        One that cannot be shown is left out, and a warning among `changes` says why.
+        One that cannot be shown is left out, and a warning among `changes` says why. Looked up as
+        the container's user: the cache tells everybody of names below what that one cannot enter.
         """
+        with self._rootfs.container().reading():
+            self._add_all(paths, wanted)
+
+    def _add_all(self, paths: Iterable[str], wanted: Iterable[str]) -> None:
         known: dict[tuple[object, int], Folder] = {}
         for path in paths:
             if len(self.folders) == _MOST_FOLDERS:

@@ -17,7 +17,7 @@ import pytest
 
 from ocishim.hooks import arch
 from tests import libs
-from tests.hookcall import measured
+from tests.hookcall import call, measured
 from tests.isolated import isolated
 from tests.trees import make_tree, snapshot
 
@@ -312,3 +312,23 @@ def test_t1_compatibility_folder_that_leads_away(tmp_path: Path, target: str) ->
     assert done.status == 0
     assert not (root / "etc/ld.so.conf.d").exists()
     assert (done.seconds < 2, done.peak_kib < 64 << 10) == (True, True), done
+
+
+@pytest.mark.parametrize("line", [
+    pytest.param("file etc/ld.so.conf /volume/closed/lib\n", id="a folder below it"),
+    pytest.param("symlink opt/libnew.so.1 /volume/closed/lib/libnew.so.1.2", id="a link's target"),
+])  # fmt: skip
+@pytest.mark.parametrize("user", ["65534:65534:", "0:0:"])
+def test_s2_no_names_below_a_folder_that_the_user_cannot_enter(
+    tmp_path: Path, line: str, user: str
+) -> None:
+    """Everybody may read folder and files, but nobody else than root comes there."""
+    root = make_tree(tmp_path / "root", "dir opt", line)
+    libs.put(libs.library("libnew.so.1"), root / "volume/closed/lib/libnew.so.1.2")
+    (root / "volume/closed").chmod(0o700)
+    done = call(
+        root, "chain", "--rootfs", str(root), "--user", user, "update-ldcache", "--folder", "/opt"
+    )
+    assert done.status == 0, done
+    cached = b"libnew" in (root / "etc/ld.so.cache").read_bytes()
+    assert cached == (user == "0:0:")
