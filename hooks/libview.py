@@ -25,7 +25,7 @@ _S_IFDIR = 0o040000
 _FOR_EVERYBODY = 0o005
 # Each is an open file, here and in the sandbox's process; a soft limit of 1024 is usual.
 _MOST_FOLDERS, _MOST_COVERS = 320, 160
-_MOST_NAMES = 200_000
+_MOST_NAMES = 200_000  # of all folders: 60 MiB when they are long
 
 
 def is_library(name: str) -> bool:
@@ -74,11 +74,12 @@ class Folder:
 class View:
     """The folders, each once, in order. Owns their descriptors: use it in a `with`."""
 
-    __slots__ = ("_covers", "_rootfs", "changes", "folders")
+    __slots__ = ("_covers", "_names", "_rootfs", "changes", "folders")
 
     def __init__(self, rootfs: Rootfs) -> None:
         self._rootfs = rootfs
         self._covers = 0
+        self._names = 0
         self.folders: list[Folder] = []
         self.changes: list[Change] = []
 
@@ -131,12 +132,30 @@ class View:
                 return
             _require_readable(status)
             folder = Folder(path, fd, wanted=wanted)
-            _scan(folder)
+            self._names += self._scan(folder)
         except BaseException:
             os.close(fd)
             raise
         known[status.device, status.inode] = folder
         self.folders.append(folder)
+
+    def _scan(self, folder: Folder) -> int:
+        """Take down and count the folder's names; UnsafePathError for too many of all folders."""
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder.fd)
+        count = self._names
+        try:
+            with os.scandir(fd) as entries:
+                for count, entry in enumerate(entries, self._names + 1):
+                    if count > _MOST_NAMES:
+                        raise UnsafePathError(f"more than {_MOST_NAMES} names in library folders")
+                    if entry.is_symlink():
+                        if is_library(entry.name):
+                            folder.links[entry.name] = _text(folder.fd, entry.name)
+                    elif entry.is_file(follow_symlinks=False):
+                        folder.files.add(entry.name)
+        finally:
+            os.close(fd)
+        return count - self._names
 
     def _cover(self, folder: Folder, table: bytes) -> None:
         """Find what is mounted on libraries, and where their links lead outside of the folder."""
@@ -178,25 +197,6 @@ def _require_readable(status: syscalls.Statx) -> None:
     """UnsafePathError for a folder whose names are not for everybody: the cache tells them."""
     if status.mode & _FOR_EVERYBODY != _FOR_EVERYBODY:
         raise UnsafePathError(f"not everybody may read it (mode {status.mode & 0o7777:o})")
-
-
-def _scan(folder: Folder) -> None:
-    """Take down the folder's names; UnsafePathError when there are too many."""
-    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder.fd)
-    count = 0
-    try:
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                count += 1
-                if count > _MOST_NAMES:
-                    raise UnsafePathError(f"more than {_MOST_NAMES} names")
-                if entry.is_symlink():
-                    if is_library(entry.name):
-                        folder.links[entry.name] = _text(folder.fd, entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    folder.files.add(entry.name)
-    finally:
-        os.close(fd)
 
 
 def _text(fd: int, name: str) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import arch
+from ocishim.hooks import arch, libview
+from ocishim.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import call, measured
 from tests.isolated import isolated
@@ -332,3 +333,20 @@ def test_s2_no_names_below_a_folder_that_the_user_cannot_enter(
     assert done.status == 0, done
     cached = b"libnew" in (root / "etc/ld.so.cache").read_bytes()
     assert cached == (user == "0:0:")
+
+
+def test_the_names_of_all_folders_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight folders of 100,000 long names took 240 MiB; one that is left out takes no place."""
+    monkeypatch.setattr(libview, "_MOST_NAMES", 4)
+    root = make_tree(
+        tmp_path / "root",
+        *(f"file {name} x" for name in ("a/1", "a/2", "b/1", "b/2", "b/3", "c/1")),
+    )
+    with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/a", "/b", "/c"], [])
+        assert [folder.path for folder in view.folders] == ["/a", "/c"]
+        assert [change.text for change in view.changes] == [
+            "/b: more than 4 names in library folders: its libraries are left out"
+        ]
