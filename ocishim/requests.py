@@ -23,6 +23,7 @@ STANDARD_PREFIX = "cdi.k8s.io/"
 
 _MANAGER = "io.container.manager"
 _CRIO = "io.kubernetes.cri-o."
+_PODMAN = "io.podman.annotations."
 _CRIO_ANNOTATIONS = _CRIO + "Annotations"
 _TYPE_MARKS = ("io.kubernetes.cri.container-type", _CRIO + "ContainerType")
 # Podman writes these in CRI-O's name; in a pod the last two, for Kata.
@@ -92,7 +93,7 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
             requests.ignored.append("a sandbox (pause) container never gets devices")
         return requests
     # One does not undo the other: a pod's author can write Podman's mark, an image's CRI-O's.
-    if asked and marks.get(_MANAGER) == "libpod" and not config.podman_annotations:
+    if asked and _is_podmans(marks) and not config.podman_annotations:
         asked = _refused_under_podman(asked, requests)
     if asked and _is_crios(marks):
         asked = _trusted_under_crio(asked, marks, requests)
@@ -110,6 +111,15 @@ def _is_sandbox(marks: dict[str, Any]) -> bool:
     """Whether anything says so, whatever else says that it is a container."""
     return not _SANDBOX_KEYS.isdisjoint(marks) or any(
         marks.get(key) == value for key, value in _SANDBOX_VALUES.items()
+    )
+
+
+def _is_podmans(marks: dict[str, Any]) -> bool:
+    """Whether Podman wrote config.json: before 4.6 an image may overwrite values, never keys."""
+    return (
+        marks.get(_MANAGER) == "libpod"
+        or any(key.startswith(_PODMAN) for key in marks)
+        or (_CRIO + "TTY" in marks and not _is_crios(marks))
     )
 
 

@@ -136,6 +136,30 @@ def test_an_images_author_gets_nothing_under_podman(
     assert (found.names, found.ignored, found.refused) == ([], sentences, sentences)
 
 
+@pytest.mark.parametrize("forged", [
+    {}, IN_A_POD, {"io.kubernetes.cri-o.Name": "x", "io.kubernetes.cri-o.ContainerType": "container"},
+], ids=["the mark", "a pod's as well", "CRI-O's as well"])  # fmt: skip
+@pytest.mark.parametrize("mark", ["x", "cri-o", ""])
+def test_an_image_cannot_hide_that_podman_wrote_it(
+    data: Path, forged: dict[str, str], mark: str
+) -> None:
+    """Podman 4.3 copies an image's annotations over its own io.container.manager."""
+    marks = json.loads((data / "engines/podman.config.json").read_bytes())["annotations"]
+    del marks["cdi.k8s.io/example"]
+    own = json.dumps({OTHER + "x": GPU0})
+    asked = {**marks, **forged, "io.kubernetes.cri-o.Annotations": own, MANAGER: mark}
+    asked |= {"cdi.k8s.io/x": GPU0, OTHER + "x": GPU0}
+    found = gather(asked, cdi__annotation_prefixes=BOTH)
+    sentences = [an_images("cdi.k8s.io/x"), an_images(OTHER + "x")]
+    assert (found.names, found.refused) == ([], sentences)
+
+
+@pytest.mark.parametrize("mark", ["libpod", "x"])
+def test_podmans_keys_alone_are_enough(mark: str) -> None:
+    found = gather({**PODMAN, MANAGER: mark, "cdi.k8s.io/x": GPU0})
+    assert (found.names, found.refused) == ([], [an_images("cdi.k8s.io/x")])
+
+
 @pytest.mark.parametrize("annotations", [{}, IN_A_POD], ids=["alone", "in a pod of Podman's"])
 def test_podmans_annotations_can_be_switched_on(annotations: dict[str, str]) -> None:
     asked = {**annotations, **PODMAN, "cdi.k8s.io/x": GPU0}
