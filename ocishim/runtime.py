@@ -223,7 +223,8 @@ def _identify(made: Plan, rootfs: str) -> None:
     status = os.stat(rootfs)
     made.hooks.identity = status.st_dev, status.st_ino
     hooks = made.spec["hooks"]
-    lists = (made.hooks.taken, hooks.get("createContainer"), hooks.get(hookplan.TAKEN))
+    # Not those kept for the next create: they are planned anew, and the bundle stays as it is.
+    lists = (made.hooks.taken, hooks.get("createContainer"))
     for hook in [hook for entries in lists for hook in entries or ()]:
         args = hook.get("args") or []
         if knownhooks.CHAIN in args[1:2] and "--rootfs-id" in args:

@@ -9,8 +9,8 @@
 set -eu
 
 suite=$1
-mkdir -p "$2"
-folder=$(cd "$2" && pwd)
+mkdir -p "$(dirname "$2")"
+folder=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
 packages=$3
 shift 3
 cd "$(dirname "$0")"
@@ -43,4 +43,4 @@ if [ $# != 0 ]; then
     chroot "$new" apt-get -qq -y --no-install-recommends --download-only install "$@" >/dev/null
 fi
 echo "$suite $packages $*" >"$new/srv/made"
-mv "$new" "$folder"
+mv -T "$new" "$folder"
