@@ -15,8 +15,8 @@ from pathlib import Path
 _SYSTEM_FOLDERS = ("/etc", "/etc/cdi", "/var", "/var/lib", "/var/cache", "/var/log")
 _RUN_DEPTH = 3
 # libmount's table, which mount(8) makes wherever it runs; the shields' layers (namespace.py); the
-# seccomp profiles that crun has compiled.
-_NOT_OURS = {"/run/mount", "/run/.shields", "/run/crun/.cache"}
+# seccomp profiles that crun has compiled; the lock of Podman 5's networks.
+_NOT_OURS = {"/run/mount", "/run/.shields", "/run/crun/.cache", "/run/lock"}
 
 
 def mounts() -> set[str]:

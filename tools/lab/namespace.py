@@ -35,6 +35,7 @@ def enter() -> None:
     for runtime in ("runc", "crun"):
         # Their default --root; some of their commands make it even when another one is named.
         os.mkdir(f"/run/{runtime}", 0o700)
+    os.makedirs("/run/containers/networks")  # Podman 5 makes it, whatever its --runroot
     for folder in filter(os.path.isdir, SHIELDED):
         _shield(folder)
 
