@@ -271,11 +271,17 @@ class Podman(Engine):
     def settings(self, kind: str) -> dict[str, object]:  # noqa: ARG002 - of any kind
         return {"requests.podman_annotations": True}
 
-    def podman(self, *argv: str) -> Result:
+    def pull(self, source: str) -> Result:
+        """Call `podman pull`, which writes to /var/lib/containers/cache, whatever its --root."""
+        private = ("unshare", "-m", "sh", "-ec", 'mount -t tmpfs tmpfs /var/lib; exec "$@"', "sh")
+        return self.podman("pull", "--quiet", source, before=private)
+
+    def podman(self, *argv: str, before: tuple[str, ...] = ()) -> Result:
         """Call podman with the options that keep it in its folder."""
         # The runroot's path may have 50 characters at most; /run is the session's own.
         runroot = f"/run/{self.token}"
         result = self.client(
+            *before,
             "podman",
             f"--root={self.folder}/root",
             f"--runroot={runroot}",

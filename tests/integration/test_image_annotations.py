@@ -64,7 +64,7 @@ def _image(podman: Podman, busybox: Path) -> str:
     """The annotated image, as a registry would have given it to Podman."""
     archive = podman.folder / "evil.tar"
     _write_archive(archive, busybox, {ANNOTATION: "acme.com/gpu=0"})
-    done = podman.podman("pull", "--quiet", f"oci-archive:{archive}")
+    done = podman.pull(f"oci-archive:{archive}")
     assert done.returncode == 0, done
     return done.stdout.strip()
 
