@@ -11,10 +11,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from mutants import bundles, cdi, commands, hooks, images, lives, logs, spec_files
+from mutants import bundles, cdi, commands, hooks, images, lives, logs, spec_files, volumes
 from mutants.call import ALL, BROKEN, Call
 
-TABLES = (bundles, cdi, commands, hooks, images, lives, logs, spec_files)
+TABLES = (bundles, cdi, commands, hooks, images, lives, logs, spec_files, volumes)
 
 
 def main(argv: list[str]) -> int:
