@@ -238,6 +238,27 @@ def test_s4_the_hosts_etc_is_a_volume(
         assert any("lies on the mount /etc" in line for line in warned), warned
 
 
+@pytest.mark.parametrize("option", ["ro", "rw"])
+@pytest.mark.parametrize("name", ["ld.so.conf.d", "ld.so.cache", "ld.so.conf"])
+def test_s4_a_part_of_etc_is_a_volume(node: Node, busybox: Path, name: str, option: str) -> None:
+    """A ConfigMap at /etc/ld.so.conf.d, a file bound at /etc/ld.so.cache: it starts, and is told."""
+    held = make_tree(
+        node.folder / "held", "file ld.so.cache of the host", "file ld.so.conf.d/a.conf /a\n",
+        "file ld.so.conf /b\n",
+    )  # fmt: skip
+    bundle = container(
+        node, busybox, "echo started", [CACHE], INCLUDE,
+        mounts=[volume(held / name, f"/etc/{name}", option)],
+    )  # fmt: skip
+    libs.put(libs.library("liba.so.1"), bundle.rootfs / "opt/lib/liba.so.1.2")
+    before = snapshot(held)
+    assert started(node, bundle).stdout == "started\n"
+    assert snapshot(held) == before
+    said = node.shim.log.read_text() if node.shim.log.exists() else ""
+    assert (f"lies on the mount /etc/{name}" in said) is (name != "ld.so.conf"), said
+    assert (bundle.rootfs / "opt/lib/liba.so.1").is_symlink()
+
+
 def test_s4_the_other_changes_are_made(node: Node, busybox: Path) -> None:
     held = make_tree(node.folder / "held", "dir d")
     asked = hook("create-symlinks", "--link", "t::/held/d/a", "--link", "t::/opt/b")
