@@ -8,7 +8,6 @@ control groups and files.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tests import libs
 from tests.conftest import need
 from tests.integration.injector import Injector
 from tests.trees import make_tree, names
+from tools.lab.bundle import without_identity
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Node
@@ -35,7 +35,6 @@ IMAGE = (
     "symlink usr/lib/acme/sub/libacme.so old",
 )  # fmt: skip
 _MOST = 4  # invocations of one call that fail, one after another
-_IDENTITY = re.compile(rb'"--rootfs-id","[0-9:]+"')
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ class Create:
             self.reset()
             created = node.shim.create(self.bundle, node.container)
             assert created.returncode == 0, created
-        self.edited = _IDENTITY.sub(b"", self.bundle.config.read_bytes())
+        self.edited = without_identity(self.bundle.config.read_bytes())
         self.made = names(self.bundle.path)
         self.reset()
 
@@ -97,7 +96,7 @@ class Create:
         assert not [name for name in names(self.bundle.path) if ".pyshim" in name]
         if result.returncode == 0:
             assert (result.stdout, result.stderr) == ("", "")
-            assert _IDENTITY.sub(b"", config) == self.edited
+            assert without_identity(config) == self.edited
             assert names(self.bundle.path) == self.made or self.shim.warnings
         else:
             assert result.returncode == 1

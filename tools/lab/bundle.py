@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,3 +96,8 @@ class Bundle:
         for folder, folders, files in os.walk(self.path):
             for name in (".", *folders, *files):
                 os.chown(os.path.join(folder, name), owner, owner, follow_symlinks=False)
+
+
+def without_identity(config: bytes) -> bytes:
+    """Return config.json without the number of the rootfs its hooks are for: a layer's is new."""
+    return re.sub(rb'"--rootfs-id","[0-9:]+"', b"", config)
