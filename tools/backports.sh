@@ -5,10 +5,10 @@
 #   tools/backports.sh FOLDER PROGRAM PACKAGE...       PROGRAM: usr/bin/runsc
 #
 # Nothing is installed, and what is installed does not count: apt works on lists and a cache of its
-# own, below FOLDER. For programs that
-# the tests want in a newer version than the distribution's. What is there stays.
-# RELEASE=bookworm names the release the packages are built for, SUITE=sid another suite than its
-# backports: then PACKAGE... names the libraries, too.
+# own, below FOLDER. For programs that the tests want in a newer version than the distribution's.
+# What is there stays. RELEASE=bookworm names the release the packages are built for, SUITE=sid another
+# suite than its backports; LIBRARIES=yes brings all that the packages depend on, for another release.
+# A list that is signed is good whatever its age: sid's expires in a week, and mirrors may stand still.
 set -eu
 
 folder=$1
@@ -20,7 +20,16 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 private_apt() {
     apt-get -qq -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::State::lists="$folder/lists" -o Dir::State::status=/dev/null \
-        -o Dir::Cache="$folder/cache" -o APT::Sandbox::User=root "$@" >&2
+        -o Dir::Cache="$folder/cache" -o APT::Sandbox::User=root -o APT::Install-Recommends=false \
+        -o Acquire::Check-Valid-Until=false "$@" >&2
+}
+
+get() {
+    if [ "${LIBRARIES:-}" = yes ]; then
+        private_apt install -y --download-only "$@"
+    else
+        (cd "$folder/cache/archives" && private_apt download "$@")
+    fi
 }
 
 mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -36,11 +45,12 @@ if ! [ -x "$folder/unpacked/$program" ]; then
     mirror=$(./mirror.sh)
     echo "deb [signed-by=$keyring] $mirror $suite main" >"$folder/sources.list"
     private_apt update
-    rm -f "$folder"/*.deb
-    (cd "$folder" && private_apt download "$@")
-    for package in "$folder"/*.deb; do
-        dpkg-deb -x "$package" "$folder/unpacked"
+    rm -rf "$folder/unpacked" "$folder/new" "$folder"/cache/archives/*.deb
+    get "$@"
+    for package in "$folder"/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$folder/new"
     done
-    rm -rf "$folder"/*.deb "$folder/lists" "$folder/cache" # 30 MB
+    mv "$folder/new" "$folder/unpacked"
+    rm -rf "$folder/lists" "$folder/cache" # 30 MB
 fi
 echo "$folder/unpacked/$program"

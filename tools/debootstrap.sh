@@ -4,7 +4,8 @@
 #   tools/debootstrap.sh SUITE FOLDER PACKAGES [READY...]
 #
 # PACKAGES are installed, separated by commas; READY lie in its apt's cache, with what they need.
-# The certificates and apt's settings by which this machine reaches its mirror come along.
+# The certificates and apt's settings by which this machine reaches its mirror come along, and lists
+# that are signed are good whatever their age: the folder stays, sid's expire in a week.
 # Needs root.
 set -eu
 
@@ -31,7 +32,10 @@ if ! debootstrap --variant=minbase --include="$packages" --keyring="$keyring" "$
     exit 1
 fi
 echo "deb $mirror $suite main" >"$new/etc/apt/sources.list"
-apt-config dump | grep '^Acquire::https\?::' >"$new/etc/apt/apt.conf.d/90host" || true
+{
+    apt-config dump | grep '^Acquire::https\?::' || true
+    echo 'Acquire::Check-Valid-Until "false";'
+} >"$new/etc/apt/apt.conf.d/90host"
 certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 if [ -e "$certificates" ]; then
     mkdir -p "$new/etc/ssl/certs"

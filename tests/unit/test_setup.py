@@ -173,6 +173,61 @@ def test_go_that_is_named_is_taken_when_it_is_new_enough(
     assert (done.stdout == f"{go}\n") is taken
 
 
+APT = r"""#!/bin/sh
+case $* in
+indextargets*) echo http://mirror.example/debian/; exit ;;
+*download\ *) touch hello.deb ;;
+*download-only*) touch "$FOLDER/cache/archives/hello.deb" ;;
+esac
+echo "$@" >>"$FOLDER/calls"
+"""
+UNPACK = """#!/bin/sh
+mkdir -p "$3/usr/bin"
+touch "$3/usr/bin/hello"
+chmod +x "$3/usr/bin/hello"
+[ -z "$KILLED" ] || exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("libraries", "action"),
+    [
+        pytest.param("", "download hello", id="the packages named"),
+        pytest.param("yes", "install -y --download-only hello", id="and what they depend on"),
+    ],
+)
+def test_packages_of_another_suite(tmp_path: Path, libraries: str, action: str) -> None:
+    """Lists of any age are taken: sid's are signed for a week, and mirrors stand still."""
+    for name, text in (("apt-get", APT), ("dpkg-deb", UNPACK)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    folder = tmp_path / "folder"
+    command = [str(TOOLS / "backports.sh"), str(folder), "usr/bin/hello", "hello"]
+    env = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "FOLDER": str(folder),
+        "LIBRARIES": libraries,
+        "SUITE": "sid",
+    }
+
+    # A program that was being unpacked when the power went is not there.
+    for killed in ("yes", ""):
+        done = subprocess.run(
+            command,
+            env={**env, "KILLED": killed},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    assert (done.returncode, done.stdout) == (0, f"{folder}/unpacked/usr/bin/hello\n"), done.stderr
+    calls = (folder / "calls").read_text().splitlines()
+    assert [call.split("Acquire::Check-Valid-Until=false ")[1:] for call in calls] == [
+        ["update"],
+        [action],
+    ] * 2
+
+
 LOCKS = sorted((TOOLS / "lock").glob("*.txt"))
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 

@@ -13,8 +13,6 @@ from tools.lab.runtime import CRUN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _FOLDER = REPOSITORY / "build/crun-sid"
-_PACKAGES = ("crun", "libblake3-0", "libc6", "libcap2", "libgcc-s1", "libjson-c5", "libseccomp2",
-             "libstdc++6", "libsystemd0", "libtbb12", "libhwloc15", "libudev1")  # fmt: skip
 _PLACE = "/mnt"  # in the mount namespace that the program has for itself
 _LOADER = b"/lib64/ld-linux-x86-64.so.2"
 
@@ -49,7 +47,9 @@ def _with_loader(data: bytes) -> bytes:
 
 
 def _fetched() -> Path | None:
-    command = [str(REPOSITORY / "tools/backports.sh"), str(_FOLDER), "usr/bin/crun", *_PACKAGES]
-    environment = {**os.environ, "SUITE": "sid"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    command = [str(REPOSITORY / "tools/backports.sh"), str(_FOLDER), "usr/bin/crun", "crun"]
+    environment = {**os.environ, "SUITE": "sid", "LIBRARIES": "yes"}
+    done = subprocess.run(  # what is wrong is said on stderr
+        command, stdout=subprocess.PIPE, text=True, check=False, env=environment, timeout=600
+    )
     return Path(done.stdout.strip()) if done.returncode == 0 else None
