@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor, launchers
+from ocishim.admin import doctor, programs
 from ocishim.admin.checks import base, installation
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.host import Host
@@ -441,7 +441,7 @@ def test_a_damaged_installation_is_one_finding(tree: Tree) -> None:
 def test_the_hook_program_of_a_clone(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tree.root / "bin/pyshim-hook"
     node = Node(Host(), kernel="6.1.0")
-    monkeypatch.setattr(launchers, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
+    monkeypatch.setattr(programs, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
     found = list(installation.hook_program(node))
     assert [one.what for one in found] == [f"{hook} is not there, or cannot be executed"]
     tree.program("/bin/pyshim-hook", "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim.admin import explain, launchers
+from ocishim.admin import explain
 from ocishim.admin.cli import main
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Node:
         monkeypatch.setenv("PYSHIM_CONFIG", str(root / "config.toml"))
         monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
         programs = (str(root / "pyshim"), str(root / "pyshim-hook"))
-        monkeypatch.setattr(launchers, "programs", lambda: programs)
+        monkeypatch.setattr(explain.programs, "programs", lambda: programs)
         monkeypatch.setattr(explain, "STATE_ROOTS", (str(root / "run*"),))
 
     def configure(self, *lines: str) -> None:
