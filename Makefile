@@ -88,7 +88,7 @@ check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 	    *.py kit areas mutants adapters/call.py adapters/containerd.py adapters/podman.py
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
-binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64 for another one
+binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64: build/pyshim-arm64
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
 	@tools/binary.sh $(ARCH)
 
@@ -100,7 +100,7 @@ test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and
 	    tests/unit/test_log.py
 	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 --dist loadgroup tests/integration
 
-bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
+bench: dev binary  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true
 	@case "$(ARGS)" in *--curves*) tools/venv.sh $(VENV) bench ;; esac
 	@$(PYTHON_VENV) -m bench $(ARGS)

@@ -108,12 +108,10 @@ def write_programs(folder: Path, library: Path = REPOSITORY) -> None:
     The scripts run what lies in `library` by the interpreter behind the virtual environment's,
     which everybody can execute; pyshimctl finds its own libraries there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if BINARY:
-        shutil.copy(BINARY, folder / "pyshim")
-        for name in ("pyshim-hook", "pyshimctl"):
-            (folder / name).symlink_to("pyshim")
+        copy_binary(folder)
         return
+    folder.mkdir(parents=True, exist_ok=True)
     python = os.path.realpath(sys.executable)
     site = sysconfig.get_path("purelib")
     for name, (module, function) in _SCRIPTS.items():
@@ -125,6 +123,14 @@ def write_programs(folder: Path, library: Path = REPOSITORY) -> None:
         path = folder / name
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o755)
+
+
+def copy_binary(folder: Path, file: str | Path = BINARY) -> None:
+    """Put the static file into `folder` under its three names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, folder / "pyshim")
+    for name in ("pyshim-hook", "pyshimctl"):
+        (folder / name).symlink_to("pyshim")
 
 
 def _toml(value: object) -> str:
