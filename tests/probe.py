@@ -168,7 +168,7 @@ class Box:
             process = subprocess.Popen(
                 [str(program), *args], executable=executable, stdin=given, stdout=out, stderr=err,
                 env=self.environment() if env is None else dict(env), cwd=cwd or self.folder,
-                pass_fds=pass_fds, preexec_fn=before, restore_signals=False,  # noqa: PLW1509
+                pass_fds=pass_fds, preexec_fn=before,  # noqa: PLW1509
             )  # fmt: skip
             process.wait(60)
         found = Seen(seen) if (seen / "pid").exists() else None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Of the standard library: what is cheap, 0.1 ms each, or written in C.
-STANDARD = {"__future__", "_stat", "_struct", "errno", "struct"}
+STANDARD = {"__future__", "_struct", "errno", "struct"}
 
 PASS_THROUGH = {
     "ocishim", "ocishim.argv", "ocishim.cache", "ocishim.config", "ocishim.entry", "ocishim.errors",

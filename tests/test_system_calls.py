@@ -113,9 +113,7 @@ def test_a_link_more(box: Box) -> None:
     def links(count: int, folder: str) -> int:
         words = [word for n in range(count) for word in ("--link", f"a::/{folder}/l{n}")]
         (box.folder / "device/rootfs" / folder).mkdir()
-        return calls(
-            box, str(box.bin / "pyshim-hook"), *chain(box, "create-symlinks", *words)
-        )
+        return calls(box, str(box.bin / "pyshim-hook"), *chain(box, "create-symlinks", *words))
 
     few, many = links(10, "few"), links(60, "many")
     assert (box.folder / "device/rootfs/many/l59").is_symlink()

@@ -12,7 +12,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import engines, programs, printer
+from ocishim.admin import engines, printer, programs
 from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError

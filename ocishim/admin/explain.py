@@ -16,7 +16,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel, readonly, requests, runtime, visible
-from ocishim.admin import programs, printer
+from ocishim.admin import printer, programs
 from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci.bundle import Bundle
 

@@ -228,7 +228,7 @@ def _target_of(path: str) -> str:
 def _entries(name: str) -> integrity.Entries:
     """Return what belongs into the folder of the version `name`."""
     links = {f"bin/{one}": (0o777, integrity.LINK + _FILE) for one in PROGRAMS if one != _FILE}
-    folders = {path: (0o755, integrity.FOLDER) for path in (".", "bin")}
+    folders = dict.fromkeys((".", "bin"), (493, integrity.FOLDER))
     return {**folders, **links, f"bin/{_FILE}": (0o755, name.rpartition("-")[2])}
 
 

@@ -48,8 +48,8 @@ def changed(path: str, text: str, sets: dict[str, Any], unsets: tuple[str, ...] 
 def _with_line(text: str, key: str) -> str:
     """Return `text` with the setting's default where it belongs, if that can be told by lines.
 
-    `runtimes` is the first line, where it is read early; another setting stands behind the comment that
-    shows it, in its table.
+    `runtimes` is the first line, where it is read early; another setting stands behind the comment
+    that shows it, in its table.
     """
     line = f"{key.rpartition('.')[2]} = {toml(DEFAULTS[key])}\n"
     table, _, name = key.rpartition(".")

@@ -9,7 +9,7 @@ import click
 
 from ocishim import __version__, lowlevel
 from ocishim import config as settings
-from ocishim.admin import configure, programs, printer
+from ocishim.admin import configure, printer, programs
 from ocishim.admin.host import Host
 from ocishim.errors import PyshimError
 

@@ -410,7 +410,7 @@ def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyP
         (
             "the checks 'base:kernel', 'base:log' could not be made",
             "a part of pyshim is missing or damaged: No module named 'yaml'",
-            "pyshimctl install",
+            "install pyshim again from where it came",
         ),
         (
             "the check 'base:runtime' could not be made",

@@ -130,10 +130,10 @@ def test_a_clone_that_was_not_built(
     monkeypatch.setattr(programs, "library", lambda: str(tmp_path / "clone"))
     before = node.listing()
     result = node.call("install")
-    assert (result.exit_code, result.output) == (
-        1,
+    assert result.exit_code == 1
+    assert result.output == (
         f"pyshimctl: {tmp_path}/clone/build/pyshim is not there: what a node gets is one static"
-        f" file, and this is its source\nhint: make -C {tmp_path}/clone binary, then install again\n",
+        f" file, and this is its source\nhint: make -C {tmp_path}/clone binary, then install again\n"
     )
     assert node.listing() == before
     built = tmp_path / "clone/build/pyshim"
