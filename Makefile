@@ -27,7 +27,6 @@ $(DEV): $(BASE)
 
 venv: packages $(BASE)  ## .venv with pyshim, pyshim-hook and pyshimctl
 	@$(PYTHON_VENV) -m compileall -q ocishim hooks
-	@$(PYTHON_VENV) -m ocishim.admin.launchers $(VENV)/bin
 
 dev: venv $(DEV)
 
@@ -89,19 +88,19 @@ check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 	    *.py kit areas mutants adapters/call.py adapters/containerd.py adapters/podman.py
 	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 
-binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64 for another one
+binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64: build/pyshim-arm64
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
 	@tools/binary.sh $(ARCH)
 
 test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and all with containers (root)
 	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/bin/
 	@ln -s pyshim build/bin/pyshim-hook && ln -s pyshim build/bin/pyshimctl
-	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 -m "not clone" tests/unit/test_binary.py \
-	    tests/unit/test_launcher.py tests/unit/test_contract_transparency.py tests/unit/test_entry.py \
+	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 tests/unit/test_binary.py \
+	    tests/unit/test_choice.py tests/unit/test_contract_transparency.py tests/unit/test_entry.py \
 	    tests/unit/test_log.py
 	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 --dist loadgroup tests/integration
 
-bench: dev  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
+bench: dev binary  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true
 	@case "$(ARGS)" in *--curves*) tools/venv.sh $(VENV) bench ;; esac
 	@$(PYTHON_VENV) -m bench $(ARGS)

@@ -1,7 +1,7 @@
 """`make bench`: what pyshim adds to the bare low-level runtime, beside the peer; JSON in bench/out.
 
 Usage: python -m bench [--rounds N] [--compare OLD.json] [CASE...]
-       python -m bench --curves | --budget | --pythons [--rounds N]
+       python -m bench --curves | --budget [--rounds N]
        python -m bench --write-docs
 """
 
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import budget, cases, curves, document, leftovers, node, paired, pythons, report
+from bench import budget, cases, curves, document, leftovers, node, paired, report
 from bench.case import Place
 from tools.lab import namespace
 
@@ -31,7 +31,6 @@ def arguments() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--curves", action="store_true", help="how the costs grow, with a plot")
     what.add_argument("--budget", action="store_true", help="what the milliseconds are made of")
-    what.add_argument("--pythons", action="store_true", help="the Pythons from 3.10 at hand")
     what.add_argument(
         "--write-docs",
         action="store_true",
@@ -42,6 +41,8 @@ def arguments() -> argparse.Namespace:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     if chosen.compare and not chosen.compare.exists():
         parser.error(f"no such file: {chosen.compare}")
+    if not chosen.write_docs and not node.FILE.exists():
+        parser.error(f"{node.FILE} is not there: make binary")
     if os.geteuid() != 0 and not chosen.write_docs:
         parser.error("needs root, for device nodes and containers: sudo make bench")
     return chosen
@@ -72,7 +73,7 @@ def main() -> int:
 
 def measure(chosen: argparse.Namespace, place: Place, facts: dict[str, object]) -> int:
     """Measure, print, write; return the exit status."""
-    others = {"curves": curves.main, "budget": budget.main, "pythons": pythons.main}
+    others = {"curves": curves.main, "budget": budget.main}
     for name, main_of in others.items():
         if getattr(chosen, name):
             return main_of(place, facts, chosen.rounds)

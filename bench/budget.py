@@ -16,7 +16,6 @@ from bench.creates import check_links
 from bench.memory import EMPTY
 from bench.node import PYSHIM
 from bench.paired import Command, Side
-from ocishim.admin import boot
 from tools.lab import driver
 
 if TYPE_CHECKING:
@@ -50,31 +49,23 @@ class Line(NamedTuple):
 LINES = (
     Line("exec of an empty program", ("empty",), (), "the limit below"),
     Line(
-        "the launcher's shell",
-        ("shell",),
-        ("empty",),
-        "dash; an interpreter would cost ten times as much, so the shell sends `state`, `start`, "
-        "`kill`, `delete` on by itself",
-    ),
-    Line(
-        "the launcher's decision",
+        "pass-through: main in C finds the runtime",
         ("pass",),
-        ("shell",),
-        "no process and no file but the configuration, read up to its first line",
+        ("empty",),
+        "no interpreter; no file but the configuration, read up to its first line",
     ),
     Line(
-        "an empty interpreter",
+        "the interpreter's core and one answer, `pyshim-hook --version`",
         ("python",),
         ("empty",),
-        "`-I -S`, by a link with its search path and UTF-8 beside it (`ocishim/admin/boot.py`): "
-        "0.7 less than by itself",
+        "no streams, no codecs, no search path, no `encodings`: what is rare finishes the start",
     ),
     Line(
-        "create without devices: modules, config.json",
+        "create without devices, more than that and the runtime",
         ("plain",),
-        ("python", "shell", "empty"),
-        "no `json`, `re`, `enum`, `os.path` searches: all modules in one marshalled file, "
-        "unmarshalled in one go; no garbage collection; `exec` without an end of Python",
+        ("python", "empty"),
+        "no `json`, `re`, `enum`, `os`: what is imported lies side by side in the file; no garbage "
+        "collection; `exec` without an end of Python",
     ),
     Line(
         "its devices: registry, 5 nodes, 26 mounts, 6 hooks",
@@ -84,14 +75,14 @@ LINES = (
         "are planned before config.json is touched",
     ),
     Line(
-        "one hook as a program: modules, state, one link",
+        "one hook as a program, more than that: one link",
         ("hook",),
         ("python",),
-        "one prototype of `_ctypes` for all system calls, no `ctypes`; the state is parsed only "
-        "where pyshim did not name the rootfs; no end of Python",
+        "system calls by a function of our own; the state is parsed only where pyshim did not name "
+        "the rootfs; no end of Python",
     ),
     Line(
-        "five hooks without ldconfig",
+        "five hooks without ldconfig, more than that",
         ("links",),
         ("python",),
         "one process for all; config.json is not read again",
@@ -138,14 +129,14 @@ def _without_ldcache(hook: Command) -> Command:
 
 def _programs(place: Place) -> list[Side]:
     """Return the sides that need no low-level runtime."""
-    python = boot.program(str(hookprograms.programs(place)[PYSHIM].parent))
+    program = str(hookprograms.programs(place)[PYSHIM])
     of = node.dgx(place.folder / "budget", place.installed, EMPTY)
     of.mount_rootfs()
     shim, asking = of.contestants[PYSHIM], of.bundle.config.read_bytes()
     [hook] = hookprograms.commands(of, PYSHIM)
     plain = node.Node(place.folder / "plain", place.installed, "", EMPTY)
     fresh = of.fresh(asking, of.folder / hookprograms.LIBRARIES)
-    one = [str(hookprograms.programs(place)[PYSHIM]), "create-symlinks", "--link", "a::/usr/b"]
+    one = [program, "create-symlinks", "--link", "a::/usr/b"]
     ldconfig = [
         shutil.which("ldconfig") or "/sbin/ldconfig",
         "-r",
@@ -161,9 +152,8 @@ def _programs(place: Place) -> list[Side]:
 
     return [
         Side("empty", Command([EMPTY], environment)),
-        Side("shell", Command(["/bin/sh", "-c", f"exec {EMPTY}"], environment)),
         Side("pass", Command(shim.argv("state", "nobody"), environment)),
-        Side("python", Command([python, "-I", "-S", "-c", ""], environment)),
+        Side("python", Command([program, "--version"], {})),
         Side(
             "plain",
             Command(plain.create(plain.contestants[PYSHIM]), plain.contestants[PYSHIM].environment),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import paired
-from bench.node import BARE, INSTALLED, PEER, PYSHIM
+from bench.node import BARE, PEER, PYSHIM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
     from bench.paired import Sample, Side
 
-OURS = (PYSHIM, INSTALLED)
 Result = dict[str, Any]
-"""A row of numbers as it goes to JSON: each side's numbers, what is added, `score` by side."""
+"""A row of numbers as it goes to JSON: each side's numbers, what is added, `score`."""
 
 
 class Place(NamedTuple):
-    """Where a measurement may put its files, and the programs of an installed pyshim."""
+    """Where a measurement may put its files, and the folder of the installed file."""
 
     folder: Path
     installed: Path
@@ -55,8 +54,8 @@ class Row(NamedTuple):
             "kind": "peer",
             "baseline": BARE in values,
             "adds": adds,
-            "score": {side: _ratio(adds, side, "median") for side in OURS if side in adds},
-            "score_of_minima": {side: _ratio(adds, side, "min") for side in OURS if side in adds},
+            "score": _ratio(adds, "median"),
+            "score_of_minima": _ratio(adds, "min"),
         }
 
     def describe(self, values: paired.Series) -> Result:
@@ -72,16 +71,16 @@ class Row(NamedTuple):
         }
 
 
-def _ratio(adds: Mapping[str, Mapping[str, float]], side: str, of: str) -> float | None:
+def _ratio(adds: Mapping[str, Mapping[str, float]], of: str) -> float | None:
     if PEER not in adds or adds[PEER][of] <= 0:
         return None
-    return round(adds[side][of] / adds[PEER][of], 4)
+    return round(adds[PYSHIM][of] / adds[PEER][of], 4)
 
 
 class Growth(NamedTuple):
     """A line of pyshim's own growth: what `much` takes more than `little`, or how many times it.
 
-    Sides are called "PROGRAM: much"; `times` says that the goal is a quotient, else it is ms.
+    `much` and `little` are sides; `times` says that the goal is a quotient, else it is ms.
     """
 
     row: Row
@@ -92,24 +91,20 @@ class Growth(NamedTuple):
     def result(self, samples: Mapping[str, Sequence[Sample]]) -> Result:
         """Return the row's document; its scores are ms or, for `times`, a quotient."""
         values = self.row.series(samples)
-        adds, least = {}, {}
-        for side in OURS:
-            much, little = f"{side}: {self.much}", f"{side}: {self.little}"
-            if self.times:
-                pairs = zip(values[much], values[little], strict=True)
-                adds[side] = paired.summary([one / base for one, base in pairs])
-            elif self.little:
-                adds[side] = paired.added(values, much, little)
-            else:
-                adds[side] = paired.summary(values[much])
-            least[side] = adds[side]["min"]
+        if self.times:
+            pairs = zip(values[self.much], values[self.little], strict=True)
+            adds = paired.summary([one / base for one, base in pairs])
+        elif self.little:
+            adds = paired.added(values, self.much, self.little)
+        else:
+            adds = paired.summary(values[self.much])
         return {
             **self.row.describe(values),
             "kind": "times" if self.times else "ms",
             "baseline": False,
-            "adds": adds,
-            "score": {side: adds[side]["median"] for side in OURS},
-            "score_of_minima": least,
+            "adds": {PYSHIM: adds},
+            "score": adds["median"],
+            "score_of_minima": adds["min"],
         }
 
 

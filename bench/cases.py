@@ -14,7 +14,7 @@ CASES = {
                 *words,
             ),
             200,
-            (Row(words[0], f"{words[0]} (pass-through)", 0.4),),
+            (Row(words[0], f"{words[0]} (pass-through)", 0.15),),
         )
         for words in (
             ("state", "nobody"),
@@ -27,23 +27,31 @@ CASES = {
         creates.create,
         120,
         (
-            Row("create", "create, DGX A100, all, six hooks", 0.55),
-            Row("cpu", "user+system CPU of that create", 0.6, "cpu"),
+            Row("create", "create, DGX A100, all, six hooks", 0.4),
+            Row("cpu", "user+system CPU of that create", 0.45, "cpu"),
         ),
     ),
-    "life": Case(creates.life, 60, (Row("life", "create, start, wait, delete", 0.5),)),
+    "life": Case(creates.life, 60, (Row("life", "create, start, wait, delete", 0.4),)),
     "claims-56": Case(
         lambda place: creates.with_claims(place, 56),
         40,
-        (Row("claims-56", "create, 56 claim specs", 0.25),),
+        (Row("claims-56", "create, 56 claim specs", 0.1),),
     ),
     "claims-1000": Case(
         lambda place: creates.with_claims(place, 1000),
         21,
-        (Row("claims-1000", "create, 1,000 claim specs", 0.015),),
+        (Row("claims-1000", "create, 1,000 claim specs", 0.008),),
     ),
-    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as runc starts them", 0.55),)),
-    "hook": Case(hookprograms.hook, 150, (Row("hook", "one hook, as a program", 2.2),)),
-    "memory": Case(memory, 7, (Row("memory", "peak memory, MiB", 1.0, "peak"),)),
+    **{
+        f"parallel-{count}": Case(
+            lambda place, count=count: creates.parallel(place, count),  # type: ignore[misc]
+            5,
+            (Row(f"parallel-{count}", f"{count} creates at the same time", 0.45),),
+        )
+        for count in (16, 64)
+    },
+    "chain": Case(hookprograms.chain, 100, (Row("chain", "six hooks, as runc starts them", 0.35),)),
+    "hook": Case(hookprograms.hook, 150, (Row("hook", "one hook, as a program", 1.2),)),
+    "memory": Case(memory, 7, (Row("memory", "peak memory, MiB", 0.95, "peak"),)),
     **registry.CASES,
 }

@@ -1,4 +1,4 @@
-"""Measurements with the shim in front: pass-through, create, a whole life, nodes with claims.
+"""Measurements with the shim in front: pass-through, create, life, claims, parallel creates.
 
 Each function returns the sides of one measurement.
 """
@@ -119,3 +119,45 @@ def with_claims(place: Place, count: int) -> list[Side]:
             raise RuntimeError("the claim's mounts are not in config.json")
 
     return _creates(of, check)
+
+
+def parallel(place: Place, count: int) -> list[Side]:
+    """Creates at the same time, each container from a bundle of its own; ms until the last one."""
+    of = node.dgx(place.folder / "parallel", place.installed)
+    asking, merged = of.bundle.config.read_bytes(), of.merged()
+    crowd = [of.sibling(number) for number in range(count)]
+
+    def before(config: bytes) -> Callable[[], None]:
+        def prepare() -> None:
+            for one in crowd:
+                one.fresh(config.replace(of.container.encode(), one.container.encode()))()
+
+        return prepare
+
+    def work(name: str) -> Callable[[], None]:
+        def run() -> None:
+            everybody = [(one, {BARE: one.bare, **one.contestants}[name]) for one in crowd]
+            commands = [Command(one.create(by), by.environment) for one, by in everybody]
+            started = [(command, command.start()) for command in commands]
+            for command, pid in started:
+                command.wait(pid)
+
+        return run
+
+    def everyone(method: Callable[[node.Node], None]) -> Callable[[], None]:
+        def run() -> None:
+            for one in crowd:
+                method(one)
+
+        return run
+
+    return [
+        Side(
+            name,
+            work(name),
+            before=before(merged if name == BARE else asking),
+            finish=everyone(node.Node.stop),
+            after=everyone(node.Node.delete),
+        )
+        for name in (BARE, *of.contestants)
+    ]

@@ -137,55 +137,13 @@ def libraries(place: Place, count: int) -> list[Side]:
     return _hook_sides(place, ["update-ldcache", "--folder", folder], fill)
 
 
-def parallel(place: Place, count: int) -> list[Side]:
-    """Creates at the same time, each container from a bundle of its own; ms until the last one."""
-    of = node.dgx(place.folder / "parallel", place.installed)
-    asking, merged = of.bundle.config.read_bytes(), of.merged()
-    crowd = [of.sibling(number) for number in range(count)]
-
-    def before(config: bytes) -> Callable[[], None]:
-        def prepare() -> None:
-            for one in crowd:
-                one.fresh(config.replace(of.container.encode(), one.container.encode()))()
-
-        return prepare
-
-    def work(name: str) -> Callable[[], None]:
-        def run() -> None:
-            everybody = [(one, {BARE: one.bare, **one.contestants}[name]) for one in crowd]
-            commands = [Command(one.create(by), by.environment) for one, by in everybody]
-            started = [(command, command.start()) for command in commands]
-            for command, pid in started:
-                command.wait(pid)
-
-        return run
-
-    def everyone(method: Callable[[node.Node], None]) -> Callable[[], None]:
-        def run() -> None:
-            for one in crowd:
-                method(one)
-
-        return run
-
-    return [
-        Side(
-            name,
-            work(name),
-            before=before(merged if name == BARE else asking),
-            finish=everyone(node.Node.stop),
-            after=everyone(node.Node.delete),
-        )
-        for name in (BARE, *of.contestants)
-    ]
-
-
 CURVES = {
     "specs": Curve("spec files", (1, 10, 100, 300, 1000), spec_files, 5),
     "mounts": Curve("mounts", (1, 8, 32, 128), mounts, 11),
     "devices": Curve("device nodes", (1, 8, 32, 128), devices, 11),
     "links": Curve("links", (1, 10, 100, 300), links, 11),
     "libraries": Curve("libraries in the rootfs", (1, 30, 100, 300, 1000), libraries, 11),
-    "parallel": Curve("parallel creates", (1, 2, 4, 16, 64), parallel, 3),
+    "parallel": Curve("parallel creates", (1, 2, 4, 16, 64), creates.parallel, 3),
 }
 
 
@@ -212,7 +170,7 @@ def show(curve: Curve, rows: Sequence[Result]) -> None:
     print(f"{'pyshim/peer':>14}")
     for row in rows:
         cells = "".join(f"{row['adds'][name]['median']:>12.2f}" for name in names)
-        ratio = row["score"][node.PYSHIM]
+        ratio = row["score"]
         print(f"{row['value']:>10}{'':24}{cells}{'-' if ratio is None else ratio:>14}")
     print(flush=True)
 

@@ -11,9 +11,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from bench import curves, pythons, report
-from bench.case import OURS
-from bench.node import INSTALLED, PEER, PYSHIM
+from bench import curves, report
+from bench.node import PEER, PYSHIM
 from tools.lab.shim import REPOSITORY
 
 if TYPE_CHECKING:
@@ -38,8 +37,9 @@ def machine(found: Result) -> str:
     load = facts["load"][0]
     return (
         f"{facts['time']}, {facts['processor'] or facts['machine']}, {facts['cores']} cores, load "
-        f"{load:.1f}, Linux {facts['kernel']}, Python {facts['python']}, {facts['runc']}, "
-        f"peer {facts['peer'] or 'not there'}, bundles on {facts['file_system']}.\n\n"
+        f"{load:.1f}, Linux {facts['kernel']}, {facts['runc']}, "
+        f"pyshim {facts['file']}, peer {facts['peer'] or 'not there'}, "
+        f"bundles on {facts['file_system']}.\n\n"
     )
 
 
@@ -63,26 +63,17 @@ def results(found: Result) -> str:
     rows = [
         [
             row["title"],
-            *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
-            *(report.cell(row, side) for side in OURS),
+            *(_milliseconds(row, side) for side in (PEER, PYSHIM)),
+            report.cell(row),
             _goal(row),
             report.verdict(row),
         ]
         for row in found["rows"]
         if row["kind"] == "peer"
     ]
-    head = (
-        "work",
-        "peer",
-        "`.venv`",
-        "installed",
-        "`.venv` / peer",
-        "installed / peer",
-        "goal",
-        "",
-    )
+    head = ("work", "peer", "pyshim", "pyshim / peer", "goal", "")
     own = [
-        [row["title"], *(report.cell(row, side) for side in OURS), _goal(row), report.verdict(row)]
+        [row["title"], report.cell(row), _goal(row), report.verdict(row)]
         for row in found["rows"]
         if row["kind"] != "peer"
     ]
@@ -90,7 +81,7 @@ def results(found: Result) -> str:
         machine(found)
         + markdown(head, rows)
         + "\nOn a node with claims, pyshim alone:\n\n"
-        + markdown(("work, ms or times", "`.venv`", "installed", "goal", ""), own)
+        + markdown(("work, ms or times", "pyshim", "goal", ""), own)
     )
 
 
@@ -103,13 +94,13 @@ def grown(found: Result) -> str:
         rows = [
             [
                 str(row["value"]),
-                *(_milliseconds(row, side) for side in (PEER, PYSHIM, INSTALLED)),
-                *(report.cell(row, side) for side in OURS),
+                *(_milliseconds(row, side) for side in (PEER, PYSHIM)),
+                report.cell(row),
             ]
             for row in found["rows"]
             if row["curve"] == name
         ]
-        head = (curve.title, "peer", "`.venv`", "installed", "`.venv` / peer", "installed / peer")
+        head = (curve.title, "peer", "pyshim", "pyshim / peer")
         parts.append(markdown(head, rows) + "\n")
     return "".join(parts).rstrip("\n") + "\n"
 
@@ -128,20 +119,10 @@ def budget(found: Result) -> str:
     return machine(found) + markdown(head, rows)
 
 
-def interpreters(found: Result) -> str:
-    """Return the table of interpreters."""
-    rows = [
-        [title, *(f"{one['median']:.1f} ({one['min']:.1f})" for one in numbers)]
-        for title, numbers in pythons.table(found["rows"])
-    ]
-    return machine(found) + markdown(("interpreter", *pythons.WORKS), rows)
-
-
 PARTS: dict[str, tuple[str, Callable[[Result], str]]] = {
     "results": ("bench", results),
     "curves": ("curves", grown),
     "budget": ("budget", budget),
-    "pythons": ("pythons", interpreters),
 }
 """Part of the document -> name of its result in bench/out, and what writes it."""
 

@@ -12,9 +12,8 @@ import yaml
 
 from bench import node
 from bench.creates import check_links
-from bench.node import INSTALLED, PEER, PYSHIM
+from bench.node import PEER, PYSHIM
 from bench.paired import Command, Side
-from tools.lab.shim import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +44,7 @@ def state_of(of: node.Node) -> str:
 def programs(place: Place) -> dict[str, Path]:
     """Return each contestant's hook program."""
     return {
-        PYSHIM: PROGRAMS / "pyshim-hook",
-        INSTALLED: place.installed / "pyshim-hook",
+        PYSHIM: place.installed / "pyshim-hook",
         PEER: node.PEER_HOOK,
     }
 

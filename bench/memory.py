@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from bench import hookprograms, node
 from bench.paired import Command, Sample, Side
-from ocishim.admin import launchers
 from tools.lab.shim import REPOSITORY
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EMPTY = os.path.realpath("/bin/true")
 
 def metered(command: Command) -> float:
     """Run `command` under the meter; return the MiB of its largest process."""
-    meter = [launchers.interpreter(), "-I", "-S", METER, command.stdin, command.program]
+    meter = [sys.executable, "-I", "-S", METER, command.stdin, command.program]
     done = subprocess.run(
         [*meter, *command.argv[1:]],
         env=command.environment,

@@ -1,6 +1,6 @@
 """The node that is measured: a bundle, spec dirs, and the programs in front of runc.
 
-The contestants: pyshim as `make venv` leaves it, an installed copy, and the peer where
+The contestants: the static file, put in place as `pyshimctl install` does, and the peer where
 `make peers` has put it. Everything lies on tmpfs, as /run is where engines keep bundles; a rename
 over a file on ext4 flushes it, which costs 0.5 to 5 ms. Leaves timing to paired.py.
 """
@@ -22,7 +22,7 @@ from tools.lab import driver, rootfs
 from tools.lab.bundle import Bundle, make_spec
 from tools.lab.compiler import Compiler
 from tools.lab.runtime import Runtime
-from tools.lab.shim import PROGRAMS, REPOSITORY, Shim
+from tools.lab.shim import BINARY, REPOSITORY, Shim, copy_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +32,9 @@ PEERS = REPOSITORY / "peers"
 PEER_RUNTIME = PEERS / "nvidia-container-runtime.cdi"
 PEER_HOOK = PEERS / "nvidia-cdi-hook"
 PEER_VERSION = PEERS / "version"
+FILE = Path(BINARY or REPOSITORY / "build/pyshim")
 BARE = "bare"
 PYSHIM = "pyshim"
-INSTALLED = "installed"
 PEER = "peer"
 RESTED = 0.1  # seconds
 
@@ -56,18 +56,9 @@ def has_peer() -> bool:
 
 
 def install(folder: Path) -> Path:
-    """Install pyshim below `folder` as people do; return the folder of its programs.
-
-    /etc is a layer that dies with this process' mount namespace: the command writes there.
-    """
-    layer = folder / "etc-layer"
-    for name in ("upper", "work"):
-        (layer / name).mkdir(parents=True)
-    options = f"lowerdir=/etc,upperdir={layer}/upper,workdir={layer}/work"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, "/etc"], check=True)
-    command = [str(PROGRAMS / "pyshimctl"), "install", "--prefix", str(folder / "prefix")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / "prefix/bin"
+    """Put the file below `folder` under its three names; return the folder of the programs."""
+    copy_binary(folder / "bin", FILE)
+    return folder / "bin"
 
 
 class Node:
@@ -85,8 +76,7 @@ class Node:
         self.specs.mkdir(parents=True)
         self.lowlevel = lowlevel or str(shutil.which("runc"))
         self.contestants: dict[str, Runtime] = {
-            PYSHIM: self._shim(PYSHIM),
-            INSTALLED: self._shim(INSTALLED, installed),
+            PYSHIM: self._shim(installed),
         }
         if has_peer():
             self.contestants[PEER] = self._peer()
@@ -95,8 +85,8 @@ class Node:
         self.bundle = self.make_bundle("bundle", device)
         self.pid_file = folder / "pid"
 
-    def _shim(self, name: str, *programs: Path) -> Shim:
-        shim = Shim(self.folder / name, self.lowlevel, *programs)
+    def _shim(self, programs: Path) -> Shim:
+        shim = Shim(self.folder / PYSHIM, self.lowlevel, programs)
         shim.root = self.folder / "root"
         shim.configure({"cdi.spec_dirs": [str(self.specs)]})
         return shim

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench import claims, creates, node
-from bench.case import OURS, Case, Growth, Place, Row
+from bench.case import Case, Growth, Place, Row
 from bench.memory import EMPTY, metered
 from bench.paired import Command, Sample, Side, reap
 
@@ -27,10 +27,10 @@ CHANGED, COLD, OF_MANY = "1,000 claims, one changed", "1,000 claims, cold", "1 o
 
 
 class ClaimSide(Side):
-    """A contestant on a node; measures the memory, too: each run is two."""
+    """pyshim on a node; measures the memory, too: each run is two."""
 
-    def __init__(self, title: str, of: node.Node, name: str, before: Work) -> None:
-        one = of.contestants[name]
+    def __init__(self, title: str, of: node.Node, before: Work) -> None:
+        one = of.contestants[node.PYSHIM]
         asking = of.bundle.config.read_bytes()
         self.command = Command(of.create(one), one.environment)
 
@@ -38,7 +38,7 @@ class ClaimSide(Side):
             of.bundle.config.write_bytes(asking)
             before()
 
-        super().__init__(f"{name}: {title}", self.command, before=prepare)
+        super().__init__(title, self.command, before=prepare)
 
     def run(self, *, checked: bool = False) -> Sample:
         """Run once on the clock and once under the meter."""
@@ -63,9 +63,9 @@ def _change(of: node.Node) -> Work:
     return change
 
 
-def _forget(of: node.Node, name: str) -> Work:
+def _forget(of: node.Node) -> Work:
     """Return what loses the compiled specs."""
-    cache = of.contestants[name].environment["PYSHIM_CACHE_DIR"]
+    cache = of.contestants[node.PYSHIM].environment["PYSHIM_CACHE_DIR"]
     return lambda: shutil.rmtree(cache, ignore_errors=True)
 
 
@@ -94,8 +94,7 @@ def warm(place: Place) -> list[Side]:
     nodes[OF_MANY] = _many_devices(place)
     time.sleep(SETTLED)
     return [
-        ClaimSide(title, of, name, _change(of) if title == CHANGED else _nothing)
-        for name in OURS
+        ClaimSide(title, of, _change(of) if title == CHANGED else _nothing)
         for title, of in nodes.items()
     ]
 
@@ -104,7 +103,7 @@ def cold(place: Place) -> list[Side]:
     """Nothing compiled: each spec file is parsed, as after a boot."""
     of = creates.claim_node(place, 1000, EMPTY)
     time.sleep(SETTLED)
-    return [ClaimSide(COLD, of, name, _forget(of, name)) for name in OURS]
+    return [ClaimSide(COLD, of, _forget(of))]
 
 
 CASES = {

@@ -16,7 +16,7 @@ _ROW = re.compile(r'\{"([^"]+)", (\d+), (\d+), (\d)\}')
 _DATA = 2
 _LATE = ("pyroute2", "rich.console", "rich.table", "rich.progress", "rich.text", "yaml")
 """What ours import in functions."""
-_NOT_HERE = ("ocishim.admin.__main__", "ocishim.hooks.__main__", "ocishim.admin.utf8")
+_NOT_HERE = ("ocishim.admin.__main__",)
 """Programs, and what runs as the package `encodings` of a clone."""
 
 

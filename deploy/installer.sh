@@ -50,8 +50,7 @@ configure() {
 }
 
 install() {
-    pyshimctl install --host-root "$host" --prefix "$prefix" \
-        ${LIBRARIES:+--libraries "$LIBRARIES"}
+    pyshimctl install --host-root "$host" --prefix "$prefix"
     set -- --runtime-path "$prefix/bin/pyshim"
     [ "${SET_AS_DEFAULT:-false}" = false ] || set -- "$@" --set-as-default
     [ "${ENABLE_CDI:-false}" = false ] || set -- "$@" --enable-cdi

@@ -9,6 +9,8 @@ what failed. That and warnings go to pyshim's own log as well: crun shows nobody
 
 from __future__ import annotations
 
+import sys
+
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, PyshimError, UsageError, shown
 from ocishim.hooks import chain, privileges
@@ -280,14 +282,14 @@ def _move_net_devices(words: list[str]) -> None:
     net_devices.run(words, state.parse(state.read(0)))
 
 
-def start(words: list[str]) -> NoReturn:
-    """Run the program and end the process at once.
+def start(words: list[str] | None = None) -> NoReturn:
+    """Run the program for `words`, by default those after its name, and end the process at once.
 
     Taking the interpreter down in order costs 1.5 ms; nothing here waits for it: descriptors are
     written to directly, children are waited for.
     """
     _open_standard()
-    os._exit(main(words))
+    os._exit(main(sys.argv[1:] if words is None else words))
 
 
 def _open_standard() -> None:

@@ -1,13 +1,10 @@
 """The program `pyshim`: decide, edit, become the low-level runtime.
 
-The launcher has sent every command here that might be create, run or restore; the parser says
-which it is. A failure before the low-level runtime is told once, in the words of log.py, and
-ends with exit status 1.
+A failure before the low-level runtime is told once, in the words of log.py, and ends with exit
+status 1.
 """
 
 from __future__ import annotations
-
-import sys
 
 from ocishim import argv, lowlevel
 from ocishim import posixos as os
@@ -18,15 +15,15 @@ if TYPE_CHECKING:
     from ocishim.config import Config
 
 
-def main(launcher: str, arguments: list[str], ignored: int = 0) -> int:
+def main(launcher: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
     """Run one command line; returns only on failure, with the exit status.
 
     launcher: path of the program the engine called. arguments: what followed argv[0].
-    ignored: mask of the signals that were ignored before Python started, see lowlevel.become().
+    signals: see lowlevel.become().
     """
     invocation = argv.parse(arguments)
     try:
-        lowlevel.become(_prepare(launcher, invocation), arguments, ignored)
+        lowlevel.become(_prepare(launcher, invocation), arguments, signals)
     except PyshimError as err:
         _fail(invocation, str(err))
     except OSError as err:
@@ -98,7 +95,3 @@ def _fail(invocation: argv.Invocation, message: str) -> None:
     from ocishim import log  # noqa: PLC0415 - failure only
 
     log.fail(invocation, message)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[0], sys.argv[1:]))

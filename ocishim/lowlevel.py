@@ -1,7 +1,7 @@
 """The low-level runtime: find it, know its version, become it.
 
-The launcher makes the same look-up in shell for commands that pass through; the two are held
-together by tests/unit/test_launcher.py.
+The static file makes the same look-up in C for commands that pass through (binary/command.c); the
+two are held together by tests/unit/test_choice.py and test_binary.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ocishim.cache import Cache
 
 USUAL_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-UNTOUCHED = -1
-"""Instead of a mask of signals: the interpreter was started without a change to them."""
+UNTOUCHED = True
+"""For become(): the interpreter was started without a change to the signals."""
 _VERSION_TIMEOUT = 5  # seconds; runc --version takes 3 ms
 
 
@@ -78,14 +78,13 @@ def _judge(candidate: str, own_path: str) -> str:
     return "itself" if same else ""
 
 
-def become(path: str, args: Sequence[str], ignored: int = 0) -> None:
+def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # noqa: FBT001, FBT002
     """Replace this process by the low-level runtime; returns only by raising ConfigError.
 
-    ignored: mask of the signals that were ignored before Python started (bit 0 is signal 1), or
-    UNTOUCHED.
+    signals: UNTOUCHED, or they have what CPython's start did to them.
     """
-    if ignored != UNTOUCHED:
-        _restore_signals(ignored)
+    if not signals:
+        _restore_signals()
     try:
         os.execv(path, [path, *args])
     except OSError as err:
@@ -97,7 +96,7 @@ def become(path: str, args: Sequence[str], ignored: int = 0) -> None:
         ) from None
 
 
-def _restore_signals(ignored: int) -> None:
+def _restore_signals() -> None:
     """Undo what CPython's start-up ignored (SIGPIPE, SIGXFSZ); the container inherits them."""
     # The signal module pulls in enum.
     from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
@@ -108,8 +107,7 @@ def _restore_signals(ignored: int) -> None:
     )
 
     for number in (SIGPIPE, SIGXFSZ):
-        if not ignored >> (number - 1) & 1:
-            signal(number, SIG_DFL)
+        signal(number, SIG_DFL)
 
 
 class Version:

@@ -1,39 +1,48 @@
-"""The first lines of Python in `pyshim`: what the launcher passed, and undoing what CPython did."""
+"""`pyshim` by an ordinary interpreter: from a clone, or as pip installed it.
+
+Slower than the static file, whose start is binary/'s, and for its interpreter's upgrades: it reads
+PYTHONPATH and the loader's variables like any Python program, and cannot know whether the caller
+ignored SIGPIPE or SIGXFSZ, which the low-level runtime gets with their default actions.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
-from ocishim import posixos as os
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def run(argv: list[str]) -> None:
-    """Take the launcher's arguments: [script, launcher, stat, NAME=value..., "", arguments...].
-
-    stat: the shell's line of /proc/PID/stat, "" when there was none: CPython ignores signals, and
-    only a process before it can tell which ones the caller had ignored. NAME=value: variables
-    that Python was started without, for the low-level runtime; LC_ALL is the launcher's if it is
-    not among them.
-    """
-    launcher, stat = argv[1:3]
-    end = argv.index("", 3)
-    os.setenv("LC_ALL", None)
-    for variable in argv[3:end]:
-        name, _, value = variable.partition("=")
-        os.setenv(name, value)
-    _die_of_interrupts()
+def pyshim() -> NoReturn:
+    """Run the command line of this process."""
+    die_of_interrupts()
+    restore_locale()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
-    sys.exit(main(launcher, argv[end + 1 :], ignored_signals(stat)))
+    sys.exit(main(os.path.abspath(sys.argv[0]), sys.argv[1:]))
 
 
-def ignored_signals(stat: str) -> int:
-    """Return the mask of ignored signals from a line of /proc/PID/stat (proc(5), field 33)."""
-    fields = stat.rpartition(")")[2].split()  # the second field, a name, may hold anything
-    return int(fields[30]) if len(fields) > 30 else 0
+def restore_locale() -> None:
+    """Give LC_CTYPE back its value, which CPython replaces in the C locale (PEP 538).
+
+    What it was stands in /proc/PID/environ (proc(5)); without that the replaced value stays.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return
+    name = b"LC_CTYPE="
+    before = next((entry for entry in entries if entry.startswith(name)), None)
+    if before is None:
+        os.environ.pop("LC_CTYPE", None)
+    else:
+        os.environb[b"LC_CTYPE"] = before.removeprefix(name)
 
 
-def _die_of_interrupts() -> None:
+def die_of_interrupts() -> None:
     """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output."""
     from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
         SIG_DFL,

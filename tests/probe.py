@@ -12,7 +12,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import launchers
 from tools.lab import shim
 
 if TYPE_CHECKING:
@@ -48,38 +47,6 @@ case " $* " in
 *" fail "*) exit 7 ;;
 esac
 """
-
-
-# Written once a session, 0.2 s: the programs of the first box, and the folder named in them.
-_programs: dict[str, tuple[bytes, int] | str] = {}
-_first: list[bytes] = []
-
-
-def _write_programs(folder: Path) -> None:
-    """Write pyshim and pyshim-hook into `folder` as launchers.write() does, or the static file."""
-    if shim.BINARY:
-        shim.copy_binary(folder)
-        return
-    if not _programs:
-        launchers.write(str(folder))
-        _first.append(os.fsencode(folder))
-        for path in sorted(folder.rglob("*")):
-            name = str(path.relative_to(folder))
-            if path.is_symlink():
-                _programs[name] = os.readlink(path)
-            elif path.is_file():
-                _programs[name] = (path.read_bytes(), path.stat().st_mode)
-        return
-    for name, content in _programs.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            path.symlink_to(content)
-            continue
-        data, mode = content
-        text = not name.endswith((".bin", ".pyc"))
-        path.write_bytes(data.replace(_first[0], os.fsencode(folder)) if text else data)
-        path.chmod(mode)
 
 
 class Seen:
@@ -132,7 +99,7 @@ class Box:
     def __init__(self, folder: Path, version: str = "runc version 1.1.5") -> None:
         self.folder = folder
         self.bin = folder / "bin"
-        _write_programs(self.bin)
+        shim.write_programs(self.bin)
         self.pyshim = self.bin / "pyshim"
         self.config = folder / "config.toml"
         self.cache = folder / "cache"
@@ -201,7 +168,7 @@ class Box:
             process = subprocess.Popen(
                 [str(program), *args], executable=executable, stdin=given, stdout=out, stderr=err,
                 env=self.environment() if env is None else dict(env), cwd=cwd or self.folder,
-                pass_fds=pass_fds, preexec_fn=before, restore_signals=False,  # noqa: PLW1509
+                pass_fds=pass_fds, preexec_fn=before,  # noqa: PLW1509
             )  # fmt: skip
             process.wait(60)
         found = Seen(seen) if (seen / "pid").exists() else None

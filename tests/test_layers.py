@@ -34,7 +34,7 @@ PURE = (
     "ocishim.cdi.yamlmend",
 )  # fmt: skip
 PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "ocishim.hooks.program",
-            "ocishim.hooks.__main__")  # fmt: skip
+)  # fmt: skip
 LEVELS = ("ground", "pure", "I/O", "program")
 
 # What a pure module may have of the standard library and of others: nothing that reads or runs.
@@ -80,8 +80,7 @@ ENVIRONMENT_NAMES = (
 ENVIRONMENT = ("ocishim.config", "ocishim.admin", "ocishim.start", "ocishim.posixos")
 
 # Where text leaves the programs: escaped there, whatever image, spec or engine it comes from.
-PRINTERS = ("ocishim.admin.printer", "ocishim.log", "ocishim.hooks.program",
-            "ocishim.admin.launchers")  # fmt: skip  # its usage, a constant
+PRINTERS = ("ocishim.admin.printer", "ocishim.log", "ocishim.hooks.program")
 PRINTING = ("print", "click.echo", "click.secho", "click.style", "sys.stdout", "sys.stderr")
 
 MAX_LINES = 300

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim.admin import boot, launchers
 from tests.conftest import DATA, need
 from tests.probe import Box, oci
 from tests.test_startup import (
@@ -38,25 +37,6 @@ if TYPE_CHECKING:
     from tools.lab.compiler import Compiler
 
 __all__ = ["_box"]  # the fixture `box`
-
-# What the same machine needs to start and end, without a line of ours.
-SHELL = ["/bin/sh", "-c", "exec /bin/true"]
-
-
-def python(box: Box) -> list[str]:
-    return [boot.program(str(box.bin)), "-I", "-S", "-c", ""]
-
-
-def both(box: Box) -> list[str]:
-    script = "from posix import execv; execv('/bin/true', ['true'])"
-    return ["/bin/sh", "-c", f'exec {python(box)[0]} -I -S -c "{script}"']
-
-
-@pytest.fixture
-def shipped(box: Box) -> Box:
-    """The same box with the file of modules that an installation has."""
-    launchers.preload(launchers.interpreter(), launchers.library(), str(box.bin))
-    return box
 
 
 class Stub:
@@ -97,19 +77,15 @@ def calls(box: Box, *command: str) -> int:
     return sum(int(row[3]) for row in rows if row and row[0][0].isdigit() and row[-1] != "total")
 
 
-def beyond(box: Box, empty: list[str], *command: str) -> int:
-    return calls(box, *command) - calls(box, *empty)
-
-
 @pytest.mark.parametrize("line", [
     pytest.param("state c", id="state"),
     pytest.param("--root /r --log /l start c", id="start"),
     pytest.param("kill c 9", id="kill"),
     pytest.param("delete --force c", id="delete"),
 ])  # fmt: skip
-def test_pass_through(shipped: Box, line: str) -> None:
+def test_pass_through(box: Box, line: str) -> None:
     """The shell reads the first line of the configuration byte by byte, 25 here (read, POSIX)."""
-    assert 0 < beyond(shipped, SHELL, str(shipped.pyshim), *line.split()) <= 52
+    assert 0 < calls(box, str(box.pyshim), *line.split()) <= 52
 
 
 @pytest.mark.parametrize(("bundle", "limit"), [
@@ -117,57 +93,56 @@ def test_pass_through(shipped: Box, line: str) -> None:
     pytest.param("device", 600, id="with a device"),
     pytest.param("again", 580, id="again"),
 ])  # fmt: skip
-def test_create(shipped: Box, bundle: str, limit: int) -> None:
+def test_create(box: Box, bundle: str, limit: int) -> None:
     line = ["create", "--bundle", bundle, "c"]
-    assert 0 < beyond(shipped, both(shipped), str(shipped.pyshim), *line) <= limit
+    assert 0 < calls(box, str(box.pyshim), *line) <= limit
 
 
-def test_one_hook(shipped: Box) -> None:
-    state = shipped.folder / "state.json"
-    state.write_text(json.dumps({"bundle": f"{shipped.folder}/device"}))
+def test_one_hook(box: Box) -> None:
+    state = box.folder / "state.json"
+    state.write_text(json.dumps({"bundle": f"{box.folder}/device"}))
     words = ["create-symlinks", "--container-spec", str(state), "--link", "a::/b"]
-    hook = str(shipped.bin / "pyshim-hook")
-    assert 0 < beyond(shipped, python(shipped), hook, *words) <= 260
-    assert (shipped.folder / "device/rootfs/b").is_symlink()
+    hook = str(box.bin / "pyshim-hook")
+    assert 0 < calls(box, hook, *words) <= 260
+    assert (box.folder / "device/rootfs/b").is_symlink()
 
 
-def test_a_link_more(shipped: Box) -> None:
+def test_a_link_more(box: Box) -> None:
     """What each further link of a chain costs."""
 
     def links(count: int, folder: str) -> int:
         words = [word for n in range(count) for word in ("--link", f"a::/{folder}/l{n}")]
-        (shipped.folder / "device/rootfs" / folder).mkdir()
-        return calls(
-            shipped, str(shipped.bin / "pyshim-hook"), *chain(shipped, "create-symlinks", *words)
-        )
+        (box.folder / "device/rootfs" / folder).mkdir()
+        return calls(box, str(box.bin / "pyshim-hook"), *chain(box, "create-symlinks", *words))
 
     few, many = links(10, "few"), links(60, "many")
-    assert (shipped.folder / "device/rootfs/many/l59").is_symlink()
+    assert (box.folder / "device/rootfs/many/l59").is_symlink()
     assert 0 < (many - few) / 50 <= 8
 
 
 @pytest.mark.root
-def test_a_chain_with_libraries(shipped: Box) -> None:
+def test_a_chain_with_libraries(box: Box) -> None:
     """With ldconfig, its sandbox, and what ldconfig itself does in an empty rootfs."""
-    hook = str(shipped.bin / "pyshim-hook")
-    assert 0 < beyond(shipped, python(shipped), hook, *chain(shipped, *LIBRARIES)) <= 400
+    hook = str(box.bin / "pyshim-hook")
+    assert 0 < calls(box, hook, *chain(box, *LIBRARIES)) <= 400
 
 
 @pytest.mark.root
-def test_six_hooks(shipped: Box) -> None:
+def test_six_hooks(box: Box) -> None:
     """Two GPUs and a vendor's six hooks: one process for create, one for them, one for ldconfig."""
-    dgx(shipped)
+    dgx(box)
     line = ["create", "--bundle", "dgx", "c"]
-    assert 0 < beyond(shipped, both(shipped), str(shipped.pyshim), *line) <= 600
-    again = processes(shipped, str(shipped.pyshim), *line)
-    assert again == (["pyshim", "python", "true"], 0)
-    hook = fused(shipped)
+    assert 0 < calls(box, str(box.pyshim), *line) <= 600
+    again = processes(box, str(box.pyshim), *line)
+    assert again == (["pyshim", "true"], 0)
+    hook = fused(box)
     # Each library that CDI mounts is shown to ldconfig by itself: eight calls, and there are 15.
-    assert 0 < beyond(shipped, python(shipped), *hook) <= 670
-    assert processes(shipped, *hook, stdin="{}") == (["pyshim-hook"], 1)
-    assert (shipped.folder / "dgx/rootfs/etc/ld.so.cache").exists()
+    assert 0 < calls(box, *hook) <= 670
+    assert processes(box, *hook, stdin="{}") == (["pyshim-hook"], 1)
+    assert (box.folder / "dgx/rootfs/etc/ld.so.cache").exists()
 
 
+@pytest.mark.clone
 @pytest.mark.root
 def test_modules_of_six_hooks(box: Box) -> None:
     dgx(box)

@@ -152,7 +152,6 @@ def _programs(
     runtime.chmod(0o755)
     (folder / "config.toml").write_text(f'runtimes = ["{runtime}"]\n')
     (folder / "rootfs/lib").mkdir(parents=True)
-    assert run(programs, "python -m ocishim.admin.launchers {programs}") == (0, "", "")
     return programs
 
 

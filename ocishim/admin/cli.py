@@ -44,6 +44,7 @@ def _mistakes_shown() -> Iterator[None]:
         raise
 
 
+AGAIN = "install pyshim again from where it came"
 INTERNAL_HINT = "this is pyshim's fault: report it, with what PYSHIM_TRACEBACK=1 adds"
 INTERNAL_STATUS = 70
 """EX_SOFTWARE of sysexits(3): the fault is pyshim's."""
@@ -61,16 +62,6 @@ def _tell(message: str, hint: str) -> None:
     hint = hint or _as_root(message)
     if hint:
         printer.line(f"hint: {hint}", err=True)
-
-
-def mending() -> str:
-    """Return how a damaged installation is mended, as far as that can be found out."""
-    try:
-        from ocishim.admin import selfcheck  # noqa: PLC0415 - for failures only
-
-        return selfcheck.origin() if selfcheck.lost_here() else "pyshimctl install"
-    except Exception:  # noqa: BLE001 - that may be damaged, too
-        return "install pyshim again from its clone or wheel"
 
 
 class Program(click.Group):
@@ -135,7 +126,7 @@ class Program(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except ImportError as err:
-            _tell(f"a part of pyshim is missing or damaged: {err}", mending())
+            _tell(f"a part of pyshim is missing or damaged: {err}", AGAIN)
             ctx.exit(1)
         except Exception as err:
             if os.environ.get("PYSHIM_TRACEBACK"):

@@ -12,7 +12,7 @@ from ocishim import config as settings
 from ocishim import configfile
 from ocishim.admin import files, printer, settings_edit
 from ocishim.admin.host import Host
-from ocishim.admin.settings import default_text, lines_of, read_by_launcher, toml
+from ocishim.admin.settings import default_text, lines_of, read_early, toml
 from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
@@ -88,7 +88,7 @@ def check(file: str | None) -> None:
         printer.line(f"{path}: not there; every setting has its default")
         return
     _read(path)
-    if not read_by_launcher(text):
+    if not read_early(text):
         printer.line(
             f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
             " start, kill and delete begins with starting Python",

@@ -12,7 +12,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import configfile
-from ocishim.admin import engines, launchers, printer
+from ocishim.admin import engines, printer, programs
 from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -152,7 +152,7 @@ def installed(host: Host) -> str:
         []
         if host.elsewhere
         else [
-            launchers.program(),
+            programs.program(),
             os.path.abspath(os.path.join(os.path.dirname(sys.argv[0]), "pyshim")),
         ]
     )

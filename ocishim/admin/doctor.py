@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from ocishim.admin import printer
-from ocishim.admin.cli import INTERNAL_HINT, mending
+from ocishim.admin.cli import AGAIN, INTERNAL_HINT
 from ocishim.admin.finding import EXIT_STATUS, SEVERITIES, Finding, gravest
 from ocishim.admin.host import Host
 from ocishim.admin.node import Node
@@ -81,7 +81,7 @@ def _cause(err: Exception) -> tuple[str, str]:
     if isinstance(err, PyshimError):
         return err.message, err.hint or "mend that, and run doctor again"
     if isinstance(err, ImportError):
-        return f"a part of pyshim is missing or damaged: {err}", mending()
+        return f"a part of pyshim is missing or damaged: {err}", AGAIN
     if isinstance(err, OSError):
         where = f"{err.filename}: " if err.filename else ""
         again = "run doctor as root" if os.geteuid() else "mend that, and run doctor again"

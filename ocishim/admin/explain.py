@@ -16,7 +16,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel, readonly, requests, runtime, visible
-from ocishim.admin import launchers, printer
+from ocishim.admin import printer, programs
 from ocishim.errors import DocumentError, PyshimError, UsageError
 from ocishim.oci.bundle import Bundle
 
@@ -69,7 +69,7 @@ def tell(bundle: str | None, container: str | None, root: str | None) -> dict[st
 
 def _tell(story: dict[str, Any], container: str | None, root: str | None) -> None:
     config = settings.load()
-    launcher, hook_program = launchers.programs()
+    launcher, hook_program = programs.programs()
     program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
     version = lowlevel.version(program, config.cache)
     story["bundle"] = story["bundle"] or _bundle_of(str(container), program, root)

@@ -13,7 +13,7 @@ import click
 
 from ocishim import config as settings
 from ocishim import lowlevel
-from ocishim.admin import files, printer, pythons, selfcheck, vendor
+from ocishim.admin import files, printer, selfcheck
 from ocishim.admin.host import Host
 from ocishim.admin.installation import PROGRAMS, Installation
 from ocishim.admin.integrity import Fault
@@ -21,7 +21,6 @@ from ocishim.admin.settings import default_text
 from ocishim.errors import ConfigError
 
 PREFIX = "/usr/local"
-_SHOWN = 10  # of the things mended: a library has a hundred files
 # Engines that bring their own runtimes keep them where nobody's PATH leads.
 _ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
 
@@ -30,7 +29,7 @@ PREFIX_OPTION = click.option(
     default=PREFIX,
     show_default=True,
     metavar="DIR",
-    help="Programs go to DIR/bin, the library to DIR/lib/pyshim.",
+    help="Programs go to DIR/bin, the file that they are to DIR/lib/pyshim.",
 )
 HOST_ROOT_OPTION = click.option(
     "--host-root", default="/", metavar="DIR", help="Where the root of another machine is mounted."
@@ -41,44 +40,35 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Report as on
 @click.command()
 @PREFIX_OPTION
 @HOST_ROOT_OPTION
-@click.option("--python", "python_path", metavar="PATH", help="The interpreter to use.")
-@click.option(
-    "--libraries",
-    metavar="DIR",
-    help="Folders of libraries for other Pythons than this one: DIR/3.12 and so on.",
-)
 @click.option("--runtime", metavar="PATH", help="The low-level runtime of a new configuration.")
 @click.option("--check", is_flag=True, help="Say what is wrong with what is there; change nothing.")
 @JSON_OPTION
 def install(
     prefix: str,
     host_root: str,
-    python_path: str | None,
-    libraries: str | None,
     runtime: str | None,
     *,
     check: bool,
     as_json: bool,
 ) -> None:
-    """Put pyshim in place: programs, library with all it needs, a commented configuration.
+    """Put pyshim in place: this file under its three names, and a commented configuration.
 
     May be called while containers start; doing it twice changes nothing. What is there is compared
-    with what it should be, file by file, and mended. The configuration is written only when there
-    is none.
+    with what it should be, and mended. The version before stays for creates that still run. The
+    configuration is written only when there is none.
 
     Exit status: 0 done, 1 failed, or --check found something, 2 wrong command line.
     """
     host = Host(host_root)
     must_be_absolute(prefix, "--prefix")
     if check:
-        _check(Installation(host, prefix), python_path, libraries, as_json=as_json)
+        _check(Installation(host, prefix), as_json=as_json)
     lowlevels = _lowlevels(host, runtime)
-    python = pythons.choose(host, python_path)
-    sources = _sources(python, libraries)
+    file = selfcheck.whole_file()
     try:
         with Installation(host, prefix) as installation:
             before = installation.current
-            done = _install(installation, sources, python)
+            done = _install(installation, file)
             done += _configuration(installation, lowlevels[:1])
     except OSError as err:
         raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
@@ -86,7 +76,6 @@ def install(
     report: dict[str, object] = {
         "version": name,
         "previous": before,
-        "python": python.path,
         "done": done,
         "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
         "lowlevel": lowlevels[:1],
@@ -101,22 +90,12 @@ def install(
         )
 
 
-def _sources(python: pythons.Python, libraries: str | None) -> vendor.Files:
-    """Return what is to be installed. Raises ConfigError when this copy has not got all of it."""
-    own = selfcheck.must_be_whole()
-    found = {**vendor.own_files(), **vendor.libraries(pythons.site_for(python, libraries))}
-    return {path: found[path] for path in found if own is None or path in own or libraries}
-
-
-def _check(
-    installation: Installation, python_path: str | None, libraries: str | None, *, as_json: bool
-) -> NoReturn:
+def _check(installation: Installation, *, as_json: bool) -> NoReturn:
     """Print what is wrong, a line each, and end with the exit status."""
     try:
         wrong = selfcheck.faults(installation)
-        if not selfcheck.lost_here() and installation.current:
-            python = pythons.choose(installation.host, python_path)
-            name = installation.name_of(_sources(python, libraries), python)
+        if installation.current:
+            name = installation.name_of(selfcheck.whole_file())
             if name != installation.current:
                 what = f"leads to {installation.current}, and this pyshim is {name}"
                 wrong.append(Fault(f"{installation.home}/current", what, False))
@@ -136,16 +115,12 @@ def _check(
     raise SystemExit(1 if wrong else 0)
 
 
-def _install(
-    installation: Installation,
-    sources: vendor.Files,
-    python: pythons.Python,
-) -> list[str]:
+def _install(installation: Installation, file: str) -> list[str]:
     installation.make_folders(installation.home, installation.bin)
     installation.lock()
     before = installation.current
     done = _mended(installation.home, installation.make_readable())
-    name, wrong = installation.add(sources, python, selfcheck.facts(python))
+    name, wrong = installation.add(file)
     done += _mended(f"{installation.home}/{name}", wrong)
     changed = installation.use(name)
     done += [f"use {installation.home}/{name}"] if changed else []
@@ -159,9 +134,7 @@ def _install(
 
 
 def _mended(folder: str, wrong: list[Fault]) -> list[str]:
-    lines = [f"mend {os.path.normpath(f'{folder}/{one.path}')}, which {one.what}" for one in wrong]
-    more = [f"mend {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return lines[:_SHOWN] + more
+    return [f"mend {os.path.normpath(f'{folder}/{one.path}')}, which {one.what}" for one in wrong]
 
 
 def _configuration(installation: Installation, lowlevel_paths: list[str]) -> list[str]:

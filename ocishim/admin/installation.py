@@ -1,35 +1,34 @@
 """An installation on disk: versions side by side, and one link that says which is used.
 
-    PREFIX/lib/pyshim/VERSION-DIGEST/   packages, libraries, programs, and the list of all these
-                                        (integrity.py); never changed once there, only mended
-    PREFIX/lib/pyshim/current           link to one of them: the switch is one rename
-    PREFIX/lib/pyshim/installed.json    what else was made, for uninstall
-    PREFIX/bin/pyshim{,-hook,ctl}       links through `current`
+    PREFIX/lib/pyshim/VERSION-DIGEST/bin/   the static file and links to it by its other names;
+                                            never changed once there, only mended
+    PREFIX/lib/pyshim/current               link to one of them: the switch is one rename
+    PREFIX/lib/pyshim/installed.json        what else was made, for uninstall
+    PREFIX/bin/pyshim{,-hook,ctl}           links through `current`
 
-A create that runs keeps the version it began with: programs and modules name their own folder,
-and the version before the newest stays. Which files, which interpreter and what the configuration
-says is decided elsewhere; what is wrong with an installation is selfcheck.py's.
+A create that runs keeps the version it began with: the hook program that it names is the one
+beside it, and the version before the newest stays. What the configuration says is decided
+elsewhere; what is wrong with an installation is selfcheck.py's.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import stat
 
 from ocishim import __version__
-from ocishim.admin import files, integrity, launchers, preloading
+from ocishim.admin import files, integrity
 from ocishim.admin.host import Host
-from ocishim.admin.integrity import Fault, Listed
-from ocishim.admin.pythons import Python
-from ocishim.admin.vendor import SITE, Files
+from ocishim.admin.integrity import Fault
 from ocishim.errors import ConfigError
 
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
+_FILE = "pyshim"
 _RECORD = "installed.json"
+_DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
 
 class Installation:
@@ -103,90 +102,39 @@ class Installation:
         path = self.host.real(f"{self.home}/{_RECORD}")
         files.replace(path, (json.dumps(record, indent=2) + "\n").encode())
 
-    def name_of(self, sources: Files, python: Python) -> str:
-        """Return the name of the version made of `sources` for `python`."""
-        return f"{__version__}-{digest(sources, python)}"
-
-    def listed(self, name: str) -> Listed | None:
-        """Return the list of what the version `name` consists of; None when it has none."""
-        return integrity.read(self.host.real(f"{self.home}/{name}"))
+    def name_of(self, file: str) -> str:
+        """Return the name of the version that the static file `file` makes."""
+        return f"{__version__}-{integrity.digest(file)[:_DIGITS]}"
 
     def version_faults(self, name: str) -> list[Fault]:
-        """Return what differs in the folder of the version `name` from its list, by path."""
-        listed = self.listed(name)
-        if listed is None:
-            return [Fault(integrity.LIST, "cannot be read", True)]
-        return integrity.faults(self.host.real(f"{self.home}/{name}"), listed)
+        """Return what differs in the folder of the version `name` from what belongs there."""
+        own = os.stat(self.host.real(self.home))
+        return integrity.faults(
+            self.host.real(f"{self.home}/{name}"), _entries(name), (own.st_uid, own.st_gid)
+        )
 
-    def add(self, sources: Files, python: Python, facts: dict[str, str]) -> tuple[str, list[Fault]]:
-        """Put a version in place, or mend the one that is there; nothing uses it yet.
+    def add(self, file: str) -> tuple[str, list[Fault]]:
+        """Put the static file in place, or mend what is there of it; nothing uses it yet.
 
-        facts: noted in its list. Returns its name, and what was mended.
+        Returns the version's name, and what was mended.
         """
-        name = self.name_of(sources, python)
-        final = f"{self.home}/{name}"
-        there = os.path.isdir(self.host.real(final))
+        name = self.name_of(file)
+        final = self.host.real(f"{self.home}/{name}")
+        there = os.path.isdir(final)
         gone = [Fault(".", "is missing", True)] if self.current == name else []
         wrong = self.version_faults(name) if there else gone
         if there and not wrong:
             return name, []
-        scratch = f"{self.home}/.new-{os.getpid()}"
-        real = self.host.real(scratch)
+        scratch = self.host.real(f"{self.home}/.new-{os.getpid()}")
         try:
-            self._build(sources, python, scratch, final)
-            integrity.write(real, facts)
+            _build(file, scratch)
             if there:
-                integrity.mend(self.host.real(final), real)
+                integrity.mend(final, scratch, _entries(name))
             else:
-                os.rename(real, self.host.real(final))
+                os.rename(scratch, final)
         finally:
-            shutil.rmtree(real, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
         return name, wrong
-
-    def _build(self, sources: Files, python: Python, scratch: str, final: str) -> None:
-        real = self.host.real(scratch)
-        _copy(sources, real)
-        for program, text in self._programs(final, python).items():
-            files.replace(f"{real}/bin/{program}", text.encode(), 0o755)
-        self._compile(python, scratch, final)
-        self._preload(python, scratch, final)
-
-    def _programs(self, final: str, python: Python) -> dict[str, str]:
-        programs = launchers.texts(f"{final}/bin", python.path, final, f"{final}/{SITE}")
-        programs["pyshim"] = launchers.pinned(programs["pyshim"], f"{final}/bin/pyshim")
-        return programs
-
-    def _compile(self, python: Python, folder: str, final: str) -> None:
-        # Nothing in the folder ever changes, so its bytecode is never checked against the
-        # sources: a copy or an image layer that loses their times keeps it valid. No faster: create
-        # takes 11.8 ms either way (minimum of 300 alternating runs).
-        done = self.host.run(
-            python.path,
-            "-I",
-            "-S",
-            "-m",
-            "compileall",
-            "-q",
-            "--invalidation-mode",
-            "unchecked-hash",
-            "-s",
-            folder,
-            "-p",
-            final,
-            folder,
-        )
-        if done.returncode != 0:
-            message = (done.stdout + done.stderr).strip()
-            raise ConfigError(f"{python.path} cannot compile pyshim: {message[-2000:]}")
-
-    def _preload(self, python: Python, folder: str, final: str) -> None:
-        """Write the hot programs' modules into one file each, for where they will lie."""
-        script = f"{folder}/ocishim/admin/preloading.py"
-        words = (script, folder, f"{folder}/bin", final)
-        done = self.host.run(python.path, *preloading.OPTIONS, *words)
-        if done.returncode != 0:
-            message = (done.stdout + done.stderr).strip()
-            raise ConfigError(f"{python.path} cannot compile pyshim: {message[-2000:]}")
 
     def use(self, name: str) -> bool:
         """Make the version `name` the one in use, by one rename; False when it was already."""
@@ -277,18 +225,20 @@ def _target_of(path: str) -> str:
     return f"../lib/pyshim/current/bin/{os.path.basename(path)}"
 
 
-def digest(sources: Files, python: Python) -> str:
-    """Return 12 hexadecimal digits that stand for the files' contents and the interpreter."""
-    total = hashlib.sha256(f"{python.path} {python.name}\n".encode())
-    for path in sorted(sources):
-        with open(sources[path], "rb") as file:
-            total.update(f"{path} {hashlib.sha256(file.read()).hexdigest()}\n".encode())
-    return total.hexdigest()[:12]
+def _entries(name: str) -> integrity.Entries:
+    """Return what belongs into the folder of the version `name`."""
+    links = {f"bin/{one}": (0o777, integrity.LINK + _FILE) for one in PROGRAMS if one != _FILE}
+    folders = dict.fromkeys((".", "bin"), (493, integrity.FOLDER))
+    return {**folders, **links, f"bin/{_FILE}": (0o755, name.rpartition("-")[2])}
 
 
-def _copy(sources: Files, folder: str) -> None:
-    for path, source in sources.items():
-        target = f"{folder}/{path}"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(source, target)
-        os.chmod(target, 0o644)  # none is a program: those are the launchers
+def _build(file: str, folder: str) -> None:
+    os.makedirs(f"{folder}/bin")
+    target = f"{folder}/bin/{_FILE}"
+    shutil.copyfile(file, target)
+    os.chmod(target, 0o755)  # noqa: S103 - hooks of user namespaces run it
+    with open(target, "rb") as copy:
+        os.fsync(copy.fileno())
+    for program in PROGRAMS:
+        if program != _FILE:
+            os.symlink(_FILE, f"{folder}/bin/{program}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
+
 import click
 
-from ocishim.admin import printer, vendor
+from ocishim.admin import printer, programs
 from ocishim.errors import ConfigError
 
 OBJECTS = {
@@ -45,7 +48,19 @@ def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -
 
 def _text(name: str) -> str:
     try:
-        return vendor.deploy_text(OBJECTS[name])
+        return _file(OBJECTS[name])
     except OSError as err:
         message = f"{err.filename}: {err.strerror}"
         raise ConfigError(message, hint="install pyshim again") from None
+
+
+def _file(name: str) -> str:
+    """Return one of the files of deploy/, wherever this pyshim keeps them. Raises OSError."""
+    if programs.STATIC:
+        from ocishim.frozen import Place  # noqa: PLC0415 - the static file
+
+        return Place("deploy").joinpath(name).read_text()
+    folders = (programs.library(), f"{sysconfig.get_path('data')}/share/pyshim")
+    folder = next((one for one in folders if os.path.isdir(f"{one}/deploy")), folders[0])
+    with open(f"{folder}/deploy/{name}", encoding="utf-8") as file:
+        return file.read()

@@ -93,10 +93,10 @@ def _bare(name: str) -> str:
     return ".".join(part.strip().strip("\"'") for part in name.split("."))
 
 
-def read_by_launcher(text: str) -> bool:
-    """Whether the launcher finds `runtimes` itself; else every command starts Python.
+def read_early(text: str) -> bool:
+    """Whether pyshim finds `runtimes` before it starts Python for a command that passes through.
 
-    The launcher reads up to the first table, and one line form: runtimes = ["name", ...].
+    binary/command.c reads up to the first table, and one line form: runtimes = ["name", ...].
     """
     for line in text.splitlines():
         if re.fullmatch(r"runtimes = \[[^\\'#]*\"[^\\'#]*\]", line):

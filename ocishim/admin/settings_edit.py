@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from ocishim import configfile
-from ocishim.admin.settings import read_by_launcher, toml
+from ocishim.admin.settings import read_early, toml
 from ocishim.admin.tomlfile import TomlFile, find
 from ocishim.config import DEFAULTS
 from ocishim.errors import ConfigError
@@ -48,14 +48,14 @@ def changed(path: str, text: str, sets: dict[str, Any], unsets: tuple[str, ...] 
 def _with_line(text: str, key: str) -> str:
     """Return `text` with the setting's default where it belongs, if that can be told by lines.
 
-    `runtimes` is the first line, for the launcher; another setting stands behind the comment that
-    shows it, in its table.
+    `runtimes` is the first line, where it is read early; another setting stands behind the comment
+    that shows it, in its table.
     """
     line = f"{key.rpartition('.')[2]} = {toml(DEFAULTS[key])}\n"
     table, _, name = key.rpartition(".")
     if not table:
         first = line + text
-        return first if read_by_launcher(first) else text
+        return first if read_early(first) else text
     pattern = (
         rf"^\[{re.escape(table)}\][^\n]*\n(?:(?!\[)[^\n]*\n)*?#\s*{re.escape(name)} = [^\n]*\n"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import sys
 
 import click
 
 from ocishim import __version__, lowlevel
 from ocishim import config as settings
-from ocishim.admin import configure, launchers, printer
+from ocishim.admin import configure, printer, programs
 from ocishim.admin.host import Host
 from ocishim.errors import PyshimError
 
@@ -22,14 +23,14 @@ def command(*, as_json: bool) -> None:
         report = {
             "pyshim": __version__,
             "program": configure.installed(Host()),
-            "library": launchers.library(),
-            "python": {"version": platform.python_version(), "path": launchers.interpreter()},
+            "library": programs.library(),
+            "python": {"version": platform.python_version(), "path": _interpreter()},
             "lowlevel": runtime,
         }
         printer.report(report)
         return
-    printer.line(f"pyshim {__version__} ({launchers.library()})")
-    printer.line(f"Python {platform.python_version()} ({launchers.interpreter()})")
+    printer.line(f"pyshim {__version__} ({programs.library()})")
+    printer.line(f"Python {platform.python_version()} ({_interpreter()})")
     if "error" in runtime:
         printer.line(f"low-level runtime: {runtime['error']}")
     else:
@@ -46,3 +47,7 @@ def _lowlevel() -> dict[str, str]:
     except PyshimError as err:
         return {"error": str(err)}
     return {"path": path, "kind": version.kind, "version": version.text.strip().split("\n")[0]}
+
+
+def _interpreter() -> str:
+    return "in the file" if programs.STATIC else sys.executable

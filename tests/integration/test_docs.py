@@ -22,7 +22,9 @@ from tools.lab.shim import REPOSITORY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("docs")]
+pytestmark = [
+    pytest.mark.root, pytest.mark.engine, pytest.mark.binary, pytest.mark.xdist_group("docs")
+]  # fmt: skip
 
 DOCUMENTS = {
     "README.md": ("runc", "busybox"),

@@ -1,6 +1,6 @@
 """An installation that runs: in the root of another machine, entered by chroot(2).
 
-What lies where is tested in tests/unit/admin/test_install.py.
+Of the static file (make test-binary). What lies where is tested in tests/unit/admin/test_install.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import need
-from tools.lab.shim import REPOSITORY
+from tools.lab.shim import BINARY, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.binary]
 
 # The machine's own /usr, read-only, with an empty /usr/local.
 _MOUNTS = """
@@ -57,15 +56,14 @@ class Machine:
             env={"PATH": "/usr/sbin:/usr/bin"},
         )
 
-    def admin(self, *args: str, source: Path = REPOSITORY) -> str:
-        """Run the pyshimctl of `source` on the machine, from outside."""
+    def admin(self, *args: str, file: Path | str = BINARY) -> str:
+        """Run `file` as pyshimctl on the machine, from outside."""
         done = subprocess.run(
-            [sys.executable, "-m", "ocishim.admin", *args, "--host-root", str(self.root)],
+            [file, "--as", "pyshimctl", *args, "--host-root", str(self.root)],
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
-            cwd=source,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -106,7 +104,6 @@ def test_programs_run_with_nothing_but_what_was_installed(machine: Machine) -> N
     assert hook.stdout.startswith("pyshim-hook ")
     version = json.loads(machine.enter("/usr/local/bin/pyshimctl", "version", "--json").stdout)
     assert version["program"] == "/usr/local/bin/pyshim"
-    assert version["library"].startswith("/usr/local/lib/pyshim/")
     assert version["lowlevel"]["kind"] == "runc"
     for command in ("--help", "config show", "config check", "configure containerd --dry-run"):
         done = machine.enter("/usr/local/bin/pyshimctl", *command.split())
@@ -126,35 +123,46 @@ def test_any_user_can_run_it(machine: Machine) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_it_installs_from_itself(machine: Machine, tmp_path: Path) -> None:
-    """An installed copy has what it takes to put itself on another machine."""
+def test_it_installs_from_itself(machine: Machine) -> None:
+    """An installed copy puts itself elsewhere; the original is not asked."""
     machine.admin("install")
-    installed = (
-        machine.root
-        / "usr/local/lib/pyshim"
-        / machine.enter("readlink", "/usr/local/lib/pyshim/current").stdout.strip()
-    )
-    before = sorted(path.name for path in (installed / "site").iterdir())
     done = machine.enter("/usr/local/bin/pyshimctl", "install", "--prefix", "/tmp/other")
     assert done.returncode == 0, done.stderr
     assert machine.enter("/tmp/other/bin/pyshim", "--version").returncode == 0
-    copy = machine.root / "tmp/other/lib/pyshim" / installed.name / "site"
-    assert sorted(path.name for path in copy.iterdir()) == before
+    name = os.readlink(machine.root / "usr/local/lib/pyshim/current")
+    copy = machine.root / "tmp/other/lib/pyshim" / name / "bin/pyshim"
+    assert copy.read_bytes() == Path(BINARY).read_bytes()
+
+
+def test_a_damaged_copy_is_told_and_mended(machine: Machine) -> None:
+    machine.admin("install")
+    name = os.readlink(machine.root / "usr/local/lib/pyshim/current")
+    file = machine.root / "usr/local/lib/pyshim" / name / "bin/pyshim"
+    with file.open("ab") as copy:
+        copy.write(b"more")
+    for command in ("install", "install --check"):
+        done = machine.enter("/usr/local/bin/pyshimctl", *command.split())
+        assert done.returncode == 1
+        assert "was changed since it was installed" in done.stderr
+    assert f"mend /usr/local/lib/pyshim/{name}/bin/pyshim" in machine.admin("install")
+    assert machine.enter("/usr/local/bin/pyshimctl", "install", "--check").returncode == 0
 
 
 def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None:
-    """Three upgrades, while creates and passed-through commands run without a pause."""
+    """A hundred upgrades, and at least 400 creates meanwhile, beside commands that pass through."""
     machine.admin("install", "--runtime", "/usr/bin/true")
     path = bundle(machine)
-    newer = tmp_path / "newer"
-    newer.mkdir()
-    for package in ("ocishim",):
-        shutil.copytree(REPOSITORY / package, newer / package)
+    files = []
+    for count in range(2):
+        files.append(tmp_path / f"pyshim{count}")
+        shutil.copy(BINARY, files[-1])
+        with files[-1].open("ab") as file:  # another file that does the same
+            file.write(bytes(count + 1))
     stop = threading.Event()
     calls: list[tuple[str, int, str]] = []
 
     def work(*arguments: str) -> None:
-        while not stop.is_set():
+        while not stop.is_set() or len(calls) < 400 + calls.count(("state", 0, "")):
             done = machine.enter("/usr/local/bin/pyshim", *arguments)
             calls.append((arguments[0], done.returncode, done.stderr))
 
@@ -164,19 +172,16 @@ def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None
     ]
     for worker in workers:
         worker.start()
-    versions = set()
     try:
-        for count in range(3):
-            (newer / "ocishim/hooks/newer.py").write_text(f"COUNT = {count}\n")
-            machine.admin("install", source=newer)
-            versions.add(machine.enter("readlink", "/usr/local/lib/pyshim/current").stdout)
+        for count in range(100):
+            machine.admin("install", file=files[count % 2])
     finally:
         stop.set()
         for worker in workers:
             worker.join()
-    assert len(versions) == 3
-    assert {command for command, _, _ in calls} == {"create", "state"}
     assert [call for call in calls if call[1:] != (0, "")] == []
+    assert sum(call[0] == "create" for call in calls) >= 400
+    assert len(list((machine.root / "usr/local/lib/pyshim").glob("*/bin"))) == 3  # and current
 
 
 def test_the_clusters_installer(machine: Machine, tmp_path: Path) -> None:
@@ -185,7 +190,7 @@ def test_the_clusters_installer(machine: Machine, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, script in (
-        ("pyshimctl", f'cd {REPOSITORY}; exec {sys.executable} -m ocishim.admin "$@"'),
+        ("pyshimctl", f'exec {BINARY} --as pyshimctl "$@"'),
         ("nsenter", f'echo "$@" >>{tmp_path}/restarts'),
     ):
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")

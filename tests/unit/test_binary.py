@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ocishim import argv, configfile, lowlevel
+from ocishim.admin import settings
 from tests.conftest import need
 
 ROOT = Path(__file__).parents[2]
@@ -160,3 +161,17 @@ def test_a_configuration_that_is_no_file(decide: Path, node: Path) -> None:
 ])  # fmt: skip
 def test_the_program(decide: Path, called: str, file: str, name: str) -> None:
     assert ask(decide, "program", called, file) == [name]
+
+
+@pytest.mark.parametrize("text", [
+    'runtimes = ["one"]\n', '# x\n\nruntimes = ["one"]\n', 'runtimes = [ "one", "b" ]',
+    'runtimes=["one"]\n', "runtimes = ['one']\n", 'runtimes = [\n"one"]\n',
+    'x.y = 1\nruntimes = ["one"]\n', "[cdi]\n", '[log]\nlevel = "info"\n', "",
+    'runtimes = ["one"] # why\n', 'runtimes = ["l\\u006fw"]\n', ' runtimes = ["one"]\n',
+])  # fmt: skip
+def test_pyshimctl_knows_what_is_read_early(decide: Path, node: Path, text: str) -> None:
+    (node / "runc").symlink_to("one")
+    config = node / "config.toml"
+    config.write_text(text)
+    early = ask(decide, "runtime", config, str(node), node / "self") != ["unsure"]
+    assert settings.read_early(text) == early

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import entry, runtime, start
-from ocishim.admin import launchers
+from ocishim import entry, runtime
 from ocishim.errors import ConfigError
 from tests.probe import Box, oci
+from tools.lab.shim import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,39 +79,12 @@ def test_the_hook_program_lies_beside_the_launcher(box: Box) -> None:
         assert entry.hook_program(str(launcher)) == str(box.bin / "pyshim-hook")
 
 
-STAT = "4242 ({}) S 1 4242 4242 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 1 0 257193 3133440 416 18446744073709551615 1 2 3 0 0 0 {} {} 0 0 0 0 17 0"
-
-
-@pytest.mark.parametrize(("text", "mask"), [
-    (STAT.format("sh", 0, 4096), 4096), (STAT.format("pyshim", 7, 16781312), 16781312),
-    (STAT.format("a) S 1 2 (b", 0, 5), 5), ("", 0), ("garbage", 0), ("1 (x) S 1", 0),
-])  # fmt: skip
-def test_ignored_signals(text: str, mask: int) -> None:
-    """proc(5): blocked is field 32, ignored field 33; the name may hold anything."""
-    assert start.ignored_signals(text) == mask
-
-
-def test_ignored_signals_are_those_of_status() -> None:
-    """The kernel's own two ways to say it agree."""
-    code = (
-        "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print(open('/proc/self/stat').read());"
-        "print([l for l in open('/proc/self/status') if l.startswith('SigIgn')][0])"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    stat, status = (line for line in out.splitlines() if line)
-    classic = (1 << 31) - 1  # stat leaves real-time signals out, and CPython leaves them alone
-    assert start.ignored_signals(stat) == int(status.split()[1], 16) & classic
-    assert start.ignored_signals(stat) >> (signal.SIGUSR1 - 1) & 1
-
-
-def test_become_without_a_mask_restores_the_defaults() -> None:
+def test_become_restores_the_defaults() -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from ocishim import lowlevel;"
         "lowlevel.become('/bin/grep', ['SigIgn', '/proc/self/status'])"
     )
-    command = [sys.executable, "-I", "-c", code, launchers.library()]
+    command = [sys.executable, "-I", "-c", code, str(REPOSITORY)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     mask = int(out.split()[1], 16)
     assert not mask >> (signal.SIGPIPE - 1) & 1

@@ -3,7 +3,6 @@
 # in /srv/site; pyshim's programs look for them in their virtual environment.
 python3 -m venv --without-pip .venv
 cp -r /srv/site/. .venv/lib/python3.11/site-packages
-.venv/bin/python -m ocishim.admin.launchers .venv/bin
 # Not these: they ask for a speed that an emulated processor has not.
 slow='not a_deadline and not damage_is_told_as_such'
 [ "$#" -gt 0 ] || set -- tests/unit/linux tests/unit/hooks tests/integration/test_devices.py

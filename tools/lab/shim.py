@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("PYSHIM_BINARY", "")
 """The static file to be tested (make test-binary); nothing: what runs from this tree."""
 PROGRAMS = Path(BINARY).parent if BINARY else Path(sys.prefix) / "bin"
+
+
+# The entry points of pyproject.toml.
+_SCRIPTS = {
+    "pyshim": ("ocishim.start", "pyshim"),
+    "pyshim-hook": ("ocishim.hooks.program", "start"),
+    "pyshimctl": ("ocishim.admin.cli", "main"),
+}
 
 
 class Shim(Runtime):
@@ -86,31 +94,43 @@ def install(folder: Path) -> None:
 
     The libraries stay in the virtual environment: what a hook needs in a container is here.
     """
-    if BINARY:
-        copy_binary(folder / "bin")
-    else:
-        _install_clone(folder)
+    if not BINARY:
+        shutil.copytree(REPOSITORY / "ocishim", folder / "ocishim")
+    write_programs(folder / "bin", folder)
     folder.chmod(0o755)  # Python lists the folders it imports from
     for parent in folder.parents[:-2]:
         parent.chmod(parent.stat().st_mode | 0o111)
 
 
-def copy_binary(folder: Path) -> None:
+def write_programs(folder: Path, library: Path = REPOSITORY) -> None:
+    """Put pyshim, pyshim-hook and pyshimctl into `folder`: the static file, or scripts.
+
+    The scripts run what lies in `library` by the interpreter behind the virtual environment's,
+    which everybody can execute; pyshimctl finds its own libraries there.
+    """
+    if BINARY:
+        copy_binary(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    python = os.path.realpath(sys.executable)
+    site = sysconfig.get_path("purelib")
+    for name, (module, function) in _SCRIPTS.items():
+        lines = (
+            f"#!{python} -IS",
+            f"import sys; sys.path[:0] = [{str(library)!r}]; sys.path.append({site!r})",
+            f"from {module} import {function}; {function}()",
+        )
+        path = folder / name
+        path.write_text("\n".join(lines) + "\n")
+        path.chmod(0o755)
+
+
+def copy_binary(folder: Path, file: str | Path = BINARY) -> None:
     """Put the static file into `folder` under its three names."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(BINARY, folder / "pyshim")
+    shutil.copy(file, folder / "pyshim")
     for name in ("pyshim-hook", "pyshimctl"):
         (folder / name).symlink_to("pyshim")
-
-
-def _install_clone(folder: Path) -> None:
-    for package in ("ocishim",):
-        shutil.copytree(REPOSITORY / package, folder / package)
-    subprocess.run(
-        [sys.executable, "-m", "ocishim.admin.launchers", "bin"],
-        cwd=folder,
-        check=True,
-    )
 
 
 def _toml(value: object) -> str:

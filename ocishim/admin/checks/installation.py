@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocishim.admin import launchers, selfcheck
+from ocishim.admin import programs, selfcheck
 from ocishim.admin.finding import Finding
 from ocishim.admin.installation import Installation
 from ocishim.admin.node import Node
@@ -33,7 +33,7 @@ def check(node: Node) -> Iterator[Finding]:
 def hook_program(node: Node) -> Iterator[Finding]:
     """Yield whether the hook program is missing beside a pyshim that was not installed."""
     try:
-        launcher, hook = launchers.programs() if not node.host.elsewhere else ("", "")
+        launcher, hook = programs.programs() if not node.host.elsewhere else ("", "")
     except ConfigError:
         return
     installed = any(hook.startswith(f"{one.home}/") for one in _installations(node))
@@ -50,7 +50,7 @@ def hook_program(node: Node) -> Iterator[Finding]:
 
 def _installations(node: Node) -> list[Installation]:
     """Return the usual installation and the one this is a part of, as far as they are there."""
-    own = "" if node.host.elsewhere else launchers.program()
+    own = "" if node.host.elsewhere else programs.program()
     prefixes = dict.fromkeys(["/usr/local", own.removesuffix("/bin/pyshim")])
     found = [Installation(node.host, prefix) for prefix in prefixes if prefix]
     return [one for one in found if os.path.isdir(node.host.real(one.home))]

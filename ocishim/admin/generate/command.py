@@ -132,9 +132,9 @@ def _generator(chosen: dict[str, Any]) -> nvidia.Generator:
 
 
 def _hook_path() -> str:
-    from ocishim.admin import launchers  # noqa: PLC0415 - needs pyshim installed, which may not be
+    from ocishim.admin import programs  # noqa: PLC0415 - needs pyshim installed, which may not be
 
     try:
-        return launchers.programs()[1]
+        return programs.programs()[1]
     except ConfigError:
         return "/usr/local/bin/pyshim-hook"

@@ -9,10 +9,10 @@ import pytest
 
 from ocishim.admin.host import Host
 from tests.unit.admin.configuring import Machine
-from tests.unit.admin.installing import library, node
+from tests.unit.admin.installing import node, static
 from tests.unit.admin.nodes import Tree
 
-__all__ = ["library", "node"]
+__all__ = ["node", "static"]
 
 
 @pytest.fixture

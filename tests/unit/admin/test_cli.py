@@ -81,7 +81,7 @@ def test_help_lists_all_and_imports_none() -> None:
             ImportError("No module named 'yaml'"),
             1,
             "pyshimctl: a part of pyshim is missing or damaged: No module named 'yaml'\n"
-            "hint: pyshimctl install\n",
+            "hint: install pyshim again from where it came\n",
             id="a library",
         ),
     ],

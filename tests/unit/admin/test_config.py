@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from ocishim import configfile
 from ocishim.admin.cli import main
-from ocishim.admin.settings import EXPLAINED, default_text, lines_of, read_by_launcher
+from ocishim.admin.settings import EXPLAINED, default_text, lines_of, read_early
 from ocishim.config import DEFAULTS
 
 
@@ -129,50 +128,6 @@ def test_check_tells_what_makes_every_command_slow(tmp_path: Path) -> None:
     assert "note: write runtimes = [" in result.stderr
 
 
-TEXTS = [
-    'runtimes = ["low"]\n',
-    '# x\n\nruntimes = ["low"]\n',
-    'runtimes = [ "low", "b" ]',
-    'runtimes=["low"]\n',
-    "runtimes = ['low']\n",
-    'runtimes = [\n"low"]\n',
-    'x.y = 1\nruntimes = ["low"]\n',
-    "[cdi]\n",
-    '[log]\nlevel = "info"\n',
-    "",
-    'runtimes = ["low"] # why\n',
-    'runtimes = ["l\\u006fw"]\n',
-    ' runtimes = ["low"]\n',
-]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_we_know_what_the_launcher_reads_itself(tmp_path: Path, text: str) -> None:
-    """The launcher itself is asked whether a command that passes through starts Python."""
-    from ocishim.admin import boot, launchers  # noqa: PLC0415 - only here
-
-    low = tmp_path / "low"
-    python = Path(boot.program(str(tmp_path)))
-    python.parent.mkdir()
-    for program, word in ((low, "shell"), (python, "python")):
-        program.write_text(f"#!/bin/sh\necho {word}\n")
-        program.chmod(0o755)
-    (tmp_path / "runc").symlink_to(low)
-    config = tmp_path / "config.toml"
-    config.write_text(text.replace('"low"', f'"{low}"'))
-    launcher = tmp_path / "pyshim"
-    launcher.write_text(launchers.texts(str(tmp_path), "/x", "/x", "/x")["pyshim"])
-    environment = {"PYSHIM_CONFIG": str(config), "PATH": str(tmp_path)}
-    asked = subprocess.run(
-        ["/bin/sh", str(launcher), "state", "x"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (asked.stdout == "shell\n") == read_by_launcher(config.read_text())
-
-
 def values(file: Path) -> dict[str, object]:
     """What the file says beside the defaults."""
     found = configfile.read(str(file))
@@ -204,7 +159,7 @@ def test_set(tmp_path: Path, assignments: list[str], wanted: dict[str, object]) 
     assert values(file) == wanted
     added = set(file.read_text().splitlines()) - set(default_text().splitlines())
     assert len(added) <= max(len(assignments), 3)  # a table of requests has three lines
-    assert read_by_launcher(file.read_text())
+    assert read_early(file.read_text())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor, launchers
+from ocishim.admin import doctor, programs
 from ocishim.admin.checks import base, installation
 from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.host import Host
@@ -410,7 +410,7 @@ def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyP
         (
             "the checks 'base:kernel', 'base:log' could not be made",
             "a part of pyshim is missing or damaged: No module named 'yaml'",
-            "pyshimctl install",
+            "install pyshim again from where it came",
         ),
         (
             "the check 'base:runtime' could not be made",
@@ -441,7 +441,7 @@ def test_a_damaged_installation_is_one_finding(tree: Tree) -> None:
 def test_the_hook_program_of_a_clone(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tree.root / "bin/pyshim-hook"
     node = Node(Host(), kernel="6.1.0")
-    monkeypatch.setattr(launchers, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
+    monkeypatch.setattr(programs, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
     found = list(installation.hook_program(node))
     assert [one.what for one in found] == [f"{hook} is not there, or cannot be executed"]
     tree.program("/bin/pyshim-hook", "")

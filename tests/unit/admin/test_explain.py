@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim.admin import explain, launchers
+from ocishim.admin import explain, programs
 from ocishim.admin.cli import main
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Node:
         self.configure()
         monkeypatch.setenv("PYSHIM_CONFIG", str(root / "config.toml"))
         monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
-        programs = (str(root / "pyshim"), str(root / "pyshim-hook"))
-        monkeypatch.setattr(launchers, "programs", lambda: programs)
+        found = (str(root / "pyshim"), str(root / "pyshim-hook"))
+        monkeypatch.setattr(programs, "programs", lambda: found)
         monkeypatch.setattr(explain, "STATE_ROOTS", (str(root / "run*"),))
 
     def configure(self, *lines: str) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ocishim.admin import pythons, vendor
+from ocishim.admin import programs
+from ocishim.admin.host import Host
 from ocishim.admin.installation import Installation
 from ocishim.admin.settings import default_text
-from ocishim.errors import ConfigError
-from tests.unit.admin.installing import CONFIG, HOME, Node, Tree
+from ocishim.entry import hook_program
+from tests.unit.admin.installing import CONFIG, HOME, Node
 
 
 def test_what_lies_where(node: Node) -> None:
@@ -25,38 +28,22 @@ def test_what_lies_where(node: Node) -> None:
         "usr/local/bin/pyshim",
         "usr/local/bin/pyshim-hook",
         "usr/local/bin/pyshimctl",
-        f"{version}/ocishim/entry.py",
-        f"{version}/ocishim/hooks/program.py",
-        f"{version}/site/small.py",
-        f"{version}/bin/.pyshim-main.py",
+        f"{version}/bin/pyshim",
+        f"{version}/bin/pyshim-hook",
+        f"{version}/bin/pyshimctl",
         CONFIG,
     ):
         assert path in listing
     assert output.splitlines()[0] == f"use /{version}"
+    assert (node.root / "usr/local/bin/pyshim-hook").read_text() == "version 1\n"
 
 
-def test_programs_name_their_own_version(node: Node) -> None:
+def test_a_create_names_its_own_versions_hook(node: Node) -> None:
     """A create that runs during an upgrade stays with the version it began with."""
     node.install()
-    version = f"/{HOME}/{node.current}"
-    launcher = (node.root / HOME / node.current / "bin/pyshim").read_text()
-    assert f"-I -S {version}/bin/.pyshim-main.py {version}/bin/pyshim " in launcher
-    assert "current" not in launcher
-    main_script = (node.root / HOME / node.current / "bin/.pyshim-main.py").read_text()
-    assert f"sys.path[:0] = ['{version}']" in main_script
-    hook = (node.root / HOME / node.current / "bin/pyshim-hook").read_text()
-    assert hook.startswith(f"#!{version}/bin/.pyshim-python/python -IS\n")
-
-
-def test_bytecode_is_compiled_and_never_checked(node: Node) -> None:
-    node.install()
-    folder = node.root / HOME / node.current / "ocishim"
-    tag = sys.implementation.cache_tag
-    for source in folder.glob("*.py"):
-        compiled = folder / "__pycache__" / f"{source.stem}.{tag}.pyc"
-        # PEP 552: bit 0 says hash-based, bit 1 that the source is to be checked.
-        assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 1, source
-        assert str(node.root).encode() not in compiled.read_bytes()
+    hook = hook_program(str(node.root / "usr/local/bin/pyshim"))
+    assert hook == str(node.root / HOME / node.current / "bin/pyshim-hook")
+    assert os.readlink(hook) == "pyshim"
 
 
 def test_everybody_can_read_it_whatever_the_umask(node: Node) -> None:
@@ -82,10 +69,10 @@ def test_twice_changes_nothing(node: Node) -> None:
     assert {path: (node.root / path).lstat().st_mtime_ns for path in node.listing()} == before
 
 
-def test_upgrade_keeps_the_version_before_and_no_older_one(node: Node, library: Path) -> None:
+def test_upgrade_keeps_the_version_before_and_no_older_one(node: Node, static: Path) -> None:
     names = []
     for count in (1, 2, 3):
-        (library / "ocishim/hooks/extra.py").write_text(f"VERSION = {count}\n")
+        static.write_text(f"version {count}\n")
         node.install()
         names.append(node.current)
     assert len(set(names)) == 3
@@ -97,29 +84,68 @@ def test_upgrade_keeps_the_version_before_and_no_older_one(node: Node, library: 
     assert sorted(versions) == sorted(names[1:])
 
 
-def test_going_back_is_a_switch(node: Node, library: Path) -> None:
+def test_going_back_is_a_switch(node: Node, static: Path) -> None:
     node.install()
     first = node.current
-    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
+    static.write_text("version 2\n")
     node.install()
-    (library / "ocishim/hooks/extra.py").write_text("VERSION = 1\n")
+    static.write_text("version 1\n")
     assert node.install() == f"use /{HOME}/{first}\n"
 
 
-def test_a_failure_leaves_the_version_in_use(node: Node, library: Path) -> None:
+def test_a_failure_leaves_the_version_in_use(node: Node, static: Path) -> None:
     node.install()
     before = node.listing()
-    (library / "ocishim/hooks/extra.py").write_text("no Python\n")
+    static.unlink()
     result = node.call("install")
-    assert result.exit_code == 1
-    assert "cannot compile pyshim" in result.output
+    assert (result.exit_code, result.output) == (
+        1,
+        f"pyshimctl: {static}: No such file or directory\n",
+    )
     assert node.listing() == before
 
 
-def test_what_a_killed_install_left_is_removed(node: Node, library: Path) -> None:
+def test_a_full_disk_leaves_the_version_in_use(
+    node: Node, static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.install()
+    before = node.listing()
+    static.write_text("version 2\n")
+
+    def full(_source: str, target: str) -> None:
+        Path(target).write_text("vers")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    result = node.call("install")
+    assert result.exit_code == 1
+    assert result.output.endswith("/bin/pyshim: No space left on device\n")
+    assert node.listing() == before
+
+
+def test_a_clone_that_was_not_built(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(programs, "library", lambda: str(tmp_path / "clone"))
+    before = node.listing()
+    result = node.call("install")
+    assert result.exit_code == 1
+    assert result.output == (
+        f"pyshimctl: {tmp_path}/clone/build/pyshim is not there: what a node gets is one static"
+        f" file, and this is its source\nhint: make -C {tmp_path}/clone binary, then install again\n"
+    )
+    assert node.listing() == before
+    built = tmp_path / "clone/build/pyshim"
+    built.parent.mkdir(parents=True)
+    built.write_text("version 1\n")
+    node.install()
+
+
+def test_what_a_killed_install_left_is_removed(node: Node, static: Path) -> None:
     node.install()
     (node.root / HOME / ".new-1").mkdir()
-    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
+    static.write_text("version 2\n")
     node.install()
     assert not (node.root / HOME / ".new-1").exists()
 
@@ -176,10 +202,10 @@ def test_a_program_of_somebody_else_is_not_replaced(node: Node) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/usr/local", "/opt/pyshim", "/opt/a/b/"])
-def test_uninstall_leaves_no_trace(node: Node, library: Path, prefix: str) -> None:
+def test_uninstall_leaves_no_trace(node: Node, static: Path, prefix: str) -> None:
     before = node.listing()
     node.install("--prefix", prefix)
-    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
+    static.write_text("version 2\n")
     node.install("--prefix", prefix)
     (node.root / "run/pyshim").mkdir(parents=True)
     (node.root / "run/pyshim/registry").write_text("")
@@ -229,56 +255,8 @@ def test_json_report(node: Node) -> None:
     report = json.loads(node.install("--json"))
     assert report["version"] == node.current
     assert report["programs"][0] == "/usr/local/bin/pyshim"
-    assert (report["python"], report["lowlevel"]) == ("/usr/bin/python3", ["/usr/sbin/runc"])
+    assert report["lowlevel"] == ["/usr/sbin/runc"]
     assert json.loads(node.install("--json"))["done"] == []
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        pytest.param(
-            "echo 3 9 .so", "/usr/bin/python3: is Python 3.9, and 3.10 is the oldest", id="old"
-        ),
-        pytest.param(
-            "echo no module named _ctypes >&2; exit 1",
-            "/usr/bin/python3: cannot run pyshim: no module named _ctypes",
-            id="minimal",
-        ),
-    ],
-)
-def test_a_python_that_will_not_do(node: Node, script: str, message: str) -> None:
-    node.program("usr/bin/python3", script)
-    result = node.call("install")
-    assert result.exit_code == 1
-    assert result.output == (
-        f"pyshimctl: no interpreter for pyshim ({message})\n"
-        "hint: install Python 3.10 or newer there, or name one: --python PATH\n"
-    )
-
-
-def test_another_python_needs_its_own_libraries(node: Node, tmp_path: Path) -> None:
-    python = pythons.Python("/usr/bin/python3.99", (3, 99), ".cpython-399.so")
-    with pytest.raises(
-        ConfigError, match=r"^/usr/bin/python3\.99 is Python 3\.99, and the libraries"
-    ):
-        pythons.site_for(python, None)
-    (tmp_path / "3.99").mkdir()
-    assert pythons.site_for(python, str(tmp_path)) == str(tmp_path / "3.99")
-    ours = pythons.choose(Tree(str(node.root)), None)
-    assert pythons.site_for(ours, str(tmp_path)) is None
-
-
-def test_libraries_are_those_pyshim_requires() -> None:
-    files = vendor.libraries()
-    for path in (
-        "site/yaml/__init__.py",
-        "site/click/core.py",
-        "site/tomlkit/api.py",
-        "site/jsonschema/validators.py",
-        "site/attr/__init__.py",
-    ):
-        assert path in files
-    assert not [path for path in files if "pytest" in path or ".." in path or path.endswith(".pyc")]
 
 
 def test_a_folder_in_the_way_is_named(node: Node) -> None:
@@ -295,7 +273,7 @@ def test_a_relative_prefix_is_a_usage_error(node: Node) -> None:
 
 def test_two_installs_wait_for_each_other(node: Node) -> None:
     node.install()
-    with Installation(Tree(str(node.root)), "/usr/local") as first:
+    with Installation(Host(str(node.root)), "/usr/local") as first:
         first.lock()
         script = (
             "import fcntl, os, sys\n"

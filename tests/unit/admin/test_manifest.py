@@ -171,13 +171,12 @@ def test_install_with_every_setting(image: Image) -> None:
         SET_AS_DEFAULT="true",
         ENABLE_CDI="true",
         CONFIG="/x.conf",
-        LIBRARIES="/libraries",
     )
     settings = (
         "--runtime-path /opt/p/bin/pyshim --set-as-default --enable-cdi --config /x.conf --force"
     )
     assert calls == [
-        "pyshimctl install --host-root HOST --prefix /opt/p --libraries /libraries",
+        "pyshimctl install --host-root HOST --prefix /opt/p",
         f"{CONFIGURE.replace('containerd', 'crio')} {settings}",
         RESTART.replace("containerd", "crio"),
     ]

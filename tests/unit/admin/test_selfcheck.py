@@ -5,31 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ocishim.admin import integrity, launchers, selfcheck
-from ocishim.admin.installation import Installation
+from ocishim.admin import programs, selfcheck
 from ocishim.errors import ConfigError
-from tests.unit.admin.installing import HOME, Node, Tree
+from tests.unit.admin.installing import HOME, Node
 
 Damage = Callable[[Path], object]
 
 
 def snapshot(node: Node) -> dict[str, tuple[int, bytes | str]]:
-    """Everything of the installation but its lists: mode and content."""
+    """Everything of the installation: mode and content."""
     found: dict[str, tuple[int, bytes | str]] = {}
     for path in (node.root / "usr/local").rglob("*"):
         content: bytes | str = path.name if path.is_dir() else b""
         if path.is_symlink():
             content = os.readlink(path)
-        elif path.is_file() and path.suffix != ".pyc":
+        elif path.is_file():
             content = path.read_bytes()
-        if path.name != integrity.LIST:
-            found[str(path.relative_to(node.root))] = (path.lstat().st_mode, content)
+        found[str(path.relative_to(node.root))] = (path.lstat().st_mode, content)
     return found
 
 
@@ -40,27 +37,22 @@ def replaced(path: Path, make: Damage) -> None:
 
 # What is done to the version's folder, and what is said of the path below it.
 VERSION = [
-    pytest.param(lambda at: (at / "bin/pyshim").chmod(0o644), "bin/pyshim has mode 0644, not 0755", id="launcher not executable"),
-    pytest.param(lambda at: (at / "bin/pyshim").write_text(""), "bin/pyshim is empty", id="launcher empty"),
+    pytest.param(lambda at: (at / "bin/pyshim").chmod(0o644), "bin/pyshim has mode 0644, not 0755", id="not executable"),
+    pytest.param(lambda at: (at / "bin/pyshim").write_text(""), "bin/pyshim is empty", id="empty"),
+    pytest.param(lambda at: (at / "bin/pyshim").write_text("version 2\n"), "bin/pyshim was changed", id="changed"),
+    pytest.param(lambda at: os.truncate(at / "bin/pyshim", 9), "bin/pyshim was changed", id="truncated"),
+    pytest.param(lambda at: (at / "bin/pyshim").unlink(), "bin/pyshim is missing", id="gone"),
     pytest.param(lambda at: (at / "bin/pyshim-hook").unlink(), "bin/pyshim-hook is missing", id="hook gone"),
-    pytest.param(lambda at: replaced(at / "bin/pyshim-hook", os.mkfifo), "bin/pyshim-hook is neither file nor folder, not a file", id="hook a FIFO"),
-    pytest.param(lambda at: (at / "site/small.py").unlink(), "site/small.py is missing", id="library gone"),
-    pytest.param(lambda at: shutil.rmtree(at / "site"), "site is missing", id="all libraries gone"),
-    pytest.param(lambda at: (at / "ocishim/entry.py").write_text("x"), "ocishim/entry.py was changed", id="module changed"),
-    pytest.param(lambda at: os.truncate(at / "ocishim/entry.py", 9), "ocishim/entry.py was changed", id="module truncated"),
-    pytest.param(lambda at: (at / "ocishim/entry.py").chmod(0o600), "ocishim/entry.py has mode 0600, not 0644", id="module closed"),
-    pytest.param(lambda at: (at / "ocishim").chmod(0o700), "ocishim has mode 0700, not 0755", id="folder closed"),
+    pytest.param(lambda at: replaced(at / "bin/pyshim-hook", os.mkfifo), "bin/pyshim-hook is neither file nor folder, not a link to pyshim", id="hook a FIFO"),
+    pytest.param(lambda at: replaced(at / "bin/pyshim-hook", lambda path: path.symlink_to("/gone")), "bin/pyshim-hook is a link to /gone, not a link to pyshim", id="hook to nowhere"),
+    pytest.param(lambda at: replaced(at / "bin/pyshim", Path.mkdir), "bin/pyshim is a folder, not a file", id="folder for file"),
+    pytest.param(lambda at: shutil.rmtree(at / "bin"), "bin is missing", id="all programs gone"),
+    pytest.param(lambda at: replaced(at / "bin", Path.touch), "bin is a file, not a folder", id="file for folder"),
+    pytest.param(lambda at: replaced(at / "bin", lambda path: path.symlink_to("/gone")), "bin is a link to /gone, not a folder", id="link for folder"),
+    pytest.param(lambda at: (at / "bin").chmod(0o700), "bin has mode 0700, not 0755", id="folder closed"),
     pytest.param(lambda at: at.chmod(0o700), " has mode 0700, not 0755", id="version closed"),
-    pytest.param(lambda at: (at / "site/yaml.py").write_text(""), "site/yaml.py does not belong there", id="file too much"),
-    pytest.param(lambda at: (at / "site/yaml").mkdir(), "site/yaml does not belong there", id="folder too much"),
-    pytest.param(lambda at: replaced(at / "ocishim/entry.py", Path.mkdir), "ocishim/entry.py is a folder, not a file", id="folder for file"),
-    pytest.param(lambda at: replaced(at / "ocishim/hooks", Path.touch), "ocishim/hooks is a file, not a folder", id="file for folder"),
-    pytest.param(lambda at: replaced(at / "ocishim/hooks", lambda path: path.symlink_to("/gone")), "ocishim/hooks is a link to /gone, not a folder", id="link for folder"),
-    pytest.param(lambda at: shutil.rmtree(at / "ocishim/__pycache__"), "ocishim/__pycache__ is missing", id="bytecode gone"),
-    pytest.param(lambda at: (at / "files.json").unlink(), "files.json cannot be read", id="list gone"),
-    pytest.param(lambda at: (at / "files.json").write_text("[3"), "files.json cannot be read", id="list damaged"),
-    pytest.param(lambda at: (at / "files.json").write_text("{}"), "files.json cannot be read", id="list says nothing"),
-    pytest.param(lambda at: (at / "files.json").chmod(0o666), "files.json has mode 0666, not 0644", id="list open"),
+    pytest.param(lambda at: (at / "bin/pyshim-ctl").write_text(""), "bin/pyshim-ctl does not belong there", id="file too much"),
+    pytest.param(lambda at: (at / "ocishim").mkdir(), "ocishim does not belong there", id="folder too much"),
 ]  # fmt: skip
 
 # What is done beside the versions, and what is said of the path.
@@ -124,35 +116,22 @@ def test_what_was_mended_is_told(node: Node) -> None:
     node.install()
     version = f"{HOME}/{node.current}"
     (node.root / version / "bin/pyshim").write_text("")
-    (node.root / version / "site/small.py").unlink()
+    (node.root / version / "bin/pyshimctl").unlink()
     assert node.install() == (
         f"mend /{version}/bin/pyshim, which is empty\n"
-        f"mend /{version}/site/small.py, which is missing\n"
+        f"mend /{version}/bin/pyshimctl, which is missing\n"
     )
 
 
 def test_a_file_is_mended_by_one_rename(node: Node) -> None:
-    """Whoever runs the launcher meanwhile finds the old one or the new one; others stay."""
+    """Whoever runs it meanwhile finds the old one or the new one; others stay."""
     node.install()
     version = node.root / HOME / node.current
-    before = {path: path.lstat().st_ino for path in version.rglob("*") if path.name != "files.json"}
+    before = {path: path.lstat().st_ino for path in version.rglob("*")}
     (version / "bin/pyshim").write_text("")
     node.install()
     changed = [path.name for path, inode in before.items() if path.lstat().st_ino != inode]
     assert changed == ["pyshim"]
-
-
-def test_an_interpreter_of_another_version(node: Node) -> None:
-    node.install()
-    listed = node.root / HOME / node.current / "files.json"
-    listed.write_text(listed.read_text().replace('"version": "3.', '"version": "2.'))
-    wrong = selfcheck.faults(Installation(Tree(str(node.root)), "/usr/local"))
-    assert [one.path for one in wrong] == []  # another machine's is not run
-    (node.root / "usr/bin/python3").unlink()
-    wrong = selfcheck.faults(Installation(Tree(str(node.root)), "/usr/local"))
-    assert [f"{one.path} {one.what}" for one in wrong] == [
-        "/usr/bin/python3 is gone, and is pyshim's interpreter"
-    ]
 
 
 def test_nothing_is_installed(node: Node) -> None:
@@ -162,35 +141,36 @@ def test_nothing_is_installed(node: Node) -> None:
     assert result.exit_code == 1
 
 
-def test_another_version_than_this_is_told(node: Node, library: Path) -> None:
+def test_another_version_than_this_is_told(node: Node, static: Path) -> None:
     node.install()
     before = node.current
-    (library / "ocishim/hooks/extra.py").write_text("VERSION = 2\n")
+    static.write_text("version 2\n")
     first = node.call("install", "--check").stdout.splitlines()[0]
     assert first.startswith(f"/{HOME}/current leads to {before}, and this pyshim is ")
 
 
-def test_a_copy_that_lost_files_does_not_install_itself(
-    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """It names where it came from, if that is there still."""
-    origin = tmp_path / "venv/bin/pyshimctl"
-    origin.parent.mkdir(parents=True)
-    origin.write_text("")
-    origin.chmod(0o755)
-    monkeypatch.setattr(sys, "argv", [str(origin)])
+def test_an_earlier_pyshims_folder_is_replaced(node: Node) -> None:
+    """0.2.0 and before installed packages and an interpreter's scripts."""
+    old = node.root / HOME / "0.2.0-0123456789ab"
+    (old / "ocishim").mkdir(parents=True)
+    (old / "bin").mkdir()
+    (node.root / HOME / "current").symlink_to(old.name)
+    assert node.call("install", "--check").exit_code == 1
     node.install()
-    copy = node.root / HOME / node.current
-    monkeypatch.setattr(launchers, "library", lambda: str(copy))
-    assert selfcheck.must_be_whole() == set(
-        json.loads((copy / "files.json").read_text())["entries"]
-    )
-    (copy / "bin/pyshim").unlink()
-    selfcheck.must_be_whole()  # a launcher is made anew
-    (copy / "site/small.py").unlink()
+    assert node.current != old.name
+    assert node.call("install", "--check").exit_code == 0
+
+
+def test_a_changed_copy_does_not_install_itself(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.install()
+    copy = node.root / HOME / node.current / "bin/pyshim"
+    monkeypatch.setattr(programs, "static_file", lambda: str(copy))
+    monkeypatch.setattr(programs, "installed", lambda: ("/usr/local", node.current))
+    assert selfcheck.whole_file() == str(copy)
+    copy.write_text("version 2\n")
     with pytest.raises(ConfigError) as caught:
-        selfcheck.must_be_whole()
-    assert caught.value.message == f"{copy}/site/small.py is missing, and only its origin has it"
-    assert caught.value.hint == f"{origin} install"
-    origin.unlink()
-    assert selfcheck.origin() == "install pyshim again from its clone or wheel"
+        selfcheck.whole_file()
+    assert caught.value.message == f"{copy} was changed since it was installed"
+    assert caught.value.hint == "install pyshim again from where it came"

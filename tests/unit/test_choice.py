@@ -1,24 +1,18 @@
-"""The launcher and Python choose the same low-level runtime, and the launcher writes what it should.
+"""Which low-level runtime pyshim becomes, however it was configured and called.
 
-The look-up exists twice, in shell for commands that pass through and in Python for the others.
-This table holds the two together: each row runs both.
+In the static file the look-up exists twice: in C for commands that pass through, and in Python. Each
+row runs both; of a clone both are the same Python.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from ocishim import config, log
-from ocishim.admin import boot, launchers, preloading
 from tests.probe import Box, oci
 
 RUNTIME = "#!/bin/sh\necho 'ran {}'\n"
@@ -138,12 +132,13 @@ def runs(node: Box, line: str, text: str | None, path: str) -> str:
 
 @pytest.mark.parametrize(("text", "path", "expected"), TABLE)
 def test_both_choose_the_same(node: Box, text: str | None, path: str, expected: str) -> None:
-    by_shell = runs(node, "state c", text, path)
-    by_python = runs(node, "exec c create", text, path)
+    passed = runs(node, "state c", text, path)
+    not_sure = runs(node, "exec c create", text, path)
     at_create = runs(node, "create --bundle bundle c", text, path)
-    assert [by_shell, by_python, at_create] == [expected] * 3
+    assert [passed, not_sure, at_create] == [expected] * 3
 
 
+@pytest.mark.binary
 @pytest.mark.parametrize("line", ["exec c create", "create --bundle bundle c"])
 def test_an_engines_libraries_are_not_the_interpreters(node: Box, line: str) -> None:
     """A snap's or conda's LD_LIBRARY_PATH holds what our interpreter cannot use."""
@@ -198,166 +193,3 @@ def test_called_in_any_way(node: Box, line: str, how: str) -> None:
     node.config.write_text('runtimes = ["runc"]\n')
     done = node.start(program, *line.split(), env=env, executable=found)
     assert (done.status, done.out, done.err) == (0, "ran a/runc\n", "")
-
-
-@pytest.mark.clone
-def test_missing_interpreter(tmp_path: Path) -> None:
-    """After an upgrade of Python: one line says so, and what passes through still works."""
-    box = Box(tmp_path)
-    text = box.pyshim.read_text()
-    gone = launchers.interpreter() + ".gone"
-    box.pyshim.write_text(text.replace(launchers.interpreter(), gone))
-    link = Path(boot.program(str(box.bin)))
-    link.unlink()
-    link.symlink_to(gone)
-    assert box.call("state", "c").seen is not None
-    done = box.call("create", "c")
-    assert (done.status, done.err) == (
-        1,
-        f"pyshim: the interpreter {gone} is gone; install pyshim again\n",
-    )
-
-
-GONE = '/opt/py 3"\\%s é/python'
-SAID = f"pyshim: the interpreter {GONE} is gone; install pyshim again"
-
-
-@pytest.mark.parametrize(
-    ("words", "form"),
-    [
-        ("--root /r --log LOG --log-format json create --bundle /b x", "json"),
-        ("--log=LOG --log-format=json --systemd-cgroup create x", "json"),
-        ("-log LOG -log-format json run x", "json"),
-        ("--log-format json --root create --log LOG restore x", "json"),
-        ("--log LOG create x", "text"),
-        ("-l LOG --debug run x", "text"),
-        ("--log LOG --log-format text create x", "text"),
-        ("create --log LOG", ""),
-        ("--log-format json create x", ""),
-        ("--log /nowhere/log create x", ""),
-    ],
-)
-def test_missing_interpreter_is_told_to_the_engine(tmp_path: Path, words: str, form: str) -> None:
-    """One record in --log, as log.py writes it, whatever is in the interpreter's path."""
-    launcher, file = tmp_path / "pyshim", tmp_path / "log"
-    launcher.write_text(launchers.texts(str(tmp_path), GONE, "/x", "/x")["pyshim"])
-    arguments = [
-        str(file) if word == "LOG" else word.replace("=LOG", f"={file}") for word in words.split()
-    ]
-    done = subprocess.run(
-        ["sh", str(launcher), *arguments], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{SAID}\n")
-    written = file.read_text() if file.exists() else ""
-    if form == "json":
-        record = json.loads(written)
-        assert (written.count("\n"), list(record)) == (1, ["level", "msg", "time"])
-        assert (record["level"], record["msg"]) == ("error", SAID)
-        dt.datetime.strptime(record["time"], "%Y-%m-%dT%H:%M:%S%z")
-    else:
-        now = written.partition('"')[2].partition('"')[0]
-        assert written == (log.record(SAID, "text", now).decode() if form else "")
-
-
-def test_missing_interpreter_of_pyshimctl(tmp_path: Path) -> None:
-    program = tmp_path / "pyshimctl"
-    program.write_text(launchers.texts(str(tmp_path), GONE, "/x", "/x")["pyshimctl"])
-    done = subprocess.run(
-        ["sh", str(program), "doctor"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (1, SAID.replace("pyshim:", "pyshimctl:") + "\n")
-
-
-def test_files(tmp_path: Path) -> None:
-    written = launchers.write(str(tmp_path / "bin"))
-    modes = {
-        path.name: stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path / "bin").iterdir() if path.is_file()
-    }  # fmt: skip
-    programs = {".pyshim-main.py", "pyshim", "pyshim-hook"}
-    assert {os.path.basename(path) for path in written} == programs
-    assert set(modes) == programs | set(preloading.NAMES.values())
-    assert all(mode == (0o755 if name in programs else 0o644) for name, mode in modes.items())
-    launcher = (tmp_path / "bin/pyshim").read_text()
-    assert "@" not in launcher.replace('"$@"', "")
-    assert launcher.startswith("#!/bin/sh\n")
-    assert f"${{PYSHIM_CONFIG:-{config.DEFAULT_PATH}}}" in launcher
-
-
-@pytest.mark.parametrize("name", ["with a blank", "deep" * 60])
-@pytest.mark.clone
-def test_a_folder_that_no_first_line_can_name(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name / "bin"
-    launchers.write(str(folder))
-    hook = folder / "pyshim-hook"
-    assert hook.read_text().startswith(f"#!{launchers.interpreter()} -IS\n")
-    done = subprocess.run([hook, "no-such"], capture_output=True, text=True, check=False)
-    assert "no-such" in done.stderr
-    assert "Traceback" not in done.stderr
-    done = subprocess.run(
-        [folder / "pyshim", "create", "--bundle", "/nonexistent", "x"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYSHIM_CACHE_DIR": str(tmp_path)},
-        check=False,
-    )
-    assert "/nonexistent/config.json: does not exist" in done.stderr
-
-
-@pytest.mark.clone
-def test_interpreter_is_a_real_one() -> None:
-    """Neither a virtual environment's link nor a version manager's script, and never `env`."""
-    path = launchers.interpreter()
-    assert not os.path.islink(path)
-    with open(path, "rb") as file:
-        assert file.read(4) == b"\x7fELF"
-    version = subprocess.run([path, "-V"], capture_output=True, text=True, check=True).stdout
-    assert version.split()[1] == sys.version.split()[0]
-
-
-@pytest.mark.clone
-def test_writing_again_replaces(tmp_path: Path) -> None:
-    """By rename: a program that is being started is the old one or the new one."""
-    launchers.write(str(tmp_path))
-    link = Path(boot.program(str(tmp_path)))
-    paths = [*(path for path in tmp_path.iterdir() if path.is_file()), Path(f"{link}._pth"), link]
-    before = {path: path.lstat().st_ino for path in paths}
-    kept = [os.open(path, os.O_PATH | os.O_NOFOLLOW) for path in paths]
-    assert launchers.main([str(tmp_path)]) == 0
-    after = {path: path.lstat().st_ino for path in paths}
-    for descriptor in kept:
-        os.close(descriptor)
-    assert before.keys() == after.keys()
-    assert not before.items() & after.items()
-
-
-@pytest.mark.clone
-def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert launchers.main([]) == 2
-    assert capsys.readouterr().err == "usage: python -m ocishim.admin.launchers DIRECTORY\n"
-
-
-@pytest.mark.clone
-def test_clean_script() -> None:
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed; make check needs it")
-    script = os.path.join(launchers.library(), "ocishim", "launcher.sh")
-    done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
-@pytest.mark.clone
-def test_other_shells(node: Box, shell: str) -> None:
-    """/bin/sh is bash on Fedora and busybox on Alpine."""
-    path = shutil.which(shell)
-    if path is None:
-        pytest.skip(f"{shell} is not installed")
-    node.config.write_text(f'runtimes = ["{node.folder}/a/runc"]\n')
-    words = [path, "sh"] if shell == "busybox" else [path]
-    for line, status, out in (("state c", 0, "ran a/runc\n"), ("exec c create", 0, "ran a/runc\n")):
-        done = node.start(words[0], *words[1:], str(node.pyshim), *line.split())
-        assert (done.status, done.out, done.err) == (status, out, "")
-    node.config.write_text(f'runtimes = ["{node.folder}/self/runc"]\n')
-    done = node.start(words[0], *words[1:], str(node.pyshim), "state", "c")
-    assert (done.status, "is pyshim itself" in done.err) == (1, True)
