@@ -65,6 +65,7 @@ class Node:
         self.folder = folder
         self.etc = folder / "etc"
         self.config = self.etc / "config.toml"
+        self.socket = folder / "sock"
         for path in (self.etc, folder / "lib"):
             path.mkdir()
         self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
@@ -72,7 +73,7 @@ class Node:
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the node to its end."""
         return subprocess.run(
-            self._private(*argv),
+            self.private(*argv),
             env=self.environment,
             capture_output=True,
             text=True,
@@ -95,11 +96,15 @@ class Node:
         found = (path for path in sorted(self.etc.rglob("*")) if path.is_file())
         return {str(path.relative_to(self.etc)): path.read_text() for path in found}
 
+    def daemon(self) -> list[str]:
+        """The command line of containerd."""
+        return ["containerd", "--address", str(self.socket)]
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run containerd, with the files as they are, until it answers and the block ends."""
         log = self.folder / "log"
-        argv = self._private("containerd", "--address", f"{self.folder}/sock")
+        argv = self.private(*self.daemon())
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -118,7 +123,7 @@ class Node:
     def cri(self) -> dict[str, Any]:
         """Return what the CRI says of its runtimes; AssertionError where there is no CRI."""
         with self.running():
-            socket = f"unix://{self.folder}/sock"
+            socket = f"unix://{self.socket}"
             done = subprocess.run(
                 [CRICTL, "--runtime-endpoint", socket, "--image-endpoint", socket, "info"],
                 capture_output=True,
@@ -130,6 +135,7 @@ class Node:
         told: dict[str, Any] = json.loads(done.stdout)["config"]["containerd"]
         return told
 
-    def _private(self, *argv: str) -> list[str]:
+    def private(self, *argv: str) -> list[str]:
+        """The command line that runs `argv` among the node's folders."""
         own = ["sh", "-ec", _PRIVATE, "sh", str(self.folder)]
         return ["unshare", "-m", "--propagation", "private", *own, *argv]
