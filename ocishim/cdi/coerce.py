@@ -138,7 +138,9 @@ def _struct(*fields: tuple[str, Decoder, bool]) -> Decoder:
             place = f"{field}.{key}" if field else key
             known = by_name.get(fold(key))
             if known is None:
-                raise FieldError("unknown-field", place, f"unknown field '{place}'")
+                all_known = ", ".join(name for name, *_ in fields)
+                text = f"unknown field '{place}': known are {all_known}"
+                raise FieldError("unknown-field", place, text)
             name, decoder, nullable = known
             if value[key] is not None:
                 result[name] = decoder(value[key], place, result.get(name))

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 
-from ocishim.cdi import index, names
+from ocishim.cdi import index, names, validate
 from ocishim.errors import UnresolvedDeviceError, reason, shown
 
 TYPE_CHECKING = False
@@ -61,14 +61,17 @@ def looked_in(registry: Registry) -> str:
 
 
 def rejection(path: str, fault: Error) -> str:
-    """What is wrong with one spec file: reason, field, cdiVersion."""
+    """What is wrong with one spec file: reason, field, cdiVersion, what would do instead."""
     message, kind, field, cdi_version = fault
     if kind == "io":
         return f"cannot be read: {_why_unreadable(path)}"
     for prefix in (f"{path}: ", "invalid CDI Spec: "):
         message = message.removeprefix(prefix)
     if field and field not in message:
-        message += f" in '{field}'"
+        asking = kind == "version-too-old" and field != "cdiVersion"
+        message += f" {'for' if asking else 'in'} '{field}'"
+    if kind in validate.EXPECTED:
+        message += f": {validate.EXPECTED[kind]}"
     if cdi_version and cdi_version not in message:
         message += f" (cdiVersion {cdi_version})"
     return shown(message)

@@ -24,6 +24,20 @@ _HOOK_NAMES = (
     "poststart",
     "poststop",
 )
+_ENV = "expected NAME=VALUE"
+_KIND = "expected vendor/class, such as acme.com/gpu"
+EXPECTED = {
+    "version-invalid": f"known are {', '.join(versions.KNOWN)}",
+    "vendor": _KIND,
+    "class": _KIND,
+    "env": _ENV,
+    "hook-env": _ENV,
+    "devnode-type": "known are b, c, u and p",
+    "devnode-permissions": "expected letters of rwm, or none",
+    "hook-name": f"known are {', '.join(_HOOK_NAMES)}",
+    "rdt-closid": "expected the name of a folder in resctrl, or /",
+}
+"""What would do instead, by the class of the fault: the reference's texts leave it out."""
 _CONTENT = ("env", "deviceNodes", "hooks", "mounts", "additionalGids", "netDevices")
 
 
@@ -41,9 +55,8 @@ def validate(spec: dict[str, Any]) -> None:
     """Raise InvalidSpecError for the first rule that `spec` (see coerce.decode) breaks."""
     try:
         versions.validate(spec)
-    except DocumentError as e:
-        kind = "version-invalid" if e.message.startswith("invalid") else "version-too-old"
-        raise InvalidSpecError(kind, "cdiVersion", e.message) from None
+    except versions.VersionError as e:
+        raise InvalidSpecError(e.kind, e.field, e.message) from None
     vendor, class_ = names.parse_qualifier(spec.get("kind", ""))
     _check_name(names.validate_vendor, vendor, "vendor", "kind")
     _check_name(names.validate_class, class_, "class", "kind")

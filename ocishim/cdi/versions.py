@@ -1,6 +1,6 @@
 """CDI spec versions: which exist, and which one the fields of a spec ask for.
 
-A table, newest first: a version and what makes it necessary. Adding a version is adding a
+A table, newest first: a version and the field that makes it necessary. Adding a version is adding a
 row. A spec may declare a newer version than it needs, never an older one, and never one that
 is not in the table. `spec` is a parsed document with Go's field names (document.py).
 
@@ -28,60 +28,96 @@ if TYPE_CHECKING:
 _EARLIEST = "0.3.0"
 
 
-def _all_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    edits = [spec.get("containerEdits", {})]
-    edits += [device.get("containerEdits", {}) for device in spec.get("devices", [])]
+class VersionError(DocumentError):
+    """A `cdiVersion` that does not exist ("version-invalid") or lacks a field ("version-too-old").
+
+    `field` is what asks for another version, "cdiVersion" where it is that itself.
+    """
+
+    def __init__(self, message: str, *, kind: str, field: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.field = field
+
+
+def _all_edits(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    edits = [("containerEdits", spec.get("containerEdits", {}))]
+    for index, device in enumerate(spec.get("devices", [])):
+        edits.append((f"devices[{index}].containerEdits", device.get("containerEdits", {})))
     return edits
 
 
-def _seen_edits(spec: dict[str, Any]) -> list[dict[str, Any]]:
+def _seen_edits(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The spec's own edits and the last device's: all that _v050 and _v040 look at.
 
     The reference collects pointers to its loop's one variable there, which in the end is the
     last device (specs-go/version.go; its go.mod says Go 1.19). What it accepts, engines load.
     """
-    return [spec.get("containerEdits", {}), *_all_edits(spec)[-1:]]
+    own, *devices = _all_edits(spec)
+    return [own, *devices[-1:]]
 
 
-def _any_has(spec: dict[str, Any], items: str, key: str) -> bool:
-    return any(item and item.get(key) for e in _seen_edits(spec) for item in e.get(items, []))
+def _first(spec: dict[str, Any], items: str, key: str) -> str:
+    """The path of the first `key` that is not empty in those lists."""
+    return next(
+        (
+            f"{place}.{items}[{index}].{key}"
+            for place, edits in _seen_edits(spec)
+            for index, item in enumerate(edits.get(items, []))
+            if item and item.get(key)
+        ),
+        "",
+    )
 
 
-def _v110(spec: dict[str, Any]) -> bool:
-    for edits in _all_edits(spec):
+def _v110(spec: dict[str, Any]) -> str:
+    for place, edits in _all_edits(spec):
         rdt = edits.get("intelRdt", {})
         # An empty list of schemata counts, as in the reference: it asks whether it is nil.
-        if "schemata" in rdt or rdt.get("enableMonitoring") or edits.get("netDevices"):
-            return True
-    return False
+        if "schemata" in rdt:
+            return f"{place}.intelRdt.schemata"
+        if rdt.get("enableMonitoring"):
+            return f"{place}.intelRdt.enableMonitoring"
+        if edits.get("netDevices"):
+            return f"{place}.netDevices"
+    return ""
 
 
-def _v070(spec: dict[str, Any]) -> bool:
-    return any("intelRdt" in e or e.get("additionalGids") for e in _all_edits(spec))
+def _v070(spec: dict[str, Any]) -> str:
+    for place, edits in _all_edits(spec):
+        if "intelRdt" in edits:
+            return f"{place}.intelRdt"
+        if edits.get("additionalGids"):
+            return f"{place}.additionalGids"
+    return ""
 
 
-def _v060(spec: dict[str, Any]) -> bool:
-    if spec.get("annotations") or any(d.get("annotations") for d in spec.get("devices", [])):
-        return True
+def _v060(spec: dict[str, Any]) -> str:
+    if spec.get("annotations"):
+        return "annotations"
+    for index, device in enumerate(spec.get("devices", [])):
+        if device.get("annotations"):
+            return f"devices[{index}].annotations"
     # Not parse_qualifier(): with an empty vendor this still counts.
-    return "." in spec.get("kind", "").partition("/")[2]
+    return "kind" if "." in spec.get("kind", "").partition("/")[2] else ""
 
 
-def _v050(spec: dict[str, Any]) -> bool:
-    if any(d.get("name", "")[:1] in tuple("0123456789") for d in spec.get("devices", [])):
-        return True
-    return _any_has(spec, "deviceNodes", "hostPath")
+def _v050(spec: dict[str, Any]) -> str:
+    for index, device in enumerate(spec.get("devices", [])):
+        if device.get("name", "")[:1] in tuple("0123456789"):
+            return f"devices[{index}].name"
+    return _first(spec, "deviceNodes", "hostPath")
 
 
-def _v040(spec: dict[str, Any]) -> bool:
-    return _any_has(spec, "mounts", "type")
+def _v040(spec: dict[str, Any]) -> str:
+    return _first(spec, "mounts", "type")
 
 
-def _never(_spec: dict[str, Any]) -> bool:
-    return False
+def _never(_spec: dict[str, Any]) -> str:
+    return ""
 
 
-TABLE: tuple[tuple[str, Callable[[dict[str, Any]], bool]], ...] = (
+TABLE: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("1.1.0", _v110),  # netDevices, intelRdt.schemata, intelRdt.enableMonitoring
     ("1.0.0", _never),  # nothing in the format
     ("0.8.0", _never),  # nothing in the format
@@ -97,20 +133,32 @@ CURRENT = TABLE[0][0]
 _ORDER = tuple(version for version, _ in TABLE)
 
 
+KNOWN = tuple(reversed(_ORDER[: _ORDER.index(_EARLIEST) + 1]))
+"""The versions that a spec may declare, oldest first."""
+
+
 def minimum(spec: dict[str, Any]) -> str:
     """The oldest version that has every field `spec` uses."""
-    return next((version for version, needed in TABLE if needed(spec)), _EARLIEST)
+    return _needed(spec)[0]
+
+
+def _needed(spec: dict[str, Any]) -> tuple[str, str]:
+    """That version, and the field that needs it."""
+    needs = ((version, needed(spec)) for version, needed in TABLE)
+    return next((need for need in needs if need[1]), (_EARLIEST, "cdiVersion"))
 
 
 def validate(spec: dict[str, Any]) -> None:
-    """Raise DocumentError unless `cdiVersion` is known and new enough for the spec's fields.
+    """Raise VersionError unless `cdiVersion` is known and new enough for the spec's fields.
 
     One leading "v" is allowed, nothing else besides the version's own three numbers.
     """
     given = spec.get("cdiVersion", "")
     version = given.removeprefix("v")
     if version not in _ORDER:
-        raise DocumentError(f"invalid version {names.goquote(given)}")
-    least = minimum(spec)
+        text = f"invalid version {names.goquote(given)}"
+        raise VersionError(text, kind="version-invalid", field="cdiVersion")
+    least, field = _needed(spec)
     if _ORDER.index(least) < _ORDER.index(version):
-        raise DocumentError(f"the spec version must be at least v{least}")
+        text = f"the spec version must be at least v{least}"
+        raise VersionError(text, kind="version-too-old", field=field)

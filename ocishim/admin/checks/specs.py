@@ -36,7 +36,8 @@ def _rejection(node: Node, path: str, error: CDISpecError) -> str:
 
 def _correct(node: Node, path: str, error: CDISpecError) -> str:
     name = node.host.inside(path)
-    where = f"correct '{error.field}' in {name}" if error.field else f"correct {name}"
+    field = "cdiVersion" if error.kind == "version-too-old" else error.field
+    where = f"correct '{field}' in {name}" if field else f"correct {name}"
     return f"{where} and run 'pyshimctl cdi validate {name}', or remove it"
 
 

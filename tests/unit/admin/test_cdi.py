@@ -100,7 +100,10 @@ def test_list_names_what_is_rejected_and_what_conflicts(filled: Node) -> None:
     filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
     result = filled.run("list")
     assert filled.err(result).splitlines()[1:] == [
-        "@/etc/bad.yaml: unknown field 'unknown' (cdiVersion 0.6.0)",
+        (
+            "@/etc/bad.yaml: unknown field 'unknown': known are cdiVersion, kind, annotations, devices,"
+            " containerEdits (cdiVersion 0.6.0)"
+        ),
         "@/run/c.yaml: conflicting devices: b.c/d=e in @/run/b.yaml and in @/run/c.yaml",
     ]
     assert "b.c/d=e" not in filled.out(result)
@@ -165,7 +168,8 @@ def test_list_as_json(filled: Node) -> None:
             {
                 "path": "@/run/b.yaml",
                 "field": "cdiVersion",
-                "reason": "invalid version \"9.9.9\" in 'cdiVersion'",
+                "reason": "invalid version \"9.9.9\" in 'cdiVersion': known are"
+                " 0.3.0, 0.4.0, 0.5.0, 0.6.0, 0.7.0, 0.8.0, 1.0.0, 1.1.0",
             }
         ],
     }
@@ -275,8 +279,8 @@ def test_validate_judges_every_file_of_the_spec_dirs(filled: Node) -> None:
         "@/etc/acme.yaml: valid, acme.com/gpu, 2 devices, 0.6.0\n"
         "@/run/b.yaml: valid, b.c/d, 1 device, 0.6.0\n"
         '@/run/bad.yaml: failed add device "0": invalid device "0": invalid container edits: '
-        "invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]' "
-        "(cdiVersion 0.6.0)\n"
+        "invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]': "
+        "expected NAME=VALUE (cdiVersion 0.6.0)\n"
     )
     assert result.exit_code == 1
 

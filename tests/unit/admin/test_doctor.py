@@ -129,7 +129,10 @@ def test_spec_rejected_names_file_and_command(tree: Tree) -> None:
     tree.write("/etc/cdi/bad.yaml", "cdiVersion: 9.9.9\n")
     found = findings(tree.node())["spec-rejected"]
     assert found.what == "/etc/cdi/bad.yaml cannot be used as it is"
-    assert found.evidence == "/etc/cdi/bad.yaml: invalid version \"9.9.9\" in 'cdiVersion'"
+    assert found.evidence == (
+        "/etc/cdi/bad.yaml: invalid version \"9.9.9\" in 'cdiVersion': known are"
+        " 0.3.0, 0.4.0, 0.5.0, 0.6.0, 0.7.0, 0.8.0, 1.0.0, 1.1.0"
+    )
     assert found.next_step == (
         "correct 'cdiVersion' in /etc/cdi/bad.yaml and run 'pyshimctl cdi validate"
         " /etc/cdi/bad.yaml', or remove it"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ocishim.cache import Cache
-from ocishim.cdi import registry, unresolved
+from ocishim.cdi import document, registry, unresolved
 from ocishim.errors import UnresolvedDeviceError
 from tests import words
 from tests.specdirs import SpecDirs, spec
@@ -91,19 +92,26 @@ def test_not_defined(
     assert hint == LIST
 
 
+KNOWN = ": known are cdiVersion, kind, annotations, devices, containerEdits"
+VERSIONS = "known are 0.3.0, 0.4.0, 0.5.0, 0.6.0, 0.7.0, 0.8.0, 1.0.0, 1.1.0"
+EDITS = 'failed add device "0": invalid device "0":'
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        pytest.param("cdiVersion", "bad: 1\ncdiVersion", "unknown field 'bad' (cdiVersion 0.6.0)", id="unknown field"),
-        pytest.param("0.6.0", "1.7.0", "invalid version \"1.7.0\" in 'cdiVersion'", id="version"),
-        pytest.param(
-            "D=0",
-            "D",
-            'failed add device "0": invalid device "0": invalid container edits: '
-            "invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]' "
-            "(cdiVersion 0.6.0)",
-            id="reference's check",
-        ),
+        pytest.param("cdiVersion", "bad: 1\ncdiVersion", f"unknown field 'bad'{KNOWN} (cdiVersion 0.6.0)", id="unknown field"),
+        pytest.param("0.6.0", "1.7.0", f"invalid version \"1.7.0\" in 'cdiVersion': {VERSIONS}", id="version"),
+        pytest.param("cdiVersion: 0.6.0\n", "", f"invalid version \"\" in 'cdiVersion': {VERSIONS}", id="no version"),
+        pytest.param("0.6.0", "0.6.0\ncontainerEdits: {additionalGids: [1]}", "the spec version must be at least v0.7.0 for 'containerEdits.additionalGids' (cdiVersion 0.6.0)", id="old for gids"),
+        pytest.param("    env:", "    netDevices: [{hostInterfaceName: a, name: b}]\n    env:", "the spec version must be at least v1.1.0 for 'devices[0].containerEdits.netDevices' (cdiVersion 0.6.0)", id="old for a device's"),
+        pytest.param("0.6.0", "0.4.0", "the spec version must be at least v0.5.0 for 'devices[0].name' (cdiVersion 0.4.0)", id="old for a name"),
+        pytest.param("    env:", "    deviceNodes: [{path: /a, type: d}]\n    env:", f"{EDITS} device \"/a\": invalid type \"d\" in 'devices[0].containerEdits.deviceNodes[0].type': known are b, c, u and p (cdiVersion 0.6.0)", id="type"),
+        pytest.param("    env:", "    deviceNodes: [{path: /a, permissions: rx}]\n    env:", f"{EDITS} device \"/a\": invalid permissions \"rx\" in 'devices[0].containerEdits.deviceNodes[0].permissions': expected letters of rwm, or none (cdiVersion 0.6.0)", id="permissions"),
+        pytest.param("    env:", "    hooks: [{hookName: prestop, path: /a}]\n    env:", f"{EDITS} invalid hook name \"prestop\" in 'devices[0].containerEdits.hooks[0].hookName': known are prestart, createRuntime, createContainer, startContainer, poststart, poststop (cdiVersion 0.6.0)", id="hook"),
+        pytest.param("    env:", "    hooks: [{hookName: prestart, path: /a, env: [D]}]\n    env:", f"{EDITS} invalid hook \"prestart\": invalid environment variable \"D\" in 'devices[0].containerEdits.hooks[0].env[0]': expected NAME=VALUE (cdiVersion 0.6.0)", id="hook's variable"),
+        pytest.param("0.6.0", "0.7.0\ncontainerEdits: {intelRdt: {closID: a/b}}", "invalid ClosID in 'containerEdits.intelRdt.closID': expected the name of a folder in resctrl, or / (cdiVersion 0.7.0)", id="closID"),
+        pytest.param("D=0", "D", f"{EDITS} invalid container edits: invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]': expected NAME=VALUE (cdiVersion 0.6.0)", id="variable"),
         pytest.param("- D=0", "- [D]", "expected string, found array in 'devices[0].containerEdits.env[0]' (cdiVersion 0.6.0)", id="wrong type"),
         pytest.param("- D=0", "- 'D", words.of_yaml(spec("acme.com/gpu", "0").replace("- D=0", "- 'D")), id="no YAML"),
     ],
@@ -119,6 +127,39 @@ def test_its_file_is_rejected(
         f"is rejected: {reason}; {BOTH}"
     )
     assert hint == VALIDATE
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"kind": "gpu"},
+            "invalid vendor. empty name in 'kind': expected vendor/class, such as acme.com/gpu"
+            " (cdiVersion 0.6.0)",
+            id="no vendor",
+        ),
+        pytest.param(
+            {"kind": "acme.com/1"},
+            'invalid class. "1", should start with letter'
+            " in 'kind': expected vendor/class, such as acme.com/gpu"
+            " (cdiVersion 0.6.0)",
+            id="no class",
+        ),
+        pytest.param(
+            {"cdiVersion": "0.2.0"},
+            "the spec version must be at least v0.3.0 in 'cdiVersion' (cdiVersion 0.2.0)",
+            id="a version that was never good",
+        ),
+    ],
+)
+def test_rejection(changes: dict[str, str], reason: str) -> None:
+    device = {"name": "a", "containerEdits": {"env": ["A=b"]}}
+    text = {"cdiVersion": "0.6.0", "kind": "acme.com/gpu", "devices": [device], **changes}
+    with pytest.raises(document.CDISpecError) as e:
+        document.load(json.dumps(text).encode(), "/a.json")
+    error = e.value
+    fault = (error.message, error.kind, error.field, error.cdi_version)
+    assert unresolved.rejection("/a.json", fault) == reason
 
 
 def test_another_vendors_rejected_file_is_not_blamed(
@@ -180,7 +221,7 @@ def test_several_causes_are_told_in_order_of_the_request(
         "unresolvable CDI devices z.com/f=1, broken.com/x=0, acme.com/gpu=2: "
         "no spec is of vendor z.com, kinds are acme.com/gpu, nvidia.com/gpu; "
         "@/run/c.yaml, which mentions broken.com/x, is rejected: "
-        "unknown field 'bad' (cdiVersion 0.6.0); "
+        f"unknown field 'bad'{KNOWN} (cdiVersion 0.6.0); "
         "acme.com/gpu has no device 2, nearest acme.com/gpu=0, acme.com/gpu=1, acme.com/gpu=all; "
         "looked in @/etc (1 file), @/run (2 files)"
     )
