@@ -6,11 +6,12 @@ Of an engine that is not on the node nothing is said. containerd's is in contain
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin import engines, tomlfile
 from ocishim.admin.checks import containerd
 from ocishim.admin.checks.registration import (
     is_pyshim,
@@ -29,6 +30,8 @@ from ocishim.errors import ConfigError
 _CRIOS_OWN = ("crun", "runc")
 _DOCKERS_OWN = ("runc", "io.containerd.")
 _PODMANS_OWN = ("crun", "runc", "runsc", "youki", "kata", "krun", "ocijail", "/")
+# The first Podman that keeps an image's annotations to itself.
+_KEEPS_ANNOTATIONS = (4, 6)
 
 
 _Judge = tuple[str, Callable[[Node], Iterator[Finding]]]
@@ -131,6 +134,29 @@ def _podman(node: Node) -> Iterator[Finding]:
         ours = [one for one in paths if is_pyshim(one)] if isinstance(paths, list) else []
         if ours and not any(node.host.is_program(one) for one in ours):
             yield missing_program("podman", name, ours[0])
+    if node.config.podman_annotations:
+        yield from _forged(node, programs.find(node.host, podman.PROGRAMS))
+
+
+def _forged(node: Node, program: str) -> Iterator[Finding]:
+    """Yield the finding for a Podman under which an image's author asks for devices."""
+    try:
+        said = engines.ask(node.host, program, "--version").stdout.strip()
+    except ConfigError:
+        said = ""
+    version = re.search(r"(\d+)\.(\d+)", said)
+    if version and (int(version[1]), int(version[2])) >= _KEEPS_ANNOTATIONS:
+        return
+    yield Finding(
+        "podman-annotations",
+        "warning",
+        "under Podman an image can ask for devices",
+        evidence=f"requests.podman_annotations is true in {node.config.path}, and {program}"
+        + (f" is {said}" if version else " does not tell its version"),
+        why="before 4.6 Podman hands on the annotations of the image, whoever wrote it",
+        next_step="pyshimctl config unset requests.podman_annotations; then ask by"
+        " podman run --device vendor/class=name",
+    )
 
 
 def _listed(*names: Any) -> str:

@@ -151,6 +151,42 @@ def test_podman_names_a_program_that_is_gone(tree: Tree) -> None:
     assert findings(tree.node()) == {}
 
 
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        pytest.param("podman version 4.3.1", " is podman version 4.3.1", id="Debian 12's"),
+        pytest.param("podman version 3.4.4", " is podman version 3.4.4", id="Ubuntu 22.04's"),
+        pytest.param("podman version 4.5.9-rhel", " is podman version 4.5.9-rhel", id="the last"),
+        pytest.param("broken", " does not tell its version", id="no version"),
+        pytest.param("podman version 4.6.0", "", id="the first that keeps them"),
+        pytest.param("podman version 4.10.2", "", id="two digits"),
+        pytest.param("podman version 5.4.2", "", id="Debian 13's"),
+    ],
+)
+def test_podman_that_hands_on_what_an_image_asks(tree: Tree, version: str, told: str) -> None:
+    tree.program("/usr/bin/podman", version)
+    assert findings(tree.node()) == {}
+    node = tree.node(config='runtimes = ["runc"]\n[requests]\npodman_annotations = true\n')
+    assert {name: (one.severity, one.evidence) for name, one in findings(node).items()} == (
+        {
+            "podman-annotations": (
+                "warning",
+                (
+                    "requests.podman_annotations is true in /etc/pyshim/config.toml, and"
+                    f" /usr/bin/podman{told}"
+                ),
+            )
+        }
+        if told
+        else {}
+    )
+
+
+def test_podman_that_is_not_there_hands_on_nothing(tree: Tree) -> None:
+    node = tree.node(config='runtimes = ["runc"]\n[requests]\npodman_annotations = true\n')
+    assert findings(node) == {}
+
+
 def test_docker_configured(tree: Tree) -> None:
     tree.program("/usr/bin/dockerd", "docker")
     settings = {"runtimes": {"pyshim": {"path": "/usr/local/bin/pyshim"}}}
