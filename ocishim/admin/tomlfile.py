@@ -37,7 +37,7 @@ def plain(text: str, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as err:
         raise ConfigError(
             f"{path}: not valid TOML: {err}",
-            hint="its engine cannot read it either",
+            hint=f"correct {path}: its engine cannot read it either",
         ) from None
     return tree
 

@@ -59,6 +59,8 @@ def _reason(error: YAMLError, text: str) -> str:
     if mark and _opened(text[: mark.index].rpartition("\n")[2]) > _MAX_DEPTH:
         # The scanner runs ahead on a line, and meets a limit of its own before ours is counted.
         problem = _TOO_DEEP
+    elif mark and text[mark.index : mark.index + 1] == "\t":
+        problem = f"{problem}: a tab, and YAML indents by spaces"
     return f"line {mark.line + 1}: {problem}" if mark else str(problem)
 
 

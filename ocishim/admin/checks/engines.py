@@ -5,7 +5,6 @@ Of an engine that is not on the node nothing is said. containerd's is in contain
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -107,13 +106,7 @@ def _docker(node: Node) -> Iterator[Finding]:
 
 
 def _json(node: Node, path: str) -> dict[str, Any]:
-    try:
-        settings = json.loads(node.read(path) or "{}")
-    except ValueError as err:
-        raise ConfigError(f"{path}: {err}", hint=f"correct {path}: dockerd needs JSON") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected an object")
-    return settings
+    return docker.parse(node.read(path) or "{}", path)
 
 
 def _podman(node: Node) -> Iterator[Finding]:

@@ -136,7 +136,9 @@ class Files:
 
     def _imports(self, parent: str, patterns: object) -> list[str]:
         if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
-            raise ConfigError(f"{parent}: expected array of strings in 'imports'")
+            raise ConfigError(
+                f"{parent}: expected array of strings in 'imports'", hint=f"correct {parent}"
+            )
         found = []
         for pattern in patterns:
             path = os.path.normpath(os.path.join(os.path.dirname(parent), pattern))

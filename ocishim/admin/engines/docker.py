@@ -147,16 +147,20 @@ def parse(text: str, path: str) -> dict[str, Any]:
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise ConfigError(f"{path}: not valid JSON: {err}", hint="dockerd refuses it too") from None
+        raise ConfigError(f"{path}: not valid JSON: {err}", hint=_refused(path)) from None
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected an object")
+        raise ConfigError(f"{path}: expected an object", hint=_refused(path))
     return settings
+
+
+def _refused(path: str) -> str:
+    return f"correct {path}: dockerd refuses it too"
 
 
 def _table(settings: dict[str, Any], key: str, path: str) -> dict[str, Any]:
     found = settings.get(key)
     if found is not None and not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected object in '{key}'")
+        raise ConfigError(f"{path}: expected object in '{key}'", hint=_refused(path))
     return found or {}
 
 

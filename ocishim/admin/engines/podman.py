@@ -84,6 +84,8 @@ def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
             found = find(tree, "engine", "runtime_supports_json") or result
             if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
                 where = "'engine.runtime_supports_json'"
-                raise ConfigError(f"{path}: expected array of strings in {where}")
+                raise ConfigError(
+                    f"{path}: expected array of strings in {where}", hint=f"correct {path}"
+                )
             result = found
     return result

@@ -51,7 +51,10 @@ def test_a_list_that_is_none_is_named(machine: Machine, value: str) -> None:
     result = machine.call("configure", "podman")
     assert (result.exit_code, result.output) == (
         1,
-        f"pyshimctl: {CONFIG}: expected array of strings in 'engine.runtime_supports_json'\n",
+        (
+            f"pyshimctl: {CONFIG}: expected array of strings in 'engine.runtime_supports_json'\n"
+            f"hint: correct {CONFIG}\n"
+        ),
     )
 
 

@@ -207,7 +207,9 @@ def test_docker_configured(tree: Tree) -> None:
 def test_engine_configuration_unreadable(tree: Tree, program: str, path: str) -> None:
     tree.program(program, "engine")
     tree.write(path, "{[broken")
-    assert path in findings(tree.node())["engine-configuration"].evidence
+    found = findings(tree.node())["engine-configuration"]
+    assert path in found.evidence
+    assert found.next_step.startswith(f"correct {path}")
 
 
 NO_SUCH_DEFAULT = [

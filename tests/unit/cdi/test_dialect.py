@@ -94,7 +94,16 @@ def test_texts_that_are_one_spec(text: str | bytes) -> None:
         pytest.param("a: &a [*a]", "anchor 'a' value contains itself", id="endless"),
         pytest.param("? [a]\n: b", "invalid map key: array", id="list as key"),
         pytest.param("~: b", "invalid map key: null", id="null as key"),
-        pytest.param("a:\n\t- b", words.of_yaml("a:\n\t- b"), id="tab"),
+        pytest.param(
+            "a:\n\t- b",
+            words.of_yaml("a:\n\t- b") + ": a tab, and YAML indents by spaces",
+            id="tab",
+        ),
+        pytest.param(
+            "é: ü\na: [\tb",
+            words.of_yaml("é: ü\na: [\tb"),
+            id="tab that is not to blame",
+        ),
         pytest.param('a: "\\/"', "line 1: found unknown escape character", id="solidus escape"),
         pytest.param("[a?b]", "line 1: did not expect '?' here", id="question mark in brackets"),
         pytest.param("a: !!int x", "cannot decode !!str `x` as a !!int", id="wrong tag"),
