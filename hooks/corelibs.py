@@ -52,7 +52,7 @@ def told(taken: set[Library]) -> list[Change]:
     folders: dict[str, set[str]] = {}
     for library in taken:
         names = folders.setdefault(library.folder.path, set())
-        names.add(library.entry.name.decode("utf-8", "replace"))
+        names.add(library.entry.name.decode("utf-8", "backslashreplace"))
     return [
         Change(f"{folder}: {', '.join(sorted(names))}: the image's own come first", warning=True)
         for folder, names in sorted(folders.items())

@@ -56,7 +56,7 @@ class Conf:
             return
         self._size += len(folder)
         if self._size > _MOST_TEXT:
-            raise UnsafePathError(f"{MAIN!r} names folders of more than {_MOST_TEXT} bytes")
+            raise refused(f"{MAIN!r} names folders of more than {_MOST_TEXT} bytes")
         self.folders[folder] = None
 
     def matching(self, names: list[str], pattern: str) -> list[str]:
@@ -66,7 +66,7 @@ class Conf:
         width = len(pattern) if pattern.count("*") > 1 else 1
         self._steps += sum(map(len, names)) * width
         if self._steps > _MOST_STEPS:
-            raise UnsafePathError(f"{MAIN!r} includes by patterns that take too long: {pattern!r}")
+            raise refused(f"{MAIN!r} includes by patterns that take too long: {pattern!r}")
         return [n for n in names if (hidden or not n.startswith(".")) and matches(n, pattern)]
 
 
@@ -81,17 +81,22 @@ def load(rootfs: Rootfs, *, without: tuple[str, ...] = ()) -> Conf:
     return conf
 
 
+def refused(message: str) -> UnsafePathError:
+    """Return the error about a file that only who made the image can mend."""
+    return UnsafePathError(message, hint="the image brings that file: mend it there")
+
+
 def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth: int) -> None:
     if path in conf.files:
         return  # a cycle, or a file that two patterns match
     if depth > _DEEPEST or len(conf.files) >= _MOST_FILES:
-        raise UnsafePathError(
+        raise refused(
             f"{MAIN!r} includes more than {_MOST_FILES} files, or deeper than {_DEEPEST} levels"
         )
     conf.files.append(path)
     if path in without:
         return
-    for word, value in entries(_read(rootfs, path, conf)):
+    for word, value in entries(read(rootfs, path, conf)):
         if word == "include":
             for match in expand(rootfs, value, os.path.dirname(path), conf):
                 _load(rootfs, match, conf, without, depth + 1)
@@ -99,8 +104,8 @@ def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth
             conf.add_folder(value)
 
 
-def _read(rootfs: Rootfs, path: str, conf: Conf) -> bytes:
-    """The content; nothing where ldconfig would read nothing: a missing file, a folder.
+def read(rootfs: Rootfs, path: str, conf: Conf) -> bytes:
+    """Return the content; nothing where ldconfig would read nothing: a missing file, a folder.
 
     Nor what the container's user may not read: the folders' names are told to everybody.
     """
@@ -111,10 +116,10 @@ def _read(rootfs: Rootfs, path: str, conf: Conf) -> bytes:
     except PermissionError:
         conf.unread.append(path)
         return b""
-    except UnsafePathError:
+    except UnsafePathError as error:
         if _is_folder(rootfs, path):
             return b""
-        raise
+        raise refused(error.message) from error
 
 
 def _is_folder(rootfs: Rootfs, path: str) -> bool:
@@ -171,7 +176,7 @@ def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf) -> list[str]:
             for name in conf.matching(_names(rootfs, path, conf), part)
         ]
         if len(found) > _MOST_CANDIDATES:
-            raise UnsafePathError(f"pattern {pattern!r} matches more than {_MOST_CANDIDATES} paths")
+            raise refused(f"pattern {pattern!r} matches more than {_MOST_CANDIDATES} paths")
         if not last:
             found = [path for path in found if _is_folder(rootfs, path)]
     return found
@@ -185,6 +190,8 @@ def _names(rootfs: Rootfs, folder: str, conf: Conf) -> list[str]:
     except PermissionError:
         conf.unread.append(folder)
         return []
+    except UnsafePathError as error:
+        raise refused(error.message) from error
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -218,9 +225,11 @@ def _match_one(character: str, pattern: str, place: int) -> int:
         return 1
     if pattern[place] == "[":
         ranges, end = _set(pattern, place + 1)
-        if end:
+        found = any(low <= character <= high for low, high in ranges)
+        if end < 0 and not found:
+            return 0
+        if end > 0:
             negated = pattern[place + 1] in _NOT
-            found = any(low <= character <= high for low, high in ranges)
             return end - place if found != negated else 0
     member, end = _member(pattern, place)
     return end - place if member == character else 0
@@ -229,14 +238,18 @@ def _match_one(character: str, pattern: str, place: int) -> int:
 def _set(pattern: str, at: int) -> tuple[list[tuple[str, str]], int]:
     """The ranges of the set whose "[" is before `at`, and the place after its "]"; 0: it has none.
 
-    As fnmatch(3) of glibc: "]" as the first member is one, "-" as the first or last, too.
+    As fnmatch(3) of glibc: "]" as the first member is one, "-" as the first or last, too. Without
+    "]" it is a plain "[", but where the pattern ends within a range (-1): that matches nothing,
+    unless a member before or the low end does.
     """
     at += pattern[at : at + 1] in _NOT
     ranges: list[tuple[str, str]] = []
     while at < len(pattern) and (not ranges or pattern[at] != "]"):
         low, at = _member(pattern, at)
         high = low
-        if pattern[at : at + 1] == "-" and pattern[at + 1 : at + 2] not in ("", "]"):
+        if pattern[at:] == "-":
+            return [*ranges, (low, low)], -1
+        if pattern[at : at + 1] == "-" and pattern[at + 1] != "]":
             high, at = _member(pattern, at + 1)
         ranges.append((low, high))
     return ranges, at + 1 if at < len(pattern) else 0

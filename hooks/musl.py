@@ -7,6 +7,8 @@ count only if they stand in it (musl, ldso/dynlink.c). There is no cache and no 
 from __future__ import annotations
 
 from ocishim import posixos as os
+from ocishim.errors import UnsafePathError
+from ocishim.hooks import ldconf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def missing(rootfs: Rootfs, machine: Arch, folders: list[str]) -> bytes:
             present = rootfs.read(machine.musl_path_file, _LARGEST_FILE, cross=False)
     except FileNotFoundError:
         present = b""
+    except UnsafePathError as error:
+        raise ldconf.refused(error.message) from error
     return os.fsencode(updated(os.fsdecode(present), folders))
 
 

@@ -80,7 +80,7 @@ class Result:
     @property
     def last_line(self) -> str:
         """The last line that is not blank, or nothing."""
-        lines = self.output.decode("utf-8", "replace").split("\n")
+        lines = self.output.decode("utf-8", "backslashreplace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def describe(self) -> str:
@@ -204,7 +204,7 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
         syscalls.execveat(job.program, job.argv, {})
     except BaseException as error:  # noqa: BLE001 - a copy of the parent must never return
         text = getattr(error, "strerror", None) or str(error)
-        os.write(writer, f"sandbox: {text}\n".encode("utf-8", "replace"))
+        os.write(writer, f"sandbox: {text}\n".encode("utf-8", "surrogateescape"))
     finally:
         os._exit(_NOT_STARTED)
 

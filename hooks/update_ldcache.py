@@ -78,7 +78,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     # What is read here ends in files that everybody in the container can read.
     with rootfs.container().reading():
         conf = ldconf.load(rootfs, without=(FOLDERS_FILE,))
-        compat = _cuda_compat(rootfs)
+        compat = _cuda_compat(rootfs, conf)
     system = machine.system_folders(debian=rootfs.exists("/etc/debian_version"))
     folders = [f for f in request.folders if f not in conf.folders and f not in system]
     order = dict.fromkeys([*compat, *folders, *conf.folders, *system])
@@ -102,7 +102,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
 
 def _unread(conf: ldconf.Conf) -> list[Change]:
     why = "the container's user may not read it: what it names is left out"
-    return [Change(f"{path}: {why}", warning=True) for path in conf.unread]
+    return [Change(f"{path}: {why}", warning=True) for path in dict.fromkeys(conf.unread)]
 
 
 def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library]) -> list[Change]:
@@ -164,10 +164,7 @@ def _put(rootfs: Rootfs, path: str, data: bytes, told: str) -> list[Change]:
     return [Change(f"{path}: {told}")] if changed else []
 
 
-def _cuda_compat(rootfs: Rootfs) -> list[str]:
+def _cuda_compat(rootfs: Rootfs, conf: ldconf.Conf) -> list[str]:
     """The folder that enable-cuda-compat chose, also where ld.so.conf does not lead to its file."""
-    try:
-        text = rootfs.read(CUDA_COMPAT_FILE, ldconf.LARGEST_FILE)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+    text = ldconf.read(rootfs, CUDA_COMPAT_FILE, conf)
     return [value for word, value in ldconf.entries(text) if word == "folder"]

@@ -2,30 +2,28 @@
 
 The container's own is not there before the runtime's create. This one lies beside it, or below the
 caller's where that folder is not there yet, and is gone with the hooks. What cannot be had
-(rootless, no such controller, no device rules in cgroup v2) is left out: the hooks' timeout holds
-anyway.
+(rootless, no such controller, no such kernel) is left out: the hooks' timeout holds anyway.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from ocishim.oci.members import find_dict, find_list
+from ocishim import devicerules
+from ocishim.oci.members import find_dict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    # controller -> (file, text) in the order they are written
+    # hierarchy, "" for cgroup v2 -> (file, text) in the order they are written
     Limits = dict[str, list[tuple[str, str]]]
 
 _ROOT = "/sys/fs/cgroup"
 _NAME = "pyshim-hooks-"
 _PERIOD = 100_000  # microseconds, the kernel's own
-# What runtimes let every container have (runc: libcontainer/specconv, AllowedDevices).
-_ALWAYS = ("c *:* m", "b *:* m", *(f"c {n} rwm" for n in (
-    "1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:2", "136:*",
-)))  # fmt: skip
+_ENTERED = 60  # seconds after which a group without a process is nobody's; it takes milliseconds
 
 
 class Group:
@@ -36,23 +34,22 @@ class Group:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._folders: list[str] = []
         unified = os.path.exists(f"{_ROOT}/cgroup.controllers")
-        limits = _unified(spec) if unified else _legacy(spec)
+        rules = devicerules.parse(spec)
+        limits = _unified(spec, rules) if unified else _legacy(spec, rules)
         parent = _beside(str(find_dict(spec, "linux").get("cgroupsPath") or ""))
         own = _own_groups()
-        for hierarchy in {"" if unified else controller: 0 for controller in limits}:
+        for hierarchy, files in limits.items():
             root = f"{_ROOT}/{hierarchy}".rstrip("/")
             above = root + (parent if parent and os.path.isdir(root + parent) else own[hierarchy])
-            files = [
-                file
-                for controller, listed in limits.items()
-                for file in listed
-                if hierarchy in ("", controller)
-            ]
             self._make(above.rstrip("/"), files)
+        if unified and rules:
+            self._restrict_devices(devicerules.program(rules))
 
     def _make(self, above: str, files: list[tuple[str, str]]) -> None:
-        _sweep(above)
-        folder = f"{above}/{_NAME}{os.getpid()}"
+        now = time.monotonic_ns()
+        _sweep(above, now)
+        # A process of another PID namespace, or one that was killed, may have had our pid.
+        folder = f"{above}/{_NAME}{os.getpid()}-{now}"
         try:
             os.mkdir(folder)
         except OSError:
@@ -60,6 +57,19 @@ class Group:
         self._folders.append(folder)
         for name, text in files:
             _write(f"{folder}/{name}", text)
+
+    def _restrict_devices(self, program: bytes) -> None:
+        """Put the device rules on the group (cgroup v2)."""
+        from ocishim.linux import bpf  # noqa: PLC0415 - cgroup v2 alone
+
+        for folder in self._folders:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                bpf.restrict_devices(fd, program)
+            except OSError:
+                pass
+            finally:
+                os.close(fd)
 
     def enter(self) -> None:
         """Put this process into the group."""
@@ -72,24 +82,24 @@ class Group:
             _remove(folder)
 
 
-def _unified(spec: dict[str, Any]) -> Limits:
+def _unified(spec: dict[str, Any], rules: list[devicerules.Rule]) -> Limits:
     quota, period, memory, pids = _numbers(spec)
-    limits: Limits = {
-        "cpu": [("cpu.max", f"{quota} {period}")] if quota else [],
-        "memory": [("memory.max", memory)] if memory else [],
-        "pids": [("pids.max", pids)] if pids else [],
-    }
-    return {controller: files for controller, files in limits.items() if files}
+    files = [("cpu.max", f"{quota} {period}")] if quota else []
+    files += [("memory.max", memory)] if memory else []
+    files += [("pids.max", pids)] if pids else []
+    return {"": files} if files or rules else {}
 
 
-def _legacy(spec: dict[str, Any]) -> Limits:
+def _legacy(spec: dict[str, Any], rules: list[devicerules.Rule]) -> Limits:
     quota, period, memory, pids = _numbers(spec)
     cpu = [("cpu.cfs_period_us", period), ("cpu.cfs_quota_us", quota)]
     limits: Limits = {
         "cpu": cpu if quota else [],
         "memory": [("memory.limit_in_bytes", memory)] if memory else [],
         "pids": [("pids.max", pids)] if pids else [],
-        "devices": _device_rules(spec),
+        "devices": [
+            ("devices.allow" if rule.allow else "devices.deny", rule.text()) for rule in rules
+        ],
     }
     return {controller: files for controller, files in limits.items() if files}
 
@@ -109,20 +119,6 @@ def _numbers(spec: dict[str, Any]) -> tuple[str, str, str, str]:
         str(value) if isinstance(value, int) and value > 0 else "" for value in values
     )
     return quota, period, limit, count
-
-
-def _device_rules(spec: dict[str, Any]) -> list[tuple[str, str]]:
-    rules = []
-    for rule in find_list(spec, "linux", "resources", "devices"):
-        if isinstance(rule, dict):
-            numbers = ":".join(_number(rule.get(key)) for key in ("major", "minor"))
-            what = f"{rule.get('type') or 'a'} {numbers} {rule.get('access') or 'rwm'}"
-            rules.append(("devices.allow" if rule.get("allow") else "devices.deny", what))
-    return rules and [*rules, *(("devices.allow", what) for what in _ALWAYS)]
-
-
-def _number(value: object) -> str:
-    return str(value) if isinstance(value, int) and value >= 0 else "*"
 
 
 def _beside(path: str) -> str:
@@ -149,14 +145,18 @@ def _own_groups() -> dict[str, str]:
     return found
 
 
-def _sweep(above: str) -> None:
-    """Remove what a pyshim that was killed has left."""
+def _sweep(above: str, now: int) -> None:
+    """Remove what a pyshim that was killed has left: no process is in it, and it is old.
+
+    Not by its pid: who shares the folder may be in another PID namespace.
+    """
     try:
         names = [name for name in os.listdir(above) if name.startswith(_NAME)]
     except OSError:
         return
     for name in names:
-        if not os.path.exists(f"/proc/{name.removeprefix(_NAME)}"):
+        made = name.rpartition("-")[2]
+        if not made.isdecimal() or not 0 <= now - int(made) < _ENTERED * 10**9:
             _remove(f"{above}/{name}")
 
 

@@ -12,7 +12,7 @@ import select
 import time
 
 from ocishim import knownhooks
-from ocishim.errors import HookError
+from ocishim.errors import HookError, shown
 from ocishim.linux import const, memfd
 
 TYPE_CHECKING = False
@@ -120,8 +120,8 @@ def name(hook: Hook) -> str:
 def last_line(output: bytes | bytearray) -> str:
     """The last line that says something, safe to print and of a bearable length."""
     lines = [line for line in bytes(output).split(b"\n") if line.strip()]
-    text = lines[-1].strip().decode("utf-8", "replace") if lines else ""
-    return "".join(char if char.isprintable() else "?" for char in text[:_SHOWN_LINE])
+    text = lines[-1].strip().decode("utf-8", "backslashreplace") if lines else ""
+    return shown(text)[:_SHOWN_LINE]
 
 
 def _environment(hook: Hook) -> dict[str, str]:

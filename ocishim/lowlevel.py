@@ -151,7 +151,7 @@ def _ask_version(path: str) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return asked.stdout[:4096].decode("utf-8", "replace")
+    return asked.stdout[:4096].decode("utf-8", "backslashreplace")
 
 
 def parse_version(text: str) -> Version:

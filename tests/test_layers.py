@@ -31,7 +31,7 @@ PURE = (
     "ocishim.cdi.document", "ocishim.cdi.coerce", "ocishim.cdi.scalars", "ocishim.cdi.resolve",
     "ocishim.cdi.yamlgo", "ocishim.cdi.jsontext", "ocishim.cdi.blocktext", "ocishim.cdi.validate",
     "ocishim.cdi.edits", "ocishim.cdi.index", "ocishim.cdi.record", "ocishim.cdi.loaderrors",
-    "ocishim.cdi.yamlmend",
+    "ocishim.cdi.yamlmend", "ocishim.devicerules",
 )  # fmt: skip
 PROGRAMS = ("ocishim.runtime", "ocishim.entry", "ocishim.start", "ocishim.admin", "ocishim.hooks.program",
 )  # fmt: skip

@@ -21,7 +21,8 @@ KERNEL = {
     "ocishim.linux.syscalls",
 }  # fmt: skip
 EXECUTOR = KERNEL | {
-    "ocishim.dirent", "ocishim.handle", "ocishim.hookgroup", "ocishim.hookrunner", "ocishim.hookspace",
+    "ocishim.devicerules", "ocishim.dirent", "ocishim.handle", "ocishim.hookgroup", "ocishim.hookrunner",
+    "ocishim.hookspace",
     "ocishim.linux.memfd", "ocishim.linux.process", "ocishim.oci.container", "ocishim.oci.state",
     "ocishim.ownmounts", "ocishim.rootfs", "ocishim.shimroot", "ocishim.tree", "ocishim.usermap",
 }  # fmt: skip

@@ -217,6 +217,7 @@ def unknown_left_out(call: Call) -> None:
         names(call, lambda items: [item for item in items if item in known] or items)
 
 
+PODMANS = ("io.container.manager", "io.podman.", "io.kubernetes.cri-o.TTY")
 ENGINES = ("io.kubernetes.cri", "io.container.manager")
 """How the annotations begin that an engine writes itself."""
 
@@ -244,11 +245,23 @@ def containerd_injects_itself(call: Call) -> None:
     )
 
 
-@mutant("kubernetes/image-annotation[alone]")
+def _not_podmans(annotations: dict[str, str]) -> None:
+    for key in [key for key in annotations if key.startswith(PODMANS)]:
+        del annotations[key]
+
+
+@mutant("kubernetes/image-annotation[alone]", "kubernetes/image-annotation[a mark forged]")
 def images_are_trusted(call: Call) -> None:
+    call.edit_requests(_not_podmans)
+
+
+@mutant("kubernetes/image-annotation[a mark forged]")
+def podman_by_its_mark(call: Call) -> None:
+    """A mark's value, which an image overwrites, decides."""
+
     def change(annotations: dict[str, str]) -> None:
-        if annotations.get("io.container.manager") == "libpod":
-            del annotations["io.container.manager"]
+        if annotations.get("io.container.manager") != "libpod":
+            _not_podmans(annotations)
 
     call.edit_requests(change)
 

@@ -88,7 +88,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
-                errors="replace",
+                errors="backslashreplace",
                 check=False,
                 timeout=_TIMEOUT,
                 cwd="/",

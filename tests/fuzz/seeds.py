@@ -98,7 +98,8 @@ SEEDS: dict[str, list[bytes]] = {
         b"/usr/lib # comment\n/lib=libc6\n\ninclude d/*.conf\xff\xff/opt/a\n\xff\xff/opt/b/\ninclude x",
         b"include /etc/[a-d]/?.conf\nhwcap 1 x\ninclude /etc/ld.so.conf\xff\xff/a b\t\n",
     ],
-    "pattern": [b"*.conf\0a.conf", b"[!a-c]?\\*\0dx*", b"[]-]x[^]]\0]xa", b"a*b*c\0aXbYc", b"[a\0[a"],
+    "pattern": [b"*.conf\0a.conf", b"[!a-c]?\\*\0dx*", b"[]-]x[^]]\0]xa", b"a*b*c\0aXbYc", b"[a\0[a",
+                b"*[--\0*[--", b"[[-\0[[-", b"[a-b-\0[a-b-"],
     "json": [
         b'{"a": [1, -0, 1.50, 1e3, 12345678901234567890, true, null], "a": "\\u00fc\\ud83d\\ude00"}',
         b' [[], {}, "\\ud800", "\xff"] ', b"NaN", b"\t[1]\r\n", b'"\\\\ud83d\\ud83d\\\\\\udc00"', b'{"a": {"b": {"c": []}}}',

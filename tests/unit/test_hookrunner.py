@@ -12,6 +12,7 @@ import pytest
 
 from ocishim import hookrunner
 from ocishim.errors import HookError
+from tests.hostiletext import CONTROLS
 
 STATE = b'{"ociVersion":"1.0.2","id":"c1","status":"creating","bundle":"/b"}'
 
@@ -79,12 +80,18 @@ def _ignored(status: str) -> int:
     return int(line.split()[1], 16)
 
 
+def octal(text: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in text.encode())
+
+
 @pytest.mark.parametrize(("hook", "message"), [
     pytest.param(sh("exit 3"), "sh failed: exit status 3", id="status"),
     pytest.param(sh("echo why; exit 1"), "sh failed: exit status 1: why", id="stdout"),
     pytest.param(sh("echo a; echo b >&2; echo; exit 1"), "sh failed: exit status 1: b", id="last line"),
-    pytest.param(sh("printf 'a\\033[31mb\\n'; exit 1"), "sh failed: exit status 1: a?[31mb",
-                 id="control characters"),
+    *(pytest.param(sh(f"printf 'a{octal(text)}b\\n'; exit 1"), f"sh failed: exit status 1: a{seen}b",
+                   id=name) for name, (text, seen) in CONTROLS.items()),
+    pytest.param(sh("printf 'a\\377\\303b\\n'; exit 1"), r"sh failed: exit status 1: a\xff\xc3b",
+                 id="bytes that are no text"),
     pytest.param(sh("kill -9 $$"), "sh failed: killed by signal 9", id="signal"),
     pytest.param({"path": "/no/such"}, "such failed: the program cannot be run: No such file or directory",
                  id="missing"),

@@ -44,7 +44,7 @@ def rehearse(host: Host, edits: list[Edit], problem: Problem) -> str:
         if child == 0:
             _tell(writer, host, edits, problem, scratch)
         os.close(writer)
-        with open(reader, encoding="utf-8", errors="replace") as pipe:
+        with open(reader, encoding="utf-8", errors="backslashreplace") as pipe:
             words = pipe.read()
         os.waitpid(child, 0)
     return "" if words == _NOT_HELD else words
@@ -121,7 +121,7 @@ def _tell(writer: int, *trial: Any) -> None:
     except (OSError, ConfigError):
         pass  # what cannot be written is told when it is written
     finally:
-        with open(writer, "w", encoding="utf-8", errors="replace") as pipe:
+        with open(writer, "w", encoding="utf-8", errors="surrogateescape") as pipe:
             pipe.write(words)
         os._exit(0)
 

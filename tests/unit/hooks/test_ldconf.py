@@ -72,6 +72,12 @@ def test_entries(text: bytes, found: list[tuple[str, str]]) -> None:
         ("]", r"[\]]", True),
         ("b", r"[a-\c]", True),
         ("a\\", "a\\", False),
+        ("*[--", "*[--", False),
+        ("[a-", "[a-", False),
+        ("[[-", "[[-", True),
+        ("[-", "[-", True),
+        ("[a-b-", "[a-b-", True),
+        ("a", "[!--", False),
     ],
 )
 def test_matches(name: str, pattern: str, *, fits: bool) -> None:
@@ -202,6 +208,7 @@ def test_what_is_refused(tmp_path: Path, lines: list[str], message: str) -> None
     with pytest.raises(UnsafePathError) as caught:
         read(root)
     assert caught.value.message == message
+    assert caught.value.hint == "the image brings that file: mend it there"
 
 
 def test_a_device_is_refused(tmp_path: Path) -> None:
