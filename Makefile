@@ -8,16 +8,16 @@ BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
-    binary test-binary fuzz lock bench peers matrix clean packages dev \
+    binary test-binary fuzz lock bench peers matrix clean packages setup dev \
     conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-packages:
+setup:
 	@tools/packages.sh venv
 
-$(BASE): pyproject.toml tools/venv.sh $(wildcard tools/lock/*.txt) | packages
+$(BASE): pyproject.toml tools/venv.sh $(wildcard tools/lock/*.txt) | setup
 	@tools/venv.sh $(VENV)
 	@touch $@
 
@@ -25,7 +25,7 @@ $(DEV): $(BASE)
 	@tools/venv.sh $(VENV) test,check
 	@touch $@
 
-venv: packages $(BASE)  ## .venv with pyshim, pyshim-hook and pyshimctl
+venv: setup $(BASE)  ## .venv with pyshim, pyshim-hook and pyshimctl
 	@$(PYTHON_VENV) -m compileall -q ocishim hooks
 
 dev: venv $(DEV)
@@ -57,7 +57,7 @@ fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; wha
 	@tools/venv.sh $(VENV) test,check,fuzz
 	@$(PYTHON_VENV) -m tests.fuzz --seconds $$(( $(or $(MINUTES),1) * 60 )) $(ARGS)
 
-lock: packages  ## tools/lock anew: the newest versions, with hashes
+lock: setup  ## tools/lock anew: the newest versions, with hashes
 	@tools/lock.sh
 
 unit: dev  ## the tests that need no root
@@ -92,8 +92,13 @@ binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
 	@tools/binary.sh $(ARCH)
 
+packages: $(BASE) binary  ## .deb, .rpm, tarball and wheel of build/pyshim into build/packages; ARCH=arm64 likewise
+	@tools/packages.sh packages
+	@$(PYTHON_VENV) -m tools.packaging build/packages build/pyshim
+
 test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and all with containers (root)
-	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/bin/
+	@tools/packages.sh packages || echo "setup: the tests of the packages will say so" >&2
+	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/pyshim.* build/bin/
 	@ln -s pyshim build/bin/pyshim-hook && ln -s pyshim build/bin/pyshimctl
 	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 tests/unit/test_binary.py \
 	    tests/unit/test_choice.py tests/unit/test_contract_transparency.py tests/unit/test_entry.py \

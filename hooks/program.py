@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ocishim.log import OwnLog
     from ocishim.rootfs import Rootfs
 
-_USAGE = f"""\
+USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
        pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS]
                    [--tmpfs PATH:PATH...] [--timeout SECONDS] [--log FILE] [--log-level LEVEL]
@@ -249,7 +249,7 @@ def _set_deadline(text: str) -> None:
 def main(words: list[str]) -> int:
     """Run the program with the arguments after its name; return the exit status."""
     if words[:1] in (["--help"], ["-h"], ["-help"]) or {"--help", "-h"} & set(words[1:2]):
-        _print(_USAGE)
+        _print(USAGE)
         return 0
     if words[:1] in (["--version"], ["-v"], ["-version"]):
         from ocishim import __version__  # noqa: PLC0415 - people only

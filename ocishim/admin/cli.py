@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": ("explain:command", "Tell what a create does with a bundle or container."),
     "doctor": ("doctor:command", "Say what is wrong on this node, and the next step."),
     "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),
+    "daemonset": ("daemonset:command", "Do what the installer's image is for, on a node."),
     "completion": ("completion:command", "Print the completion script of a shell."),
     "version": ("version:command", "Tell the versions of pyshim and what it works with."),
 }

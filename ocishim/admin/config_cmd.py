@@ -105,7 +105,7 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print a diff, change no
 @click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
 @_DRY_RUN
 def set_(assignments: tuple[str, ...], *, dry_run: bool) -> None:
-    r"""Set KEY, a dotted name as in `config show`, to VALUE in the configuration in force.
+    """Set KEY, a dotted name as in `config show`, to VALUE in the configuration in force.
 
     \b
     pyshimctl config set hooks.readonly_rootfs=overlay hooks.timeout=20
@@ -116,7 +116,7 @@ def set_(assignments: tuple[str, ...], *, dry_run: bool) -> None:
     a whole.
 
     Exit status: 0 done, or it was so; 1 refused, and nothing is changed.
-    """
+    """  # noqa: D301 - click's own mark is a backspace
     _change(dict(map(settings_edit.assignment, assignments)), (), dry_run=dry_run)
 
 

@@ -63,7 +63,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     dry_run: bool,
     force: bool,
     as_json: bool,
-) -> None:
+) -> bool:
     """Make ENGINE use pyshim: containerd, crio, docker or podman.
 
     Doing it twice changes nothing. Nothing is written that the engine itself cannot read. It is
@@ -99,6 +99,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         _report_json(engine, plan, dry_run=dry_run)
     else:
         _report(plan, dry_run=dry_run)
+    return bool(plan.changes)
 
 
 def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> trial.Problem | None:

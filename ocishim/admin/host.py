@@ -81,10 +81,9 @@ class Host:
 
         Raises ConfigError when it cannot be started or does not end. Needs root for another tree.
         """
-        command = ["chroot", self.root, *argv] if self.elsewhere else list(argv)
         try:
             return subprocess.run(
-                command,
+                argv,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
@@ -93,6 +92,14 @@ class Host:
                 timeout=_TIMEOUT,
                 cwd="/",
                 env={"PATH": ":".join(USUAL_DIRS), "LC_ALL": "C.UTF-8"},
+                preexec_fn=self._enter if self.elsewhere else None,
             )
-        except (OSError, subprocess.SubprocessError) as err:
+        except (OSError, subprocess.TimeoutExpired) as err:
             raise ConfigError(f"{argv[0]} cannot be run: {err}") from None
+        except subprocess.SubprocessError:  # Python says no more of what _enter raised
+            where = f"{self.root} cannot be entered"
+            raise ConfigError(f"{argv[0]} cannot be run: {where}", hint="run it as root") from None
+
+    def _enter(self) -> None:
+        os.chroot(self.root)
+        os.chdir("/")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import need
-from tools.lab.shim import BINARY, REPOSITORY
+from tools.lab.shim import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,37 +184,25 @@ def test_switch_while_containers_start(machine: Machine, tmp_path: Path) -> None
     assert len(list((machine.root / "usr/local/lib/pyshim").glob("*/bin"))) == 3  # and current
 
 
-def test_the_clusters_installer(machine: Machine, tmp_path: Path) -> None:
-    """deploy/installer.sh on a node: installs, registers, restarts once, and takes it all back."""
+def test_the_clusters_installer(machine: Machine) -> None:
+    """`pyshimctl daemonset` on a node: installs, registers, restarts once, and takes it all back."""
+    systemctl = machine.root / "usr/local/sbin/systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text('#!/bin/sh\necho "$@" >>/tmp/restarts\n')
+    systemctl.chmod(0o755)
     before = machine.listing()
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name, script in (
-        ("pyshimctl", f'exec {BINARY} --as pyshimctl "$@"'),
-        ("nsenter", f'echo "$@" >>{tmp_path}/restarts'),
-    ):
-        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-        (programs / name).chmod(0o755)
-    environment = {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "HOST_ROOT": str(machine.root),
-        "ENGINE": "crio",
-    }
+    environment = {"HOST_ROOT": str(machine.root), "ENGINE": "crio"}
     for action in ("install", "install", "remove"):
         done = subprocess.run(
-            ["sh", str(REPOSITORY / "deploy/installer.sh"), action],
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+            [BINARY, "--as", "pyshimctl", "daemonset", action],
+            env=environment, check=False, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         if action == "install":
             assert machine.enter("/usr/local/bin/pyshim-hook", "--version").returncode == 0
             drop_in = machine.root / "etc/crio/crio.conf.d/99-pyshim.conf"
             assert 'runtime_path = "/usr/local/bin/pyshim"' in drop_in.read_text()
-    assert len((tmp_path / "restarts").read_text().splitlines()) == 2
+    assert (machine.root / "tmp/restarts").read_text() == "restart crio\n" * 2
     left = [path for path in machine.listing() if path not in before and "etc/crio" not in path]
     assert left == []
 

@@ -66,7 +66,7 @@ def _reached(
 
 def _ask(node: Node, *argv: str) -> tuple[int, str, str]:
     try:
-        done = engines.ask(node.host, *argv)
+        done = node.host.run(*argv)
     except ConfigError:
         return 0, "", ""  # it cannot be run from here: its files tell enough
     return done.returncode, done.stdout, done.stderr

@@ -12,7 +12,6 @@ from ocishim.admin import tomlfile
 from ocishim.admin.engines import (
     SPEC_DIRS,
     Plan,
-    ask,
     complaint,
     containerd_edits,
     containerd_places,
@@ -64,7 +63,7 @@ def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - anot
                 continue
             argv = (program, "--config", path, "config", "dump")
             words = complaint(host, *argv)
-            words = words or _misses(tomlfile.plain(ask(host, *argv).stdout, program), wish)
+            words = words or _misses(tomlfile.plain(host.run(*argv).stdout, program), wish)
             if words:
                 return words
     return ""

@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin.engines import Plan, ask, complaint, programs, whole_file
+from ocishim.admin.engines import Plan, complaint, programs, whole_file
 from ocishim.admin.files import Edit, read
 from ocishim.errors import ConfigError, UsageError
 
@@ -70,7 +70,7 @@ def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - anot
     dockerd can be asked from version 23 on; before, its help knows no --validate.
     """
     path, dockerd = wish.config or config_of(host), program(host, wish)
-    if not host.is_file(path) or "--validate" not in ask(host, dockerd, "--help").stdout:
+    if not host.is_file(path) or "--validate" not in host.run(dockerd, "--help").stdout:
         return ""
     return complaint(host, dockerd, "--validate", "--config-file", path)
 

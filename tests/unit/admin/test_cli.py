@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ocishim import __version__
 from ocishim.admin import cli
 from ocishim.admin.cli import COMMANDS, main
 from ocishim.errors import ConfigError, UsageError
@@ -168,31 +166,6 @@ def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
 )
 def test_a_wrong_command_line_is_status_2(args: list[str]) -> None:
     assert CliRunner().invoke(main, args).exit_code == 2
-
-
-def test_version(tmp_path: Path) -> None:
-    runtime = tmp_path / "runc"
-    runtime.write_text("#!/bin/sh\necho runc version 1.2.3\necho commit: x\n")
-    runtime.chmod(0o755)
-    config = tmp_path / "config.toml"
-    config.write_text(f'runtimes = ["{runtime}"]\n')
-    environment = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
-    text = CliRunner().invoke(main, ["version"], env=environment).stdout.splitlines()
-    assert text[0].startswith(f"pyshim {__version__} (")
-    assert text[2] == f"runc 1.2.3 ({runtime})"
-    report = json.loads(CliRunner().invoke(main, ["version", "--json"], env=environment).stdout)
-    assert report["pyshim"] == __version__
-    assert report["python"]["version"] == ".".join(map(str, sys.version_info[:3]))
-    assert report["lowlevel"] == {"path": str(runtime), "kind": "runc", "version": "1.2.3"}
-
-
-def test_version_without_a_runtime_says_so(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text('runtimes = ["/nowhere/runc"]\n')
-    environment = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
-    result = CliRunner().invoke(main, ["version", "--json"], env=environment)
-    assert result.exit_code == 0
-    assert "no low-level runtime found" in json.loads(result.stdout)["lowlevel"]["error"]
 
 
 def test_colours_are_for_terminals() -> None:

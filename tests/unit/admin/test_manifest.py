@@ -1,14 +1,11 @@
-"""`pyshimctl manifest` and deploy/: what Kubernetes gets, and what the installer's image runs."""
+"""`pyshimctl manifest` and deploy/: what Kubernetes gets. What the image runs: test_daemonset.py."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import click
-import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -87,143 +84,14 @@ def test_only_the_installing_container_has_rights() -> None:
     assert selector.items() <= template.items()
 
 
-class Image:
-    """The installer's script with stand-ins for what it calls; they write down their arguments."""
-
-    def __init__(self, folder: Path) -> None:
-        self.host = folder / "host"
-        self.host.mkdir()
-        self.bin = folder / "bin"
-        self.bin.mkdir()
-        self.calls_file = folder / "calls"
-        self.changed = True
-        self.program("nsenter", "")
-
-    def program(self, name: str, script: str) -> None:
-        path = self.bin / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls_file}\n{script}\n')
-        path.chmod(0o755)
-
-    def start(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the script with a pyshimctl that says whether it changed a file."""
-        changed = "true" if self.changed else "false"
-        self.program("pyshimctl", f"""[ "$1" != configure ] || echo '  "changed": {changed},'""")
-        return subprocess.run(
-            ["sh", str(DEPLOY / "installer.sh"), *args],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={
-                "PATH": f"{self.bin}:{os.environ['PATH']}",
-                "HOST_ROOT": str(self.host),
-                **environment,
-            },
-        )
-
-    def run(self, *args: str, **environment: str) -> list[str]:
-        """Run the script; the calls it made, with the host's folder as HOST."""
-        done = self.start(*args, **environment)
-        assert done.returncode == 0, done.stderr
-        text = self.calls_file.read_text().replace(str(self.host), "HOST")
-        self.calls_file.unlink()
-        return text.splitlines()
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Image:
-    return Image(tmp_path)
-
-
-INSTALL = "pyshimctl install --host-root HOST --prefix /usr/local"
-CONFIGURE = "pyshimctl configure containerd --host-root HOST --json"
-RESTART = "nsenter --target 1 --mount --uts --ipc --net -- systemctl restart containerd"
-
-
-def test_install_restarts_the_engine_that_changed(image: Image) -> None:
-    assert image.run("install") == [
-        INSTALL,
-        f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim",
-        RESTART,
-    ]
-
-
-def test_install_restarts_nothing_when_nothing_changed(image: Image) -> None:
-    image.changed = False
-    assert image.run("install") == [INSTALL, f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim"]
-
-
-def test_a_restart_that_failed_is_made_up_for(image: Image) -> None:
-    image.program("nsenter", "exit 5")
-    assert image.start("install").returncode == 5
-    image.calls_file.unlink()
-    image.changed = False
-    image.program("nsenter", "")
-    configure = f"{CONFIGURE} --runtime-path /usr/local/bin/pyshim"
-    assert image.run("install") == [INSTALL, configure, RESTART]
-    assert image.run("install") == [INSTALL, configure]
-
-
-def test_install_with_every_setting(image: Image) -> None:
-    calls = image.run(
-        "install",
-        ENGINE="crio",
-        PREFIX="/opt/p",
-        SET_AS_DEFAULT="true",
-        ENABLE_CDI="true",
-        CONFIG="/x.conf",
-    )
-    settings = (
-        "--runtime-path /opt/p/bin/pyshim --set-as-default --enable-cdi --config /x.conf --force"
-    )
-    assert calls == [
-        "pyshimctl install --host-root HOST --prefix /opt/p",
-        f"{CONFIGURE.replace('containerd', 'crio')} {settings}",
-        RESTART.replace("containerd", "crio"),
-    ]
-
-
-def test_remove_takes_the_engine_first(image: Image) -> None:
-    assert image.run("remove") == [
-        f"{CONFIGURE} --remove",
-        RESTART,
-        "pyshimctl uninstall --host-root HOST --prefix /usr/local",
-    ]
-
-
-def test_crio_is_known_by_its_socket(image: Image) -> None:
-    import socket  # noqa: PLC0415 - only here
-
-    (image.host / "run/crio").mkdir(parents=True)
-    with socket.socket(socket.AF_UNIX) as server:
-        here = Path.cwd()
-        os.chdir(image.host / "run/crio")  # sun_path has 108 bytes
-        try:
-            server.bind("crio.sock")
-        finally:
-            os.chdir(here)
-        assert image.run("install")[1].startswith("pyshimctl configure crio ")
-
-
-@pytest.mark.parametrize("name", ["pyshimctl", "nsenter"])
-def test_a_step_that_fails_fails_the_pod(image: Image, name: str) -> None:
-    image.program(name, "exit 1")
-    script = f"""[ "$1" != configure ] || echo '"changed": true'\n{"exit 1" if name == "pyshimctl" else ""}"""
-    image.program("pyshimctl", script)
-    done = subprocess.run(
-        ["sh", str(DEPLOY / "installer.sh")],
-        check=False,
-        capture_output=True,
-        env={"PATH": f"{image.bin}:{os.environ['PATH']}", "HOST_ROOT": str(image.host)},
-    )
-    assert done.returncode == 1
-
-
-def test_the_options_it_uses_exist() -> None:
-    """The script's options are those of pyshimctl."""
-    words = (DEPLOY / "installer.sh").read_text().split()
-    options = {word.strip("\"'}") for word in words if word.startswith("--")}
-    known = set()
-    for name in ("install", "uninstall", "configure"):
-        known |= {option for param in command(name).params for option in param.opts}
-    nsenter = {"--target", "--mount", "--uts", "--ipc", "--net", "--"}
-    assert options - nsenter <= known
+def test_the_environment_is_the_daemonsets() -> None:
+    """What installer.yaml sets are variables that `pyshimctl daemonset` reads, at their defaults."""
+    options = {option.envvar: option for option in command("daemonset").params if option.envvar}
+    pod = one("DaemonSet")["spec"]["template"]["spec"]
+    for variable in pod["initContainers"][0]["env"]:
+        option = options[variable["name"]]
+        assert isinstance(option, click.Option)
+        assert variable["value"] == ("false" if option.is_flag else option.default)
+    actions = next(one for one in command("daemonset").params if one.name == "action").type
+    assert isinstance(actions, click.Choice)
+    assert {*pod["initContainers"][0]["args"], *pod["containers"][0]["args"]} < {*actions.choices}

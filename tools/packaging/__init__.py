@@ -1,0 +1,1 @@
+"""`make packages`: .deb, .rpm, tarball and wheel of the static file, and its man pages."""
