@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds pyshim as one static file: build/pyshim, for amd64 or arm64.
+# Builds pyshim as one static file: build/pyshim, or for another processor than this machine's
+# build/pyshim-ARCH.
 #
-#   tools/binary.sh [ARCH]
+#   tools/binary.sh [ARCH]        ARCH: amd64 or arm64
 #
 # CPython comes from Debian's source package (binary/cpython), the libraries from PyPI by digest
 # (binary/*.txt). What takes minutes is done once, in build/binary; a change of Python or of our C
@@ -19,6 +20,18 @@ repository=$(cd "$(dirname "$0")/.." && pwd)
 work=$repository/build/binary
 target=$work/$arch
 cpython=$work/cpython-$arch
+linked="libcap-dev libyaml-dev zlib1g-dev"
+file=$repository/build/pyshim
+libc=libc6-dev
+libraries='' # where they and their headers lie
+foreign=''   # the folder of those of another processor
+if [ "$arch" != "$(dpkg --print-architecture)" ]; then
+    file=$file-$arch
+    libc=$libc-$arch-cross
+    foreign=$work/foreign-$arch
+    unpacked=$foreign/unpacked/usr
+    libraries="-isystem $unpacked/include -isystem $unpacked/include/$triplet -L$unpacked/lib/$triplet"
+fi
 # shellcheck disable=SC1091
 . "$repository/binary/cpython"
 jobs=$(nproc)
@@ -117,6 +130,14 @@ configure() {
     )
 }
 
+# Debian's static libraries for another processor, of this machine's release.
+fetch_foreign() {
+    say "getting $linked for $arch"
+    # shellcheck disable=SC1091,SC2086
+    (. /etc/os-release && SUITE=$VERSION_CODENAME ARCH=$arch "$repository/tools/backports.sh" \
+        "$foreign" "usr/lib/$triplet/libyaml.a" $linked) >/dev/null
+}
+
 # The interpreter of this machine, which freezes modules; never part of the file.
 build_host() {
     say "building the interpreter that freezes, for this machine"
@@ -132,7 +153,7 @@ build_target() {
         --host="$triplet" --with-build-python="$work/host/python" \
         ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no CC="$triplet-gcc" AR="$triplet-gcc-ar" \
         RANLIB="$triplet-gcc-ranlib" ARFLAGS=rcD \
-        OPT="-DNDEBUG $flags $hardening -flto" LDFLAGS="$link -flto=$jobs"
+        CPPFLAGS="$libraries" OPT="-DNDEBUG $flags $hardening -flto" LDFLAGS="$link -flto=$jobs"
     freeze="$work/host/python $work/source/cpython/Programs/_freeze_module.py"
     mkdir -p "$cpython/Python/frozen_modules"
     $freeze getpath "$repository/binary/getpath.py" "$cpython/Python/frozen_modules/getpath.h"
@@ -156,7 +177,7 @@ compile() {
 # The libraries' parts in C. Not ours, so warnings are theirs.
 build_libraries() {
     say "compiling the libraries' C"
-    python="-I$work/source/cpython/Include -I$cpython"
+    python="$libraries -I$work/source/cpython/Include -I$cpython"
     # shellcheck disable=SC2086
     compile yaml.o $python -I"$(echo "$work"/sdist/pyyaml-*/yaml)" "$work/sdist/_yaml.c"
     # shellcheck disable=SC2086
@@ -194,7 +215,7 @@ link() {
     # The linker says of each look-up of a user or host that glibc may load a library for it.
     # shellcheck disable=SC2086
     (cd "$target" && "$triplet-gcc" $flags $link -o pyshim main.o command.o module.o frozen.o \
-        tables.o bytes.o yaml.o prctl.o cpython.o -lyaml -lcap -lz -lm) >"$target/link.log" 2>&1 ||
+        tables.o bytes.o yaml.o prctl.o cpython.o $libraries -lyaml -lcap -lz -lm) >"$target/link.log" 2>&1 ||
         { tail -n 20 "$target/link.log" >&2 && exit 1; }
     "$triplet-strip" "$target/pyshim"
 }
@@ -203,11 +224,13 @@ mkdir -p "$target" "$work/frozen"
 once source "$repository/binary/cpython" fetch_cpython
 once libraries "$repository/binary/requirements.txt $repository/binary/sources.txt $repository/binary/tools.txt" fetch_libraries
 once host "$repository/binary/cpython $repository/binary/Setup.local" build_host
+[ -z "$foreign" ] || once "foreign-$arch" "$repository/tools/binary.sh" fetch_foreign
 once "$arch" "$repository/binary/cpython $repository/binary/Setup.local $repository/binary/getpath.py" build_target
 once "libraries-$arch" "$repository/binary/sources.txt $repository/binary/cpython" build_libraries
 freeze
 link
-cp "$target/pyshim" "$repository/build/pyshim"
-/usr/bin/python3 "$repository/binary/inventory.py" "$repository/build/pyshim" "$repository" "$work" \
-    "$work/site" libc6-dev libcap-dev libyaml-dev zlib1g-dev
-say "$(sha256sum "$repository/build/pyshim")"
+cp "$target/pyshim" "$file"
+# shellcheck disable=SC2086
+/usr/bin/python3 "$repository/binary/inventory.py" "$file" "$repository" "$work" "$work/site" \
+    "$foreign" "$libc" $linked
+say "$(sha256sum "$file")"
