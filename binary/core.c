@@ -74,6 +74,33 @@ static void forget_process(void)
     kept->thread_id = kept->native_thread_id = 0;
 }
 
+/* Nobody counts who holds what is kept: a page that nobody writes to is shared by all processes. */
+static int make_immortal(PyObject *object, void *unused)
+{
+    if (_Py_IsImmortal(object))
+        return 0;
+    Py_SET_REFCNT(object, _Py_IMMORTAL_REFCNT);
+    traverseproc traverse = Py_TYPE(object)->tp_traverse;
+    if (traverse && traverse(object, make_immortal, unused))
+        return -1;
+    if (!PyCode_Check(object))
+        return 0;
+    PyCodeObject *code = (PyCodeObject *)object;
+    PyObject *parts[] = {code->co_consts, code->co_names, code->co_exceptiontable,
+                         code->co_localsplusnames, code->co_localspluskinds, code->co_filename,
+                         code->co_name, code->co_qualname, code->co_linetable};
+    for (size_t at = 0; at < Py_ARRAY_LENGTH(parts); at++)
+        if (parts[at])
+            make_immortal(parts[at], unused);
+    return 0;
+}
+
+static int visit(PyObject *object, void *unused)
+{
+    make_immortal(object, unused);
+    return 1; /* go on */
+}
+
 static int write_all(int fd)
 {
     for (const char *at = kept_start; at < kept_end;) {
@@ -94,6 +121,7 @@ int keep_core(const char *file)
         PyErr_Print();
         return 1;
     }
+    PyUnstable_GC_VisitObjects(visit, NULL);
     kept = PyThreadState_Get();
     forget_process();
     close_heap();
