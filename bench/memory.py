@@ -1,18 +1,18 @@
 """Peak memory: the largest process of a create that is not the low-level runtime itself.
 
-Looked at twice, the larger counts. Each program alone, run by a small parent (meter.py), which is
+Looked at twice, the larger counts. Each program alone, run by a small parent (meter.c), which is
 exact; and all processes of a real create while it runs, as fast as /proc can be read, which also
 finds those that no command line shows. VmHWM never falls, so a look is late by its own 0.3 ms.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from bench import hookprograms, node
+from bench import hookprograms, node, report
 from bench.paired import Command, Sample, Side
 from tools.lab.shim import REPOSITORY
 
@@ -22,15 +22,24 @@ if TYPE_CHECKING:
     from bench.case import Place
     from bench.paired import Work
 
-METER = str(REPOSITORY / "bench/meter.py")
+METER = REPOSITORY / "bench/meter.c"
 EMPTY = os.path.realpath("/bin/true")
+
+
+@functools.cache
+def meter() -> str:
+    """Compile the meter; return its path."""
+    program = report.OUT / "meter"
+    report.OUT.mkdir(exist_ok=True)
+    words = ["gcc", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(METER)]
+    subprocess.run(words, check=True)
+    return str(program)
 
 
 def metered(command: Command) -> float:
     """Run `command` under the meter; return the MiB of its largest process."""
-    meter = [sys.executable, "-I", "-S", METER, command.stdin, command.program]
     done = subprocess.run(
-        [*meter, *command.argv[1:]],
+        [meter(), command.stdin, command.program, *command.argv[1:]],
         env=command.environment,
         check=True,
         stdout=subprocess.PIPE,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import marshal
 import re
 import sys
+import zlib
 from types import CodeType, ModuleType
 
-_ROW = re.compile(r'\{"([^"]+)", (\d+), (\d+), (\d)\}')
+_ROW = re.compile(r'\{"([^"]+)", (\d+), (\d+), (\d+), (\d)\}')
 _DATA = 2
 _LATE = ("pyroute2", "rich.console", "rich.table", "rich.progress", "rich.text", "yaml")
 """What ours import in functions."""
@@ -35,11 +36,12 @@ class Frozen(ModuleType):
 
     def kind(self, name: str) -> int | None:
         """Return what is frozen under this name, None for nothing."""
-        return self.rows[name][2] if name in self.rows else None
+        return self.rows[name][3] if name in self.rows else None
 
     def _bytes(self, name: str) -> bytes:
-        offset, size, _ = self.rows[name]
-        return self.blob[offset : offset + size]
+        offset, size, unpacked, _ = self.rows[name]
+        stored = self.blob[offset : offset + size]
+        return zlib.decompress(stored) if unpacked else stored
 
     def code(self, name: str) -> CodeType:
         """Return a module's code."""
@@ -79,7 +81,7 @@ def main(repository: str, directory: str) -> int:
     sys.path.clear()
     sys.meta_path[:] = [sys.meta_path[0], scope["Importer"], sys.meta_path[1]]  # type: ignore[list-item]
     failed = 0
-    for name, (_, _, kind) in frozen.rows.items():
+    for name, (*_, kind) in frozen.rows.items():
         ours = name.startswith("ocishim") and name not in _NOT_HERE
         if kind == _DATA or not (ours or name in _LATE):
             continue

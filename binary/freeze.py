@@ -15,6 +15,7 @@ import hashlib
 import marshal
 import os
 import sys
+import zlib
 from modulefinder import ModuleFinder
 
 PROGRAMS = ("ocishim.entry", "ocishim.hooks.program", "ocishim.admin.cli")
@@ -112,6 +113,12 @@ def compiled(source: bytes, name: str) -> bytes:
     return marshal.dumps(marshal.loads(marshal.dumps(code)))  # noqa: S302 - our own
 
 
+def packed(name: str, kind: int, data: bytes) -> bytes:
+    """Return what is stored: `data` itself, for files and for modules of ours, or less."""
+    ours = name.partition(".")[0] == "ocishim"
+    return data if ours or kind == _DATA else zlib.compress(data, 9)
+
+
 def order(item: tuple[str, tuple[int, bytes]]) -> tuple[bool, str]:
     """Keep together what every start reads: a page that is not touched stays on the disk."""
     name = item[0]
@@ -121,13 +128,15 @@ def order(item: tuple[str, tuple[int, bytes]]) -> tuple[bool, str]:
 
 def write(frozen: Frozen, directory: str) -> None:
     """Write frozen.bin and the table of what lies where."""
-    blob, offsets = bytearray(), {}
-    for name, (_, data) in sorted(frozen.entries.items(), key=order):
+    blob, offsets, stored = bytearray(), {}, {}
+    for name, (kind, data) in sorted(frozen.entries.items(), key=order):
         offsets[name] = len(blob)
-        blob += data
+        stored[name] = packed(name, kind, data)
+        blob += stored[name]
     build = int.from_bytes(hashlib.sha256(blob).digest()[:8], "big") >> 1
     rows = "".join(
-        f'    {{"{name}", {offsets[name]}, {len(data)}, {kind}}},\n'
+        f'    {{"{name}", {offsets[name]}, {len(stored[name])}, '
+        f"{0 if stored[name] is data else len(data)}, {kind}}},\n"
         for name, (kind, data) in sorted(frozen.entries.items())
     )
     table = (

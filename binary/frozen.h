@@ -7,8 +7,9 @@ enum kind { MODULE, PACKAGE, DATA };
 struct entry {
     const char *name;
     unsigned offset; /* in frozen_bytes */
-    unsigned size : 30;
-    unsigned kind : 2;
+    unsigned size;
+    unsigned unpacked; /* the size after zlib's uncompress(); 0: it is not packed */
+    enum kind kind;
 };
 
 extern const struct entry frozen_entries[];

@@ -1,10 +1,11 @@
 """Write what is in the static file: a list (SPDX 2.3) and the texts of the licences.
 
-Usage: python3 binary/inventory.py FILE REPOSITORY WORK SITE PACKAGE...
+Usage: python3 binary/inventory.py FILE REPOSITORY WORK SITE FOREIGN PACKAGE...
 
 FILE: the static file; FILE.spdx.json and FILE.licenses are written beside it. WORK: where CPython's
 source and the libraries' source distributions lie; SITE: the libraries as pip unpacked them.
-PACKAGE: Debian's packages whose libraries are linked in.
+FOREIGN: where tools/backports.sh has put another processor's libraries, or nothing. PACKAGE:
+Debian's packages whose libraries are linked in.
 """
 
 from __future__ import annotations
@@ -82,16 +83,26 @@ def _licence(headers: Any) -> str:
     return words if words and " " not in words else "NOASSERTION"
 
 
-def _debian_part(package: str) -> Part:
+def _debian_part(package: str, foreign: str) -> Part:
+    unpacked = _unpacked(foreign) if foreign else {}
     asked = ["dpkg-query", "-W", "-f=${Version}", package]
-    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    version = (
+        unpacked.get(package)
+        or subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    )
     licence = {
         "libc6": "LGPL-2.1-or-later", "zlib1g": "Zlib", "libyaml": "MIT",
         "libcap": "BSD-3-Clause OR GPL-2.0-only",
     }[package.partition("-")[0]]  # fmt: skip
-    name = package.partition(":")[0]
-    origin = f"pkg:deb/debian/{name}@{version}"
-    return Part(name, version, licence, origin, [f"/usr/share/doc/{name}/copyright"])
+    origin = f"pkg:deb/debian/{package}@{version}"
+    root = f"{foreign}/unpacked" if package in unpacked else ""
+    return Part(package, version, licence, origin, [f"{root}/usr/share/doc/{package}/copyright"])
+
+
+def _unpacked(foreign: str) -> dict[str, str]:
+    """Return the packages that tools/backports.sh unpacked, with their versions."""
+    with open(f"{foreign}/versions", encoding="ascii") as lines:
+        return dict(line.split() for line in lines)
 
 
 def _document(file: str, digest: str, version: str, parts: list[Part]) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def _document(file: str, digest: str, version: str, parts: list[Part]) -> dict[s
     }
 
 
-def main(file: str, repository: str, work: str, site: str, *debian: str) -> None:
+def main(file: str, repository: str, work: str, site: str, foreign: str, *debian: str) -> None:
     """Write both files."""
     with open(file, "rb") as data:
         digest = hashlib.sha256(data.read()).hexdigest()
@@ -153,7 +164,7 @@ def main(file: str, repository: str, work: str, site: str, *debian: str) -> None
         f"pkg:deb/debian/{source['PACKAGE']}@{source['VERSION']}?arch=source",
         [f"{work}/source/cpython/LICENSE"],
     )  # fmt: skip
-    parts = [own, cpython, *map(_debian_part, debian)]
+    parts = [own, cpython, *(_debian_part(package, foreign) for package in debian)]
     parts += _python_parts(site) + _python_parts(f"{work}/sdist")
     with open(f"{file}.spdx.json", "w", encoding="utf-8") as out:
         json.dump(_document(file, digest, __version__, parts), out, indent=1)

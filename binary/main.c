@@ -1,5 +1,5 @@
 /* pyshim, pyshim-hook and pyshimctl in one static file. A command that edits no bundle becomes the
- * low-level runtime here; for all else the core of an interpreter is started, which runs start.py.
+ * low-level runtime here; for all else the core of an interpreter is started (core.c), which runs start.py.
  * Nothing is set in the environment and no signal is touched: the runtime inherits both. */
 
 #include <Python.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "module.h"
+#include "core.h"
 #include "tables.h"
 
 /* The path that was given to execve(2). */
@@ -43,47 +43,10 @@ static void pass_through(char *args[])
     args[0] = called;
 }
 
-static void must(PyStatus status)
-{
-    if (PyStatus_Exception(status))
-        Py_ExitStatusException(status);
-}
-
-/* Start the interpreter's core: no streams, no files of its own, no locale, no variables. */
-static void start_core(void)
-{
-    PyPreConfig before;
-    PyPreConfig_InitIsolatedConfig(&before);
-    before.utf8_mode = 1;
-    must(Py_PreInitialize(&before));
-
-    static const struct _frozen first[] = {{FIRST_MODULE, first_module, (int)sizeof first_module,
-                                            0},
-                                           {0}};
-    PyImport_FrozenModules = first;
-    add_modules();
-
-    PyConfig config;
-    PyConfig_InitIsolatedConfig(&config);
-    config._init_main = 0; /* _pyshim.finish() does the rest when something rare needs it */
-    config.site_import = 0;
-    config.write_bytecode = 0;
-    config.optimization_level = 2;
-    config.code_debug_ranges = 0;
-    must(PyConfig_SetBytesString(&config, &config.executable, executed()));
-    must(Py_InitializeFromConfig(&config));
-    PyConfig_Clear(&config);
-}
-
-static PyObject *text(const char *bytes)
-{
-    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strlen(bytes), "surrogateescape");
-}
-
 /* Call start.py's run(program, path, arguments); -1 with an exception. */
 static int run(enum program program, int count, char *const args[])
 {
-    PyObject *module = complete_core() ? NULL : PyImport_ImportModule(FIRST_MODULE);
+    PyObject *module = start_core(executed());
     PyObject *list = PyList_New(count);
     if (!module || !list)
         return -1;
@@ -104,6 +67,8 @@ int main(int argc, char *argv[])
 {
     if (argc < 1)
         return 1;
+    if (is_new())
+        return argc == 2 ? keep_core(argv[1]) : 2;
     enum program program = program_of(argv[0], executed());
     if (argc > 2 && !strcmp(argv[1], "--as") && program_by_name(argv[2]) >= 0) {
         program = (enum program)program_by_name(argv[2]);
@@ -112,7 +77,6 @@ int main(int argc, char *argv[])
     }
     if (program == PYSHIM && !edits_bundle(argc - 1, argv + 1))
         pass_through(argv);
-    start_core();
     int status = run(program, argc - 1, argv + 1);
     if (PyErr_Occurred())
         PyErr_Print(); /* SystemExit ends the process here */

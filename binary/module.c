@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "frozen.h"
 #include "module.h"
@@ -43,7 +44,20 @@ static PyObject *code(PyObject *Py_UNUSED(self), PyObject *name)
     const struct entry *found = look_up(name);
     if (!found || found->kind == DATA)
         return PyErr_Format(PyExc_ImportError, "no module %R in the file", name);
-    return PyMarshal_ReadObjectFromString(frozen_bytes + found->offset, (Py_ssize_t)found->size);
+    const char *stored = frozen_bytes + found->offset;
+    if (!found->unpacked)
+        return PyMarshal_ReadObjectFromString(stored, (Py_ssize_t)found->size);
+    unsigned long size = found->unpacked;
+    char *bytes = PyMem_Malloc(size);
+    if (!bytes)
+        return PyErr_NoMemory();
+    PyObject *result = NULL;
+    if (uncompress((unsigned char *)bytes, &size, (const unsigned char *)stored, found->size))
+        PyErr_Format(PyExc_ImportError, "module %R cannot be unpacked", name);
+    else
+        result = PyMarshal_ReadObjectFromString(bytes, (Py_ssize_t)size);
+    PyMem_Free(bytes);
+    return result;
 }
 
 PyDoc_STRVAR(data_doc, "data(path) -> the bytes of a package's file, None where there is none");

@@ -125,17 +125,41 @@ def die_of_interrupts() -> None:
         signal(SIGINT, SIG_DFL)
 
 
+HOT = (
+    *("_json", "errno", "struct", "ocishim.entry", "ocishim.runtime", "ocishim.config"),
+    *("ocishim.cdi.registry", "ocishim.cdi.edits", "ocishim.cdi.scan", "ocishim.cdi.stale"),
+    *("ocishim.oci.bundle", "ocishim.oci.reading", "ocishim.readonly", "ocishim.log"),
+    *("ocishim.visible", "ocishim.requests", "ocishim.executor"),
+    *("ocishim.hooks.program", "ocishim.hooks.create_symlinks", "ocishim.hooks.update_ldcache"),
+    *("ocishim.hooks.ldconfig", "ocishim.hooks.sandbox", "ocishim.hooks.ldcache"),
+    *("ocishim.hooks.chmod", "ocishim.hooks.disable_device_node_modification"),
+    *("ocishim.hooks.enable_cuda_compat", "ocishim.hooks.update_application_profile"),
+    *("ocishim.linux.memfd", "ocishim.linux.process", "ocishim.linux.mntns"),
+)
+"""What creates and hooks import: loaded once, while the file is built."""
+
+
+def prepare() -> None:
+    """Do what each start of the interpreter would do; its memory is kept (binary/core.c)."""
+    import gc  # noqa: PLC0415
+
+    gc.disable()  # a process of 10 ms has nothing to collect
+    builtins.open = open_late
+    finder: Any = Importer
+    sys.meta_path.insert(1, finder)  # behind the builtin modules
+    for name in HOT:
+        __import__(name)
+    if Importer.finished:
+        raise RuntimeError("one of HOT imports what is rare")
+    gc.collect()
+    gc.freeze()
+
+
 def run(program: str, path: str, arguments: list[str]) -> int:
     """Run one of the three programs; its exit status.
 
     path: of this file as it was called. SystemExit may be raised as well.
     """
-    import gc  # noqa: PLC0415
-
-    builtins.open = open_late
-    gc.disable()  # a process of 10 ms has nothing to collect
-    finder: Any = Importer
-    sys.meta_path.insert(1, finder)  # behind the builtin modules
     if program == "pyshim":
         from ocishim import lowlevel  # noqa: PLC0415
         from ocishim.entry import main  # noqa: PLC0415
@@ -146,6 +170,8 @@ def run(program: str, path: str, arguments: list[str]) -> int:
 
         die_of_interrupts()
         start(arguments)
+    import gc  # noqa: PLC0415
+
     gc.enable()
     Importer.dies_of_interrupts = False
     Importer.finish()

@@ -293,7 +293,17 @@ def start(words: list[str] | None = None) -> NoReturn:
 
 
 def _open_standard() -> None:
-    """Put /dev/null where a runtime left 0, 1 or 2 closed: a file of the image must not be 2."""
-    while (fd := os.open("/dev/null", os.O_RDWR)) <= _STDERR:
-        pass
+    """Put something where a runtime left 0, 1 or 2 closed: a file of the image must not be 2."""
+    try:
+        while (fd := _open_nowhere()) <= _STDERR:
+            pass
+    except OSError:  # no descriptor is left: these three are taken
+        return
     os.close(fd)
+
+
+def _open_nowhere() -> int:
+    try:
+        return os.open("/dev/null", os.O_RDWR)
+    except OSError:  # a root without /dev: a folder can neither be read nor written
+        return os.open("/", os.O_RDONLY)

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds pyshim as one static file: build/pyshim, for amd64 or arm64.
+# Builds pyshim as one static file: build/pyshim, or for another processor than this machine's
+# build/pyshim-ARCH.
 #
-#   tools/binary.sh [ARCH]
+#   tools/binary.sh [ARCH]        ARCH: amd64 or arm64
 #
 # CPython comes from Debian's source package (binary/cpython), the libraries from PyPI by digest
 # (binary/*.txt). What takes minutes is done once, in build/binary; a change of Python or of our C
@@ -19,6 +20,20 @@ repository=$(cd "$(dirname "$0")/.." && pwd)
 work=$repository/build/binary
 target=$work/$arch
 cpython=$work/cpython-$arch
+linked="libcap-dev libyaml-dev zlib1g-dev"
+file=$repository/build/pyshim
+libc=libc6-dev
+libraries='' # where they and their headers lie
+foreign=''   # the folder of those of another processor
+emulator=''  # what runs its programs
+if [ "$arch" != "$(dpkg --print-architecture)" ]; then
+    file=$file-$arch
+    libc=$libc-$arch-cross
+    foreign=$work/foreign-$arch
+    emulator=$(command -v qemu-aarch64-static || command -v qemu-aarch64)
+    unpacked=$foreign/unpacked/usr
+    libraries="-isystem $unpacked/include -isystem $unpacked/include/$triplet -L$unpacked/lib/$triplet"
+fi
 # shellcheck disable=SC1091
 . "$repository/binary/cpython"
 jobs=$(nproc)
@@ -68,6 +83,9 @@ fetch_cpython() {
         echo "$DSC_SHA256  $dsc" | sha256sum --check --quiet
         # Checks the digests that the .dsc names, and applies Debian's patches.
         dpkg-source -x "$dsc" cpython >dpkg-source.log 2>&1
+        # Code that counts how often it runs is written to: pages that a short process would copy.
+        sed -i 's/^#define ENABLE_SPECIALIZATION 1$/#define ENABLE_SPECIALIZATION 0/' \
+            cpython/Include/internal/pycore_code.h
     )
 }
 
@@ -113,8 +131,16 @@ configure() {
         # By a relative path, which is what gets into the file.
         ../source/cpython/configure --disable-shared --disable-test-modules --without-ensurepip \
             --without-doc-strings "$@" >configure.log 2>&1 ||
-            { tail -n 5 configure.log >&2 && exit 1; }
+            { tail -n 5 configure.log >&2; exit 1; }
     )
+}
+
+# Debian's static libraries for another processor, of this machine's release.
+fetch_foreign() {
+    say "getting $linked for $arch"
+    # shellcheck disable=SC1091,SC2086
+    (. /etc/os-release && SUITE=$VERSION_CODENAME ARCH=$arch "$repository/tools/backports.sh" \
+        "$foreign" "usr/lib/$triplet/libyaml.a" $linked) >/dev/null
 }
 
 # The interpreter of this machine, which freezes modules; never part of the file.
@@ -122,27 +148,26 @@ build_host() {
     say "building the interpreter that freezes, for this machine"
     configure "$work/host" OPT="-O1 -DNDEBUG" LDFLAGS=-static
     make -C "$work/host" -s -j "$jobs" python >"$work/host/make.log" 2>&1 ||
-        { tail -n 20 "$work/host/make.log" >&2 && exit 1; }
+        { tail -n 20 "$work/host/make.log" >&2; exit 1; }
 }
 
-# CPython for the target, optimised as a whole and then one object file: linking takes a second.
+# CPython for the target, one object file. Without mimalloc, which only free threading uses: it writes
+# to memory of its own before main().
 build_target() {
     say "building CPython for $arch"
     configure "$cpython" --build="$(dpkg-architecture -qDEB_BUILD_GNU_TYPE)" \
         --host="$triplet" --with-build-python="$work/host/python" \
-        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no CC="$triplet-gcc" AR="$triplet-gcc-ar" \
-        RANLIB="$triplet-gcc-ranlib" ARFLAGS=rcD \
-        OPT="-DNDEBUG $flags $hardening -flto" LDFLAGS="$link -flto=$jobs"
+        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no CC="$triplet-gcc" AR="$triplet-ar" \
+        RANLIB="$triplet-ranlib" ARFLAGS=rcD \
+        --without-mimalloc CPPFLAGS="$libraries" OPT="-DNDEBUG $flags $hardening" LDFLAGS="$link"
     freeze="$work/host/python $work/source/cpython/Programs/_freeze_module.py"
     mkdir -p "$cpython/Python/frozen_modules"
     $freeze getpath "$repository/binary/getpath.py" "$cpython/Python/frozen_modules/getpath.h"
     make -C "$cpython" -s -j "$jobs" FREEZE_MODULE="$freeze" FREEZE_MODULE_DEPS= \
         FREEZE_MODULE_BOOTSTRAP="$freeze" FREEZE_MODULE_BOOTSTRAP_DEPS= libpython3.13.a \
-        >"$cpython/make.log" 2>&1 || { tail -n 20 "$cpython/make.log" >&2 && exit 1; }
-    say "optimising it as a whole"
-    # shellcheck disable=SC2086
-    "$triplet-gcc" $flags -flto="$jobs" -r -no-pie -nostdlib -flinker-output=nolto-rel \
-        -o "$target/cpython.o" -Wl,--whole-archive "$cpython/libpython3.13.a"
+        >"$cpython/make.log" 2>&1 || { tail -n 20 "$cpython/make.log" >&2; exit 1; }
+    "$triplet-gcc" -r -no-pie -nostdlib -o "$target/whole.o" \
+        -Wl,--whole-archive "$cpython/libpython3.13.a"
 }
 
 # Compiles one of the C files; the first argument names the object.
@@ -156,7 +181,7 @@ compile() {
 # The libraries' parts in C. Not ours, so warnings are theirs.
 build_libraries() {
     say "compiling the libraries' C"
-    python="-I$work/source/cpython/Include -I$cpython"
+    python="$libraries -I$work/source/cpython/Include -I$cpython"
     # shellcheck disable=SC2086
     compile yaml.o $python -I"$(echo "$work"/sdist/pyyaml-*/yaml)" "$work/sdist/_yaml.c"
     # shellcheck disable=SC2086
@@ -182,7 +207,7 @@ freeze() {
 link() {
     ours="-std=c11 -Wall -Wextra -Werror -I$repository/binary -I$work/frozen"
     python="-isystem $work/source/cpython/Include -isystem $cpython"
-    for name in main command module; do
+    for name in main command module core memory; do
         # shellcheck disable=SC2086
         compile $name.o -D_GNU_SOURCE $ours $python "$repository/binary/$name.c"
     done
@@ -191,11 +216,24 @@ link() {
         compile $name.o $ours "$work/frozen/$name.c"
     done
     compile bytes.o -Wa,-I"$work/frozen" "$repository/binary/frozen.S"
+    set --
+    for name in malloc calloc realloc free; do
+        set -- "$@" --redefine-sym $name=core_$name
+    done
+    "$triplet-objcopy" "$@" "$target/whole.o" "$target/cpython.o"
     # The linker says of each look-up of a user or host that glibc may load a library for it.
     # shellcheck disable=SC2086
-    (cd "$target" && "$triplet-gcc" $flags $link -o pyshim main.o command.o module.o frozen.o \
-        tables.o bytes.o yaml.o prctl.o cpython.o -lyaml -lcap -lz -lm) >"$target/link.log" 2>&1 ||
-        { tail -n 20 "$target/link.log" >&2 && exit 1; }
+    (cd "$target" && "$triplet-gcc" $flags $link -o empty main.o command.o core.o memory.o module.o \
+        frozen.o tables.o bytes.o yaml.o prctl.o cpython.o $libraries -lyaml -lcap -lz -lm \
+        -Wl,-T,"$repository/binary/kept.ld") >"$target/link.log" 2>&1 ||
+        { tail -n 20 "$target/link.log" >&2; exit 1; }
+}
+
+# Start the interpreter once, and put the memory it has then into the file.
+keep() {
+    # shellcheck disable=SC2086
+    (cd "$target" && env -i $emulator ./empty kept)
+    "$triplet-objcopy" --update-section .kept="$target/kept" "$target/empty" "$target/pyshim"
     "$triplet-strip" "$target/pyshim"
 }
 
@@ -203,11 +241,14 @@ mkdir -p "$target" "$work/frozen"
 once source "$repository/binary/cpython" fetch_cpython
 once libraries "$repository/binary/requirements.txt $repository/binary/sources.txt $repository/binary/tools.txt" fetch_libraries
 once host "$repository/binary/cpython $repository/binary/Setup.local" build_host
+[ -z "$foreign" ] || once "foreign-$arch" "$repository/tools/binary.sh" fetch_foreign
 once "$arch" "$repository/binary/cpython $repository/binary/Setup.local $repository/binary/getpath.py" build_target
 once "libraries-$arch" "$repository/binary/sources.txt $repository/binary/cpython" build_libraries
 freeze
 link
-cp "$target/pyshim" "$repository/build/pyshim"
-/usr/bin/python3 "$repository/binary/inventory.py" "$repository/build/pyshim" "$repository" "$work" \
-    "$work/site" libc6-dev libcap-dev libyaml-dev zlib1g-dev
-say "$(sha256sum "$repository/build/pyshim")"
+keep
+cp "$target/pyshim" "$file"
+# shellcheck disable=SC2086
+/usr/bin/python3 "$repository/binary/inventory.py" "$file" "$repository" "$work" "$work/site" \
+    "$foreign" "$libc" $linked
+say "$(sha256sum "$file")"

@@ -175,3 +175,18 @@ def test_pyshimctl_knows_what_is_read_early(decide: Path, node: Path, text: str)
     config.write_text(text)
     early = ask(decide, "runtime", config, str(node), node / "self") != ["unsure"]
     assert settings.read_early(text) == early
+
+
+def test_the_interpreters_memory(tmp_path: Path) -> None:
+    """What is taken while the file is built stays; what is taken later is the C library's."""
+    program = tmp_path / "heap"
+    sources = [ROOT / "tests/unit/heap.c", ROOT / "binary/memory.c"]
+    subprocess.run(
+        [need("gcc"), *WARNINGS, *SANITIZERS, f"-I{ROOT}/binary", "-o", program, *sources],
+        check=True,
+    )
+    environment = {"ASAN_OPTIONS": "allocator_may_return_null=1"}
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=True)
+    answers = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert len(answers) == 8
+    assert set(answers.values()) == {"yes"}

@@ -299,22 +299,55 @@ def test_closed_stderr_and_stdout_do_no_harm(hook: Hook) -> None:
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
-def test_what_is_closed_is_not_taken_for_a_file(hook: Hook, closed: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        pytest.param("", "/dev/null", id="a node"),
+        pytest.param(
+            "from ocishim.linux import const, syscalls\n"
+            "syscalls.unshare(const.CLONE_NEWNS)\n"
+            "syscalls.mount(None, '/', None, const.MS_PRIVATE | const.MS_REC)\n"
+            "syscalls.mount('none', '/dev', 'tmpfs', 0)\n",
+            "/",
+            id="no /dev/null",
+            marks=pytest.mark.root,
+        ),
+    ],
+)
+def test_what_is_closed_is_not_taken_for_a_file(
+    hook: Hook, closed: str, before: str, expected: str
+) -> None:
     """Descriptor 2 must never be a file of the image: a warning would be written into it."""
     script = f"""
 import os, sys
 sys.path[:0] = [{str(LIBRARY)!r}]
 from ocishim.hooks import program
+{before}
 for fd in {closed.split()!r}:
     os.close(int(fd))
 def main(words):
     found = [os.readlink(f"/proc/self/fd/{{fd}}") for fd in {closed.split()!r}]
-    return 0 if found == ["/dev/null"] * len(found) else 9
+    return 0 if found == [{expected!r}] * len(found) else 9
 program.main = main
 program.start([])
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], check=False)
     assert done.returncode == 0
+
+
+def test_no_descriptor_is_left(hook: Hook) -> None:
+    script = f"""
+import resource, sys
+sys.path[:0] = [{str(LIBRARY)!r}]
+from ocishim.hooks import program
+program.main = lambda words: 0
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+program.start([])
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_and_version(hook: Hook) -> None:

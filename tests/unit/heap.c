@@ -1,0 +1,44 @@
+/* Takes memory before and after the heap is closed (binary/memory.c), and says what came of it. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+static void tell(const char *what, int right)
+{
+    printf("%s: %s\n", what, right ? "yes" : "no");
+}
+
+int main(void)
+{
+    char *kept = core_malloc(10), *grown = core_malloc(10), *zeros = core_calloc(3, 5);
+    strcpy(kept, "kept");
+    strcpy(grown, "grown");
+    char *arena = take_arena(NULL, 1 << 20);
+    tell("aligned", !((size_t)kept % 16 || (size_t)zeros % 16 || (size_t)arena % 4096));
+    tell("zeros", !memcmp(zeros, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 15));
+    grown = core_realloc(grown, 100);
+    tell("grown before", !strcmp(grown, "grown"));
+    tell("from nothing", core_realloc(NULL, 8) != NULL);
+    core_free(core_malloc(1));
+    tell("too many", !core_calloc((size_t)-1, 2));
+    close_heap();
+    char *later = core_malloc(10);
+    strcpy(later, "later");
+    later = core_realloc(later, 5000);
+    char *moved = core_realloc(kept, 5000);
+    char *less = core_realloc(grown, 3);
+    tell("grown after", !strcmp(moved, "kept") && !strcmp(kept, "kept"));
+    tell("shrunk after", !memcmp(less, "gro", 3));
+    tell("libc's", !strcmp(later, "later"));
+    memset(take_arena(NULL, 1 << 20), 1, 1 << 20);
+    core_free(kept);
+    free_arena(NULL, arena, 1 << 20);
+    memset(arena, 1, 1 << 20);
+    core_free(later);
+    core_free(moved);
+    core_free(less);
+    return 0;
+}
