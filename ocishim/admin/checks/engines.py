@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ocishim.admin import engines, tomlfile
+from ocishim.admin import tomlfile
 from ocishim.admin.checks import containerd
 from ocishim.admin.checks.registration import (
     is_pyshim,
