@@ -33,7 +33,8 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     need("busybox")
     config = tmp_path / "config.toml"
     config.write_text('runtimes = ["runc"]\n[hooks]\nreadonly_rootfs = "overlay"\n')
-    return {**os.environ, "PYSHIM_CONFIG": str(config)}
+    own = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
+    return {**os.environ, **own}
 
 
 def _run(tmp_path: Path, program: str, *argv: str) -> subprocess.CompletedProcess[str]:
