@@ -100,10 +100,12 @@ test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and
 	@tools/packages.sh packages || echo "setup: the tests of the packages will say so" >&2
 	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/pyshim.* build/bin/
 	@ln -s pyshim build/bin/pyshim-hook && ln -s pyshim build/bin/pyshimctl
-	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 tests/unit/test_binary.py \
-	    tests/unit/test_choice.py tests/unit/test_contract_transparency.py tests/unit/test_entry.py \
-	    tests/unit/test_log.py
-	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 --dist loadgroup tests/integration
+	@tools/runc.sh build/runc || echo "setup: the tests of a bare node will say so" >&2
+	@PYSHIM_BINARY=$(CURDIR)/build/bin/pyshim $(PYTEST) -q -n 2 --dist loadgroup $(or $(ARGS), \
+	    $(addprefix tests/unit/test_,binary.py choice.py contract_transparency.py entry.py log.py) \
+	    tests/test_system_calls.py tests/attack tests/integration)
+	@$(if $(ARGS),,conformance/run.py --runtime build/bin/pyshim --hook build/bin/pyshim-hook \
+	    --name pyshim-file/runc)
 
 bench: dev binary  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true
