@@ -1,4 +1,4 @@
-"""deploy/installer.sh on a node as a distribution ships it: its containerd keeps its CRI.
+"""The installer's image on a node as a distribution ships it: its containerd keeps its CRI.
 
 What the installer puts on the node is test_install.py's, and which files configure may meet
 test_configure_cri.py's.
@@ -19,7 +19,7 @@ from tests.conftest import missing
 from tests.integration.containerds import VERSIONS, Node, folder_of
 from tests.integration.cri import CRICTL
 from tests.integration.test_configure_cri import DEBIAN
-from tools.lab.shim import REPOSITORY
+from tools.lab.shim import BINARY
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,6 +38,16 @@ mount --rbind /dev dev
 shift 2
 exec "$@"
 """
+# In a clone another program stands for the static file, which nobody starts here.
+_CLONES = """
+import sys
+from ocishim.admin import programs
+programs.static_file = lambda: "/bin/true"
+from ocishim.admin.cli import main
+main()
+"""
+PYSHIMCTL = [BINARY, "--as", "pyshimctl"] if BINARY else [sys.executable, "-c", _CLONES]
+RESTART = "restart containerd\n"
 _FOLDERS = ("dev", "etc/containerd", "proc", "run", "sys", "tmp", "usr", "var/lib")
 
 
@@ -46,8 +56,8 @@ class Cluster(Node):
 
     def __init__(self, folder: Path, programs: Path) -> None:
         super().__init__(folder, programs)
-        self.root, self.local, pod = (folder / name for name in ("root", "local", "pod"))
-        for path in (*(self.root / name for name in _FOLDERS), self.local / "bin", pod):
+        self.root, self.local = folder / "root", folder / "local"
+        for path in (*(self.root / name for name in _FOLDERS), self.local / "bin"):
             path.mkdir(parents=True)
         for name in ("lib", "lib64", "bin", "sbin"):
             if os.path.lexists(f"/{name}"):
@@ -55,14 +65,11 @@ class Cluster(Node):
         shutil.copy(programs / "containerd", self.local / "bin")
         self.etc = self.root / "etc/containerd"
         self.socket = self.root / "run/sock"
-        self.restarts = folder / "restarts"
-        script(pod / "pyshimctl", f'cd {REPOSITORY}; exec {sys.executable} -m ocishim.admin "$@"')
-        script(pod / "nsenter", f'echo "$@" >>{self.restarts}')
-        self.environment = {
-            **os.environ,
-            "PATH": f"{pod}:{os.environ['PATH']}",
-            "HOST_ROOT": str(self.root),
-        }
+        self.restarts = self.root / "tmp/restarts"
+        systemctl = self.local / "bin/systemctl"
+        systemctl.write_text('#!/bin/sh\necho "$@" >>/tmp/restarts\n')
+        systemctl.chmod(0o755)
+        self.environment = {**os.environ, "HOST_ROOT": str(self.root)}
 
     def private(self, *argv: str) -> list[str]:
         own = ["sh", "-ec", _ROOT, "sh", str(self.root), str(self.local)]
@@ -71,10 +78,10 @@ class Cluster(Node):
     def daemon(self) -> list[str]:
         return ["chroot", str(self.root), "containerd", "--address", "/run/sock"]
 
-    def installer(self, action: str, **settings: str) -> int:
-        """Run the installer to its end; returns how often it had containerd restarted."""
+    def installer(self, action: str, **settings: str) -> str:
+        """Run the installer to its end; returns what it asked of systemctl."""
         done = subprocess.run(
-            self.private("sh", str(REPOSITORY / "deploy/installer.sh"), action),
+            self.private(*PYSHIMCTL, "daemonset", action),
             env={**self.environment, **settings},
             capture_output=True,
             text=True,
@@ -82,14 +89,9 @@ class Cluster(Node):
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
-        told = self.restarts.read_text().splitlines() if self.restarts.exists() else []
-        self.restarts.unlink(missing_ok=True)
-        return len(told)
-
-
-def script(path: Path, text: str) -> None:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
+        told = self.restarts.read_text()
+        self.restarts.unlink()
+        return told
 
 
 @pytest.fixture(params=VERSIONS)
@@ -108,15 +110,15 @@ def program(cri: dict[str, Any]) -> str:
 def test_the_cri_stays(node: Cluster) -> None:
     (node.etc / "config.toml").write_text(DEBIAN)
     was = node.cri()
-    assert node.installer("install") == 1
+    assert node.installer("install") == RESTART
     now = node.cri()
     assert set(now["runtimes"]) == {"runc", "pyshim"}
     assert now["defaultRuntimeName"] == was["defaultRuntimeName"] == "runc"
     assert program(now) == "/usr/local/bin/pyshim"
     assert os.access(node.local / "bin/pyshim", os.X_OK)
-    assert node.installer("install", SET_AS_DEFAULT="true") == 1
+    assert node.installer("install", SET_AS_DEFAULT="true") == RESTART
     assert node.cri()["defaultRuntimeName"] == "pyshim"
-    assert node.installer("remove") == 1
+    assert node.installer("remove") == RESTART
     assert not os.path.lexists(node.local / "bin/pyshim")
     assert node.files() == {"config.toml": DEBIAN}
     assert node.cri() == was
