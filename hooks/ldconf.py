@@ -187,6 +187,8 @@ def _names(rootfs: Rootfs, folder: str, conf: Conf) -> list[str]:
         return []
     try:
         return rootfs.listdir(folder or "/", _MOST_NAMES)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # taken away meanwhile, in a volume that others share
     except PermissionError:
         conf.unread.append(folder)
         return []
