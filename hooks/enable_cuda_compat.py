@@ -128,6 +128,8 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
     path = f"{request.folder}/{libraries[0]}"
     try:
         fd = rootfs.open(path, follow=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""  # taken away meanwhile, in a volume that others share
     except UnsafePathError as error:
         changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
         return ""
@@ -150,7 +152,7 @@ def _libraries(rootfs: Rootfs, folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [name for name in names if ldconf.matches(name, f"{_LIBRARY}*.*")]
-    return [n for n in found if stat.S_ISREG(rootfs.lstat(f"{folder}/{n}").st_mode)]
+    return [name for name in found if stat.S_ISREG(rootfs.mode(f"{folder}/{name}"))]
 
 
 def _folder_of(rootfs: Rootfs, fd: int) -> str:

@@ -83,7 +83,7 @@ def load(rootfs: Rootfs, *, without: tuple[str, ...] = ()) -> Conf:
 
 def refused(message: str) -> UnsafePathError:
     """Return the error about a file that only who made the image can mend."""
-    return UnsafePathError(message, hint="the image brings that file: mend it there")
+    return UnsafePathError(message, hint="the image or a volume brings that file: mend it there")
 
 
 def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth: int) -> None:
@@ -187,6 +187,8 @@ def _names(rootfs: Rootfs, folder: str, conf: Conf) -> list[str]:
         return []
     try:
         return rootfs.listdir(folder or "/", _MOST_NAMES)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # taken away meanwhile, in a volume that others share
     except PermissionError:
         conf.unread.append(folder)
         return []

@@ -44,6 +44,7 @@ _CHAIN_OPTIONS = (
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
 _STDERR = 2
+_LONGEST_LINE = 4000  # as ocishim.log's
 
 
 class Call:
@@ -120,8 +121,8 @@ class Reporter:
 
 
 def _write(line: str) -> None:
-    """One line on stderr."""
-    _print(shown(line.replace("\n", " ")) + "\n", _STDERR)
+    """One line on stderr, of a length that runtimes and people can bear."""
+    _print(shown(line.replace("\n", " "))[:_LONGEST_LINE] + "\n", _STDERR)
 
 
 def _print(text: str, fd: int = 1) -> None:

@@ -72,7 +72,10 @@ def _minors(rootfs: Rootfs) -> list[int]:
         digits = name.removeprefix(_DEVICE)
         if digits == name or not (digits.isdecimal() and digits.isascii()):
             continue
-        status = rootfs.lstat(f"/dev/{name}")
+        try:
+            status = rootfs.lstat(f"/dev/{name}")
+        except FileNotFoundError:
+            continue  # unplugged meanwhile, where the host's /dev is the container's
         if stat.S_ISCHR(status.st_mode):
             minors.append(os.minor(status.st_rdev))
     return minors

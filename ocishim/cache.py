@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Place = tuple[int, int]
 
 FORMAT = 1
+_LARGEST = 256 << 20  # bytes of an entry; a thousand spec files have 3 MiB
 # Before any data is unmarshalled it must be known to be in this interpreter's format.
 MARK = f"pyshim {__version__} {FORMAT} {marshal.version} {sys.byteorder}\n".encode()
 _SEED = 0x70797368696D
@@ -115,6 +116,8 @@ class Cache:
                 if not _only_ours(st, stat.S_IFREG, 0o022):
                     return b""
                 offset, length = place or (0, st.st_size)
+                if length > _LARGEST:
+                    return b""
                 return os.pread(fd, length, offset)
             finally:
                 os.close(fd)

@@ -56,7 +56,9 @@ class Runner:
             self._run(hook)
 
     def _run(self, hook: Hook) -> None:
-        timeout = hook.get("timeout") or 0
+        timeout = knownhooks.timeout_of(hook, 0)
+        if hook.get("timeout") and not timeout:
+            raise HookError(self._failed(hook, "its timeout is no number of seconds"))
         reader, writer = os.pipe()
         try:
             try:

@@ -56,8 +56,8 @@ class Job:
 
     def seconds(self) -> float:
         """How long the hooks may take together, and their root; 0: one of them may for ever."""
-        timeouts = [hook.get("timeout") or 0 for hook in self.hooks]
-        return sum(timeouts) + _FOR_THE_ROOT if all(timeouts) else 0
+        timeouts = [knownhooks.timeout_of(hook, 0) for hook in self.hooks]
+        return min(sum(timeouts) + _FOR_THE_ROOT, knownhooks.LONGEST) if all(timeouts) else 0
 
     def state(self) -> bytes:
         """The state JSON hooks read: no pid, since the container has no process yet."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Hook = dict[str, Any]
 
+LONGEST = 1_000_000
+"""Seconds, eleven days: poll(2) counts milliseconds in an int."""
+
 MINIMAL_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 """The environment of a hook that names none."""
 
@@ -199,4 +202,4 @@ def _flush(
 def timeout_of(hook: Hook, default: int) -> int:
     """Return the hook's timeout in seconds, `default` when it sets none that counts."""
     value = hook.get("timeout")
-    return value if isinstance(value, int) and value > 0 else default
+    return min(value, LONGEST) if isinstance(value, int) and value > 0 else default

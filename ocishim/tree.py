@@ -120,6 +120,16 @@ class Tree:
         finally:
             os.close(fd)
 
+    def mode(self, unsafe_path: str) -> int:
+        """The type and mode of `unsafe_path`, or of the link itself; 0 when it is not there.
+
+        For names out of listdir(): who shares a volume may take them away meanwhile.
+        """
+        try:
+            return self.lstat(unsafe_path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
     def exists(self, unsafe_path: str) -> bool:
         """Whether `unsafe_path` leads to something in the root."""
         try:

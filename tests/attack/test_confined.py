@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ import pytest
 
 from ocishim.hooks import arch
 from tests import libs
+from tests.attack.fuse import served
 from tests.conftest import missing, need
+from tests.isolated import isolated
 from tests.trees import make_tree, snapshot
 from tools.lab import newest_crun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tests.integration.conftest import Node
     from tools.lab.bundle import Bundle
@@ -138,7 +141,7 @@ def test_s2_no_kernel_file_is_a_conf(
     said = result.stderr + (node.shim.log.read_text() if node.shim.log.exists() else "")
     if result.returncode:
         assert refused in said
-        assert "(the image brings that file: mend it there)" in said
+        assert "(the image or a volume brings that file: mend it there)" in said
     else:  # pyshim's own executor has no /proc: the links lead nowhere
         assert "shim" in node.shim.config.read_text()
 
@@ -213,6 +216,85 @@ def test_s3_our_files_do_not_go_to_a_volume(node: Node, busybox: Path, line: str
     before = snapshot(held)
     node.run(bundle)
     assert snapshot(held) == before
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[str]:
+    """/proc/PID/root of a process of the host's that root of the container may enter: it can less."""
+    process = subprocess.Popen(
+        ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "sleep", "600"]
+    )
+    yield f"/proc/{process.pid}/root{tmp_path}/held"
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(("lines", "asked"), [
+    pytest.param(["file etc/ld.so.conf {way}\n"], CACHE, id="a line of ld.so.conf"),
+    pytest.param([INCLUDE, "symlink etc/ld.so.conf.d {way}"], CACHE, id="ld.so.conf.d"),
+    pytest.param(["file etc/ld.so.conf include {way}/*.conf\n"], CACHE, id="an include"),
+    pytest.param(["symlink etc/ld.so.conf {way}/a.conf"], CACHE, id="ld.so.conf"),
+    pytest.param([ALPINE, f"symlink {MUSL[1:]} {{way}}/a.conf"], CACHE, id="musl's file"),
+    pytest.param(["symlink etc/ld.so.cache {way}/ld.so.cache"], CACHE, id="the cache"),
+    pytest.param(["symlink opt/lib {way}"], CACHE, id="the request's folder"),
+    pytest.param(["symlink opt/lib/libheld.so.1 {way}/libheld.so.1.2"], CACHE, id="a library"),
+    pytest.param([], hook("update-ldcache", "--folder", "{way}"), id="a folder of the spec's"),
+    pytest.param([], hook("create-symlinks", "--link", "t::{way}/link"), id="a link"),
+    pytest.param(["symlink way {way}"], hook("create-symlinks", "--link", "t::/way/d/link"), id="a link's folder"),
+    pytest.param(["symlink way {way}"], hook("chmod", "--mode", "777", "--path", "/way/a.conf"), id="chmod"),
+    pytest.param(["symlink opt/lib {way}"], hook("create-soname-symlinks", "--folder", "/opt/lib"), id="links by SONAME"),
+    pytest.param(["symlink etc/nvidia {way}"], hook("update-application-profile"), id="the profile"),
+    pytest.param(["symlink usr/local/cuda {way}"], hook("enable-cuda-compat", "--host-driver-version", "500.1"), id="cuda-compat"),
+])  # fmt: skip
+def test_s3_another_process_root(
+    node: Node, busybox: Path, another: str, lines: list[str], asked: dict[str, Any]
+) -> None:
+    """With the host's PID namespace: nothing of the host is read for the image, or written."""
+    held = make_tree(node.folder / "held", "file a.conf /SECRET\n", "file ld.so.cache x", "dir d")
+    libs.put(libs.library("libheld.so.1"), held / "libheld.so.1.2")
+    libs.put(libs.compat_library(None), held / "compat/libcuda.so.999.1")
+    asked = {**asked, "args": [word.format(way=another) for word in asked["args"]]}
+    bundle = container(
+        node, busybox, "true", [asked], *(line.format(way=another) for line in lines)
+    )
+    spec = bundle.spec
+    spaces = spec["linux"]["namespaces"]
+    spec["linux"]["namespaces"] = [space for space in spaces if space["type"] != "pid"]
+    bundle.write(spec)
+    before = snapshot(held)
+    node.run(bundle)  # an image may make its own start fail
+    assert snapshot(held) == before
+    files = [path for path in (bundle.rootfs / "etc").rglob("*") if not path.is_symlink()]
+    written = b"".join(path.read_bytes() for path in files if path.is_file())
+    assert b"SECRET" not in written
+    assert b"libheld" not in written
+
+
+# --- S9: a volume whose file system is a program's
+
+
+@pytest.mark.parametrize(("lie", "said"), [
+    pytest.param("none", "", id="it says the truth"),
+    pytest.param("missing", "cannot be opened by its descriptor", id="ENOENT at open"),
+    pytest.param("inode", "changed while it was opened", id="another inode"),
+    pytest.param("device", "is a character device, not a regular file", id="a device"),
+    pytest.param("asleep", "", id="it does not answer"),
+])  # fmt: skip
+@isolated
+def test_s9_a_fuse_volume(node: Node, busybox: Path, lie: str, said: str) -> None:
+    with node.shim.config.open("a") as file:
+        file.write("hooks.timeout = 5\n")
+    (held := node.folder / "volume").mkdir()
+    with served(held, lie):
+        bundle = container(
+            node, busybox, "echo started", [CACHE], "symlink etc/ld.so.conf /volume/conf",
+            mounts=[volume(held, "/volume", "ro")],
+        )  # fmt: skip
+        began = time.monotonic()
+        result = node.run(bundle)
+        assert time.monotonic() - began < 30, "5 s, and what the machine is busy with"
+    assert (result.returncode == 0) is (lie == "none"), result
+    assert said in result.stderr + (node.shim.log.read_text() if node.shim.log.exists() else "")
 
 
 # --- S4: what is written

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.root
 
 MACHINE = arch.host()
 INCLUDE = "file etc/ld.so.conf include /etc/ld.so.conf.d/*.conf\n"
-MEND = " (the image brings that file: mend it there)"
+MEND = " (the image or a volume brings that file: mend it there)"
 OUTSIDE = (
     "file file of the host",
     "file 00-pyshim.conf of the host",

@@ -353,3 +353,11 @@ def test_identity_sees_what_mtime_does_not(tmp_path: Path) -> None:
 def test_digest_tells_contents_apart() -> None:
     assert digest(b"a") == digest(b"a") != digest(b"b")
     assert len(digest(b"")) == 16
+
+
+def test_a_file_larger_than_any_entry_is_not_read(cache: Cache, folder: Path) -> None:
+    """A hole of 1 TiB, for one."""
+    cache.put("entry", "key", 1)
+    with (folder / "entry").open("r+b") as file:
+        file.truncate(1 << 40)
+    assert cache.get("entry", "key") is None

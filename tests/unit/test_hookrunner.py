@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ocishim import hookrunner
+from ocishim import hookrunner, jsonio
 from ocishim.errors import HookError
 from tests.hostiletext import CONTROLS
 
@@ -93,6 +93,8 @@ def octal(text: str) -> str:
     pytest.param(sh("printf 'a\\377\\303b\\n'; exit 1"), r"sh failed: exit status 1: a\xff\xc3b",
                  id="bytes that are no text"),
     pytest.param(sh("kill -9 $$"), "sh failed: killed by signal 9", id="signal"),
+    *(pytest.param({**sh("true"), "timeout": value}, "sh failed: its timeout is no number of seconds", id=name)
+      for name, value in {"a text": "5", "negative": -1, "a fraction": jsonio.Number("0.5"), "a list": [5]}.items()),
     pytest.param({"path": "/no/such"}, "such failed: the program cannot be run: No such file or directory",
                  id="missing"),
     pytest.param({"path": "/etc/passwd"}, "passwd failed: the program cannot be run: Permission denied",
@@ -106,6 +108,11 @@ def octal(text: str) -> str:
 ])  # fmt: skip
 def test_failures_are_named(hook: dict[str, Any], message: str) -> None:
     assert failure(hook) == f"createContainer hook {message}"
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 5, True, 10**30])
+def test_timeouts_that_do_not_matter(timeout: object) -> None:
+    run({**sh("true"), "timeout": timeout})
 
 
 def test_a_chain_speaks_for_itself(tmp_path: Path) -> None:

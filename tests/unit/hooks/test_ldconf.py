@@ -208,7 +208,7 @@ def test_what_is_refused(tmp_path: Path, lines: list[str], message: str) -> None
     with pytest.raises(UnsafePathError) as caught:
         read(root)
     assert caught.value.message == message
-    assert caught.value.hint == "the image brings that file: mend it there"
+    assert caught.value.hint == "the image or a volume brings that file: mend it there"
 
 
 def test_a_device_is_refused(tmp_path: Path) -> None:

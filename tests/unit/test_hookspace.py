@@ -1,0 +1,21 @@
+"""How long the hooks that pyshim runs itself may take together."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocishim import hookspace
+from ocishim.log import OwnLog
+
+
+@pytest.mark.parametrize(("timeouts", "seconds"), [
+    pytest.param([3, 4], 12, id="theirs, and 5 s for the root"),
+    pytest.param([3, None], 0, id="one may for ever"),
+    pytest.param([3, "4"], 0, id="one that fails when it comes to it"),
+    pytest.param([3, 10**30], 1_000_000, id="longer than the kernel can wait"),
+    pytest.param([999_999, 999_999, 999_999], 1_000_000, id="longer together"),
+])  # fmt: skip
+def test_seconds(timeouts: list[object], seconds: int) -> None:
+    hooks = [{"path": "/x", "timeout": timeout} for timeout in timeouts]
+    job = hookspace.Job("/b", {}, hooks, "c", OwnLog("", "error", ""))
+    assert job.seconds() == seconds
