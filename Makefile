@@ -92,9 +92,9 @@ binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))
 	@tools/binary.sh $(ARCH)
 
-packages: $(BASE) binary  ## .deb, .rpm, tarball and wheel of build/pyshim into build/packages; ARCH=arm64 likewise
+packages: $(BASE) binary  ## .deb, .rpm, tarball, wheel into build/packages; ARCH=arm64: that one's, too
 	@tools/packages.sh packages
-	@$(PYTHON_VENV) -m tools.packaging build/packages build/pyshim
+	@$(PYTHON_VENV) -m tools.packaging build/packages $$(ls build/pyshim build/pyshim-*64 2>/dev/null)
 
 test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and all with containers (root)
 	@tools/packages.sh packages || echo "setup: the tests of the packages will say so" >&2
