@@ -127,7 +127,13 @@ def die_of_interrupts() -> None:
 
 HOT = (
     *("_json", "errno", "struct", "ocishim.entry", "ocishim.runtime", "ocishim.config"),
-    *("ocishim.cdi.registry", "ocishim.cdi.edits", "ocishim.cdi.scan", "ocishim.cdi.stale"),
+    *(
+        "ocishim.cdi.registry",
+        "ocishim.cdi.edits",
+        "ocishim.cdi.scan",
+        "ocishim.cdi.stale",
+        "ocishim.cdi.hostdev",
+    ),
     *("ocishim.oci.bundle", "ocishim.oci.reading", "ocishim.readonly", "ocishim.log"),
     *("ocishim.visible", "ocishim.requests", "ocishim.executor"),
     *("ocishim.hooks.program", "ocishim.hooks.create_symlinks", "ocishim.hooks.update_ldcache"),
