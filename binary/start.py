@@ -128,8 +128,8 @@ def die_of_interrupts() -> None:
 HOT = (
     *("_json", "errno", "struct", "ocishim.entry", "ocishim.runtime", "ocishim.config"),
     *("ocishim.cdi.registry", "ocishim.cdi.edits", "ocishim.cdi.scan", "ocishim.cdi.stale"),
-    *("ocishim.oci.bundle", "ocishim.oci.reading", "ocishim.readonly", "ocishim.log"),
-    *("ocishim.visible", "ocishim.requests", "ocishim.executor"),
+    *("ocishim.cdi.hostdev", "ocishim.oci.bundle", "ocishim.oci.reading", "ocishim.readonly"),
+    *("ocishim.log", "ocishim.visible", "ocishim.requests", "ocishim.executor"),
     *("ocishim.hooks.program", "ocishim.hooks.create_symlinks", "ocishim.hooks.update_ldcache"),
     *("ocishim.hooks.ldconfig", "ocishim.hooks.sandbox", "ocishim.hooks.ldcache"),
     *("ocishim.hooks.chmod", "ocishim.hooks.disable_device_node_modification"),
@@ -167,8 +167,10 @@ def run(program: str, path: str, arguments: list[str]) -> int:
         return main(path, arguments, lowlevel.UNTOUCHED)
     if program == "pyshim-hook":
         from ocishim.hooks.program import start  # noqa: PLC0415
+        from ocishim.log import outlive_writes  # noqa: PLC0415
 
         die_of_interrupts()
+        outlive_writes()
         start(arguments)
     import gc  # noqa: PLC0415
 

@@ -35,6 +35,7 @@ def fail(invocation: Invocation, message: str) -> None:
     on stderr, and where stderr is gone the exit status is all that is left.
     """
     text = _one_line("pyshim: " + message)
+    outlive_writes()
     if invocation.log:
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -45,6 +46,22 @@ def fail(invocation: Invocation, message: str) -> None:
         _write_all(2, (text + "\n").encode())
     except OSError:
         pass
+
+
+def outlive_writes() -> None:
+    """Let a write to what nobody reads, or beyond a limit of files, be an error and no end.
+
+    CPython does so when it starts, the static file does not: for what becomes no other program.
+    """
+    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415 - failure only
+        SIG_IGN,
+        SIGPIPE,
+        SIGXFSZ,
+        signal,
+    )
+
+    for number in (SIGPIPE, SIGXFSZ):
+        signal(number, SIG_IGN)
 
 
 def _one_line(message: str) -> str:

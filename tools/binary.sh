@@ -221,11 +221,16 @@ link() {
         set -- "$@" --redefine-sym $name=core_$name
     done
     "$triplet-objcopy" "$@" "$target/whole.o" "$target/cpython.o"
+    {
+        echo 'SECTIONS { .text.hot : {'
+        sed 's/.*/cpython.o(.text.& .text.&.*)/' "$repository/binary/hot"
+        echo '} } INSERT BEFORE .text;'
+    } >"$target/hot.ld"
     # The linker says of each look-up of a user or host that glibc may load a library for it.
     # shellcheck disable=SC2086
     (cd "$target" && "$triplet-gcc" $flags $link -o empty main.o command.o core.o memory.o module.o \
         frozen.o tables.o bytes.o yaml.o prctl.o cpython.o $libraries -lyaml -lcap -lz -lm \
-        -Wl,-T,"$repository/binary/kept.ld") >"$target/link.log" 2>&1 ||
+        -Wl,-T,"$repository/binary/kept.ld" -Wl,-T,hot.ld) >"$target/link.log" 2>&1 ||
         { tail -n 20 "$target/link.log" >&2; exit 1; }
 }
 
