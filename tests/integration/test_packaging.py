@@ -111,7 +111,8 @@ def test_the_same_bytes_twice(packages: Packages, tmp_path: Path) -> None:
 
 
 def test_checksums(packages: Packages) -> None:
-    listed = dict(line.split()[::-1] for line in (packages.folder / "SHA256SUMS").open())
+    lines = (packages.folder / "SHA256SUMS").read_text().splitlines()
+    listed = dict(line.split()[::-1] for line in lines)
     assert listed == {
         one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in packages[1:]
     }
