@@ -289,22 +289,5 @@ def start(words: list[str] | None = None) -> NoReturn:
     Taking the interpreter down in order costs 1.5 ms; nothing here waits for it: descriptors are
     written to directly, children are waited for.
     """
-    _open_standard()
+    os.open_standard()
     os._exit(main(sys.argv[1:] if words is None else words))
-
-
-def _open_standard() -> None:
-    """Put something where a runtime left 0, 1 or 2 closed: a file of the image must not be 2."""
-    try:
-        while (fd := _open_nowhere()) <= _STDERR:
-            pass
-    except OSError:  # no descriptor is left: these three are taken
-        return
-    os.close(fd)
-
-
-def _open_nowhere() -> int:
-    try:
-        return os.open("/dev/null", os.O_RDWR)
-    except OSError:  # a root without /dev: a folder can neither be read nor written
-        return os.open("/", os.O_RDONLY)

@@ -267,6 +267,8 @@ class Planner:
                 ours = path == self.hook_program
                 if isinstance(path, str) and (ours or path in injected):
                     _check_program(f"{name} hook {path}", path, injected.get(path, ""))
+                    if ours:
+                        knownhooks.must_be_utf8(path, *hook["args"])
                     if ours and oci_spec.has_user_namespace(spec):
                         _check_reachable(path)
 

@@ -7,6 +7,8 @@ them; CVE-2025-23266 for the environment.
 
 from __future__ import annotations
 
+from ocishim.errors import HookError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -203,3 +205,18 @@ def timeout_of(hook: Hook, default: int) -> int:
     """Return the hook's timeout in seconds, `default` when it sets none that counts."""
     value = hook.get("timeout")
     return min(value, LONGEST) if isinstance(value, int) and value > 0 else default
+
+
+def must_be_utf8(*words: str) -> None:
+    """Raise HookError for a word of a hook that JSON, which is UTF-8 (RFC 8259), cannot say.
+
+    A runtime would read other bytes as U+FFFD and start another program, or none.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise HookError(
+                f"{word} is not UTF-8, and config.json can name nothing else to a hook",
+                hint="install pyshim, and let the engine keep its bundles, where the path is UTF-8",
+            ) from None

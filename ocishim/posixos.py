@@ -61,6 +61,23 @@ def clearenv() -> None:
     environ.clear()
 
 
+def open_standard() -> None:
+    """Put something where 0, 1 or 2 was left closed: what is opened next must not become one."""
+    try:
+        while (fd := _open_nowhere()) <= 2:
+            pass
+    except OSError:  # no descriptor is left: these three are taken
+        return
+    close(fd)  # noqa: F405 - posix's
+
+
+def _open_nowhere() -> int:
+    try:
+        return open("/dev/null", O_RDWR)  # noqa: F405
+    except OSError:  # a root without /dev: a folder can neither be read nor written
+        return open("/", O_RDONLY)  # noqa: F405
+
+
 class path:  # noqa: N801 - as it is called
     """What of os.path is used, with its results."""
 

@@ -109,13 +109,14 @@ class Node:
         """Run a program of the node in namespaces of its own; nothing else can be reached."""
         script = (
             'cd "$1"; mount --bind . .; cd "$1"; mount --rbind /dev dev; mount --rbind /sys sys;'
-            f' mount -t tmpfs tmpfs run; {mounts}; {before}; shift; exec "$@"'
+            f' mount -t tmpfs tmpfs run; {mounts}; {before}; shift; exec env "$@"'
         )
-        words = ["sh", "-euc", script, "sh", str(self.root), str(libs.static_program(ENTER)), *argv]
+        own = [f"{name}={value}" for name, value in (env or {}).items()]
+        enter = str(libs.static_program(ENTER))
+        words = ["sh", "-euc", script, "sh", str(self.root), *own, enter, *argv]
         return subprocess.run(
             ["unshare", "-m", "-p", "-f", "--propagation", "private", "--kill-child", *words],
             input=stdin, capture_output=True, text=True, check=False, timeout=60,
-            env={"PATH": os.environ["PATH"], **(env or {})},
         )  # fmt: skip
 
     def create(self, **how: Any) -> None:
@@ -197,10 +198,15 @@ def test_musl_instead_of_glibc(tmp_path: Path, runc: Path, busybox: Path) -> Non
     shutil.copytree(busybox, node.root, symlinks=True, dirs_exist_ok=True)
     node.put(libs.static_program(RAN), "/lib/ld-musl-x86_64.so.1")
     runs(node, runc, busybox)
-    for line in ("doctor --json", "cdi list", "config check", "version"):
+    for line, statuses in (
+        ("doctor --json", (0, 3, 4)),  # no system log, for one
+        ("cdi list", (0,)),
+        ("config check", (0,)),
+        ("version", (0,)),
+    ):
         done = node.enter("/usr/local/bin/pyshimctl", *line.split())
         assert "Traceback" not in done.stderr
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        assert done.returncode in statuses, (line, done.stdout, done.stderr)
 
 
 @pytest.mark.usefixtures("group")
@@ -211,7 +217,6 @@ def test_a_read_only_usr(tmp_path: Path, runc: Path, busybox: Path) -> None:
     (node.root / "opt").mkdir()
     mounts = f"{WITH_PROC}; mount -t tmpfs -o ro tmpfs usr"
     node.runtime(runc)
-    node.bundle(*SCRIPT, rootfs=busybox)
     refused = node.enter("/tmp/download/pyshimctl", "install", mounts=mounts)
     assert refused.returncode == 1
     assert "/usr/local" in refused.stderr
@@ -273,7 +278,6 @@ def test_32_mib_of_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", [
     pytest.param("/opt/with a blank/bin", id="blanks"),
-    pytest.param("/opt/\udcff\udc80/bin", id="no UTF-8"),
     pytest.param("/opt/" + "deep" * 60 + "/bin", id="a long path"),
     pytest.param("/opt/n\new'\"$/bin", id="what a shell would read"),
 ])  # fmt: skip
@@ -282,3 +286,23 @@ def test_any_path(tmp_path: Path, folder: str) -> None:
     node.runtime(libs.static_program(RAN))
     node.bundle("true")
     node.create()
+
+
+def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
+    """What passes through does, a create without hooks, too; a hook cannot be named in JSON."""
+    node = Node(tmp_path / "node", "/opt/\udcff/bin")
+    node.runtime(libs.static_program(RAN))
+    pyshim = f"{node.bin}/pyshim"
+    assert node.enter(pyshim, "state", "c").stdout == "state c ran\n"
+    bundle = node.bundle("true")
+    before = bundle.config.read_bytes()
+    done = node.enter(pyshim, "create", "--bundle", "/bundle", "c")
+    assert (done.returncode, done.stdout, bundle.config.read_bytes()) == (1, "", before)
+    assert done.stderr == (
+        "pyshim: /opt/\\xff/bin/pyshim-hook is not UTF-8, and config.json can name nothing else to a"
+        " hook (install pyshim, and let the engine keep its bundles, where the path is UTF-8)\n"
+    )
+    (node.root / "etc/cdi/acme.json").unlink()
+    bundle.config.write_text(json.dumps(make_spec(["true"])))
+    done = node.enter(pyshim, "create", "--bundle", "/bundle", "c")
+    assert (done.returncode, done.stderr) == (0, "")
