@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROOT = "/sys/fs/cgroup"
 _NAME = "pyshim-hooks-"
+_LARGEST = (1 << 63) - 1  # the kernel takes what is left of more: 0 of 1 << 64
 _PERIOD = 100_000  # microseconds, the kernel's own
 _ENTERED = 60  # seconds after which a group without a process is nobody's; it takes milliseconds
 
@@ -116,7 +117,7 @@ def _numbers(spec: dict[str, Any]) -> tuple[str, str, str, str]:
         pids.get("limit"),
     )
     quota, period, limit, count = (
-        str(value) if isinstance(value, int) and value > 0 else "" for value in values
+        str(value) if isinstance(value, int) and 0 < value <= _LARGEST else "" for value in values
     )
     return quota, period, limit, count
 

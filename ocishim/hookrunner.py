@@ -12,8 +12,9 @@ import select
 import time
 
 from ocishim import knownhooks
-from ocishim.errors import HookError, shown
+from ocishim.errors import DocumentError, HookError, shown
 from ocishim.linux import const, memfd
+from ocishim.oci.members import find_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Runner:
             except OSError as err:
                 reason = f"the program cannot be run: {err.strerror}"
                 raise HookError(self._failed(hook, reason)) from None
+            except DocumentError as err:
+                raise HookError(self._failed(hook, err.message)) from None
             except ValueError as err:  # a NUL in a word, no words at all
                 reason = f"the program cannot be run: {err}"
                 raise HookError(self._failed(hook, reason)) from None
@@ -93,7 +96,7 @@ class Runner:
         os.lseek(self.state_fd, 0, os.SEEK_SET)
         return os.posix_spawn(
             path,
-            [str(arg) for arg in hook.get("args") or [path]],
+            [str(arg) for arg in find_list(hook, "args") or [path]],
             _environment(hook),
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, self.state_fd, 0),
@@ -128,7 +131,7 @@ def last_line(output: bytes | bytearray) -> str:
 
 def _environment(hook: Hook) -> dict[str, str]:
     """Exactly the hook's own; an entry without `=` names no variable and is left out."""
-    pairs = (str(entry).partition("=") for entry in hook.get("env") or ())
+    pairs = (str(entry).partition("=") for entry in find_list(hook, "env"))
     return {key: value for key, separator, value in pairs if separator and key}
 
 

@@ -193,6 +193,7 @@ def _die_with_parent(writer: int) -> None:
 
 
 def _tell(writer: int, message: str, hint: str) -> None:
+    message = message.replace("\0", "\\x00")  # which ends a message here
     os.write(writer, f"{message}\0{hint}".encode("utf-8", "surrogateescape"))
 
 

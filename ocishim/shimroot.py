@@ -88,7 +88,7 @@ class Builder:
 
     def _add(self, root: Rootfs, mount: dict[str, Any], field: str) -> None:
         destination = os.path.normpath("/" + str(mount.get("destination") or "").lstrip("/"))
-        options = [str(option) for option in mount.get("options") or ()]
+        options = [str(option) for option in find_list({field: mount}, field, "options")]
         kind = mount.get("type")
         is_bind = kind == "bind" or "bind" in options or "rbind" in options
         if destination == "/" or _within(destination, self._unseen):
@@ -106,8 +106,9 @@ class Builder:
         source = os.path.join(self._bundle, str(mount.get("source") or ""))
         try:
             source_fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        except OSError as err:
-            raise DocumentError(f"config.json: '{field}.source' {source}: {err.strerror}") from None
+        except (OSError, ValueError) as err:  # a NUL
+            why = getattr(err, "strerror", None) or err
+            raise DocumentError(f"config.json: '{field}.source' {source}: {why}") from None
         try:
             is_directory = stat.S_ISDIR(os.fstat(source_fd).st_mode)
             target = self._mount_point(root, destination, is_directory=is_directory)
@@ -172,25 +173,38 @@ class Builder:
             os.close(mount_fd)
 
     def _add_device(self, root: Rootfs, device: dict[str, Any]) -> None:
-        """Make a node on our tmpfs (never in the image) so that hooks that look at /dev see it."""
+        """Make a node on our tmpfs (never in the image) so that hooks that look at /dev see it.
+
+        One that is none is the low-level runtime's to complain about.
+        """
         path = os.path.normpath(str(device.get("path") or "/"))
         kind = _DEVICE_KINDS.get(str(device.get("type")))
-        if kind is None or not _within(path, self._private):
+        if kind is None or not _within(path, self._private) or not _is_device(device, path):
             return
         folder, _, name = path.rpartition("/")
-        number = os.makedev(int(device.get("major") or 0), int(device.get("minor") or 0))
+        number = os.makedev(device.get("major") or 0, device.get("minor") or 0)
+        mode = (device.get("fileMode") or 0o666) & 0o7777
         parent = root.mkdir_all(folder)
         try:
             # A link in the image, swapped meanwhile, could have led us elsewhere.
             if os.fstat(parent).st_dev not in self._private.values():
                 return
-            os.mknod(name, kind | int(device.get("fileMode") or 0o666), number, dir_fd=parent)
+            os.mknod(name, kind | mode, number, dir_fd=parent)
         except FileExistsError:
             pass
         except PermissionError:  # in a user namespace nobody makes devices
             self._note(f"hooks do not see the device {path}")
         finally:
             os.close(parent)
+
+
+def _is_device(device: dict[str, Any], path: str) -> bool:
+    """Whether its numbers are those of a device (dev_t has 12 and 20 bits), and its path is one."""
+    largest = {"major": 0xFFF, "minor": 0xFFFFF, "fileMode": 0xFFFFFFFF}
+    values = [(device.get(name) or 0, most) for name, most in largest.items()]
+    return "\0" not in path and all(
+        isinstance(value, int) and 0 <= value <= most for value, most in values
+    )
 
 
 def _within(path: str, folders: Iterable[str]) -> bool:

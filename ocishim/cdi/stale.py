@@ -97,7 +97,7 @@ def _node_fact(node: dict[str, Any], lstat: Stat) -> str:
         return ""
     try:
         st = lstat(path)
-    except OSError:
+    except (OSError, ValueError):  # a NUL: the reference's to judge, or the runtime's
         return ""
     number = f"{major}:{node.get('minor', 0)}"
     there = _describe(st)
@@ -122,6 +122,8 @@ def _mount_fact(mount: dict[str, Any], stat: Stat) -> str:
         return ""
     try:
         stat(path)
+    except ValueError:
+        return ""
     except OSError as e:
         return f"mount source {path} is gone" if e.errno in _GONE else ""
     return ""

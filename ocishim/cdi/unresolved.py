@@ -195,8 +195,10 @@ def _sentence(missing: list[str]) -> str:
     sentence = "unresolvable CDI devices " + ", ".join(missing)
     if len(sentence.encode(errors="replace")) <= _SENTENCE_BYTES:
         return sentence
-    cut = _cut(sentence, _SENTENCE_BYTES).rpartition(", ")[0]
-    return f"{cut} and {len(missing) - cut.count(', ') - 1} more"
+    cut = _cut(sentence, _SENTENCE_BYTES)
+    whole = cut.rpartition(", ")[0] or cut  # one name alone may be too long
+    more = len(missing) - whole.count(", ") - 1
+    return f"{whole} and {more} more" if more else whole
 
 
 def _mentions(path: str, kind: str) -> bool:

@@ -37,6 +37,7 @@ RESOURCES: list[Any] = [
     pytest.param({"cpu": {"quota": -1, "shares": 2}, "memory": {"limit": -1}, "pids": {"limit": 0}}, {}, {}, id="no limit"),
     pytest.param({"memory": {"limit": 7}}, {"": [("memory.max", "7")]}, {"memory": [("memory.limit_in_bytes", "7")]}, id="memory"),
     pytest.param({"pids": {"limit": 7}}, {"": [("pids.max", "7")]}, {"pids": [("pids.max", "7")]}, id="processes"),
+    pytest.param({"memory": {"limit": 1 << 70}, "pids": {"limit": 1.5}}, {}, {}, id="no number of the kernel's"),
     pytest.param({}, {}, {}, id="nothing"),
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ocishim import shimroot
+from ocishim import jsonio, shimroot
 from ocishim.errors import DocumentError, HookError, UnsafePathError
 from ocishim.linux import mntns
 from ocishim.rootfs import Rootfs
@@ -199,6 +199,40 @@ def test_a_missing_source_is_named(tree: Path) -> None:
     assert caught.value.message == (
         "config.json: 'mounts[1].source' /no/such: No such file or directory"
     )
+
+
+@pytest.mark.parametrize(("mount", "message"), [
+    pytest.param({"source": "/a\0b"}, "config.json: 'mounts[0].source' /a\0b: embedded null byte", id="NUL"),
+    pytest.param({"options": 5}, "config.json: expected array, found integer in 'mounts[0].options'", id="options"),
+    pytest.param({"options": "rbind"}, "config.json: expected array, found string in 'mounts[0].options'", id="one option"),
+])  # fmt: skip
+def test_a_mount_that_is_none(tree: Path, mount: dict[str, Any], message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        in_root(tree, [{**bind("/", "/m"), **mount}], read("m"))
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize("change", [
+    {"major": -1}, {"major": 4096}, {"minor": 1 << 20}, {"minor": 1 << 63}, {"major": "1"},
+    {"major": jsonio.Number("1.5")}, {"fileMode": "x"}, {"fileMode": -1}, {"fileMode": 1 << 40},
+    {"path": "/dev/a\0b"}, {"path": 5}, {"type": 5},
+], ids=str)  # fmt: skip
+def test_a_device_that_is_none(tree: Path, change: dict[str, Any]) -> None:
+    """The low-level runtime refuses it; the hooks get the others."""
+    tmpfs = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}
+    good = {
+        "path": "/dev/good",
+        "type": "c",
+        "major": 4095,
+        "minor": (1 << 20) - 1,
+        "fileMode": 0o20640,
+    }
+
+    def look(_root: Rootfs, _notes: list[str]) -> tuple[list[str], int]:
+        return os.listdir("dev"), os.stat("dev/good").st_mode
+
+    found = in_root(tree, [tmpfs], look, [{**good, "path": "/dev/bad", **change}, good])
+    assert found == (["good"], stat.S_IFCHR | 0o640)
 
 
 def test_a_place_that_cannot_be_made(tree: Path, tmp_path: Path) -> None:

@@ -187,3 +187,13 @@ def _dangle(tmp_path: Path) -> Callable[[str], str]:
         return str(tmp_path / name)
 
     return dangle
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "\0", "/\ud800"], ids=ascii)
+def test_a_path_that_is_none_is_the_runtimes_to_refuse(path: str) -> None:
+    given = {"type": "c", "major": 1, "minor": 3}
+    edits = {
+        "deviceNodes": [{"path": path, **given}, {"path": "/dev/x", "hostPath": path, **given}],
+        "mounts": [{"hostPath": path, "containerPath": "/x"}],
+    }
+    assert stale.findings([found(edits)]) == []

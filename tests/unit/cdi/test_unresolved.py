@@ -303,3 +303,15 @@ def test_no_words_by_which_engines_classify(
     (dirs.etc / "x.yaml").symlink_to("/nonexistent")
     message, hint = fails("acme.com/nic=0")
     assert phrase not in (message + hint).lower()
+
+
+@pytest.mark.parametrize(("names", "end"), [
+    pytest.param(["v.com/c=" + "a" * 5000], "aaa...", id="one"),
+    pytest.param(["v.com/c=" + "a" * 5000, "v.com/c=b"], "aaa... and 1 more", id="the first of two"),
+    pytest.param(["v.com/c=b", "v.com/c=" + "a" * 5000], "=b and 1 more", id="the second"),
+])  # fmt: skip
+def test_names_that_are_too_long(names: list[str], end: str) -> None:
+    sentence = unresolved._sentence(names)
+    assert sentence.startswith("unresolvable CDI devices v.com/c=")
+    assert sentence.endswith(end)
+    assert len(sentence) < 850
