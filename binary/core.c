@@ -72,6 +72,9 @@ static void forget_process(void)
     _PyRuntime.autoTSSkey = _PyRuntime.trashTSSkey = none;
     _PyRuntime.main_thread = 0;
     kept->thread_id = kept->native_thread_id = 0;
+    /* Where frames lay there are still addresses of this process' stack. */
+    memset(kept->datastack_top, 0,
+           (size_t)((char *)kept->datastack_limit - (char *)kept->datastack_top));
 }
 
 /* Nobody counts who holds what is kept: a page that nobody writes to is shared by all processes. */

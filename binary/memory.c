@@ -11,10 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEAP_BYTES = 4 << 20, ALIGNMENT = 16, PAGE = 4096 };
+enum { HEAP_BYTES = 7 << 19, ALIGNMENT = 16, PAGE = 4096 };
 
 static char heap[HEAP_BYTES] __attribute__((aligned(PAGE), section(".bss.heap")));
 static size_t used, last; /* last: where the block that was taken last begins */
+static struct hole { struct hole *next; } *holes; /* blocks that were given back */
 static bool closed;
 
 void close_heap(void)
@@ -25,6 +26,25 @@ void close_heap(void)
 static bool inside(const void *block)
 {
     return (uintptr_t)block - (uintptr_t)heap < HEAP_BYTES;
+}
+
+static size_t size_of(const void *block)
+{
+    size_t size;
+    return memcpy(&size, (const char *)block - sizeof size, sizeof size), size;
+}
+
+/* A block that was given back and is not much larger. */
+static void *reuse(size_t size)
+{
+    for (struct hole **at = &holes; *at; at = &(*at)->next) {
+        struct hole *found = *at;
+        if (size_of(found) >= size && size_of(found) - size <= size / 4 + ALIGNMENT) {
+            *at = found->next;
+            return found;
+        }
+    }
+    return NULL;
 }
 
 /* The next free bytes; before them there is room for their number. */
@@ -44,7 +64,11 @@ static void *take(size_t size, size_t alignment)
 
 void *core_malloc(size_t size)
 {
-    return closed ? malloc(size) : take(size, ALIGNMENT);
+    if (closed)
+        return malloc(size);
+    size = size < sizeof *holes ? sizeof *holes : size;
+    void *found = reuse(size);
+    return found ? found : take(size, ALIGNMENT);
 }
 
 void *core_calloc(size_t count, size_t size)
@@ -52,28 +76,33 @@ void *core_calloc(size_t count, size_t size)
     size_t bytes;
     if (closed || __builtin_mul_overflow(count, size, &bytes))
         return calloc(count, size);
-    return memset(take(bytes, ALIGNMENT), 0, bytes);
+    return memset(core_malloc(bytes), 0, bytes);
 }
 
 void *core_realloc(void *block, size_t size)
 {
-    size_t before;
     if (!inside(block))
         return closed || block ? realloc(block, size) : core_malloc(size);
-    memcpy(&before, (char *)block - sizeof before, sizeof before);
-    core_free(block);
+    size_t before = size_of(block);
     void *moved = core_malloc(size);
-    if (!moved || moved == block)
-        return moved;
-    return memcpy(moved, block, before < size ? before : size);
+    if (!moved)
+        return NULL;
+    memcpy(moved, block, before < size ? before : size);
+    core_free(block);
+    return moved;
 }
 
 void core_free(void *block)
 {
-    if (!inside(block))
+    if (!inside(block)) {
         free(block);
-    else if (!closed && block == heap + last)
+    } else if (!closed && block == heap + last) {
         used = last - sizeof used;
+    } else if (!closed) {
+        struct hole *hole = block;
+        hole->next = holes;
+        holes = hole;
+    }
 }
 
 void *take_arena(void *context, size_t size)
