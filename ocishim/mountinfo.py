@@ -62,8 +62,7 @@ def below(text: bytes, folder: str) -> list[str]:
 
 def read() -> bytes:
     """Return the mount table of this namespace."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        return file.read()
+    return os.contents("/proc/self/mountinfo")
 
 
 def _line(text: bytes, number: int) -> bytes:

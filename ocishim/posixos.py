@@ -130,6 +130,18 @@ class path:  # noqa: N801 - as it is called
         return one.st_ino == other.st_ino and one.st_dev == other.st_dev
 
 
+def contents(name: str) -> bytes:
+    """Return the bytes of a file; built-in open() costs the static file 1.3 ms and 1 MiB."""
+    descriptor = open(name, O_RDONLY | O_CLOEXEC)  # noqa: F405 - posix's
+    try:
+        parts = []
+        while part := read(descriptor, 1 << 16):  # noqa: F405
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        close(descriptor)  # noqa: F405
+
+
 def _mode(name: str) -> int:
     try:
         return stat(name).st_mode

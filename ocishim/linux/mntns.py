@@ -116,12 +116,11 @@ def is_mountpoint(fd: int) -> bool:
 
 def _listed_mountpoint(fd: int) -> bool:
     """The same from /proc: a mount whose id is the file's and whose mount point is its path."""
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-        fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    lines = os.contents(f"/proc/self/fdinfo/{fd}").splitlines()
+    fields = dict(line.split(b":", 1) for line in lines if b":" in line)
     mount_id = fields[b"mnt_id"].strip()
     path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
-    with open("/proc/self/mountinfo", "rb") as file:
-        rows = [line.split(b" ") for line in file]
+    rows = [line.split(b" ") for line in os.contents("/proc/self/mountinfo").splitlines()]
     return any(row[0] == mount_id and _unescape(row[4]) == path for row in rows)
 
 

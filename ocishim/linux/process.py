@@ -79,8 +79,7 @@ def keep_only(*kept: int) -> None:
 def forget_environment() -> None:
     """Take from this process the environment it was started with, /proc/PID/environ included."""
     os.clearenv()
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()  # from the third on (proc(5))
+    fields = os.contents("/proc/self/stat").rpartition(b")")[2].split()  # from the third (proc(5))
     start, end = int(fields[50 - 3]), int(fields[51 - 3])
     memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
