@@ -7,21 +7,20 @@ for each that is not ours and not in binary/start.py's list. Before a line is ad
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import need
 from tests.probe import ACME, Box, oci
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Of the standard library: what is cheap, 0.1 ms each, or written in C.
 STANDARD = {"__future__", "_struct", "errno", "struct"}
@@ -233,3 +232,14 @@ def test_a_hook_is_one_process(box: Box) -> None:
 def test_ldconfig_is_the_second(box: Box) -> None:
     command = [str(box.bin / "pyshim-hook"), *chain(box, *LIBRARIES)]
     assert processes(box, *command, stdin="{}") == (["pyshim-hook"], 1)
+
+
+@pytest.mark.parametrize("name", sorted((DEVICE | HOOK | LDCACHE) - {"ocishim.posixos", "ocishim.start"}))
+def test_nothing_opens_by_python(name: str) -> None:
+    """open() finishes the interpreter's start in the static file, 1.3 ms and 1 MiB."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert "open" not in {func.id for func in calls if isinstance(func, ast.Name)}
