@@ -234,7 +234,9 @@ def test_ldconfig_is_the_second(box: Box) -> None:
     assert processes(box, *command, stdin="{}") == (["pyshim-hook"], 1)
 
 
-@pytest.mark.parametrize("name", sorted((DEVICE | HOOK | LDCACHE) - {"ocishim.posixos", "ocishim.start"}))
+@pytest.mark.parametrize(
+    "name", sorted((DEVICE | HOOK | LDCACHE) - {"ocishim.posixos", "ocishim.start"})
+)
 def test_nothing_opens_by_python(name: str) -> None:
     """open() finishes the interpreter's start in the static file, 1.3 ms and 1 MiB."""
     spec = importlib.util.find_spec(name)
