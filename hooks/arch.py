@@ -7,11 +7,20 @@ from ocishim.errors import HookError
 
 
 class Arch:
-    """A machine: its ELF number, Debian's triplet, musl's name, further system folders."""
+    """A machine: its ELF number, Debian's triplet, musl's name, further system folders.
 
-    __slots__ = ("elf_machine", "folders", "musl", "triplet")
+    cached: which libraries its loaders' cache has, (bits, ELF number), and their flags there.
+    signed: whether a byte from 128 on is less than 0 for its C compiler.
+    """
 
-    def __init__(self, elf_machine: int, triplet: str, musl: str, folders: tuple[str, ...]) -> None:
+    __slots__ = ("cached", "elf_machine", "folders", "musl", "signed", "triplet")
+
+    def __init__(
+        self, elf_machine: int, triplet: str, musl: str, folders: tuple[str, ...],
+        *, cached: dict[tuple[int, int], int], signed: bool,
+    ) -> None:  # fmt: skip
+        self.cached = cached
+        self.signed = signed
         self.elf_machine = elf_machine
         self.triplet = triplet
         self.musl = musl
@@ -34,13 +43,18 @@ class Arch:
         return ("/lib", "/usr/lib", *self.folders)
 
 
-# elf.h, EM_X86_64 and EM_AARCH64; Debian's multiarch tuples; ldconfig's folders in Fedora.
+# elf.h, EM_X86_64 and EM_AARCH64, beside them EM_386 and EM_ARM; Debian's multiarch tuples;
+# ldconfig's folders in Fedora; FLAG_* of glibc's ldconfig.h (32-bit ARM: hard float).
 ARCHES = {
     "x86_64": Arch(
-        62, "x86_64-linux-gnu", "x86_64", ("/lib64", "/usr/lib64", "/libx32", "/usr/libx32")
+        62, "x86_64-linux-gnu", "x86_64", ("/lib64", "/usr/lib64", "/libx32", "/usr/libx32"),
+        cached={(64, 62): 0x303, (32, 62): 0x803, (32, 3): 0x003}, signed=True,
     ),
-    "aarch64": Arch(183, "aarch64-linux-gnu", "aarch64", ("/lib64", "/usr/lib64")),
-}
+    "aarch64": Arch(
+        183, "aarch64-linux-gnu", "aarch64", ("/lib64", "/usr/lib64"),
+        cached={(64, 183): 0xA03, (32, 40): 0x903}, signed=False,
+    ),
+}  # fmt: skip
 
 
 def host() -> Arch:

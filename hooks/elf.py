@@ -150,8 +150,34 @@ _LARGEST_DYNAMIC = 65536  # bytes; libcuda.so has 600
 _LONGEST_SONAME = 255
 
 
+class Library:
+    """What the loader asks of a library: 32 or 64 `bits`, its machine; its SONAME, b"" for none."""
+
+    __slots__ = ("bits", "machine", "soname")
+
+    def __init__(self, bits: int, machine: int, soname: bytes) -> None:
+        self.bits = bits
+        self.machine = machine
+        self.soname = soname
+
+
+def library(read: Read) -> Library:
+    """Return what the file says of itself; DocumentError when it is no library, or cut off."""
+    head = read(_HEADER_SIZE, 0)
+    layout = _CLASSES.get(head[:6])
+    if layout is None or len(head) < layout.header:
+        raise DocumentError("not a little-endian ELF file")
+    kind, machine = struct.unpack_from("<HH", head, 16)
+    if kind != _SHARED:
+        raise DocumentError("an ELF file, but no library")
+    return Library(64 if layout.header == _HEADER_SIZE else 32, machine, soname(read))
+
+
 def soname(read: Read) -> bytes:
-    """Return the library's DT_SONAME, b"" when it has none; DocumentError for no ELF file."""
+    """Return the library's DT_SONAME, b"" when it has none.
+
+    DocumentError for no ELF file, one that is cut off, or not dynamic.
+    """
     head = read(_HEADER_SIZE, 0)
     layout = _CLASSES.get(head[:6])
     if layout is None or len(head) < layout.header:
@@ -164,13 +190,18 @@ def soname(read: Read) -> bytes:
             loads.append((address, offset, size))
         elif kind == _PT_DYNAMIC:
             dynamic = (offset, min(size, _LARGEST_DYNAMIC))
-    tags = _tags(layout, read(dynamic[1], dynamic[0]) if dynamic[0] < 1 << 62 else b"")
-    if _DT_SONAME not in tags or _DT_STRTAB not in tags:
+    tags = _tags(layout, _exactly(read, dynamic[1], dynamic[0], "dynamic section"))
+    if _DT_STRTAB not in tags:
+        raise DocumentError("an ELF file without a dynamic section")
+    strings = _offset_of(tags[_DT_STRTAB], loads)
+    if _DT_SONAME not in tags:
         return b""
-    place = _offset_of(tags[_DT_STRTAB], loads) + tags[_DT_SONAME]
+    place = strings + tags[_DT_SONAME]
     text = read(_LONGEST_SONAME + 1, place) if place < 1 << 62 else b""
     name, end, _ = text.partition(b"\0")
-    return name if end else b""
+    if not end:
+        raise DocumentError(f"ELF SONAME of more than {_LONGEST_SONAME} bytes, or cut off")
+    return name
 
 
 def _segment(layout: _Class, entry: bytes) -> tuple[int, int, int, int]:

@@ -37,36 +37,49 @@ class Library:
         self.file = file  # relative to the folder
 
 
-def run(path: str, folders: Sequence[Folder]) -> tuple[ldcache.Cache, list[Library]]:
-    """Have the host's ldconfig `path` look through `folders`; return the cache, and it explained.
+class MissingError(HookError):
+    """The host has no such program."""
 
-    Entries have no path yet. HookError: it cannot be used, fails, leaves no cache, or is not done
-    in time: ours where the hook program has set an alarm, else 10 s.
+
+def run(path: str, folders: Sequence[Folder]) -> bytes:
+    """Have the host's ldconfig `path` look through `folders`; return the cache that it wrote.
+
+    MissingError: there is no such file. HookError: it cannot be used, fails, leaves no cache, or is
+    not done in time: ours where the hook program has set an alarm, else 10 s.
     """
-    tree = sandbox.scratch(len(folders))
+    program = _sealed(path)
     try:
-        _work(path, folders, tree)
-        cache = ldcache.parse(_output(tree))
+        tree = sandbox.scratch(len(folders))
+        try:
+            _work(program, folders, tree)
+            return _output(tree)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(program)
+
+
+def explained(data: bytes, folders: Sequence[Folder]) -> tuple[ldcache.Cache, list[Library]]:
+    """Read the cache of `folders`, which lie at "/0", "/1"... in it; HookError if it is none.
+
+    Entries have no path yet. What names no library in one of the folders is left out.
+    """
+    try:
+        cache = ldcache.parse(data)
     except DocumentError as error:
         raise HookError(f"ldconfig: {error.message}") from error
-    finally:
-        os.close(tree)
     shown = {b"%d" % number: folder for number, folder in enumerate(folders)}
     found = [_library(entry, shown) for entry in cache.entries]
     return cache, [library for library in found if library is not None]
 
 
-def _work(path: str, folders: Sequence[Folder], tree: int) -> None:
-    program = _sealed(path)
+def _work(program: int, folders: Sequence[Folder], tree: int) -> None:
     timeout = _time_left()
     # -X: no links. -f /: no file with folders (a directory reads as empty). -i: no auxiliary
     # cache. -c new: alone, without the format that went out with libc5.
     args = ["ldconfig", "-X", "-i", "-f", "/", "-c", "new", "-C", f"/{sandbox.OUT}/{_NAME}"]
     args += [f"/{number}" for number in range(len(folders))]
-    try:
-        result = sandbox.run(sandbox.Job(tree, folders, program, args, timeout=timeout))
-    finally:
-        os.close(program)
+    result = sandbox.run(sandbox.Job(tree, folders, program, args, timeout=timeout))
     if result.timed_out:
         raise HookError(f"ldconfig: not done after {timeout:.3g} s, killed")
     if result.status:
@@ -138,6 +151,8 @@ def _sealed(path: str) -> int:
         path = plain
     try:
         program = memfd.sealed(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingError(f"the host has no ldconfig {path!r}") from error
     except OSError as error:
         raise HookError(f"ldconfig {path!r} of the host: {error.strerror}") from error
     try:

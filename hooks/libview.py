@@ -118,8 +118,12 @@ class View:
             for folder in self.folders:
                 self._cover(folder, table)
 
+    def warn(self, text: str) -> None:
+        """Add a warning to the changes."""
+        self.changes.append(Change(text, warning=True))
+
     def _leave_out(self, path: str, why: str) -> None:
-        self.changes.append(Change(f"{path}: {why}: its libraries are left out", warning=True))
+        self.warn(f"{path}: {why}: its libraries are left out")
 
     def _add(self, path: str, known: dict[tuple[object, int], Folder], *, wanted: bool) -> None:
         fd = self._rootfs.resolve(path, os.O_PATH | os.O_DIRECTORY)
@@ -207,15 +211,18 @@ def _text(fd: int, name: str) -> str:
 
 
 def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
-    """Open the library `name` of the folder to be read; the caller closes.
+    """Open the library `name` of the folder, or what is shown there, to be read; caller closes.
 
     UnsafePathError or OSError when it cannot be.
     """
     from ocishim.handle import reopen  # noqa: PLC0415 - where a link is missing
 
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fd)
+    shown = folder.covers.get(name, -1)
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = shown if shown >= 0 else os.open(name, flags, dir_fd=folder.fd)
     try:
         status: syscalls.Statx = rootfs.look(handle, name)
         return reopen(handle, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, status)
     finally:
-        os.close(handle)
+        if handle != shown:
+            os.close(handle)

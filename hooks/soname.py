@@ -31,12 +31,13 @@ def is_sane(name: str) -> bool:
 class Sonames:
     """What the libraries of one folder say they are; each is read once, when it is asked for."""
 
-    __slots__ = ("_folder", "_read", "_rootfs", "unread")
+    __slots__ = ("_folder", "_read", "_rootfs", "_stems", "unread")
 
     def __init__(self, rootfs: Rootfs, folder: libview.Folder) -> None:
         self._rootfs = rootfs
         self._folder = folder
         self._read: dict[str, str] = {}
+        self._stems: dict[str, list[str]] = {}  # the libraries' names, made when it is asked for
         self.unread: list[str] = []  # names that could not be read, with the reason
 
     def of(self, name: str) -> str:
@@ -71,13 +72,21 @@ class Sonames:
 
         Files called like it are looked at first: a system folder has hundreds. "" for none.
         """
-        files = [name for name in self._folder.files if libview.is_library(name)]
-        alike = [name for name in files if _stem(name) == _stem(soname)]
-        for names in (alike, files):
-            found = [name for name in sorted(names) if self.of(name) == soname]
-            if found:
-                return max(found, key=lambda name: (name in self._folder.mounted, _version(name)))
-        return ""
+        if not self._stems:
+            for name in filter(libview.is_library, self._folder.files):
+                self._stems.setdefault(_stem(name), []).append(name)
+        alike = self._stems.get(_stem(soname), [])
+        return self._best(soname, alike) or self._best(soname, self._all())
+
+    def _all(self) -> list[str]:
+        return [name for names in self._stems.values() for name in names]
+
+    def _best(self, soname: str, names: list[str]) -> str:
+        found = [name for name in sorted(names) if self.of(name) == soname]
+        return max(found, key=self._worth) if found else ""
+
+    def _worth(self, name: str) -> tuple[bool, list[tuple[bool, int]]]:
+        return name in self._folder.mounted, order(os.fsencode(name))
 
     def is_right(self, soname: str) -> bool:
         """Whether `soname` leads to a library already, and to a mounted one if there is."""
@@ -95,18 +104,21 @@ def _stem(name: str) -> str:
     return name.partition(".so")[0]
 
 
-def _version(name: str) -> list[tuple[int, int, str]]:
-    """A key that compares numbers as numbers, as ldconfig does (_dl_cache_libcmp)."""
-    key: list[tuple[int, int, str]] = []
-    digits = ""
-    for character in name + "\0":
-        if character in "0123456789":
-            digits += character
+def order(name: bytes, *, signed: bool = False) -> list[tuple[bool, int]]:
+    """A key that compares names as ldconfig and the loader do (_dl_cache_libcmp).
+
+    Numbers as numbers, of 32 bits; they are more than other bytes, which are `signed` or not.
+    """
+    key: list[tuple[bool, int]] = []
+    number = -1
+    for byte in name + b"\0":
+        if 48 <= byte <= 57:  # 0 to 9
+            number = max(number, 0) * 10 + byte - 48
             continue
-        if digits:
-            key.append((1, int(digits), ""))
-            digits = ""
-        key.append((0, 0, character))
+        if number >= 0:
+            key.append((True, number & 0xFFFFFFFF))
+            number = -1
+        key.append((False, byte - 256 if signed and byte > 127 else byte))
     return key
 
 

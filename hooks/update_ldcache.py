@@ -2,9 +2,10 @@
 
 Flags: --folder DIR, repeatable; --ldconfig-path PATH, a program of the host. What the container's
 own ld.so.conf does not name yet is written to one file in its ld.so.conf.d; the host's ldconfig
-looks through the folders, and from what it finds /etc/ld.so.cache is written, and the links by
-SONAME that the request's folders lack. Images with musl get their folders in musl's own file; they
-have no use for the cache, unless they have glibc as well.
+looks through the folders (pyshim does where there is none), and from what is found
+/etc/ld.so.cache is written, and the links by SONAME that the request's folders lack. Images with
+musl get their folders in musl's own file; they have no use for the cache, unless they have glibc as
+well.
 
 ldconfig is given every folder, in the order of the files: our folder file, the image's files, then
 the system folders of the image's distribution, which need not be those of the host's. It reads no
@@ -84,7 +85,8 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     order = dict.fromkeys([*compat, *folders, *conf.folders, *system])
     with libview.View(rootfs) as view:
         view.add(order, request.folders)
-        cache, libraries = ldconfig.run(request.ldconfig_path, view.folders)
+        data, maker = _cache(rootfs, request.ldconfig_path, view)
+        cache, libraries = ldconfig.explained(data, view.folders)
         taken = corelibs.taken(libraries, folders)
         changes = [*view.changes, *corelibs.told(taken)]
         libraries = [library for library in libraries if library not in taken]
@@ -96,8 +98,19 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         *_write_folders(rootfs, first),
         *_write_musl(rootfs, machine, request.folders),
         *changes,
-        *_put(rootfs, _CACHE, ldcache.build(cache), f"made by the host's {request.ldconfig_path}"),
+        *_put(rootfs, _CACHE, ldcache.build(cache), f"made by {maker}"),
     ]
+
+
+def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
+    """Return a cache of the view's folders, and who made it: ldconfig, if the host has one."""
+    try:
+        return ldconfig.run(path, view.folders), f"the host's {path}"
+    except ldconfig.MissingError as missing:
+        from ocishim.hooks import cachewriter  # noqa: PLC0415 - few hosts have no ldconfig
+
+        view.warn(f"{missing.message}: pyshim makes {_CACHE} itself")
+    return cachewriter.write(rootfs, view), "pyshim"
 
 
 def _unread(conf: ldconf.Conf) -> list[Change]:

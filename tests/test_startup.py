@@ -175,6 +175,14 @@ def test_a_chain_with_libraries(box: Box) -> None:
     assert found - ours(found) <= STANDARD | {"_ctypes", "_prctl", "fcntl", "select"}
 
 
+@pytest.mark.clone
+@pytest.mark.root
+def test_a_chain_with_libraries_without_ldconfig(box: Box) -> None:
+    found = by_hook(box, *chain(box, *LIBRARIES, "--ldconfig-path", "/no/ldconfig"))
+    more = {"ocishim.hooks.create_symlinks", "ocishim.hooks.cachewriter", "ocishim.log"}
+    assert ours(found) == HOOK | LDCACHE | more
+
+
 # --- processes --------------------------------------------------------------------------------
 
 

@@ -67,7 +67,8 @@ def elf_file(data: bytes) -> None:
 def library_name(data: bytes) -> None:
     """elf.soname(): what pyelftools finds where that takes the file."""
     try:
-        ours = elf.soname(_reader(data))
+        found = elf.library(_reader(data))
+        ours = found.soname
     except DocumentError:
         return
     assert b"\0" not in ours
@@ -77,6 +78,7 @@ def library_name(data: bytes) -> None:
         names = [tag.soname for segment in segments for tag in segment.iter_tags("DT_SONAME")]
     except Exception:  # noqa: BLE001 - whatever it raises of a broken file
         return
+    assert (found.bits, other["e_type"]) == (other.elfclass, "ET_DYN")
     if ours and len(segments) == len(names) == 1 and ours.isascii():
         assert names == [ours.decode()]
 

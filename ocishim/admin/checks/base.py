@@ -164,10 +164,13 @@ def log(node: Node) -> Iterator[Finding]:
 
 
 def ldconfig(node: Node) -> Iterator[Finding]:
-    """Yield whether the host's ldconfig can be used."""
+    """Yield whether the host's ldconfig can be used, or that there is none."""
     for path in ("/sbin/ldconfig.real", "/sbin/ldconfig"):
-        if not node.host.is_program(path):
+        if not node.exists(path):
             continue
+        if not node.host.is_program(path):
+            yield _ldconfig_finding(f"{path} is no program")
+            return
         with open(node.host.real(path), "rb") as file:
             header = file.read(20)
         machine = int.from_bytes(header[18:20], "little")
@@ -175,7 +178,14 @@ def ldconfig(node: Node) -> Iterator[Finding]:
             return
         yield _ldconfig_finding(f"{path} is no program for {os.uname().machine}")
         return
-    yield _ldconfig_finding("neither /sbin/ldconfig nor /sbin/ldconfig.real is there")
+    yield Finding(
+        "ldconfig-none",
+        "info",
+        "the host has no ldconfig",
+        evidence="neither /sbin/ldconfig nor /sbin/ldconfig.real is there",
+        why="pyshim makes the containers' library cache itself, without glibc-hwcaps folders",
+        next_step="nothing to do",
+    )
 
 
 def _ldconfig_finding(evidence: str) -> Finding:

@@ -108,14 +108,21 @@ def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
     assert "log" not in findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
 
 
-@pytest.mark.parametrize("content", [None, b"#!/bin/sh\n", b"\x7fELF" + b"\0" * 14 + b"\x08\0"])
-def test_ldconfig(tree: Tree, content: bytes | None) -> None:
-    path = tree.root / "sbin/ldconfig"
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content)
-    assert "ldconfig" in findings(tree.node())
+@pytest.mark.parametrize(
+    ("make", "name", "evidence"),
+    [
+        pytest.param(lambda p: p.unlink(), "ldconfig-none", "neither /sbin/ldconfig nor /sbin/ldconfig.real is there", id="none"),
+        pytest.param(lambda p: p.write_bytes(b"#!/bin/sh\n"), "ldconfig", f"/sbin/ldconfig is no program for {os.uname().machine}", id="script"),
+        pytest.param(lambda p: p.write_bytes(b"\x7fELF" + b"\0" * 14 + b"\x08\0"), "ldconfig", f"/sbin/ldconfig is no program for {os.uname().machine}", id="another machine's"),
+        pytest.param(lambda p: p.chmod(0o644), "ldconfig", "/sbin/ldconfig is no program", id="not executable"),
+        pytest.param(lambda p: (p.unlink(), p.mkdir()), "ldconfig", "/sbin/ldconfig is no program", id="folder"),
+    ],
+)  # fmt: skip
+def test_ldconfig(tree: Tree, make: Callable[[Path], object], name: str, evidence: str) -> None:
+    make(tree.root / "sbin/ldconfig")
+    found = findings(tree.node())
+    assert found[name].evidence == evidence
+    assert found[name].severity == ("info" if name == "ldconfig-none" else "error")
 
 
 def test_ldconfig_real_is_preferred(tree: Tree) -> None:

@@ -302,7 +302,6 @@ def test_a_cache_that_is_a_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        pytest.param(lambda _: None, "No such file or directory", id="missing"),
         pytest.param(lambda p: p.mkdir(), "not a regular file", id="folder"),
         pytest.param(
             lambda p: p.write_text("#!/bin/sh\n" * 20),
