@@ -87,7 +87,6 @@ VALUES: dict[str, Any] = {
     "small float": 1e-7,
     "control characters": "\x00\x1f\x7f\u2028",
     "astral": "\U0001f600",
-    "lone surrogate": "\ud800",
     "quotes": "\"\\/<>&'",
     "long": "x" * 100_000,
     "nested": [[[[[[[[[[1]]]]]]]]]],
