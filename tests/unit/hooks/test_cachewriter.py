@@ -277,8 +277,7 @@ def test_thousands_of_libraries(tmp_path: Path) -> None:
     sonames = libs.libraries(tmp_path / "opt", 3000)
     for name in sonames:
         (tmp_path / f"opt/{name}.0").rename(tmp_path / f"opt/{name}")
-    done = update(tmp_path, "/opt")
-    assert done.seconds < 9
+    update(tmp_path, "/opt")
     assert [name.decode() for name, _, _ in rows(tmp_path)] == sorted(sonames, reverse=True)
 
 
