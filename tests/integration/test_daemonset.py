@@ -73,7 +73,7 @@ class Node:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     if not booted.make_bare(BARE, "docker.io", "podman"):
         missing("a bare Debian cannot be made")
