@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, PyshimError, UsageError, shown
+from ocishim.errors import DocumentError, PyshimError, UsageError, one_line
 from ocishim.hooks import chain, privileges
 from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
@@ -44,7 +44,6 @@ _CHAIN_OPTIONS = (
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
 _STDERR = 2
-_LONGEST_LINE = 4000  # as ocishim.log's
 
 
 class Call:
@@ -122,7 +121,7 @@ class Reporter:
 
 def _write(line: str) -> None:
     """One line on stderr, of a length that runtimes and people can bear."""
-    _print(shown(line.replace("\n", " "))[:_LONGEST_LINE] + "\n", _STDERR)
+    _print(one_line(line) + "\n", _STDERR)
 
 
 def _print(text: str, fd: int = 1) -> None:

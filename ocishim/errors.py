@@ -17,6 +17,21 @@ def shown(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
 
 
+LONGEST_LINE = 4000  # characters; engines and the system log cut longer ones
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line that can be carried, its middle left out where it is too long.
+
+    What failed stands at its beginning, and why at its end.
+    """
+    line = shown(text.replace("\n", " "))
+    if len(line) <= LONGEST_LINE:
+        return line
+    half = LONGEST_LINE // 2 - 3
+    return f"{line[:half]} ... {line[-half:]}"
+
+
 def _escaped(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:

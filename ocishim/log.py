@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from ocishim import posixos as os
-from ocishim.errors import reason, shown
+from ocishim.errors import one_line, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 """Level name to syslog severity (RFC 5424, section 6.2.1)."""
 
-_MAX_MESSAGE = 4000
 """Characters of one message: conmon reads 8 KiB of stderr, once."""
 
 _DAEMON_FACILITY = 3 << 3
@@ -34,14 +33,14 @@ def fail(invocation: Invocation, message: str) -> None:
     `message` becomes one line. Never raises: a log that cannot be written must not hide the text
     on stderr, and where stderr is gone the exit status is all that is left.
     """
-    text = _one_line("pyshim: " + message)
+    text = one_line("pyshim: " + message)
     outlive_writes()
     if invocation.log:
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             _append(invocation.log, record(text, invocation.log_format, now))
         except OSError as err:
-            text = _one_line(f"{text} (and --log {invocation.log}: {reason(err)})")
+            text = one_line(f"{text} (and --log {invocation.log}: {reason(err)})")
     try:
         _write_all(2, (text + "\n").encode())
     except OSError:
@@ -62,12 +61,6 @@ def outlive_writes() -> None:
 
     for number in (SIGPIPE, SIGXFSZ):
         signal(number, SIG_IGN)
-
-
-def _one_line(message: str) -> str:
-    """Return `message` as one line of printable UTF-8 that a log can carry."""
-    text = shown(message.replace("\n", " "))
-    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
 
 
 def record(text: str, log_format: str, now: str) -> bytes:
@@ -119,7 +112,7 @@ class OwnLog:
         """Write one line at `level`, one of LEVELS."""
         if LEVELS[level] > self.limit:
             return
-        line = _one_line(f"container {self.subject}: {message}" if self.subject else message)
+        line = one_line(f"container {self.subject}: {message}" if self.subject else message)
         try:
             if self.file:
                 now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -156,13 +156,16 @@ def test_one_printable_line(
     )
 
 
-def test_a_long_message_is_cut(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_middle_of_a_long_message_is_left_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Conmon reads 8 KiB, once, and makes that the error."""
     invocation = argv.parse(["--log", str(tmp_path / "l"), "--log-format", "json", "create"])
-    log.fail(invocation, "x" * 100_000)
+    log.fail(invocation, "what failed " + "x" * 100_000 + ": why")
     line = capfd.readouterr().err
-    assert len(line) == 4001
-    assert line.endswith("xxx...\n")
+    assert len(line) == 4000
+    assert line.startswith("pyshim: what failed xxx")
+    assert line.endswith("xxx: why\n")
     assert json.loads((tmp_path / "l").read_bytes())["msg"] + "\n" == line
 
 
