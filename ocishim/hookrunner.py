@@ -69,7 +69,7 @@ class Runner:
                 raise HookError(self._failed(hook, reason)) from None
             except DocumentError as err:
                 raise HookError(self._failed(hook, err.message)) from None
-            except ValueError as err:  # a NUL in a word, no words at all
+            except ValueError as err:
                 reason = f"the program cannot be run: {err}"
                 raise HookError(self._failed(hook, reason)) from None
             finally:
@@ -93,11 +93,16 @@ class Runner:
         if not path.startswith("/"):  # runc would look from its own working directory
             message = f"path {path!r} is not absolute"
             raise ValueError(message)
+        words = [str(arg) for arg in find_list(hook, "args") or [path]]
+        environment = _environment(hook)
+        if any("\0" in word for word in (path, *words, *environment, *environment.values())):
+            message = "a NUL is in its path, arguments or environment"
+            raise ValueError(message)
         os.lseek(self.state_fd, 0, os.SEEK_SET)
         return os.posix_spawn(
             path,
-            [str(arg) for arg in find_list(hook, "args") or [path]],
-            _environment(hook),
+            words,
+            environment,
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, self.state_fd, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),

@@ -106,8 +106,8 @@ class Builder:
         source = os.path.join(self._bundle, str(mount.get("source") or ""))
         try:
             source_fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        except (OSError, ValueError) as err:  # a NUL
-            why = getattr(err, "strerror", None) or err
+        except (OSError, ValueError) as err:
+            why = getattr(err, "strerror", None) or "a NUL is in the path"
             raise DocumentError(f"config.json: '{field}.source' {source}: {why}") from None
         try:
             is_directory = stat.S_ISDIR(os.fstat(source_fd).st_mode)

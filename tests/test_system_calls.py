@@ -153,7 +153,7 @@ def test_modules_of_six_hooks(box: Box) -> None:
     dgx(box)
     found = by_pyshim(box, "create", "--bundle", "dgx", "c")
     assert ours(found) == DEVICE
-    assert found - DEVICE == STANDARD | {"_json"}
+    assert found - DEVICE <= STANDARD | {"_json"}
     found = loaded(box, *fused(box), stdin="{}")
     expected = HOOK | LDCACHE | {
         "ocishim.hooks.create_symlinks", "ocishim.hooks.disable_device_node_modification",

@@ -104,7 +104,7 @@ def octal(text: str) -> str:
     pytest.param({"path": "sh"}, "sh failed: the program cannot be run: path 'sh' is not absolute",
                  id="relative"),
     pytest.param({"path": "/bin/sh", "args": ["sh\0"]},
-                 "sh failed: the program cannot be run: embedded null byte", id="NUL"),
+                 "sh failed: the program cannot be run: a NUL is in its path, arguments or environment", id="NUL"),
     pytest.param({"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "chmod"]},
                  "chmod failed: the program cannot be run: No such file or directory", id="known"),
 ])  # fmt: skip

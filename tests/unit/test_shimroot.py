@@ -202,7 +202,7 @@ def test_a_missing_source_is_named(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(("mount", "message"), [
-    pytest.param({"source": "/a\0b"}, "config.json: 'mounts[0].source' /a\0b: embedded null byte", id="NUL"),
+    pytest.param({"source": "/a\0b"}, "config.json: 'mounts[0].source' /a\0b: a NUL is in the path", id="NUL"),
     pytest.param({"options": 5}, "config.json: expected array, found integer in 'mounts[0].options'", id="options"),
     pytest.param({"options": "rbind"}, "config.json: expected array, found string in 'mounts[0].options'", id="one option"),
 ])  # fmt: skip
