@@ -240,7 +240,10 @@ class Environment:
         done = subprocess.run(
             [self.folder / "bin" / program, *words],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            env={"PYSHIM_CONFIG": str(self.folder / "none")},
+            env={
+                "PYSHIM_CONFIG": str(self.folder / "none"),
+                "PYSHIM_CACHE_DIR": str(self.folder / "cache"),
+            },
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
