@@ -56,8 +56,12 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
         # hide; the peer fails here and the container with it.
         return [Change(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
     try:
-        if _is_served(rootfs, target):
-            return []
+        if syscalls.fstatfs_type(target) != _PROC_MAGIC:
+            if _is_served(rootfs, target):
+                return []
+            if _has_peers(target):
+                shared = f"{PARAMS}: on a volume shared with others, left as it is"
+                return [Change(shared, warning=True)]
         _mount_over(rootfs, target, text)
     except OSError as error:
         raise HookError(f"{PARAMS}: {error.strerror}") from error
@@ -67,14 +71,22 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
 
 
 def _is_served(rootfs: Rootfs, target: int) -> bool:
-    """Whether the container has a copy already; what lies in its /proc is the driver's own file.
-
-    UnsafePathError when there is something else than a file.
-    """
-    if syscalls.fstatfs_type(target) == _PROC_MAGIC:
-        return False
+    """Whether the container has a copy already; UnsafePathError where there is no file."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     return modified(_read(reopen(target, PARAMS, flags, rootfs.look(target, PARAMS)))) is None
+
+
+def _has_peers(target: int) -> bool:
+    """Whether what is mounted on `target` would be mounted elsewhere, too: on the host, to stay.
+
+    An image without a /proc of the kernel's may have a link there, to a volume of rshared mounts.
+    """
+    from ocishim import mountinfo  # noqa: PLC0415 - the file is procfs' everywhere else
+
+    try:
+        return mountinfo.mount_of(target).shared
+    except LookupError:
+        return False  # a detached mount has nobody
 
 
 def _read(fd: int) -> bytes:
