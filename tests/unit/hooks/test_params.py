@@ -126,13 +126,21 @@ def test_a_container_without_proc_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("covered", [False, True], ids=["its file", "its folder"])
 @isolated
-def test_nothing_is_mounted_on_the_peers_of_a_volume(tmp_path: Path) -> None:
+def test_nothing_is_mounted_on_the_peers_of_a_volume(tmp_path: Path, *, covered: bool) -> None:
+    """For a moment a tmpfs lies on the folder: where a file of its own covers the parameters."""
     host = driver(make_tree(tmp_path / "host"))
     subprocess.run(["mount", "--bind", host, host], check=True)
     subprocess.run(["mount", "--make-shared", host], check=True)
     root = make_tree(tmp_path / "root", "dir proc", "dir data", "symlink proc/driver /data")
     subprocess.run(["mount", "--bind", host, root / "data"], check=True)
+    if covered:
+        file = root / "data/nvidia/params"
+        subprocess.run(
+            ["mount", "--bind", driver(tmp_path / "file") / "nvidia/params", file], check=True
+        )
+        subprocess.run(["mount", "--make-private", file], check=True)
     before = Path("/proc/self/mountinfo").read_text().count("\n")
     subprocess.run(["mount", "--bind", driver(tmp_path / "driver"), "/proc/driver"], check=True)
     done = call(root, NAME)
