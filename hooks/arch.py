@@ -59,7 +59,7 @@ ARCHES = {
 
 def host() -> Arch:
     """Return this machine's row; HookError for one that is not in the table."""
-    machine = os.uname().machine
+    machine = os.machine()
     if machine not in ARCHES:
         raise HookError(f"no library folders known for machine {machine!r}")
     return ARCHES[machine]

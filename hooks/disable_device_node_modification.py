@@ -55,14 +55,21 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
         # Without /proc (gVisor mounts its own later, with the right value) there is nothing to
         # hide; the peer fails here and the container with it.
         return [Change(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
+    folder = -1
     try:
         if _is_served(rootfs, target):
             return []
-        _mount_over(rootfs, target, text)
+        folder = rootfs.resolve(os.path.dirname(PARAMS), os.O_PATH | os.O_DIRECTORY)
+        if _has_peers(target) or _has_peers(folder):
+            shared = f"{PARAMS}: on a volume shared with others, left as it is"
+            return [Change(shared, warning=True)]
+        _mount_over(target, folder, text)
     except OSError as error:
         raise HookError(f"{PARAMS}: {error.strerror}") from error
     finally:
         os.close(target)
+        if folder >= 0:
+            os.close(folder)
     return [Change(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
 
 
@@ -75,6 +82,21 @@ def _is_served(rootfs: Rootfs, target: int) -> bool:
         return False
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     return modified(_read(reopen(target, PARAMS, flags, rootfs.look(target, PARAMS)))) is None
+
+
+def _has_peers(place: int) -> bool:
+    """Whether what is mounted on `place` would be mounted elsewhere, too: on the host, to stay.
+
+    An image without a /proc of the kernel's may have a link there, to a volume of rshared mounts.
+    """
+    if syscalls.fstatfs_type(place) == _PROC_MAGIC:
+        return False  # the container's own, whatever its runtime made of it
+    from ocishim import mountinfo  # noqa: PLC0415 - the file is procfs' everywhere else
+
+    try:
+        return mountinfo.mount_of(place).shared
+    except LookupError:
+        return False  # a detached mount has nobody
 
 
 def _read(fd: int) -> bytes:
@@ -91,8 +113,8 @@ def _read(fd: int) -> bytes:
     return data
 
 
-def _mount_over(rootfs: Rootfs, target: int, text: bytes) -> None:
-    """Mount a new file with `text`, read-only, on the file `target`."""
+def _mount_over(target: int, folder: int, text: bytes) -> None:
+    """Mount a new file with `text`, read-only, on the file `target`; `folder` is its folder."""
     tree = mntns.tmpfs(size=max(len(text), 4096), attributes=_ATTRIBUTES)
     try:
         how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -100,25 +122,21 @@ def _mount_over(rootfs: Rootfs, target: int, text: bytes) -> None:
         try:
             os.write(file, text)
             os.fchmod(file, 0o444)  # whatever the umask is
-            _bind(rootfs, tree, file, target)
+            _bind(tree, folder, file, target)
         finally:
             os.close(file)
     finally:
         os.close(tree)
 
 
-def _bind(rootfs: Rootfs, tree: int, file: int, target: int) -> None:
+def _bind(tree: int, folder: int, file: int, target: int) -> None:
     """Bind `file` of the tmpfs `tree` on `target`.
 
     Before Linux 6.15 a file can be bound only while its file system is mounted somewhere: for
     that moment it lies on the folder of the parameters.
     """
-    folder = rootfs.resolve(os.path.dirname(PARAMS), os.O_PATH | os.O_DIRECTORY)
+    mntns.attach(tree, folder)
     try:
-        mntns.attach(tree, folder)
-        try:
-            os.close(mntns.bind(file, target, read_only=True))
-        finally:
-            syscalls.umount2(f"/proc/self/fd/{tree}", const.MNT_DETACH)
+        os.close(mntns.bind(file, target, read_only=True))
     finally:
-        os.close(folder)
+        syscalls.umount2(f"/proc/self/fd/{tree}", const.MNT_DETACH)

@@ -109,7 +109,7 @@ class Job:
         self.program = program
         self.argv = argv
         self.timeout = timeout  # seconds
-        self.filter = seccomp.program(os.uname().machine) if process.has_seccomp() else b""
+        self.filter = seccomp.program(os.machine()) if process.has_seccomp() else b""
 
 
 def scratch(folders: int) -> int:

@@ -35,6 +35,7 @@ _PATHS = {
     "runtimes": "a runtime is a name to look up in PATH, or an absolute path",
     "cdi.spec_dirs": "a spec dir is an absolute path",
 }
+_FORM = "'pyshimctl config default' has every setting as it is written"
 _MAX_BYTES = 1 << 20
 
 
@@ -73,12 +74,12 @@ def document(data: bytes, path: str) -> dict[str, Any]:
         found: dict[str, Any] = tomllib.loads(text)
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
-        raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8") from None
+        raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8", hint=_FORM) from None
     except RecursionError:
-        raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply", hint=_FORM) from None
     except ValueError as err:
         raise _twice(path, text.splitlines()) or ConfigError(
-            f"{path}: not valid TOML: {_lower(str(err))}"
+            f"{path}: not valid TOML: {_lower(str(err))}", hint=_FORM
         ) from None
     return found
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+_COMPATIBLE = {"i686": "x86_64", "armv8l": "aarch64"}
 _S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000
 
 
@@ -59,6 +60,12 @@ def clearenv() -> None:
     for name in environ:
         unsetenv(name)
     environ.clear()
+
+
+def machine() -> str:
+    """Return the machine this program is for; to a process under linux32(8) uname names another."""
+    name = uname().machine  # noqa: F405 - posix's
+    return _COMPATIBLE.get(name, name) if sys.maxsize > 1 << 32 else name
 
 
 def open_standard() -> None:

@@ -61,7 +61,8 @@ once() {
     echo "$text" >"$mark"
 }
 
-# The source package, by apt, from the mirror that this machine has already; its own lists.
+# The source package, by apt, from the mirror that this machine has already; its own lists, which are
+# good whatever their age while they are signed: mirrors may stand still.
 fetch_cpython() {
     say "getting $PACKAGE $VERSION"
     folder=$work/source
@@ -69,7 +70,8 @@ fetch_cpython() {
     mkdir -p "$folder/lists/partial"
     sources >"$folder/sources.list"
     set -- -qq -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root
+        -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root \
+        -o Acquire::Check-Valid-Until=false
     (
         cd "$folder"
         apt-get "$@" update

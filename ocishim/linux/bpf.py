@@ -7,7 +7,7 @@ import struct
 from ocishim import posixos as os
 from ocishim.linux.ffi import address, get_errno, syscall
 
-_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]  # asm/unistd_64.h, asm-generic
+_BPF = {"x86_64": 321, "aarch64": 280}[os.machine()]  # asm/unistd_64.h, asm-generic
 _BPF_PROG_LOAD, _BPF_PROG_ATTACH = 5, 8
 _BPF_PROG_TYPE_CGROUP_DEVICE = 15
 _BPF_CGROUP_DEVICE = 6

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # asm/unistd_64.h and asm-generic/unistd.h
 _NUMBERS = {"x86_64": (222, 223), "aarch64": (107, 110)}
-_TIMER_CREATE, _TIMER_SETTIME = _NUMBERS[os.uname().machine]
+_TIMER_CREATE, _TIMER_SETTIME = _NUMBERS[os.machine()]
 _CLOCK_MONOTONIC = 1
 _SIGKILL = 9
 

@@ -16,7 +16,7 @@ from ocishim.linux.ffi import address, get_errno, syscall
 # clone3, close_range: the same everywhere. The others: asm/unistd_64.h, asm-generic.
 _CLONE3, _CLOSE_RANGE = 435, 436
 _NUMBERS = {"x86_64": (157, 302, 317, 122, 123), "aarch64": (167, 261, 277, 151, 152)}
-_PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[os.uname().machine]
+_PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[os.machine()]
 
 _SIGCHLD = 17
 _PR_GET_SECCOMP = 21

@@ -27,7 +27,7 @@ _NUMBERS = {
     "x86_64": (165, 166, 155, 272, 308, 316, 322, 332, 157, 125, 126, 138),
     "aarch64": (40, 39, 41, 97, 268, 276, 281, 291, 167, 90, 91, 44),
 }
-_MACHINE = os.uname().machine
+_MACHINE = os.machine()
 if _MACHINE not in _NUMBERS:
     _message = f"no system call numbers for {_MACHINE}"
     raise OSError(errno.ENOSYS, _message)

@@ -171,6 +171,7 @@ def test_path(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> Non
     assert config.path() == config.DEFAULT_PATH == "/etc/pyshim/config.toml"
 
 
+FORM = " ('pyshimctl config default' has every setting as it is written)"
 FAULTS = [
     pytest.param("nope = 1", "F:1: unknown setting 'nope' (see 'pyshimctl config default')", id="unknown"),
     pytest.param("[hooks]\ntimout = 3", "F:2: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)", id="misspelt"),
@@ -203,8 +204,8 @@ FAULTS = [
     pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nalways = true", "F:4: unknown setting 'requests.env[0].always'", id="unknown in a request"),
     pytest.param("[[requests.env]]\nname = 3\nkind = 'a.b/c'", "F:2: expected string, found integer in 'requests.env[0].name'", id="type in a request"),
     pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nunprivileged = 'no'", "F:4: expected boolean, found string in 'requests.env[0].unprivileged'", id="boolean in a request"),
-    pytest.param("runtimes = [", "F: not valid TOML: " + words.of_toml("runtimes = ["), id="array ends too early"),
-    pytest.param("a = 1\nb 2", "F: not valid TOML: " + words.of_toml("a = 1\nb 2"), id="no equals sign"),
+    pytest.param("runtimes = [", "F: not valid TOML: " + words.of_toml("runtimes = [") + FORM, id="array ends too early"),
+    pytest.param("a = 1\nb 2", "F: not valid TOML: " + words.of_toml("a = 1\nb 2") + FORM, id="no equals sign"),
     pytest.param("runtimes = ['a']\nruntimes = ['b']", "F:2: 'runtimes' is there twice, in lines 1 and 2 (keep one of the two)", id="key twice"),
     pytest.param("[hooks]\ntimeout = 3\n[log]\nlevel = 'info'\n\n[hooks]\nnative = true", "F:6: table [hooks] is there twice, in lines 1 and 6 (move what is below line 6 to below line 1 and remove [hooks]; 'pyshimctl config set KEY=VALUE' finds the place by itself)", id="table twice"),
     pytest.param("[log]\n# [hooks]\n[ 'hooks' ] # ours\n[hooks]", "F:4: table [hooks] is there twice, in lines 3 and 4 (move what is below line 4 to below line 3 and remove [hooks]; 'pyshimctl config set KEY=VALUE' finds the place by itself)", id="table twice, quoted"),
@@ -214,7 +215,7 @@ FAULTS = [
     pytest.param("hooks = {timeout = 3}\n[hooks]", "F:2: table [hooks] is there twice, in lines 1 and 2 (keep one of the two)", id="inline table and table"),
     pytest.param("requests.env = []\n[[requests.env]]", "F:2: table [requests.env] is there twice, in lines 1 and 2 (keep one of the two)", id="array and tables"),
     pytest.param("[[requests.env]]\nname = 'a'\n[[requests.env]]\nname = 'b'\nname = 'c'", "F:5: 'requests.env.name' is there twice, in lines 4 and 5 (keep one of the two)", id="key twice in the second request"),
-    pytest.param(b"# \xff", "F:1: not valid TOML: not UTF-8", id="not UTF-8"),
+    pytest.param(b"# \xff", "F:1: not valid TOML: not UTF-8" + FORM, id="not UTF-8"),
     pytest.param(b"#\n" * 600_000, "F: larger than 1048576 bytes (is this the right file)", id="large"),
 ]  # fmt: skip
 

@@ -174,7 +174,7 @@ ROWS = [
     # --- settings
     pytest.param(settings("nope = 1\n"), LINE, "{box}/config.toml:1: unknown setting 'nope' (see 'pyshimctl config default')", id="setting unknown"),
     pytest.param(settings('[hooks]\nnative = "yes"\n'), LINE, "{box}/config.toml:2: expected boolean, found string in 'hooks.native'", id="setting of the wrong type"),
-    pytest.param(settings("runtimes = [\n"), LINE, "{box}/config.toml: not valid TOML: " + words.of_toml("runtimes = [\n"), id="no TOML"),
+    pytest.param(settings("runtimes = [\n"), LINE, "{box}/config.toml: not valid TOML: " + words.of_toml("runtimes = [\n") + " ('pyshimctl config default' has every setting as it is written)", id="no TOML"),
     pytest.param(both(remove("config.toml"), mkdir("config.toml")), LINE, "{box}/config.toml: cannot be read: is a directory", id="config.toml is a folder"),
     # --- the low-level runtime
     pytest.param(both(config_json(b"{}"), settings('runtimes = ["no-such-runtime", "{box}/none"]\n')), LINE, "no low-level runtime found: looked for 'no-such-runtime', '{box}/none' (install one or name its path in 'runtimes' of {box}/config.toml)", id="no runtime"),

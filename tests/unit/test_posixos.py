@@ -127,3 +127,24 @@ def test_the_environment_where_os_is_loaded(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_system_calls_are_those_of_os() -> None:
     for name in ("open", "read", "execve", "O_CLOEXEC", "strerror", "pidfd_open", "_exit"):
         assert getattr(posixos, name) is getattr(os, name)
+
+
+LINUX32 = ["setarch", "linux32"]
+
+
+def test_the_machine_of_a_process_with_a_personality() -> None:
+    """An engine under linux32: the kernel calls itself i686, and our system calls are what they are."""
+    if subprocess.run([*LINUX32, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this kernel has no such personality")
+    code = (
+        "from ocishim import posixos; from ocishim.linux import bpf, process, syscalls; "
+        "from ocishim.hooks import arch; print(posixos.uname().machine, posixos.machine(), "
+        "arch.host().triplet)"
+    )
+    words = [
+        subprocess.check_output([*under, sys.executable, "-c", code], cwd=REPOSITORY, text=True)
+        for under in ([], LINUX32)
+    ]
+    (own, *expected), (other, *found) = (line.split() for line in words)
+    assert own != other
+    assert found == expected

@@ -48,6 +48,7 @@ def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
 
     Exit status: 0 written, 1 no device found or a file cannot be written, 2 wrong command line.
     """
+    _require_folders(chosen)
     found = document(**chosen)
     for device, path in missing(found) if chosen["devices"] else ():
         printer.line(f"warning: {path} of {device} is not on this host", err=True, fg="yellow")
@@ -62,6 +63,15 @@ def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
     files.replace(os.path.abspath(output), text.encode(), 0o644)
     names = ", ".join(device["name"] for device in found["devices"])
     printer.line(f"{output}: {found['kind']} with {names}", err=True)
+
+
+def _require_folders(chosen: dict[str, Any]) -> None:
+    """ConfigError that names the option whose folder is none."""
+    for option in ("driver_root", "dev_root"):
+        folder = chosen[option]
+        if folder and not os.path.isdir(folder):
+            words = f"--{option.replace('_', '-')} names the folder that is / for the driver"
+            raise ConfigError(f"{folder}: not a directory", hint=words)
 
 
 def missing(found: dict[str, Any]) -> list[tuple[str, str]]:

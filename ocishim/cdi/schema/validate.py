@@ -105,23 +105,32 @@ def _through_floats(value: Any) -> Any:
 def _schema_faults(value: Any, name: str) -> list[str]:
     validator = jsonschema.Draft7Validator(load(name))
     errors = sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])
-    return [_describe(error) for error in errors]
+    texts = [text for error in errors for text in _describe(error)]
+    return list(dict.fromkeys(texts))  # each missing field has an error, and each tells them all
 
 
-def _describe(error: jsonschema.ValidationError) -> str:
-    """A fault in the words of the reader's messages."""
+def _describe(error: jsonschema.ValidationError) -> Iterable[str]:
+    """A fault in the words of the reader's messages; the library's own for what it has not.
+
+    Which field is missing stands in the library's message alone, and its words may change.
+    """
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     place = f" in '{path.lstrip('.')}'" if path else ""
+    if error.validator == "required":
+        names: Any = error.validator_value
+        found: Any = error.instance
+        return [f"missing '{name}'{place}" for name in names if name not in found]
+    return [_other(error) + place]
+
+
+def _other(error: jsonschema.ValidationError) -> str:
     if error.validator == "type":
         found = scalars.type_name(error.instance)
-        return f"expected {error.validator_value}, found {found}{place}"
-    if error.validator == "required":
-        name = error.message.split("'")[1]
-        return f"missing '{name}'{place}"
+        return f"expected {error.validator_value}, found {found}"
     if error.validator == "anyOf":
-        return f"no edits{place}"
+        return "no edits"
     text = error.message if len(error.message) < 200 else f"not valid ({error.validator})"
-    return text[:1].lower() + text[1:] + place
+    return text[:1].lower() + text[1:]
 
 
 def _annotation_faults(value: Any) -> Iterable[str]:

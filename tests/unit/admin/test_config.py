@@ -109,6 +109,7 @@ def test_check_of_what_is_no_toml_names_the_line(tmp_path: Path) -> None:
     result = call("check", str(file))
     assert result.exit_code == 1
     assert result.stderr.startswith(f"pyshimctl: {file}:2: not valid TOML: ")
+    assert "\nhint: 'pyshimctl config default' has every setting as " in result.stderr
 
 
 def test_check_of_what_is_right_or_not_there(tmp_path: Path) -> None:

@@ -349,6 +349,18 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(command.generate, list(words))
 
 
+@pytest.mark.parametrize("option", ["--driver-root", "--dev-root"])
+@pytest.mark.parametrize("mode", ["auto", "nvidia", "imex", "amd"])
+def test_a_root_that_is_no_folder(tmp_path: Path, mode: str, option: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for path in (file, tmp_path / "missing"):
+        error = run("--mode", mode, option, str(path)).exception
+        assert isinstance(error, ConfigError)
+        assert error.message == f"{path}: not a directory"
+        assert error.hint.startswith(f"{option} names ")
+
+
 def test_command_prints_yaml_that_pyshim_reads(driver: Path) -> None:
     result = run("--mode", "nvidia", "--driver-root", str(driver))
     assert result.exit_code == 0, result.output

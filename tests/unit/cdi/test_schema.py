@@ -88,6 +88,26 @@ def test_what_the_references_schema_asks(text: str, faults: list[str]) -> None:
     assert validate.faults(text.encode()) == faults
 
 
+def test_a_missing_field_is_named_whatever_the_librarys_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def required(_self: Any, names: list[str], value: Any, _schema: Any) -> Any:
+        missing = [name for name in names if name not in value]
+        return (jsonschema.ValidationError("words of another version") for _ in missing)
+
+    extend: Any = jsonschema.validators.extend
+    other = extend(jsonschema.Draft7Validator, {"required": required})
+    monkeypatch.setattr(jsonschema, "Draft7Validator", other)
+    text = json.dumps({"cdiVersion": "1.1.0", "devices": [{}, {}]}).encode()
+    assert validate.faults(text) == [
+        "missing 'kind'",
+        "missing 'name' in 'devices[0]'",
+        "missing 'containerEdits' in 'devices[0]'",
+        "missing 'name' in 'devices[1]'",
+        "missing 'containerEdits' in 'devices[1]'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

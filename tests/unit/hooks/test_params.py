@@ -126,6 +126,33 @@ def test_a_container_without_proc_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("covered", [False, True], ids=["its file", "its folder"])
+@isolated
+def test_nothing_is_mounted_on_the_peers_of_a_volume(tmp_path: Path, *, covered: bool) -> None:
+    """For a moment a tmpfs lies on the folder: where a file of its own covers the parameters."""
+    host = driver(make_tree(tmp_path / "host"))
+    subprocess.run(["mount", "--bind", host, host], check=True)
+    subprocess.run(["mount", "--make-shared", host], check=True)
+    root = make_tree(tmp_path / "root", "dir proc", "dir data", "symlink proc/driver /data")
+    subprocess.run(["mount", "--bind", host, root / "data"], check=True)
+    if covered:
+        file = root / "data/nvidia/params"
+        subprocess.run(
+            ["mount", "--bind", driver(tmp_path / "file") / "nvidia/params", file], check=True
+        )
+        subprocess.run(["mount", "--make-private", file], check=True)
+    before = Path("/proc/self/mountinfo").read_text().count("\n")
+    subprocess.run(["mount", "--bind", driver(tmp_path / "driver"), "/proc/driver"], check=True)
+    done = call(root, NAME)
+    assert Path("/proc/self/mountinfo").read_text().count("\n") == before + 1
+    assert (host / "nvidia/params").read_bytes() == HOST
+    assert done.status == 0
+    assert done.stderr == (
+        "pyshim-hook: warning: disable-device-node-modification: /proc/driver/nvidia/params: on a "
+        "volume shared with others, left as it is\n"
+    )
+
+
 @isolated
 def test_the_images_own_files_stay_inside(tmp_path: Path) -> None:
     outside = make_tree(tmp_path / "outside", "dir nvidia", "file nvidia/params of the host")

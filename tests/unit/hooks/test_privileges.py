@@ -14,13 +14,16 @@ import pytest
 from ocishim.hooks import chain, privileges
 from ocishim.linux import const, syscalls
 from ocishim.linux import privileges as kernel
+from tests.hookcall import call
+from tests.trees import make_tree
 
 pytestmark = pytest.mark.root
 
 HOUSE = Path(__file__).parents[3]
 START = f"import sys; sys.path[:0] = [{str(HOUSE)!r}]; from ocishim.hooks.program import start; start(sys.argv[1:])"
 FILES = {"DAC_OVERRIDE", "FOWNER"}
-LDCONFIG = FILES | {"SYS_ADMIN", "SETPCAP", "SETUID", "SETGID", "KILL", "SYS_CHROOT"}
+AS_USER = {"SETUID", "SETGID"}
+LDCONFIG = FILES | AS_USER | {"SYS_ADMIN", "SETPCAP", "KILL", "SYS_CHROOT"}
 
 
 def fields(pid: int | str) -> dict[str, str]:
@@ -42,7 +45,7 @@ CHAINS = [
     pytest.param(["update-application-profile"], FILES, id="update-application-profile"),
     pytest.param(["disable-device-node-modification"], {"DAC_OVERRIDE", "SYS_ADMIN"}, id="params"),
     pytest.param(["update-ldcache"], LDCONFIG, id="update-ldcache"),
-    pytest.param(["create-soname-symlinks"], FILES, id="create-soname-symlinks"),
+    pytest.param(["create-soname-symlinks"], FILES | AS_USER, id="create-soname-symlinks"),
     pytest.param(["chain", "enable-cuda-compat", "--next", "create-symlinks"], FILES, id="a chain"),
     pytest.param(
         ["chain", "--timeout", "9", "chmod", "--mode", "1", "--next", "update-ldcache"],
@@ -73,6 +76,23 @@ def test_while_it_works(words: list[str], expected: set[str]) -> None:
 
 def test_every_hook_is_in_the_table() -> None:
     assert set(privileges.NEEDED) == {*chain.MODULES, "move-net-devices"}
+
+
+FLAGS = {
+    "chmod": ["--mode", "755", "--path", "/gpu"],
+    "create-soname-symlinks": ["--folder", "/gpu"],
+    "create-symlinks": ["--link", "../gpu/a::/gpu/b"],
+    "update-ldcache": ["--folder", "/gpu"],
+}
+
+
+@pytest.mark.parametrize("name", chain.MODULES)
+def test_each_works_alone_for_a_container_of_an_ordinary_user(tmp_path: Path, name: str) -> None:
+    tmp_path.chmod(0o755)
+    root = make_tree(tmp_path / "root", "dir gpu", "dir etc", "dir dev")
+    done = call(root, "chain", "--rootfs", str(root), "--user", "1000:1000:44", name,
+                *FLAGS.get(name, []))  # fmt: skip
+    assert (done.status, done.stderr) == (0, "")
 
 
 class Library:
