@@ -116,6 +116,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
 
 
 def _install(installation: Installation, file: str) -> list[str]:
+    installation.refuse_strangers()
     installation.make_folders(installation.home, installation.bin)
     installation.lock()
     before = installation.current

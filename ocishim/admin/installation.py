@@ -171,14 +171,17 @@ class Installation:
             whole = False
         return wrong if whole else [*wrong, Fault(_RECORD, "cannot be read", False)]
 
-    def link_programs(self) -> list[str]:
-        """Make the programs' links in PREFIX/bin; return those that were not right."""
-        made = self.wrong_links()
-        for path in made:
+    def refuse_strangers(self) -> None:
+        """Raise ConfigError when a program of somebody else has the name of one of ours."""
+        for path in self.wrong_links():
             if not self._may_be_replaced(path):
                 raise ConfigError(
                     f"{path} is there and not ours", hint="remove it, or choose another --prefix"
                 )
+
+    def link_programs(self) -> list[str]:
+        """Make the programs' links in PREFIX/bin; return those that were not right."""
+        made = self.wrong_links()
         for path in made:
             files.link(_target_of(path), self.host.entry(path))
         return made

@@ -193,12 +193,14 @@ def test_a_configuration_that_is_there_stays(node: Node) -> None:
 
 def test_a_program_of_somebody_else_is_not_replaced(node: Node) -> None:
     node.program("usr/local/bin/pyshim", "# mine")
+    before = node.listing()
     result = node.call("install")
     assert result.exit_code == 1
     assert result.output == (
         "pyshimctl: /usr/local/bin/pyshim is there and not ours\n"
         "hint: remove it, or choose another --prefix\n"
     )
+    assert node.listing() == before
 
 
 @pytest.mark.parametrize("prefix", ["/usr/local", "/opt/pyshim", "/opt/a/b/"])
