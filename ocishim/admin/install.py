@@ -120,7 +120,8 @@ def _install(installation: Installation, file: str) -> list[str]:
     installation.make_folders(installation.home, installation.bin)
     installation.lock()
     before = installation.current
-    done = _mended(installation.home, installation.make_readable())
+    done = [f"remove {installation.home}/{one}" for one in installation.clear()]
+    done += _mended(installation.home, installation.make_readable())
     name, wrong = installation.add(file)
     done += _mended(f"{installation.home}/{name}", wrong)
     changed = installation.use(name)

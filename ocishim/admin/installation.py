@@ -28,6 +28,7 @@ from ocishim.errors import ConfigError
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
 _RECORD = "installed.json"
+_SCRATCH = ".new-"
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
 
@@ -125,7 +126,7 @@ class Installation:
         wrong = self.version_faults(name) if there else gone
         if there and not wrong:
             return name, []
-        scratch = self.host.real(f"{self.home}/.new-{os.getpid()}")
+        scratch = self.host.real(f"{self.home}/{_SCRATCH}{os.getpid()}")
         try:
             _build(file, scratch)
             if there:
@@ -215,6 +216,13 @@ class Installation:
         for name in gone:
             shutil.rmtree(self.host.real(f"{self.home}/{name}"))
         return gone
+
+    def clear(self) -> list[str]:
+        """Remove what installs that were killed have left, under the lock; return its names."""
+        left = [name for name in self.versions() if name.startswith(_SCRATCH)]
+        for name in left:
+            shutil.rmtree(self.host.real(f"{self.home}/{name}"))
+        return left
 
     def _target(self, path: str) -> str:
         try:

@@ -142,14 +142,6 @@ def test_a_clone_that_was_not_built(
     node.install()
 
 
-def test_what_a_killed_install_left_is_removed(node: Node, static: Path) -> None:
-    node.install()
-    (node.root / HOME / ".new-1").mkdir()
-    static.write_text("version 2\n")
-    node.install()
-    assert not (node.root / HOME / ".new-1").exists()
-
-
 def test_configuration_begins_with_the_runtimes_that_are_there(node: Node) -> None:
     node.install()
     assert (node.root / CONFIG).read_text() == default_text(["/usr/sbin/runc", "runc", "crun"])
