@@ -246,7 +246,11 @@ def _entries(name: str) -> integrity.Entries:
 def _build(file: str, folder: str) -> None:
     os.makedirs(f"{folder}/bin")
     target = f"{folder}/bin/{_FILE}"
-    shutil.copyfile(file, target)
+    try:
+        shutil.copyfile(file, target)
+    except OSError as err:
+        # It names the source first, which is rarely the one that is at fault: a full disk.
+        raise OSError(err.errno, err.strerror, err.filename2 or err.filename) from None
     os.chmod(target, 0o755)  # noqa: S103 - hooks of user namespaces run it
     with open(target, "rb") as copy:
         os.fsync(copy.fileno())
