@@ -184,13 +184,13 @@ class Installation:
         """Make the programs' links in PREFIX/bin; return those that were not right."""
         made = self.wrong_links()
         for path in made:
-            files.link(_target_of(path), self.host.entry(path))
+            files.link(self._wanted(path), self.host.entry(path))
         return made
 
     def wrong_links(self) -> list[str]:
         """Return the programs' paths in PREFIX/bin that do not lead where they should."""
         paths = [f"{self.bin}/{program}" for program in PROGRAMS]
-        return [path for path in paths if self._target(path) != _target_of(path)]
+        return [path for path in paths if self._target(path) != self._wanted(path)]
 
     def _may_be_replaced(self, path: str) -> bool:
         """Whether nobody misses what is at `path`: nothing, or a link to nowhere or to us."""
@@ -224,16 +224,16 @@ class Installation:
             shutil.rmtree(self.host.real(f"{self.home}/{name}"))
         return left
 
+    def _wanted(self, path: str) -> str:
+        """Return what the link of a program at `path` says, also where PREFIX/bin is a link."""
+        home, folder = self.host.real(self.home), self.host.real(self.bin)
+        return f"{os.path.relpath(home, folder)}/current/bin/{os.path.basename(path)}"
+
     def _target(self, path: str) -> str:
         try:
             return os.readlink(self.host.entry(path))
         except OSError:
             return ""
-
-
-def _target_of(path: str) -> str:
-    """Return what the link of a program at `path` says."""
-    return f"../lib/pyshim/current/bin/{os.path.basename(path)}"
 
 
 def _entries(name: str) -> integrity.Entries:

@@ -37,6 +37,18 @@ def test_what_lies_where(node: Node) -> None:
     assert (node.root / "usr/local/bin/pyshim-hook").read_text() == "version 1\n"
 
 
+def test_folders_that_are_links(node: Node) -> None:
+    for name, target in (("bin", "../../opt/programs"), ("lib", "../lib")):
+        (node.root / "usr/local").mkdir(parents=True, exist_ok=True)
+        (node.root / "usr/local" / target).mkdir(parents=True)
+        (node.root / "usr/local" / name).symlink_to(target)
+    node.install()
+    assert (node.root / "usr/local/bin/pyshim-hook").read_text() == "version 1\n"
+    assert node.call("install", "--check").exit_code == 0
+    node.uninstall()
+    assert not (node.root / "opt/programs/pyshim").is_symlink()
+
+
 def test_a_create_names_its_own_versions_hook(node: Node) -> None:
     """A create that runs during an upgrade stays with the version it began with."""
     node.install()
