@@ -19,7 +19,12 @@ import pytest
 from ocishim import __version__
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("*.md", "LICENSE", "MANIFEST.in", "pyproject.toml", "ocishim", "hooks", "deploy", "docs")
+BUILDS = ("Makefile", "binary", "tools")
+"""What `make binary` needs beside the package."""
+PARTS = (
+    *("*.md", "LICENSE", "MANIFEST.in", "pyproject.toml", "ocishim", "hooks", "deploy", "docs"),
+    *("tests", *BUILDS),
+)
 STRANGER = """\
 [build-system]
 requires = ["setuptools"]
@@ -112,6 +117,17 @@ def test_the_source_distribution_makes_the_same_wheel(
     assert members(build(sdist, "wheel", tmp_path / "dist")) == members(wheel)
     for name in ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "docs/security.md"):
         assert (sdist / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_the_source_distribution_builds_the_static_file(sdist: Path) -> None:
+    """Whoever hands the file on owes its source: binary/README.md."""
+    listed = subprocess.run(["git", "ls-files", "-z", *BUILDS], cwd=ROOT, check=True, stdout=-1)
+    names = os.fsdecode(listed.stdout).split("\0")[:-1]
+    assert names
+    for name in names:
+        assert (sdist / name).read_bytes() == (ROOT / name).read_bytes()
+        assert os.access(sdist / name, os.X_OK) == os.access(ROOT / name, os.X_OK)
+    assert not (sdist / "tests").exists()
 
 
 def stranger(folder: Path) -> Path:

@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """Each command's name, where it is (module of this package, attribute) and its one line of help."""
 
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A command line without a command: the message is our help (click 8.2 and later)."""
+
 
 @contextlib.contextmanager
 def _mistakes_shown() -> Iterator[None]:
@@ -41,7 +44,8 @@ def _mistakes_shown() -> Iterator[None]:
     try:
         yield
     except click.ClickException as err:
-        err.message = shown(err.message)  # type: ignore[misc]  # final, for those who only read it
+        keep = "\n" if isinstance(err, _HELP) else ""
+        err.message = shown(err.message, keep=keep)  # type: ignore[misc]  # final for readers
         raise
 
 

@@ -145,6 +145,9 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
 def link(target: str, path: str) -> None:
     """Make the symbolic link `path`, replacing one that is there by one rename."""
     scratch = f"{path}.{os.getpid()}"
+    # Of one that was killed: in a container all have the same number.
+    if os.path.lexists(scratch):
+        os.unlink(scratch)
     os.symlink(target, scratch)
     os.rename(scratch, path)
 

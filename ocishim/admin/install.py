@@ -116,10 +116,12 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
 
 
 def _install(installation: Installation, file: str) -> list[str]:
+    installation.refuse_strangers()
     installation.make_folders(installation.home, installation.bin)
     installation.lock()
     before = installation.current
-    done = _mended(installation.home, installation.make_readable())
+    done = [f"remove {installation.home}/{one}" for one in installation.clear()]
+    done += _mended(installation.home, installation.make_readable())
     name, wrong = installation.add(file)
     done += _mended(f"{installation.home}/{name}", wrong)
     changed = installation.use(name)

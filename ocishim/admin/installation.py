@@ -28,6 +28,7 @@ from ocishim.errors import ConfigError
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
 _RECORD = "installed.json"
+_SCRATCH = ".new-"
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
 
@@ -125,7 +126,7 @@ class Installation:
         wrong = self.version_faults(name) if there else gone
         if there and not wrong:
             return name, []
-        scratch = self.host.real(f"{self.home}/.new-{os.getpid()}")
+        scratch = self.host.real(f"{self.home}/{_SCRATCH}{os.getpid()}")
         try:
             _build(file, scratch)
             if there:
@@ -171,22 +172,25 @@ class Installation:
             whole = False
         return wrong if whole else [*wrong, Fault(_RECORD, "cannot be read", False)]
 
-    def link_programs(self) -> list[str]:
-        """Make the programs' links in PREFIX/bin; return those that were not right."""
-        made = self.wrong_links()
-        for path in made:
+    def refuse_strangers(self) -> None:
+        """Raise ConfigError when a program of somebody else has the name of one of ours."""
+        for path in self.wrong_links():
             if not self._may_be_replaced(path):
                 raise ConfigError(
                     f"{path} is there and not ours", hint="remove it, or choose another --prefix"
                 )
+
+    def link_programs(self) -> list[str]:
+        """Make the programs' links in PREFIX/bin; return those that were not right."""
+        made = self.wrong_links()
         for path in made:
-            files.link(_target_of(path), self.host.entry(path))
+            files.link(self._wanted(path), self.host.entry(path))
         return made
 
     def wrong_links(self) -> list[str]:
         """Return the programs' paths in PREFIX/bin that do not lead where they should."""
         paths = [f"{self.bin}/{program}" for program in PROGRAMS]
-        return [path for path in paths if self._target(path) != _target_of(path)]
+        return [path for path in paths if self._target(path) != self._wanted(path)]
 
     def _may_be_replaced(self, path: str) -> bool:
         """Whether nobody misses what is at `path`: nothing, or a link to nowhere or to us."""
@@ -213,16 +217,23 @@ class Installation:
             shutil.rmtree(self.host.real(f"{self.home}/{name}"))
         return gone
 
+    def clear(self) -> list[str]:
+        """Remove what installs that were killed have left, under the lock; return its names."""
+        left = [name for name in self.versions() if name.startswith(_SCRATCH)]
+        for name in left:
+            shutil.rmtree(self.host.real(f"{self.home}/{name}"))
+        return left
+
+    def _wanted(self, path: str) -> str:
+        """Return what the link of a program at `path` says, also where PREFIX/bin is a link."""
+        home, folder = self.host.real(self.home), self.host.real(self.bin)
+        return f"{os.path.relpath(home, folder)}/current/bin/{os.path.basename(path)}"
+
     def _target(self, path: str) -> str:
         try:
             return os.readlink(self.host.entry(path))
         except OSError:
             return ""
-
-
-def _target_of(path: str) -> str:
-    """Return what the link of a program at `path` says."""
-    return f"../lib/pyshim/current/bin/{os.path.basename(path)}"
 
 
 def _entries(name: str) -> integrity.Entries:
@@ -235,7 +246,11 @@ def _entries(name: str) -> integrity.Entries:
 def _build(file: str, folder: str) -> None:
     os.makedirs(f"{folder}/bin")
     target = f"{folder}/bin/{_FILE}"
-    shutil.copyfile(file, target)
+    try:
+        shutil.copyfile(file, target)
+    except OSError as err:
+        # It names the source first, which is rarely the one that is at fault: a full disk.
+        raise OSError(err.errno, err.strerror, err.filename2 or err.filename) from None
     os.chmod(target, 0o755)  # noqa: S103 - hooks of user namespaces run it
     with open(target, "rb") as copy:
         os.fsync(copy.fileno())

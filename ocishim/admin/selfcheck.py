@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 
 from ocishim.admin import integrity, programs
@@ -52,9 +53,9 @@ def whole_file() -> str:
 
 def next_step(installation: Installation) -> str:
     """Return the command that mends `installation`."""
-    words = ["pyshimctl install"]
+    words = ["pyshimctl", "install"]
     if installation.prefix != "/usr/local":
-        words.append(f"--prefix {installation.prefix}")
+        words += ["--prefix", installation.prefix]
     if installation.host.elsewhere:
-        words.append(f"--host-root {installation.host.root}")
-    return " ".join(words)
+        words += ["--host-root", installation.host.root]
+    return shlex.join(words)

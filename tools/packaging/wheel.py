@@ -10,7 +10,6 @@ import base64
 import hashlib
 import time
 import zipfile
-from email.message import Message
 from pathlib import Path
 
 from tools.packaging.project import AUTHOR, EPOCH, KEYWORDS, ROOT, SUMMARY, VERSION
@@ -35,7 +34,7 @@ def build(files: Tree, arch: str, licence: str, out: Path) -> None:
         f"{_INFO}/licenses/LICENSE": files[f"{DOC}/LICENSE"],
         f"{_INFO}/licenses/licenses.gz": files[f"{DOC}/licenses.gz"],
         f"{_INFO}/sboms/pyshim.spdx.json": files[f"{DOC}/pyshim.spdx.json"],
-        f"{_INFO}/METADATA": File(_metadata(licence)),
+        f"{_INFO}/METADATA": File(metadata(licence)),
         f"{_INFO}/WHEEL": File(_wheel(tag)),
     }
     record = "".join(f"{path},{_digest(file.data)}\n" for path, file in content.items())
@@ -61,9 +60,9 @@ def _digest(data: bytes) -> str:
     return f"sha256={digest.decode()},{len(data)}"
 
 
-def _metadata(licence: str) -> bytes:
-    message = Message()
-    for name, value in (
+def metadata(licence: str) -> bytes:
+    """Return METADATA: each field on one line, the text as it is (core metadata specification)."""
+    fields = (
         ("Metadata-Version", "2.4"),
         ("Name", "pyshim"),
         ("Version", VERSION),
@@ -74,10 +73,9 @@ def _metadata(licence: str) -> bytes:
         ("License-File", "LICENSE"),
         ("License-File", "licenses.gz"),
         ("Description-Content-Type", "text/markdown"),
-    ):
-        message[name] = value
-    message.set_payload((ROOT / "README.md").read_bytes(), "utf-8")
-    return message.as_bytes()
+    )
+    head = "".join(f"{name}: {value}\n" for name, value in fields)
+    return f"{head}\n".encode() + (ROOT / "README.md").read_bytes()
 
 
 def _wheel(tag: str) -> bytes:

@@ -33,6 +33,13 @@ def test_every_command_has_help(name: str) -> None:
     assert f" {name} " in result.output
 
 
+@pytest.mark.parametrize("group", ["", "cdi", "config"])
+def test_no_command_shows_the_help(group: str) -> None:
+    words = [group] if group else []
+    asked = CliRunner().invoke(main, [*words, "--help"])
+    assert CliRunner().invoke(main, words).output == asked.output
+
+
 def test_help_lists_all_and_imports_none() -> None:
     code = (
         "import sys\nfrom ocishim.admin.cli import main\n"

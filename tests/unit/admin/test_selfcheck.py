@@ -174,3 +174,13 @@ def test_a_changed_copy_does_not_install_itself(
         selfcheck.whole_file()
     assert caught.value.message == f"{copy} was changed since it was installed"
     assert caught.value.hint == "install pyshim again from where it came"
+
+
+def test_the_next_step_can_be_pasted(node: Node) -> None:
+    node.install("--prefix", "/opt/a b")
+    (node.root / "opt/a b/bin/pyshim").unlink()
+    result = node.call("install", "--check", "--prefix", "/opt/a b")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[1] == (
+        f"next: pyshimctl install --prefix '/opt/a b' --host-root {node.root}"
+    )
