@@ -105,7 +105,7 @@ test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and
 	    $(addprefix tests/unit/test_,binary.py choice.py contract_transparency.py entry.py log.py) \
 	    tests/test_system_calls.py tests/attack tests/integration)
 	@$(if $(ARGS),,conformance/run.py --runtime build/bin/pyshim --hook build/bin/pyshim-hook \
-	    --name pyshim-file/runc)
+	    --name pyshim/runc)
 
 bench: dev binary  ## what pyshim adds, beside the peer (root); ARGS='--compare OLD.json', --curves, --budget
 	@tools/packages.sh demo test || true
