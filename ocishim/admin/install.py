@@ -98,7 +98,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
             name = installation.name_of(selfcheck.whole_file())
             if name != installation.current:
                 what = f"leads to {installation.current}, and this pyshim is {name}"
-                wrong.append(Fault(f"{installation.home}/current", what, False))
+                wrong.append(Fault(f"{installation.home}/current", what))
     except OSError as err:
         raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
     if as_json:

@@ -122,7 +122,7 @@ class Installation:
         name = self.name_of(file)
         final = self.host.real(f"{self.home}/{name}")
         there = os.path.isdir(final)
-        gone = [Fault(".", "is missing", True)] if self.current == name else []
+        gone = [Fault(".", "is missing")] if self.current == name else []
         wrong = self.version_faults(name) if there else gone
         if there and not wrong:
             return name, []
@@ -151,7 +151,7 @@ class Installation:
         """Mend the folder of all versions and the record of what was made; return what it was."""
         wrong = self.home_faults()
         real = self.host.real(self.home)
-        for path, _what, _lost in wrong:
+        for path, _what in wrong:
             if path == _RECORD:
                 self.write_record(self.record())
             else:
@@ -164,13 +164,13 @@ class Installation:
         found = os.stat(self.host.real(self.home))
         wrong = []
         if stat.S_IMODE(found.st_mode) & 0o757 != 0o755:
-            wrong.append(Fault(".", f"has mode {stat.S_IMODE(found.st_mode):04o}, not 0755", False))
+            wrong.append(Fault(".", f"has mode {stat.S_IMODE(found.st_mode):04o}, not 0755"))
         try:
             record = files.content(self.host.real(f"{self.home}/{_RECORD}"))
             whole = isinstance(json.loads(record), dict)
         except (OSError, ValueError, RecursionError):
             whole = False
-        return wrong if whole else [*wrong, Fault(_RECORD, "cannot be read", False)]
+        return wrong if whole else [*wrong, Fault(_RECORD, "cannot be read")]
 
     def refuse_strangers(self) -> None:
         """Raise ConfigError when a program of somebody else has the name of one of ours."""
@@ -239,7 +239,7 @@ class Installation:
 def _entries(name: str) -> integrity.Entries:
     """Return what belongs into the folder of the version `name`."""
     links = {f"bin/{one}": (0o777, integrity.LINK + _FILE) for one in PROGRAMS if one != _FILE}
-    folders = dict.fromkeys((".", "bin"), (493, integrity.FOLDER))
+    folders = dict.fromkeys((".", "bin"), (0o755, integrity.FOLDER))
     return {**folders, **links, f"bin/{_FILE}": (0o755, name.rpartition("-")[2])}
 
 

@@ -28,14 +28,10 @@ content: FOLDER, LINK and the target, or the first digits of a file's SHA-256.
 
 
 class Fault(NamedTuple):
-    """What is wrong with one entry: `path` below the folder, and a half sentence.
-
-    lost: what it said cannot be had from the folder any more.
-    """
+    """What is wrong with one entry: `path` below the folder, and a half sentence."""
 
     path: str
     what: str
-    lost: bool
 
 
 def digest(path: str) -> str:
@@ -50,7 +46,7 @@ def digest(path: str) -> str:
 def faults(folder: str, entries: Entries, owner: tuple[int, int]) -> list[Fault]:
     """Return how `folder` differs, by path. owner: user and group of all entries."""
     strangers = set(_walk(folder)) - set(entries)
-    found = [Fault(path, "does not belong there", False) for path in strangers]
+    found = [Fault(path, "does not belong there") for path in strangers]
     for path, wanted in entries.items():
         found += _differences(folder, path, wanted, owner)
     return sorted(found)
@@ -61,7 +57,7 @@ def mend(folder: str, fresh: str, entries: Entries) -> None:
     own = os.stat(fresh)
     for _ in range(2):  # behind a link that stood for a folder all may have looked right
         # Sorted: a folder comes before its files.
-        for path, _what, _lost in faults(folder, entries, (own.st_uid, own.st_gid)):
+        for path, _what in faults(folder, entries, (own.st_uid, own.st_gid)):
             _put(f"{fresh}/{path}", f"{folder}/{path}", wanted=path in entries)
 
 
@@ -122,19 +118,19 @@ def _differences(
         found = os.lstat(place)
         shape = _shape(place, found.st_mode)
         if shape != wanted_shape:
-            yield Fault(path, f"is {shape}, not {wanted_shape}", wanted_shape == _FILE)
+            yield Fault(path, f"is {shape}, not {wanted_shape}")
             return
         if stat.S_IMODE(found.st_mode) != mode:
-            yield Fault(path, f"has mode {stat.S_IMODE(found.st_mode):04o}, not {mode:04o}", False)
+            yield Fault(path, f"has mode {stat.S_IMODE(found.st_mode):04o}, not {mode:04o}")
         own = (found.st_uid, found.st_gid)
         if own != owner and _sees_all_owners():
-            yield Fault(path, "belongs to {}:{}, not {}:{}".format(*own, *owner), False)
+            yield Fault(path, "belongs to {}:{}, not {}:{}".format(*own, *owner))
         if shape == _FILE and not digest(place).startswith(content):
-            yield Fault(path, "was changed" if found.st_size else "is empty", True)
+            yield Fault(path, "was changed" if found.st_size else "is empty")
     except (FileNotFoundError, NotADirectoryError):
-        yield Fault(path, "is missing", wanted_shape == _FILE)
+        yield Fault(path, "is missing")
     except OSError as err:
-        yield Fault(path, f"cannot be read: {reason(err)}", True)
+        yield Fault(path, f"cannot be read: {reason(err)}")
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from ocishim.errors import ConfigError
 def faults(installation: Installation) -> list[Fault]:
     """Return what is wrong; the paths are the machine's own. Nothing is there: that alone."""
     if not os.path.isdir(installation.host.real(installation.home)):
-        return [Fault(installation.home, "is missing: pyshim is not installed there", False)]
+        return [Fault(installation.home, "is missing: pyshim is not installed there")]
     return [*_all(installation)]
 
 
@@ -27,12 +27,12 @@ def _all(installation: Installation) -> Iterator[Fault]:
     for fault in installation.home_faults():
         yield fault._replace(path=os.path.normpath(f"{home}/{fault.path}"))
     if not name or not os.path.isdir(installation.host.real(f"{home}/{name}")):
-        yield Fault(f"{home}/current", "leads to no version", True)
+        yield Fault(f"{home}/current", "leads to no version")
         return
     for fault in installation.version_faults(name):
         yield fault._replace(path=os.path.normpath(f"{home}/{name}/{fault.path}"))
     for path in installation.wrong_links():
-        yield Fault(path, f"is no link to {home}/current/bin", False)
+        yield Fault(path, f"is no link to {home}/current/bin")
 
 
 def whole_file() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import platform
@@ -13,7 +12,7 @@ import click
 
 from ocishim import __version__, lowlevel
 from ocishim import config as settings
-from ocishim.admin import configure, printer, programs
+from ocishim.admin import configure, integrity, printer, programs
 from ocishim.admin.host import Host
 from ocishim.cdi import versions
 from ocishim.errors import PyshimError
@@ -55,8 +54,7 @@ def _file() -> dict[str, str]:
     import _pyshim  # noqa: PLC0415 - a builtin of the static file
 
     try:
-        with open(programs.static_file(), "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
+        digest = integrity.digest(programs.static_file())
         path = os.path.realpath(programs.static_file())
     except OSError:  # no /proc
         digest = path = "unknown"
