@@ -52,6 +52,8 @@ class Importer:
         _pyshim.finish()
         sys.meta_path.pop()  # importlib's PathFinder, for what lies in folders
         if cls.dies_of_interrupts:
+            from ocishim.posixos import die_of_interrupts  # noqa: PLC0415
+
             die_of_interrupts()
 
     @staticmethod
@@ -108,23 +110,6 @@ def open_late(*arguments: Any, **named: Any) -> Any:
     return builtins.open(*arguments, **named)
 
 
-def die_of_interrupts() -> None:
-    """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output.
-
-    Whoever imports _signal first has CPython catch it.
-    """
-    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
-        SIG_DFL,
-        SIGINT,
-        default_int_handler,
-        getsignal,
-        signal,
-    )
-
-    if getsignal(SIGINT) is default_int_handler:
-        signal(SIGINT, SIG_DFL)
-
-
 HOT = (
     *("_json", "errno", "struct", "ocishim.entry", "ocishim.runtime", "ocishim.config"),
     *("ocishim.cdi.registry", "ocishim.cdi.edits", "ocishim.cdi.scan", "ocishim.cdi.stale"),
@@ -167,7 +152,7 @@ def run(program: str, path: str, arguments: list[str]) -> int:
         return main(path, arguments, lowlevel.UNTOUCHED)
     if program == "pyshim-hook":
         from ocishim.hooks.program import start  # noqa: PLC0415
-        from ocishim.log import outlive_writes  # noqa: PLC0415
+        from ocishim.posixos import die_of_interrupts, outlive_writes  # noqa: PLC0415
 
         die_of_interrupts()
         outlive_writes()

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from ocishim.config import Config
 
 
-def main(launcher: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
+def main(program: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
     """Run one command line; returns only on failure, with the exit status.
 
-    launcher: path of the program the engine called. arguments: what followed argv[0].
+    program: path that the engine called. arguments: what followed argv[0].
     signals: see lowlevel.become().
     """
     invocation = argv.parse(arguments)
     try:
-        lowlevel.become(_prepare(launcher, invocation), arguments, signals)
+        lowlevel.become(_prepare(program, invocation), arguments, signals)
     except PyshimError as err:
         _fail(invocation, str(err))
     except OSError as err:
@@ -36,16 +36,16 @@ def main(launcher: str, arguments: list[str], signals: bool = False) -> int:  # 
     return 1
 
 
-def _prepare(launcher: str, invocation: argv.Invocation) -> str:
+def _prepare(program: str, invocation: argv.Invocation) -> str:
     """Edit the bundle when the command wants one; return the low-level runtime's path."""
     from ocishim import config as settings  # noqa: PLC0415 - after parsing, for its errors
 
     if not invocation.edits:
-        return _lowlevel_regardless(launcher)
+        return _lowlevel_regardless(program)
     if invocation.fault:
         raise UsageError(invocation.fault, hint=invocation.hint)
     config = settings.load()
-    path = _find(config, launcher)
+    path = _find(config, program)
     from ocishim import runtime  # noqa: PLC0415 - not for commands that pass through
     from ocishim.log import OwnLog  # noqa: PLC0415
     from ocishim.oci.bundle import Bundle  # noqa: PLC0415
@@ -54,7 +54,7 @@ def _prepare(launcher: str, invocation: argv.Invocation) -> str:
     try:
         folder = _absolute(invocation.bundle) or os.getcwd()
         bundle = Bundle(folder, _absolute(invocation.config_file))
-        runtime.create(bundle, config, path, hook_program(launcher), log)
+        runtime.create(bundle, config, path, hook_program(program), log)
     except PyshimError as err:
         log.write("error", str(err))
         raise
@@ -66,7 +66,7 @@ def _absolute(path: str) -> str:
     return path if path[:1] in ("", "/") else f"{os.getcwd()}/{path}"
 
 
-def _lowlevel_regardless(launcher: str) -> str:
+def _lowlevel_regardless(program: str) -> str:
     """Find the runtime for a command that passes through, broken configuration or not."""
     from ocishim import config as settings  # noqa: PLC0415
 
@@ -76,19 +76,19 @@ def _lowlevel_regardless(launcher: str) -> str:
         from ocishim import configfile  # noqa: PLC0415 - rare: a broken file
 
         runtimes = configfile.runtimes_of_broken(settings.path())
-        return lowlevel.find(runtimes, settings.search_path(), launcher, settings.path())
-    return _find(config, launcher)
+        return lowlevel.find(runtimes, settings.search_path(), program, settings.path())
+    return _find(config, program)
 
 
-def _find(config: Config, launcher: str) -> str:
+def _find(config: Config, program: str) -> str:
     from ocishim import config as settings  # noqa: PLC0415
 
-    return lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
+    return lowlevel.find(config.runtimes, settings.search_path(), program, config.path)
 
 
-def hook_program(launcher: str) -> str:
-    """Return the path of `pyshim-hook`: it lies beside the launcher."""
-    return os.path.join(os.path.dirname(os.path.realpath(launcher)), "pyshim-hook")
+def hook_program(program: str) -> str:
+    """Return the path of `pyshim-hook`: it lies beside `program`."""
+    return os.path.join(os.path.dirname(os.path.realpath(program)), "pyshim-hook")
 
 
 def _fail(invocation: argv.Invocation, message: str) -> None:

@@ -17,7 +17,7 @@ def shown(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else _escaped(c) for c in text)
 
 
-LONGEST_LINE = 4000  # characters; engines and the system log cut longer ones
+LONGEST_LINE = 4000  # characters: conmon reads 8 KiB of stderr, once
 
 
 def one_line(text: str) -> str:

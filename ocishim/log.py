@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 """Level name to syslog severity (RFC 5424, section 6.2.1)."""
 
-"""Characters of one message: conmon reads 8 KiB of stderr, once."""
-
 _DAEMON_FACILITY = 3 << 3
 _SOCKET = "/dev/log"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
@@ -34,7 +32,7 @@ def fail(invocation: Invocation, message: str) -> None:
     on stderr, and where stderr is gone the exit status is all that is left.
     """
     text = one_line("pyshim: " + message)
-    outlive_writes()
+    os.outlive_writes()
     if invocation.log:
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -45,22 +43,6 @@ def fail(invocation: Invocation, message: str) -> None:
         _write_all(2, (text + "\n").encode())
     except OSError:
         pass
-
-
-def outlive_writes() -> None:
-    """Let a write to what nobody reads, or beyond a limit of files, be an error and no end.
-
-    CPython does so when it starts, the static file does not: for what becomes no other program.
-    """
-    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415 - failure only
-        SIG_IGN,
-        SIGPIPE,
-        SIGXFSZ,
-        signal,
-    )
-
-    for number in (SIGPIPE, SIGXFSZ):
-        signal(number, SIG_IGN)
 
 
 def record(text: str, log_format: str, now: str) -> bytes:

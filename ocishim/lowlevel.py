@@ -29,7 +29,7 @@ def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: 
     """Return the path of the first entry of `runtimes` that can be executed.
 
     An entry with a slash is a path; a name is looked up in `search_path` (colon-separated), then
-    in the usual directories. own_path is pyshim's launcher, which is never the answer.
+    in the usual directories. own_path is pyshim's own, which is never the answer.
     Raises ConfigError when there is none, or when the one found is pyshim itself.
     """
     unusable: list[str] = []
@@ -84,7 +84,7 @@ def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # no
     signals: UNTOUCHED, or they have what CPython's start did to them.
     """
     if not signals:
-        _restore_signals()
+        os.end_at_writes()
     try:
         os.execv(path, [path, *args])
     except OSError as err:
@@ -94,20 +94,6 @@ def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # no
             f"the low-level runtime {path} cannot be executed: {why}",
             hint="check that it is a program for this machine",
         ) from None
-
-
-def _restore_signals() -> None:
-    """Undo what CPython's start-up ignored (SIGPIPE, SIGXFSZ); the container inherits them."""
-    # The signal module pulls in enum.
-    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
-        SIG_DFL,
-        SIGPIPE,
-        SIGXFSZ,
-        signal,
-    )
-
-    for number in (SIGPIPE, SIGXFSZ):
-        signal(number, SIG_DFL)
 
 
 class Version:

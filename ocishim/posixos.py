@@ -85,6 +85,37 @@ def _open_nowhere() -> int:
         return open("/", O_RDONLY)  # noqa: F405
 
 
+def die_of_interrupts() -> None:
+    """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output.
+
+    Whoever imports _signal first has CPython catch it.
+    """
+    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - signal pulls in enum
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def outlive_writes() -> None:
+    """Let a write to what nobody reads, or beyond a limit of files, be an error and no end.
+
+    CPython does so when it starts, the static file does not: for what becomes no other program.
+    """
+    _at_writes("SIG_IGN")
+
+
+def end_at_writes() -> None:
+    """Undo what CPython's start ignored: a program that we become inherits it."""
+    _at_writes("SIG_DFL")
+
+
+def _at_writes(action: str) -> None:
+    import _signal  # noqa: PLC0415
+
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, getattr(_signal, action))
+
+
 class path:  # noqa: N801 - as it is called
     """What of os.path is used, with its results."""
 

@@ -1,14 +1,16 @@
 """`pyshim` by an ordinary interpreter: from a clone, or as pip installed it.
 
-Slower than the static file, whose start is binary/'s, and for its interpreter's upgrades: it reads
-PYTHONPATH and the loader's variables like any Python program, and cannot know whether the caller
-ignored SIGPIPE or SIGXFSZ, which the low-level runtime gets with their default actions.
+The static file starts by binary/'s. This is slower, reads PYTHONPATH and the loader's variables
+like any Python program, and cannot know whether the caller ignored SIGPIPE or SIGXFSZ: the
+low-level runtime gets their default actions.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from ocishim import posixos
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def pyshim() -> NoReturn:
     """Run the command line of this process."""
-    die_of_interrupts()
+    posixos.die_of_interrupts()
     restore_locale()
     from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
 
@@ -40,17 +42,3 @@ def restore_locale() -> None:
         os.environ.pop("LC_CTYPE", None)
     else:
         os.environb[b"LC_CTYPE"] = before.removeprefix(name)
-
-
-def die_of_interrupts() -> None:
-    """Let SIGINT end the process as it ends the runtimes: no traceback in a container's output."""
-    from _signal import (  # type: ignore[import-not-found]  # noqa: PLC0415
-        SIG_DFL,
-        SIGINT,
-        default_int_handler,
-        getsignal,
-        signal,
-    )
-
-    if getsignal(SIGINT) is default_int_handler:
-        signal(SIGINT, SIG_DFL)

@@ -5,7 +5,7 @@
 #   tools/venv.sh DIR [EXTRA,...]
 #
 # LOCK=no takes the newest versions instead of the lock's.
-# The interpreter is a real one, never a version manager's shim: pyshim's launchers name it, and a
+# The interpreter is a real one, never a version manager's shim: pyshim's scripts name it, and a
 # shim costs 50 ms at every start. PYTHON=/path/to/python3 chooses another one.
 set -eu
 

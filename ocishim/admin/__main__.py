@@ -1,4 +1,4 @@
-"""`python3 -m ocishim.admin`: pyshimctl without its launcher."""
+"""`python3 -m ocishim.admin`: pyshimctl, by its module."""
 
 from ocishim.admin.cli import main
 

@@ -1,6 +1,6 @@
 """What create does to a bundle: nothing lost, nothing doubled, nothing half done.
 
-Through the real launcher, with a probe in the low-level runtime's place.
+Through the real program, with a probe in the low-level runtime's place.
 """
 
 from __future__ import annotations

@@ -73,10 +73,10 @@ def test_the_first_fault_is_told(box: Box, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().err.startswith(f"pyshim: {box.config}:1: unknown setting 'nope'")
 
 
-def test_the_hook_program_lies_beside_the_launcher(box: Box) -> None:
+def test_the_hook_program_lies_beside_pyshim(box: Box) -> None:
     (box.folder / "link").symlink_to(box.pyshim)
-    for launcher in (box.pyshim, box.folder / "link"):
-        assert entry.hook_program(str(launcher)) == str(box.bin / "pyshim-hook")
+    for program in (box.pyshim, box.folder / "link"):
+        assert entry.hook_program(str(program)) == str(box.bin / "pyshim-hook")
 
 
 def test_become_restores_the_defaults() -> None:

@@ -37,7 +37,7 @@ def test_the_default_files_comments_are_settings() -> None:
     assert set(lines_of(text)) == set(DEFAULTS)
 
 
-def test_the_launcher_reads_the_default_file_in_one_line() -> None:
+def test_the_default_file_begins_with_what_is_read_early() -> None:
     first = default_text(["/usr/sbin/runc", "runc"]).splitlines()[0]
     assert first == 'runtimes = ["/usr/sbin/runc", "runc"]'
     assert call("default").stdout == default_text()
