@@ -159,8 +159,8 @@ build_target() {
     say "building CPython for $arch"
     configure "$cpython" --build="$(dpkg-architecture -qDEB_BUILD_GNU_TYPE)" \
         --host="$triplet" --with-build-python="$work/host/python" \
-        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no CC="$triplet-gcc" AR="$triplet-ar" \
-        RANLIB="$triplet-ranlib" ARFLAGS=rcD \
+        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no \
+        CC="$triplet-gcc" AR="$triplet-ar" RANLIB="$triplet-ranlib" ARFLAGS=rcD \
         --without-mimalloc CPPFLAGS="$libraries" OPT="-DNDEBUG $flags $hardening" LDFLAGS="$link"
     freeze="$work/host/python $work/source/cpython/Programs/_freeze_module.py"
     mkdir -p "$cpython/Python/frozen_modules"
