@@ -60,8 +60,12 @@ LDCACHE = {
 
 @pytest.fixture(name="box")
 def _box(tmp_path: Path) -> Box:
+    return fill(tmp_path)
+
+
+def fill(folder: Path) -> Box:
     """Pyshim in front of /bin/true; config, specs and the runtime's version are compiled."""
-    box = Box(tmp_path)
+    box = Box(folder)
     box.settings({"runtimes": ["/bin/true"], "log.level": "info"})
     box.add_spec("acme.json", ACME)
     settle()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,9 +23,9 @@ from tests.test_startup import (
     LDCACHE,
     LIBRARIES,
     STANDARD,
-    _box,
     by_pyshim,
     chain,
+    fill,
     loaded,
     ours,
     processes,
@@ -32,11 +34,15 @@ from tests.test_startup import (
 from tools.lab import driver
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tools.lab.compiler import Compiler
 
-__all__ = ["_box"]  # the fixture `box`
+
+@pytest.fixture(name="box")
+def _box() -> Iterator[Box]:
+    with tempfile.TemporaryDirectory(prefix="pyshim-", dir="/tmp") as folder:
+        yield fill(Path(folder))
 
 
 class Stub:
