@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[1] / "data"
 TOKEN = f"pyshim-test-{os.getpid()}"
 # A runtime's helpers may outlive its command by a moment: containerd's shims, zombies' parents.
-_SETTLE = 3.0
+_SETTLE = 30.0
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -237,7 +237,7 @@ def test_volumes_propagate_as_ever(node: Node, glibc: Path, kind: str, option: s
             assert leaks.mounts() == before, "the layer reached the host"
             assert node.shim.call("start", node.container).returncode == 0
             made = {f"mount {host}/volume/sub (tmpfs)"} if option == "rshared" else set()
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while made - leaks.mounts() and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert leaks.mounts() - before == made
@@ -329,7 +329,7 @@ def test_however_it_ends_nothing_stays(node: Node, glibc: Path, image: Maker, en
     with subprocess.Popen(
         argv, env=node.shim.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as running:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while '"running"' not in node.shim.call("state", node.container).stdout:
             assert time.monotonic() < deadline
             time.sleep(0.02)

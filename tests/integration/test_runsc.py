@@ -67,7 +67,7 @@ def test_created_and_started_by_two_calls(node: Node, glibc: Path) -> None:
     created = node.shim.create(bundle, node.container)
     assert created.returncode == 0, created
     assert node.shim.call("start", node.container).returncode == 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while '"stopped"' not in node.shim.call("state", node.container).stdout:
         leaks.processes()  # reaps the sandbox, which is ours since its parent ended
         assert time.monotonic() < deadline
