@@ -113,7 +113,7 @@ def test_unknown_properties_survive(  # noqa: PLR0917
     path = box.bundle(spec)
     # In this process: sixty starts of Python would take too long.
     old = Bundle(str(path))
-    made = plan(box, old)
+    made = planned(box, old)
     old.replace(made.spec)
     new = Bundle(str(path))
     kept = {key: value for key, value in new.spec.items() if key != "hooks"}
@@ -129,10 +129,10 @@ def test_unknown_properties_survive(  # noqa: PLR0917
         {"GPU": "GPU=0", "ACME": "ACME=yes"}.get(entry.partition("=")[0], entry) if "=" in entry else entry
         for entry in old.spec["process"]["env"]
     ]  # fmt: skip
-    assert plan(box, new).spec == new.spec, "a second time changes nothing"
+    assert planned(box, new).spec == new.spec, "a second time changes nothing"
 
 
-def plan(box: Box, bundle: Bundle, **values: Any) -> runtime.Plan:
+def planned(box: Box, bundle: Bundle, **values: Any) -> runtime.Plan:
     """What create decides, in this process."""
     chosen = {"cdi.spec_dirs": [str(box.spec_dir)], **values}
     made = config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache(str(box.cache)))
@@ -255,9 +255,9 @@ def test_twice_is_once_in_every_order(box: Box, native: bool, readonly: bool) ->
         box.add_spec("acme.json", {**ACME, "containerEdits": {"hooks": hooks}})
         spec = oci(annotations=BOTH, root={"path": "rootfs", "readonly": readonly})
         bundle = Bundle(str(box.bundle(spec, f"bundle{number}")))
-        bundle.replace(plan(box, bundle, **{"hooks.native": native}).spec)
+        bundle.replace(planned(box, bundle, **{"hooks.native": native}).spec)
         again = Bundle(bundle.path)
-        assert plan(box, again, **{"hooks.native": native}).spec == again.spec, order
+        assert planned(box, again, **{"hooks.native": native}).spec == again.spec, order
 
 
 @pytest.mark.parametrize("hooks", [None, {}, {"createContainer": []}, {"poststop": []}], ids=str)
@@ -266,7 +266,7 @@ def test_skipped_hooks_leave_no_trace(box: Box, hooks: Any) -> None:
     box.add_spec("acme.json", {**ACME, "containerEdits": {"hooks": [_HOOKS[0], _HOOKS[2]]}})
     members = {} if hooks is None else {"hooks": hooks}
     spec = oci(annotations=ASK, root={"path": "rootfs", "readonly": True}, **members)
-    made = plan(box, Bundle(str(box.bundle(spec))))
+    made = planned(box, Bundle(str(box.bundle(spec))))
     assert len(made.warnings) == 1
     assert made.spec.get("hooks") == hooks
 
@@ -337,7 +337,7 @@ def test_no_hook_without_an_environment(
     """CVE-2025-23266: runc before 1.3 gives such a hook the image's environment, as host root."""
     foreign = {"path": "/no/such/hook", "args": ["hook"], **before}
     spec = oci(annotations=annotations, hooks={kind: [foreign, {**foreign, "args": ["two"]}]})
-    made = plan(box, Bundle(str(box.bundle(spec)))).spec["hooks"]
+    made = planned(box, Bundle(str(box.bundle(spec)))).spec["hooks"]
     assert [hook["env"] for hook in made[kind][:2]] == [after, after]
     assert [hook["path"] for hook in made[kind][:2]] == ["/no/such/hook"] * 2
     assert all(hook["env"] for hook in made[kind])
@@ -349,7 +349,7 @@ def test_the_other_stages_keep_their_environment(box: Box, kind: str, env: dict[
     """They run outside of the container, with the runtime's: HOME, XDG_RUNTIME_DIR."""
     foreign = {"path": "/no/such/hook", "args": ["hook"], **env}
     spec = oci(hooks={kind: [foreign]})
-    assert plan(box, Bundle(str(box.bundle(spec)))).spec["hooks"][kind] == [foreign]
+    assert planned(box, Bundle(str(box.bundle(spec)))).spec["hooks"][kind] == [foreign]
 
 
 def test_a_hook_that_is_no_object(box: Box) -> None:
