@@ -18,7 +18,7 @@ import sys
 import zlib
 from modulefinder import ModuleFinder
 
-PROGRAMS = ("ocishim.entry", "ocishim.hooks.program", "ocishim.admin.cli")
+PROGRAMS = ("ocishim.create.entry", "ocishim.hooks.program", "ocishim.admin.cli")
 PACKAGES = ("ocishim", "yaml", "jsonschema", "tomlkit", "packaging")
 """Taken whole, for some of their modules are named at run time alone."""
 DYNAMIC = (

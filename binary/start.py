@@ -99,7 +99,7 @@ class Importer:
     @staticmethod
     def get_resource_reader(name: str) -> object:
         """Return what importlib.resources reads a package's files by."""
-        from ocishim.frozen import Reader  # noqa: PLC0415 - for what is rare
+        from ocishim.admin.frozen import Reader  # noqa: PLC0415 - for what is rare
 
         return Reader(name)
 
@@ -111,10 +111,11 @@ def open_late(*arguments: Any, **named: Any) -> Any:
 
 
 HOT = (
-    *("_json", "errno", "struct", "ocishim.entry", "ocishim.runtime", "ocishim.config"),
-    *("ocishim.cdi.registry", "ocishim.cdi.edits", "ocishim.cdi.scan", "ocishim.cdi.stale"),
-    *("ocishim.cdi.hostdev", "ocishim.oci.bundle", "ocishim.oci.reading", "ocishim.readonly"),
-    *("ocishim.log", "ocishim.visible", "ocishim.requests", "ocishim.executor"),
+    *("_json", "errno", "struct", "ocishim.create.entry", "ocishim.create.plan"),
+    *("ocishim.create.device_lists", "ocishim.create.requests", "ocishim.settings.config"),
+    *("ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan", "ocishim.cdi.edits"),
+    *("ocishim.cdi.stale", "ocishim.cdi.hostdev", "ocishim.oci.bundle", "ocishim.oci.reading"),
+    *("ocishim.rootfs.readonly", "ocishim.log", "ocishim.lowlevel.quirks"),
     *("ocishim.hooks.program", "ocishim.hooks.create_symlinks", "ocishim.hooks.update_ldcache"),
     *("ocishim.hooks.ldconfig", "ocishim.hooks.sandbox", "ocishim.hooks.ldcache"),
     *("ocishim.hooks.chmod", "ocishim.hooks.disable_device_node_modification"),
@@ -146,8 +147,8 @@ def run(program: str, path: str, arguments: list[str]) -> int:
     path: of this file as it was called. SystemExit may be raised as well.
     """
     if program == "pyshim":
-        from ocishim import lowlevel  # noqa: PLC0415
-        from ocishim.entry import main  # noqa: PLC0415
+        from ocishim.create.entry import main  # noqa: PLC0415
+        from ocishim.lowlevel import lowlevel  # noqa: PLC0415
 
         return main(path, arguments, lowlevel.UNTOUCHED)
     if program == "pyshim-hook":

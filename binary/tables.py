@@ -9,7 +9,9 @@ import json
 import sys
 from collections.abc import Iterable
 
-from ocishim import argv, config, lowlevel
+from ocishim.create import argv
+from ocishim.lowlevel import lowlevel
+from ocishim.settings import defaults
 
 
 def _list(name: str, words: Iterable[str]) -> str:
@@ -29,8 +31,8 @@ def main() -> None:
         + _list("edited", argv.EDITED)
         + _list("valued", sorted(argv.VALUED))
         + _list("switches", sorted(argv.SWITCHES))
-        + _list("default_runtimes", config.DEFAULTS["runtimes"])
-        + _text("default_config", config.DEFAULT_PATH)
+        + _list("default_runtimes", defaults.DEFAULTS["runtimes"])
+        + _text("default_config", defaults.DEFAULT_PATH)
         + _text("usual_dirs", ":".join(lowlevel.USUAL_DIRS))
     )
 

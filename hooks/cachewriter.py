@@ -19,7 +19,7 @@ from ocishim.hooks import arch, elf, ldcache, libview, soname
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 MOST = 8192
 """Libraries that are read, of all folders together: 0.12 ms each."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.hooks.change import Change
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
     Say = Callable[[str, str], None]
 

@@ -13,7 +13,7 @@ from ocishim.hooks.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 NAME = "create-symlinks"
 

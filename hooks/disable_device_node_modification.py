@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from ocishim import posixos as os
 from ocishim.errors import HookError
-from ocishim.handle import reopen
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
 from ocishim.linux import const, mntns, syscalls
+from ocishim.rootfs.handle import reopen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 NAME = "disable-device-node-modification"
 
@@ -91,7 +91,7 @@ def _has_peers(place: int) -> bool:
     """
     if syscalls.fstatfs_type(place) == _PROC_MAGIC:
         return False  # the container's own, whatever its runtime made of it
-    from ocishim import mountinfo  # noqa: PLC0415 - the file is procfs' everywhere else
+    from ocishim.linux import mountinfo  # noqa: PLC0415 - the file is procfs' everywhere else
 
     try:
         return mountinfo.mount_of(place).shared

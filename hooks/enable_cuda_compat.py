@@ -22,7 +22,7 @@ from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
     Version = tuple[int, ...]
 

@@ -7,11 +7,10 @@ Nothing else of the container is. Where folders come from is for the hooks; sand
 
 from __future__ import annotations
 
-from ocishim import mountinfo
 from ocishim import posixos as os
 from ocishim.errors import UnsafePathError
 from ocishim.hooks.change import Change
-from ocishim.linux import syscalls
+from ocishim.linux import mountinfo, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 _S_IFDIR = 0o040000
 _FOR_EVERYBODY = 0o005
@@ -215,7 +214,7 @@ def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
 
     UnsafePathError or OSError when it cannot be.
     """
-    from ocishim.handle import reopen  # noqa: PLC0415 - where a link is missing
+    from ocishim.rootfs.handle import reopen  # noqa: PLC0415 - where a link is missing
 
     shown = folder.covers.get(name, -1)
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -13,7 +13,7 @@ from ocishim.hooks import ldconf
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.hooks.arch import Arch
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 DEFAULTS = ("/lib", "/usr/local/lib", "/usr/lib")
 _ALPINE = "/etc/alpine-release"

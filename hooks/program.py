@@ -17,6 +17,7 @@ from ocishim.hooks import chain, privileges
 from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
 from ocishim.oci.container import Container
+from ocishim.rootfs import locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ocishim.log import OwnLog
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
@@ -224,7 +225,7 @@ def _open_rootfs(call: Call) -> Rootfs:
         state.parse(call.state(), call.spec_file or "state on stdin")
     )
     known = call.options.get("--rootfs-id")
-    rootfs = state.open_rootfs(path, state.parse_identity(known) if known else None)
+    rootfs = locate.open_rootfs(path, locate.parse_identity(known) if known else None)
     told = Container.from_options(call.options) if "--rootfs" in call.options else None
     rootfs.container = lambda: told or state.container(state.parse(call.state()))
     return rootfs

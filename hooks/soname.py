@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ocishim.rootfs import Rootfs
+    from ocishim.rootfs.rootfs import Rootfs
 
 _MOST_READ = 1024  # libraries of one folder; CUDA's largest has 200
 _LONGEST = 255  # bytes, NAME_MAX

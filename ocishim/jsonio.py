@@ -3,7 +3,7 @@
 Numbers keep their text, keys their order, empty values their place. The `json` package costs
 6.6 ms at import (it pulls in re and enum), the C scanner and encoder behind it 0.3 ms, so those
 are used directly where CPython has them; tests/unit/test_jsonio.py holds both ways together.
-Reading files and limiting their size is the caller's work.
+Reading files and limiting their size is the caller's work. Pure.
 """
 
 from __future__ import annotations

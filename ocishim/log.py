@@ -13,10 +13,6 @@ import time
 from ocishim import posixos as os
 from ocishim.errors import one_line, reason
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ocishim.argv import Invocation
-
 LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 """Level name to syslog severity (RFC 5424, section 6.2.1)."""
 
@@ -25,7 +21,7 @@ _SOCKET = "/dev/log"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def fail(invocation: Invocation, message: str) -> None:
+def fail(message: str, path: str, log_format: str) -> None:
     """Report a failed command to the engine: one record in --log, one line on stderr.
 
     `message` becomes one line. Never raises: a log that cannot be written must not hide the text
@@ -33,12 +29,12 @@ def fail(invocation: Invocation, message: str) -> None:
     """
     text = one_line("pyshim: " + message)
     os.outlive_writes()
-    if invocation.log:
+    if path:
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            _append(invocation.log, record(text, invocation.log_format, now))
+            _append(path, record(text, log_format, now))
         except OSError as err:
-            text = one_line(f"{text} (and --log {invocation.log}: {reason(err)})")
+            text = one_line(f"{text} (and --log {path}: {reason(err)})")
     try:
         _write_all(2, (text + "\n").encode())
     except OSError:

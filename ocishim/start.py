@@ -21,7 +21,7 @@ def pyshim() -> NoReturn:
     """Run the command line of this process."""
     posixos.die_of_interrupts()
     restore_locale()
-    from ocishim.entry import main  # noqa: PLC0415 - after the environment is right
+    from ocishim.create.entry import main  # noqa: PLC0415 - after the environment is right
 
     sys.exit(main(os.path.abspath(sys.argv[0]), sys.argv[1:]))
 

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ocishim.cache import Cache
-from ocishim.cdi import document, registry, specfile
+from ocishim.cdi.document import document
+from ocishim.cdi.registry import registry, specfile
 from ocishim.errors import UnresolvedDeviceError
 
 if TYPE_CHECKING:

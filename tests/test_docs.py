@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import pytest
 
-from ocishim import configfile
 from ocishim.admin.cli import main
-from ocishim.config import DEFAULTS
+from ocishim.settings import configfile
+from ocishim.settings.defaults import DEFAULTS
 
 if sys.version_info >= (3, 11):
     import tomllib

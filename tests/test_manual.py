@@ -9,8 +9,8 @@ import click
 import pytest
 
 from ocishim.admin.cli import main
-from ocishim.config import DEFAULTS
 from ocishim.hooks import chain
+from ocishim.settings.defaults import DEFAULTS
 from tests.conftest import need
 from tools.packaging import manual, project
 

@@ -26,35 +26,45 @@ from tests.probe import ACME, Box, oci
 STANDARD = {"__future__", "_struct", "errno", "struct"}
 
 PASS_THROUGH = {
-    "ocishim", "ocishim.argv", "ocishim.cache", "ocishim.config", "ocishim.entry", "ocishim.errors",
-    "ocishim.lowlevel", "ocishim.posixos", "ocishim.start",
+    "ocishim", "ocishim.cache", "ocishim.errors", "ocishim.posixos", "ocishim.start",
+    "ocishim.create", "ocishim.create.argv", "ocishim.create.entry",
+    "ocishim.lowlevel", "ocishim.lowlevel.lowlevel", "ocishim.settings", "ocishim.settings.config",
+    "ocishim.settings.defaults",
 }  # fmt: skip
 
 CREATE = PASS_THROUGH | {
-    "ocishim.jsonio", "ocishim.knownhooks", "ocishim.hookplan", "ocishim.executor", "ocishim.log",
-    "ocishim.readonly", "ocishim.requests", "ocishim.runtime", "ocishim.visible", "ocishim.oci",
-    "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields", "ocishim.oci.members",
-    "ocishim.oci.reading", "ocishim.oci.spec",
+    "ocishim.jsonio", "ocishim.log", "ocishim.create.device_lists", "ocishim.create.plan",
+    "ocishim.create.requests", "ocishim.hookplan", "ocishim.hookplan.hookplan",
+    "ocishim.hookplan.knownhooks", "ocishim.lowlevel.quirks", "ocishim.rootfs",
+    "ocishim.rootfs.readonly",
+    "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields",
+    "ocishim.oci.marks", "ocishim.oci.members", "ocishim.oci.reading", "ocishim.oci.spec",
     "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
 }  # fmt: skip
 
 DEVICE = CREATE | {
-    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry", "ocishim.cdi.scan",
-    "ocishim.cdi.stale", "ocishim.oci.container",
+    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
+    "ocishim.cdi.registry.entries", "ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan",
+    "ocishim.cdi.stale",
+    "ocishim.oci.container",
 }  # fmt: skip
 
 HOOK = {
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program", "ocishim.linux.privileges",
-    "ocishim", "ocishim.dirent", "ocishim.errors", "ocishim.handle", "ocishim.linux",
-    "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.syscalls", "ocishim.oci",
-    "ocishim.oci.container", "ocishim.oci.state", "ocishim.ownmounts", "ocishim.posixos", "ocishim.rootfs", "ocishim.tree",
+    "ocishim", "ocishim.errors", "ocishim.posixos",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags",
+    "ocishim.hooks.privileges", "ocishim.hooks.program",
+    "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.privileges",
+    "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.state",
+    "ocishim.rootfs", "ocishim.rootfs.dirent", "ocishim.rootfs.handle", "ocishim.rootfs.ownmounts",
+    "ocishim.rootfs.locate", "ocishim.rootfs.rootfs", "ocishim.rootfs.tree",
 }  # fmt: skip
 
 LDCACHE = {
-    "ocishim.hooks.arch", "ocishim.hooks.elf", "ocishim.hooks.ldconf", "ocishim.hooks.ldconfig", "ocishim.hooks.musl", "ocishim.hooks.sandbox",
-    "ocishim.hooks.seccomp", "ocishim.hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
-    "ocishim.linux.process", "ocishim.hooks.corelibs", "ocishim.hooks.ldcache", "ocishim.hooks.libview",
-    "ocishim.hooks.soname", "ocishim.mountinfo",
+    "ocishim.hooks.arch", "ocishim.hooks.corelibs", "ocishim.hooks.elf", "ocishim.hooks.ldcache",
+    "ocishim.hooks.ldconf", "ocishim.hooks.ldconfig", "ocishim.hooks.libview", "ocishim.hooks.musl",
+    "ocishim.hooks.sandbox", "ocishim.hooks.seccomp", "ocishim.hooks.soname",
+    "ocishim.hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
+    "ocishim.linux.mountinfo", "ocishim.linux.process",
 }  # fmt: skip
 
 

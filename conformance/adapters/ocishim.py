@@ -21,15 +21,9 @@ import tempfile
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path = [os.path.dirname(os.path.dirname(_HERE)), *(p for p in sys.path if p != _HERE)]
 
-from ocishim.cdi import (  # noqa: E402
-    annotations,
-    document,
-    edits,
-    hostdev,
-    names,
-    registry,
-    versions,
-)
+from ocishim.cdi import annotations, edits, hostdev, names, versions  # noqa: E402
+from ocishim.cdi.document import document  # noqa: E402
+from ocishim.cdi.registry import registry  # noqa: E402
 from ocishim.cdi.schema import validate as schema  # noqa: E402
 from ocishim.errors import PyshimError  # noqa: E402
 from ocishim.oci import spec as oci  # noqa: E402

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocishim import config as settings
 from ocishim import jsonio
 from ocishim.admin import printer, usable
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
-from ocishim.cdi import edits, hostdev, registry, stale, unresolved
+from ocishim.cdi import edits, hostdev, stale
+from ocishim.cdi.registry import registry, unresolved
 from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
+from ocishim.settings import config as settings
 
 if TYPE_CHECKING:
-    from ocishim.cdi.registry import Found, Registry
+    from ocishim.cdi.registry.entries import Found
+    from ocishim.cdi.registry.registry import Registry
 
 _SHORT = {
     "env": "env",
@@ -72,7 +74,7 @@ def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     else:
         rows = [(device.name, device.path, edits_in_short(device)) for device in found]
         printer.table(("DEVICE", "SPEC", "EDITS"), rows)
-        printer.line(unresolved.looked_in(known), err=True)
+        printer.line(unresolved.looked_in(known.found, known.spec_dirs), err=True)
         for fault in faults:
             printer.line(f"{fault['path']}: {fault['reason']}", err=True, fg="yellow")
     raise SystemExit(1 if faults else 0)

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from ocishim import config as settings
-from ocishim.admin import files as contents
 from ocishim.admin import printer, usable
-from ocishim.cdi import document, registry, scan, unresolved
+from ocishim.admin.editing import files as contents
+from ocishim.cdi.document import document
+from ocishim.cdi.registry import registry, scan, unresolved
 from ocishim.errors import reason
+from ocishim.settings import config as settings
 
 
 class Verdict:

@@ -20,15 +20,18 @@ from ocishim.admin import printer
 from ocishim.errors import PyshimError, UsageError, shown
 
 COMMANDS = {
-    "install": ("install:install", "Put pyshim in place on this machine or below --host-root."),
-    "uninstall": ("uninstall:uninstall", "Remove what install put in place."),
+    "install": (
+        "install.command:install",
+        "Put pyshim in place, here or below --host-root.",
+    ),
+    "uninstall": ("install.uninstall:uninstall", "Remove what install put in place."),
     "configure": ("configure:command", "Make a container engine use pyshim."),
-    "config": ("config_cmd:command", "Show, check or print pyshim's own configuration."),
+    "config": ("config.command:command", "Show, check or print pyshim's own configuration."),
     "cdi": ("cdi:command", "List, show, check and try out the CDI devices of this node."),
     "explain": ("explain:command", "Tell what a create does with a bundle or container."),
     "doctor": ("doctor:command", "Say what is wrong on this node, and the next step."),
     "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),
-    "daemonset": ("daemonset:command", "Do what the installer's image is for, on a node."),
+    "daemonset": ("install.daemonset:command", "Do what the installer's image is for, on a node."),
     "completion": ("completion:command", "Print the completion script of a shell."),
     "version": ("version:command", "Tell the versions of pyshim and what it works with."),
 }

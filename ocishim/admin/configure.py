@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
-from ocishim import config as settings
-from ocishim import configfile
-from ocishim.admin import engines, printer, programs
+from ocishim.admin import engines, printer
 from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
+from ocishim.admin.install import programs
 from ocishim.errors import ConfigError
+from ocishim.settings import configfile, defaults
 
 _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/pyshim")
 
@@ -73,11 +74,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     2 for a wrong command line.
     """
     host = Host(host_root)
-    own = (
-        configfile.read(host.real(settings.DEFAULT_PATH))
-        if host.is_file(settings.DEFAULT_PATH)
-        else settings.DEFAULTS
-    )
+    own = _own(host)
     wish = engines.Wish(
         name,
         program or installed(host),
@@ -100,6 +97,13 @@ def command(  # noqa: PLR0917 - click calls it by name
     else:
         _report(plan, dry_run=dry_run)
     return bool(plan.changes)
+
+
+def _own(host: Host) -> dict[str, Any]:
+    """Return pyshim's own settings on that machine, by dotted key."""
+    if not host.is_file(defaults.DEFAULT_PATH):
+        return defaults.DEFAULTS
+    return configfile.read(host.real(defaults.DEFAULT_PATH))
 
 
 def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> trial.Problem | None:

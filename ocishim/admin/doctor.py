@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 import click
 
 from ocishim.admin import printer
+from ocishim.admin.checks.finding import EXIT_STATUS, SEVERITIES, Finding, gravest
+from ocishim.admin.checks.node import Node
 from ocishim.admin.cli import AGAIN, INTERNAL_HINT
-from ocishim.admin.finding import EXIT_STATUS, SEVERITIES, Finding, gravest
 from ocishim.admin.host import Host
-from ocishim.admin.node import Node
 from ocishim.errors import PyshimError, reason
 
 CHECKS = (

@@ -14,11 +14,14 @@ from typing import Any
 
 import click
 
-from ocishim import config as settings
-from ocishim import lowlevel, readonly, requests, runtime, visible
-from ocishim.admin import printer, programs
+from ocishim.admin import printer
+from ocishim.admin.install import programs
+from ocishim.create import device_lists, plan, requests
 from ocishim.errors import DocumentError, PyshimError, UsageError
+from ocishim.lowlevel import lowlevel
 from ocishim.oci.bundle import Bundle
+from ocishim.rootfs import readonly
+from ocishim.settings import config as settings
 
 STATE_ROOTS = (
     "/run/containerd/runc/*",
@@ -76,7 +79,7 @@ def _tell(story: dict[str, Any], container: str | None, root: str | None) -> Non
     story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
     bundle = Bundle(story["bundle"])
     story["steps"] = _asked_for(bundle.spec, config)  # all there is to tell if the plan fails
-    made = runtime.plan(bundle, config, program, hook_program)
+    made = plan.plan(bundle, config, program, hook_program)
     story["steps"] = [*_unasked(bundle.spec, made, config), *made.sentences()]
     story["warnings"] = made.warnings
     story["rootfs"] = _rootfs(bundle, config)
@@ -92,7 +95,7 @@ def _asked_for(spec: dict[str, Any], config: settings.Config) -> list[str]:
     return [*asked.sources, *asked.ignored]
 
 
-def _unasked(spec: dict[str, Any], made: runtime.Plan, config: settings.Config) -> list[str]:
+def _unasked(spec: dict[str, Any], made: plan.Plan, config: settings.Config) -> list[str]:
     """Say that nobody asks for a device, and what is not taken for a request by these settings."""
     if made.requests.names or made.requests.ignored:
         return []
@@ -106,9 +109,10 @@ def _unasked(spec: dict[str, Any], made: runtime.Plan, config: settings.Config) 
             told.append(f"environment {entry} asks for nothing{_VOID if value == 'void' else ''}")
         elif name.endswith("_VISIBLE_DEVICES"):
             told.append(f"environment {entry}: no [[requests.env]] in {config.path} names it")
-    if not config.volume_mounts and visible.mounted_names(spec, visible.DEFAULT_KIND):
+    if not config.volume_mounts and device_lists.mounted_names(spec, device_lists.DEFAULT_KIND):
         told.append(
-            f"mounts below {visible.MOUNTS_ROOT}: requests.volume_mounts is off in {config.path}"
+            f"mounts below {device_lists.MOUNTS_ROOT}: "
+            f"requests.volume_mounts is off in {config.path}"
         )
     return told
 
@@ -125,7 +129,7 @@ def _rootfs(bundle: Bundle, config: settings.Config) -> str:
     return f"{path}: {reason or 'can be written'}; {policy}"
 
 
-def _result(bundle: Bundle, made: runtime.Plan) -> str:
+def _result(bundle: Bundle, made: plan.Plan) -> str:
     if made.spec == bundle.spec:
         return "the low-level runtime gets config.json as it is"
     hooks = made.spec.get("hooks") or {}

@@ -10,7 +10,7 @@ import os
 import subprocess
 
 from ocishim.errors import ConfigError
-from ocishim.lowlevel import USUAL_DIRS
+from ocishim.lowlevel.lowlevel import USUAL_DIRS
 
 _MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _TIMEOUT = 120  # seconds

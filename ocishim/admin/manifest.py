@@ -7,7 +7,8 @@ import sysconfig
 
 import click
 
-from ocishim.admin import printer, programs
+from ocishim.admin import printer
+from ocishim.admin.install import programs
 from ocishim.errors import ConfigError
 
 OBJECTS = {
@@ -57,7 +58,7 @@ def _text(name: str) -> str:
 def _file(name: str) -> str:
     """Return one of the files of deploy/, wherever this pyshim keeps them. Raises OSError."""
     if programs.STATIC:
-        from ocishim.frozen import Place  # noqa: PLC0415 - the static file
+        from ocishim.admin.frozen import Place  # noqa: PLC0415 - the static file
 
         return Place("deploy").joinpath(name).read_text()
     folders = (programs.library(), f"{sysconfig.get_path('data')}/share/pyshim")

@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocishim import knownhooks
-from ocishim.cdi import edits, hostdev, index
+from ocishim.cdi import edits, hostdev
+from ocishim.cdi.registry import index
 from ocishim.errors import UnresolvedDeviceError
+from ocishim.hookplan import knownhooks
 
 if TYPE_CHECKING:
-    from ocishim.cdi.registry import Found, Registry
+    from ocishim.cdi.registry.entries import Found
+    from ocishim.cdi.registry.registry import Registry
 
 
 class Conflict(NamedTuple):

@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from ocishim import __version__, lowlevel
-from ocishim import config as settings
-from ocishim.admin import configure, integrity, printer, programs
+from ocishim import __version__
+from ocishim.admin import configure, printer
 from ocishim.admin.host import Host
+from ocishim.admin.install import integrity, programs
 from ocishim.cdi import versions
 from ocishim.errors import PyshimError
+from ocishim.lowlevel import lowlevel
+from ocishim.settings import config as settings
 
 _PARTS = {"libyaml": "yaml.cyaml", "prctl": "_prctl", "nvml": "pynvml"}
 """What pyshim can also do without, by the module that brings it."""

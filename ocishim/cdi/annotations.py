@@ -1,7 +1,7 @@
 """CDI requests in annotations: `cdi.k8s.io/<plugin>_<device id>: name[,name...]`.
 
 Reading them (the shim) and writing them (a device plugin, our tests and tools). Which
-annotations may be trusted is decided in requests.py.
+annotations may be trusted is decided in requests.py. Pure.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Grammar (the reference's parser, not the stricter prose of SPEC.md):
 
 One character alone is valid, there is no length limit, and only ASCII counts.
 Errors are DocumentError with the reference's own sentence, which quotes as Go's %q does.
-Looking a device up is the registry's work, annotations are annotations.py's.
+Looking a device up is the registry's work, annotations are annotations.py's. Pure.
 """
 
 from __future__ import annotations

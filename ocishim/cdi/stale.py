@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ocishim.cdi.registry import Found
+    from ocishim.cdi.registry.entries import Found
 
     Stat = Callable[[str], os.stat_result]
 

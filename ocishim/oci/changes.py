@@ -3,7 +3,7 @@
 A change knows how to apply() itself, whether it is already present() in its final form, and
 how to describe() itself to people. It knows nothing of CDI: which changes to make is decided
 in cdi/edits.py; spec.py applies a list of them. Semantics: the CDI reference's editor
-(internal/ociedit), to the letter.
+(internal/ociedit), to the letter. Pure.
 """
 # ruff: noqa: D102 - apply, present, target and describe are documented once, in Change
 

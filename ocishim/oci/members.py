@@ -3,6 +3,7 @@
 find_...() read and never add anything; an absent or null member reads as empty. make_...()
 return the member itself, made where it is absent or null. A member that has another type than
 the runtime-spec demands is a DocumentError that names it. Which changes to make is not known here.
+Pure.
 """
 
 from __future__ import annotations

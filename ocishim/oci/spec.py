@@ -2,7 +2,7 @@
 
 Members that are absent or null are made when needed. A member of another type than the
 runtime-spec demands is a DocumentError that names it. Everything else travels unchanged.
-It knows nothing of CDI; the classes of changes are in changes.py and can be had from here.
+It knows nothing of CDI; the classes of changes are in changes.py and can be had from here. Pure.
 """
 
 from __future__ import annotations

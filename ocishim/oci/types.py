@@ -2,7 +2,7 @@
 
 Never imported when a container starts (typing costs 10 ms): specs are plain dicts there, and
 members.py meets what people really write. Every member may be missing. Unknown ones are kept.
-Source: runtime-spec 1.3.0, config.md and config-linux.md.
+Source: runtime-spec 1.3.0, config.md and config-linux.md. Pure.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.hooks import chain
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.trees import make_tree
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.hooks import arch, libview
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import call, measured
 from tests.isolated import isolated

@@ -19,9 +19,11 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from ocishim import argv, cache, jsonio
-from ocishim.cdi import blocktext, document, jsontext, registry, yamlgo
-from ocishim.cdi.scalars import DialectError
+from ocishim import cache, jsonio
+from ocishim.cdi.document import blocktext, document, jsontext, yamlgo
+from ocishim.cdi.document.goscalars import DialectError
+from ocishim.cdi.registry import registry
+from ocishim.create import argv
 from ocishim.errors import DocumentError, PyshimError, UnsafePathError, UsageError
 from ocishim.hooks import chain, elf, flags, ldcache, ldconf, program
 from ocishim.oci import state
@@ -236,7 +238,7 @@ def cdi_document(data: bytes) -> None:
 
 
 def command_line(data: bytes) -> None:
-    """ocishim/argv.py: never raises, invents nothing, and cannot be changed by what follows."""
+    """ocishim/create/argv.py: never raises, invents nothing, and cannot be changed by what follows."""
     words = [os.fsdecode(word) for word in data.split(b"\0")]
     found = argv.parse(words)
     assert found.command in ("", *words)
@@ -278,7 +280,7 @@ class _Known:
 
 
 def cached_registry(data: bytes) -> None:
-    """ocishim/cdi/registry.py: whatever lies in the cache, the answer is the spec's."""
+    """ocishim/cdi/registry/registry.py: whatever lies in the cache, the answer is the spec's."""
     if not _Known.folder:
         _Known.make()
     name = _Known.names[data[0] % len(_Known.names)] if data else _Known.names[0]

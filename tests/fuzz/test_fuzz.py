@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from ocishim import argv, cache, jsonio
-from ocishim.cdi import blocktext, document, jsontext, registry, yamlgo
+from ocishim import cache, jsonio
+from ocishim.cdi.document import blocktext, document, jsontext, yamlgo
+from ocishim.cdi.registry import registry
+from ocishim.create import argv
 from ocishim.hooks import elf, flags, ldcache, ldconf, program
 from ocishim.oci import state
 from tests.fuzz import engines

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
 from tests.conftest import need
 from tools.lab.shim import PROGRAMS
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
 from tests.conftest import need
 from tests.integration.containerd2 import PROGRAMS, Containerd2, Cri2
 from tests.integration.cri import IMAGE, running

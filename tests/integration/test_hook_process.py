@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import knownhooks
+from ocishim.hookplan import knownhooks
 from tests import libs
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from ocishim import __version__
-from ocishim.admin.settings import default_text
+from ocishim.admin.config.settings import default_text
 from tests.conftest import need
 from tests.integration import packaged
 from tests.integration.conftest import TOKEN

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocishim.admin.checks import leftovers
+from ocishim.admin.checks.node import Node as AdminNode
 from ocishim.admin.host import Host
-from ocishim.admin.node import Node as AdminNode
 from tests.conftest import missing, need
 from tools.lab import gvisor, images, leaks
 from tools.lab.bundle import Bundle, make_spec

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import lowlevel as ocishim_lowlevel
 from ocishim.cache import Cache
+from ocishim.lowlevel import lowlevel as ocishim_lowlevel
 from tests.integration.test_devices import ALL
 from tools.lab.runtime import Runtime
 

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ocishim import argv, jsonio
+from ocishim import jsonio
+from ocishim.create import argv
 from ocishim.errors import DocumentError
 from ocishim.oci import fields, reading
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import argv
+from ocishim.create import argv
 
 if TYPE_CHECKING:
     from pathlib import Path

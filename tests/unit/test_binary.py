@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import argv, configfile, lowlevel
-from ocishim.admin import settings
+from ocishim.admin.config import settings
+from ocishim.create import argv
+from ocishim.lowlevel import lowlevel
+from ocishim.settings import configfile
 from tests.conftest import need
 
 ROOT = Path(__file__).parents[2]

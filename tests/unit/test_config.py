@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import config, configfile, posixos
+from ocishim import posixos
 from ocishim.cache import Cache
 from ocishim.errors import ConfigError
+from ocishim.settings import config, configfile, defaults
 from tests import words
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ def test_one_setting_leaves_the_others(file: Path) -> None:
 
 
 def _defaults(file: Path) -> config.Config:
-    return config.Config(config.DEFAULTS, str(file), Cache("/nowhere"))
+    return config.Config(defaults.DEFAULTS, str(file), Cache("/nowhere"))
 
 
 def test_defaults_are_not_shared(file: Path) -> None:
     file.write_text("hooks.timeout = 5\n")
-    assert configfile.read(str(file))["runtimes"] == config.DEFAULTS["runtimes"]
-    assert config.DEFAULTS["hooks.timeout"] == 10
+    assert configfile.read(str(file))["runtimes"] == defaults.DEFAULTS["runtimes"]
+    assert defaults.DEFAULTS["hooks.timeout"] == 10
 
 
 def test_compiled_copy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,12 +164,12 @@ def test_cache_dir(
     assert config.cache_dir() == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [("", config.DEFAULT_PATH), ("/x", "/x")])
+@pytest.mark.parametrize(("value", "expected"), [("", defaults.DEFAULT_PATH), ("/x", "/x")])
 def test_path(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> None:
     monkeypatch.setenv("PYSHIM_CONFIG", value)
     assert config.path() == expected
     monkeypatch.delenv("PYSHIM_CONFIG")
-    assert config.path() == config.DEFAULT_PATH == "/etc/pyshim/config.toml"
+    assert config.path() == defaults.DEFAULT_PATH == "/etc/pyshim/config.toml"
 
 
 FORM = " ('pyshimctl config default' has every setting as it is written)"
@@ -263,4 +264,4 @@ def test_not_readable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_choice_has_its_default() -> None:
     for key, choices in configfile.CHOICES.items():
-        assert config.DEFAULTS[key] in choices
+        assert defaults.DEFAULTS[key] in choices

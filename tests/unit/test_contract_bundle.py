@@ -17,11 +17,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocishim import config, jsonio, knownhooks, runtime
+from ocishim import jsonio
 from ocishim.cache import Cache, identity
-from ocishim.cdi import edits, hostdev, registry
+from ocishim.cdi import edits, hostdev
+from ocishim.cdi.registry import registry
+from ocishim.create import plan
+from ocishim.hookplan import knownhooks
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import Bundle
+from ocishim.settings import config, defaults
 from tests.conftest import need
 from tests.probe import ACME, Box, oci
 
@@ -132,11 +136,11 @@ def test_unknown_properties_survive(  # noqa: PLR0917
     assert planned(box, new).spec == new.spec, "a second time changes nothing"
 
 
-def planned(box: Box, bundle: Bundle, **values: Any) -> runtime.Plan:
+def planned(box: Box, bundle: Bundle, **values: Any) -> plan.Plan:
     """What create decides, in this process."""
     chosen = {"cdi.spec_dirs": [str(box.spec_dir)], **values}
-    made = config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache(str(box.cache)))
-    return runtime.plan(bundle, made, str(box.runtime), str(box.bin / "pyshim-hook"))
+    made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache(str(box.cache)))
+    return plan.plan(bundle, made, str(box.runtime), str(box.bin / "pyshim-hook"))
 
 
 NOTHING_TO_DO = [
@@ -402,7 +406,7 @@ def test_the_callers_idea_of_the_working_directory_does_not_count(box: Box) -> N
         box.bundle(oci(annotations=ASK), "here/b"),
         box.bundle(oci(annotations=ASK), "there/b"),
     )
-    script = f"import os; from ocishim.entry import main; main({str(box.pyshim)!r}, "
+    script = f"import os; from ocishim.create.entry import main; main({str(box.pyshim)!r}, "
     for args in (["create", "--bundle", "b", "c"], ["create", "-b", "../b", "c"]):
         cwd = here.parent if "b" in args else here
         environment = {**box.environment(), "PWD": str(there.parent if "b" in args else there)}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import devicerules, hookgroup
-from ocishim.devicerules import Rule
+from ocishim.executor import devicerules, hookgroup
+from ocishim.executor.devicerules import Rule
 from ocishim.linux import bpf, syscalls
 from tests.isolated import run
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import entry, runtime
+from ocishim.create import entry, plan
 from ocishim.errors import ConfigError
 from tests.probe import Box, oci
 from tools.lab.shim import REPOSITORY
@@ -49,7 +49,7 @@ def test_one_line(
     def create(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(runtime, "create", create)
+    monkeypatch.setattr(plan, "create", create)
     log = box.folder / "log.json"
     line = [
         "--log",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import devicerules, hookgroup
+from ocishim.executor import devicerules, hookgroup
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import config, hookplan, knownhooks, lowlevel
 from ocishim.cache import Cache
 from ocishim.errors import DocumentError, HookError
+from ocishim.hookplan import hookplan, knownhooks
+from ocishim.lowlevel import lowlevel
+from ocishim.settings import config, defaults
 from tests import isolated
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def decide(
 ) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
     """The createContainer hooks that remain, in short; the plan; and the spec."""
     chosen = {key.replace("__", "."): value for key, value in values.items()}
-    made = config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+    made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
     spec = {"root": {"path": "rootfs", "readonly": readonly},
             "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})}}  # fmt: skip
     hookplan.harden(spec, made)
@@ -283,7 +285,7 @@ def test_a_mapped_root_must_reach_our_program(
     closed.mkdir(mode=0o700)
     program = closed / "pyshim-hook"
     program.touch(0o755)
-    made = config.Config(config.DEFAULTS, "/c.toml", Cache("/nowhere"))
+    made = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/nowhere"))
     planner = hookplan.Planner(made, str(tmp_path), str(program), lowlevel.parse_version(RUNC))
     spec = {
         "root": {"path": "rootfs"},

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ocishim import hookrunner, jsonio
+from ocishim import jsonio
 from ocishim.errors import HookError
+from ocishim.executor import hookrunner
 from tests.hostiletext import CONTROLS
 
 STATE = b'{"ociVersion":"1.0.2","id":"c1","status":"creating","bundle":"/b"}'

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from ocishim import hookspace
 from ocishim.errors import HookError
+from ocishim.executor import hookprocess
 from ocishim.log import OwnLog
 
 
@@ -20,17 +20,17 @@ from ocishim.log import OwnLog
 ])  # fmt: skip
 def test_seconds(timeouts: list[object], seconds: int) -> None:
     hooks = [{"path": "/x", "timeout": timeout} for timeout in timeouts]
-    job = hookspace.Job("/b", {}, hooks, "c", OwnLog("", "error", ""))
+    job = hookprocess.Job("/b", {}, hooks, "c", OwnLog("", "error", ""))
     assert job.seconds() == seconds
 
 
 def test_a_message_with_a_nul_is_one_message() -> None:
     reader, writer = os.pipe()
-    hookspace._tell(writer, "path '/a\0b'", "look there")
+    hookprocess._tell(writer, "path '/a\0b'", "look there")
     os.close(writer)
     pid = os.fork()
     if not pid:
         os._exit(0)
     with os.fdopen(reader, "rb") as pipe, pytest.raises(HookError) as caught:
-        hookspace._report(pid, pipe.read())
+        hookprocess._report(pid, pipe.read())
     assert (caught.value.message, caught.value.hint) == (r"path '/a\x00b'", "look there")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocishim import knownhooks
 from ocishim.errors import UsageError
+from ocishim.hookplan import knownhooks
+from ocishim.hookplan.knownhooks import MINIMAL_ENV, Known, Part
 from ocishim.hooks import chain, flags
-from ocishim.knownhooks import MINIMAL_ENV, Known, Part
 
 
 def hook(line: str, **more: object) -> dict[str, Any]:

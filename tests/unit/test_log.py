@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import argv, log
+from ocishim import log
 from ocishim.linux import const, syscalls
 from tests import isolated
 from tests.probe import ACME, Box, oci
@@ -144,8 +144,7 @@ def test_one_printable_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], value: str, shown: str
 ) -> None:
     """Names come from pods and spec files: no record of their own, no terminal commands."""
-    invocation = argv.parse(["--log", str(tmp_path / "l"), "--log-format", "json", "create"])
-    log.fail(invocation, f"bad {value}")
+    log.fail(f"bad {value}", str(tmp_path / "l"), "json")
     assert capfd.readouterr().err == f"pyshim: bad {shown}\n"
     assert json.loads((tmp_path / "l").read_bytes())["msg"] == f"pyshim: bad {shown}"
     own = log.OwnLog(str(tmp_path / "own"), "info", f"c{value}")
@@ -160,8 +159,7 @@ def test_the_middle_of_a_long_message_is_left_out(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Conmon reads 8 KiB, once, and makes that the error."""
-    invocation = argv.parse(["--log", str(tmp_path / "l"), "--log-format", "json", "create"])
-    log.fail(invocation, "what failed " + "x" * 100_000 + ": why")
+    log.fail("what failed " + "x" * 100_000 + ": why", str(tmp_path / "l"), "json")
     line = capfd.readouterr().err
     assert len(line) == 4000
     assert line.startswith("pyshim: what failed xxx")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim import executor, lowlevel
 from ocishim.cache import Cache
 from ocishim.errors import ConfigError
+from ocishim.lowlevel import lowlevel, quirks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,4 +200,4 @@ EXECUTORS = [
 @pytest.mark.parametrize(("setting", "text", "readonly", "chosen", "why"), EXECUTORS)
 def test_executor(setting: str, text: str, readonly: bool, chosen: str, why: str) -> None:  # noqa: FBT001
     version = lowlevel.parse_version(text)
-    assert executor.choose(setting, version, root_readonly=readonly) == (chosen, why)
+    assert quirks.choose(setting, version, root_readonly=readonly) == (chosen, why)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import mountinfo
+from ocishim.linux import mountinfo
 
 
 @pytest.mark.parametrize(("line", "expected"), [

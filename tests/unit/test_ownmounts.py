@@ -13,7 +13,7 @@ import pytest
 from ocishim.errors import ForeignMountError, UnsafePathError
 from ocishim.linux import kernelfs, syscalls
 from ocishim.oci.container import Container
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.trees import make_tree, names, snapshot
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim import config, requests
 from ocishim.cache import Cache
+from ocishim.create import requests
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+from ocishim.settings import config, defaults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ OTHER = "nvidia.cdi.k8s.io/"
 def settings(**values: Any) -> config.Config:
     """Settings with these values over the defaults; "__" stands for the dot."""
     chosen = {key.replace("__", "."): value for key, value in values.items()}
-    return config.Config({**config.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+    return config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
 
 
 def gather(annotations: object, **values: Any) -> requests.Requests:
@@ -186,7 +187,7 @@ def test_a_forged_pause_container_of_crios_gets_nothing(data: Path) -> None:
         assert (found.names, found.ignored) == (
             [], ["a sandbox (pause) container never gets devices"],
         )  # fmt: skip
-        assert not requests.in_pod({"annotations": asked})
+        assert not marks.in_pod({"annotations": asked})
 
 
 @pytest.mark.parametrize("mark", [

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ocishim import config, requests
 from ocishim.cache import Cache
+from ocishim.create import requests
+from ocishim.settings import config, defaults
 
 NVIDIA: dict[str, Any] = {
     "name": "NVIDIA_VISIBLE_DEVICES",
@@ -31,7 +32,7 @@ def gather(
     annotations: object = None,
 ) -> requests.Requests:
     values = {"requests.env": tables, "requests.volume_mounts": volume_mounts}
-    settings = config.Config({**config.DEFAULTS, **values}, "/c.toml", Cache("/nowhere"))
+    settings = config.Config({**defaults.DEFAULTS, **values}, "/c.toml", Cache("/nowhere"))
     process = {"env": ["PATH=/bin", *env], "capabilities": capabilities}
     bound = [{"source": "/dev/null", "destination": f"{MOUNTS}/{name}"} for name in mounts]
     spec = {"process": process, "mounts": bound, "annotations": annotations}

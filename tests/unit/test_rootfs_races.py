@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import dirent
 from ocishim.errors import UnsafePathError
 from ocishim.linux import const, syscalls
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs import dirent
+from ocishim.rootfs.rootfs import Rootfs
 from tests.swapper import Swapper
 from tests.trees import make_tree, snapshot
 

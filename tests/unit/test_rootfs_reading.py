@@ -12,7 +12,7 @@ import pytest
 
 from ocishim.errors import UnsafePathError
 from ocishim.linux import mntns, syscalls
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.trees import hostile_tree, link_chain, make_tree, snapshot
 

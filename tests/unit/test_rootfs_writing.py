@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import dirent, posixos
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, UnsafePathError
 from ocishim.linux import mntns, syscalls
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs import dirent
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.trees import hostile_tree, make_tree, names, snapshot
 

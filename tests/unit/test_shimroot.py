@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from ocishim import jsonio, shimroot
+from ocishim import jsonio
 from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.executor import containerroot
 from ocishim.linux import mntns
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 
 pytestmark = pytest.mark.root
 
@@ -33,7 +34,7 @@ def in_root(
         try:
             mntns.private()
             notes: list[str] = []
-            builder = shimroot.Builder(str(tree), str(tree.parent), owner, notes.append)
+            builder = containerroot.Builder(str(tree), str(tree.parent), owner, notes.append)
             spec = {"mounts": mounts, "linux": {"devices": devices or []}}
             with builder.build(spec) as root:
                 os.fchdir(root.fd)

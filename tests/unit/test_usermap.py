@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ocishim import usermap
 from ocishim.errors import DocumentError
+from ocishim.executor import usermap
 
 
 def spec(space: dict[str, Any], **linux: object) -> dict[str, Any]:

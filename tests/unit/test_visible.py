@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocishim import visible
+from ocishim.create import device_lists
 
 KIND = "nvidia.com/gpu"
 
@@ -37,7 +37,7 @@ def q(*names: str) -> list[str]:
     ],
 )
 def test_device_names(value: str, names: list[str]) -> None:
-    assert visible.device_names(value, KIND) == names
+    assert device_lists.device_names(value, KIND) == names
 
 
 def mount(destination: str, source: str = "/dev/null") -> dict[str, str]:
@@ -59,13 +59,13 @@ def mount(destination: str, source: str = "/dev/null") -> dict[str, str]:
     ],
 )
 def test_mounted_names(destination: str, names: list[str]) -> None:
-    spec = {"mounts": [mount(visible.MOUNTS_ROOT + destination)]}
-    assert visible.mounted_names(spec, KIND) == names
+    spec = {"mounts": [mount(device_lists.MOUNTS_ROOT + destination)]}
+    assert device_lists.mounted_names(spec, KIND) == names
 
 
 def test_mount_of_something_else_asks_for_nothing() -> None:
-    spec = {"mounts": [mount(visible.MOUNTS_ROOT + "/0", "/etc/passwd"), None, {}]}
-    assert visible.mounted_names(spec, KIND) == []
+    spec = {"mounts": [mount(device_lists.MOUNTS_ROOT + "/0", "/etc/passwd"), None, {}]}
+    assert device_lists.mounted_names(spec, KIND) == []
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_mount_of_something_else_asks_for_nothing() -> None:
     ],
 )
 def test_env_value(env: list[str] | None, value: str | None) -> None:
-    assert visible.env_value({"process": {"env": env}}, "A") == value
+    assert device_lists.env_value({"process": {"env": env}}, "A") == value
 
 
 def test_privileged_is_the_bounding_set() -> None:
     def spec(**sets: list[str]) -> dict[str, object]:
         return {"process": {"capabilities": sets}}
 
-    assert visible.is_privileged(spec(bounding=["CAP_SYS_ADMIN"]))
-    assert not visible.is_privileged(spec(effective=["CAP_SYS_ADMIN"], bounding=[]))
-    assert not visible.is_privileged({})
+    assert device_lists.is_privileged(spec(bounding=["CAP_SYS_ADMIN"]))
+    assert not device_lists.is_privileged(spec(effective=["CAP_SYS_ADMIN"], bounding=[]))
+    assert not device_lists.is_privileged({})

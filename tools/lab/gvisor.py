@@ -1,6 +1,6 @@
 """gVisor's runsc on a machine without virtualisation, networks or cgroups of its own to give.
 
-Leaves calling it to runtime.py.
+Leaves calling it to tools/lab/runtime.py.
 """
 
 from __future__ import annotations

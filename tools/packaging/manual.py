@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocishim import config
 from ocishim.admin.cli import main as pyshimctl
-from ocishim.admin.settings import EXPLAINED, toml
+from ocishim.admin.config.settings import EXPLAINED, toml
 from ocishim.hooks import chain, program
+from ocishim.settings import defaults
 from tools.packaging.project import DAY, ROOT, SUMMARY, VERSION, paragraphs, section
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def config_page() -> str:
     """Return the text of pyshim-config(5), in Markdown."""
     intro = section("README.md", "Configuration").partition("\n\n")[0]
     settings = "\n\n".join(
-        f"**{key}** = {plain(toml(config.DEFAULTS[key]))}\n: {_setting(words)}"
+        f"**{key}** = {plain(toml(defaults.DEFAULTS[key]))}\n: {_setting(words)}"
         for key, words in EXPLAINED.items()
     )
     return page("pyshim-config", 5, "pyshim's settings, /etc/pyshim/config.toml", {

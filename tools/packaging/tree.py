@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from ocishim.admin.settings import default_text
+from ocishim.admin.config.settings import default_text
 from tools.packaging import manual
 from tools.packaging.project import EPOCH, ROOT
 

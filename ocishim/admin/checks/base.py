@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocishim import executor
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
 from ocishim.errors import ConfigError
-from ocishim.lowlevel import Version
+from ocishim.lowlevel import quirks
+from ocishim.lowlevel.lowlevel import Version
 
 _FLOOR = (5, 6)
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -102,6 +102,21 @@ def runtime(node: Node) -> Iterator[Finding]:
         return
     answer = (version.text.splitlines() or ["says nothing for --version"])[0][:80]
     told = f"{path} is {version.kind} {answer}" if version.kind else f"{path}: {answer}"
+    yield from _older(version, told)
+    yield from _hooks_never_run(node, version, told)
+    if not version.kind:
+        yield Finding(
+            "runtime-unknown",
+            "warning",
+            "the low-level runtime does not tell a version pyshim knows",
+            evidence=told,
+            why="pyshim leaves createContainer hooks to it without knowing that it runs them",
+            next_step=f"set hooks.executor in {node.config.path} if it does not",
+        )
+
+
+def _older(version: Version, told: str) -> Iterator[Finding]:
+    """What pyshim does otherwise for older versions."""
     if version.kind == "runc" and version.number < (1, 3):
         yield Finding(
             "runtime-environment",
@@ -121,21 +136,11 @@ def runtime(node: Node) -> Iterator[Finding]:
             why="pyshim runs the hooks itself for such containers",
             next_step="nothing to do, or crun 1.26 and newer",
         )
-    yield from _hooks_never_run(node, version, told)
-    if not version.kind:
-        yield Finding(
-            "runtime-unknown",
-            "warning",
-            "the low-level runtime does not tell a version pyshim knows",
-            evidence=told,
-            why="pyshim leaves createContainer hooks to it without knowing that it runs them",
-            next_step=f"set hooks.executor in {node.config.path} if it does not",
-        )
 
 
 def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Finding]:
-    best, reason = executor.choose("auto", version, root_readonly=False)
-    if (node.config.executor, best) == (executor.RUNTIME, executor.SHIM):
+    best, reason = quirks.choose("auto", version, root_readonly=False)
+    if (node.config.executor, best) == (quirks.RUNTIME, quirks.SHIM):
         yield Finding(
             "hooks-executor",
             "error",

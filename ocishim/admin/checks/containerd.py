@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ocishim.admin import engines, tomlfile
+from ocishim.admin import engines
 from ocishim.admin.checks import registration
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import containerd_places, docker, programs
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
 from ocishim.admin.engines.containerd_places import Place
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
-from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
 _MERGES = re.compile(r"\bv?[2-9]\.\d+\.\d")  # "containerd github.com/containerd/containerd 1.6.20"

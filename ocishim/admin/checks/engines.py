@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ocishim.admin import tomlfile
 from ocishim.admin.checks import containerd
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
 from ocishim.admin.checks.registration import (
     is_pyshim,
     missing_program,
@@ -19,10 +20,9 @@ from ocishim.admin.checks.registration import (
     unreadable,
     unregistered,
 )
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import containerd_places, crio, docker, first_table, podman, programs
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
-from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
 # The default runtimes that an engine has without a table: its documentation's, or source's.

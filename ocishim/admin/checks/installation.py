@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocishim.admin import programs, selfcheck
-from ocishim.admin.finding import Finding
-from ocishim.admin.installation import Installation
-from ocishim.admin.node import Node
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
+from ocishim.admin.install import programs, selfcheck
+from ocishim.admin.install.installation import Installation
 from ocishim.errors import ConfigError
 
 _SHOWN = 3

@@ -1,8 +1,8 @@
 """What a killed create or a crashed engine may have left behind: layers, a cache nobody can use.
 
 Only one kind of layer can stay: those that lie on the engine's own mount for gVisor's further
-containers of a pod (ocishim/layer.py, `stack`). One is abandoned when its bundle is gone, or when
-no process of its container or pod is left to use it.
+containers of a pod (ocishim/rootfs/layer.py, `stack`). One is abandoned when its bundle is gone, or
+when no process of its container or pod is left to use it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ocishim import config as settings
-from ocishim import jsonio, layer, mountinfo
-from ocishim.admin import files
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
+from ocishim import jsonio
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
+from ocishim.admin.editing import files
 from ocishim.errors import PyshimError
+from ocishim.linux import mountinfo
 from ocishim.oci.members import find_dict
+from ocishim.rootfs import layer
+from ocishim.settings import config as settings
 
 _SANDBOX_IDS = ("io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
 from ocishim.errors import ConfigError
 
 _VENDOR = "0x10de"

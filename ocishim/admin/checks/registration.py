@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ocishim.admin.finding import Finding
+from ocishim.admin.checks.finding import Finding
 from ocishim.errors import ConfigError
 
 

@@ -7,11 +7,12 @@ import stat as stats
 from collections.abc import Iterator
 
 from ocishim.admin import usable
-from ocishim.admin.finding import Finding
-from ocishim.admin.node import Node
-from ocishim.cdi import hostdev, scan, stale, unresolved
-from ocishim.cdi.document import CDISpecError
-from ocishim.cdi.registry import Found
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
+from ocishim.cdi import hostdev, stale
+from ocishim.cdi.document.document import CDISpecError
+from ocishim.cdi.registry import scan, unresolved
+from ocishim.cdi.registry.entries import Found
 
 
 def rejected(node: Node) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ import importlib
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from ocishim.admin.files import Edit, read
+from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.host import Host
-from ocishim.config import DEFAULT_PATH, DEFAULTS
 from ocishim.errors import ConfigError
+from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]

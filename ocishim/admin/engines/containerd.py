@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import (
     SPEC_DIRS,
     Plan,
@@ -21,12 +22,11 @@ from ocishim.admin.engines import (
 )
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
-from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from ocishim.admin.editing.files import Edit
     from ocishim.admin.engines import Wish
-    from ocishim.admin.files import Edit
     from ocishim.admin.host import Host
 
 PROGRAMS = ("containerd",)

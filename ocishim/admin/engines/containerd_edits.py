@@ -10,7 +10,9 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import Edit, read
+from ocishim.admin.editing.tomlfile import TomlFile, find
 from ocishim.admin.engines import HEADER, whole_file
 from ocishim.admin.engines.containerd_tables import (
     DEFAULT,
@@ -20,8 +22,6 @@ from ocishim.admin.engines.containerd_tables import (
     entry,
     settings,
 )
-from ocishim.admin.files import Edit, read
-from ocishim.admin.tomlfile import TomlFile, find
 
 if TYPE_CHECKING:
     from ocishim.admin.engines import Wish

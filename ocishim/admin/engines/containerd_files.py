@@ -12,11 +12,11 @@ import glob
 import os
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import read
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import first_table
 from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK
-from ocishim.admin.files import read
-from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.engines import whole_file
 from ocishim.admin.engines.containerd_files import PLUGINS, Files
 from ocishim.admin.engines.containerd_tables import entry
-from ocishim.admin.files import Edit, read
 from ocishim.errors import UsageError
 
 if TYPE_CHECKING:

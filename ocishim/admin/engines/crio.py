@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import read
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import (
     HEADER,
     Plan,
@@ -19,8 +21,6 @@ from ocishim.admin.engines import (
     programs,
     whole_file,
 )
-from ocishim.admin.files import read
-from ocishim.admin.tomlfile import find
 
 if TYPE_CHECKING:
     from ocishim.admin.engines import Wish

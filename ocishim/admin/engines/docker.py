@@ -9,8 +9,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.engines import Plan, complaint, programs, whole_file
-from ocishim.admin.files import Edit, read
 from ocishim.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

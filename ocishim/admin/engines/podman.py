@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import read
+from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import HEADER, Plan, complaint, programs, whole_file
-from ocishim.admin.files import read
-from ocishim.admin.tomlfile import find
 from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:

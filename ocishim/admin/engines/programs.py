@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ocishim.lowlevel import USUAL_DIRS
+from ocishim.lowlevel.lowlevel import USUAL_DIRS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

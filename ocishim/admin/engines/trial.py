@@ -14,14 +14,14 @@ import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ocishim.admin import files
+from ocishim.admin.editing import files
 from ocishim.errors import ConfigError
 from ocishim.linux import mntns, syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ocishim.admin.files import Edit
+    from ocishim.admin.editing.files import Edit
     from ocishim.admin.host import Host
 
     Problem = Callable[[str], str]

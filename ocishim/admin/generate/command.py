@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ocishim.admin import files, printer
+from ocishim.admin import printer
+from ocishim.admin.editing import files
 from ocishim.admin.generate import amd, edits, nvidia
 from ocishim.admin.generate.edits import Edits
 from ocishim.errors import ConfigError, UsageError
@@ -142,7 +143,7 @@ def _generator(chosen: dict[str, Any]) -> nvidia.Generator:
 
 
 def _hook_path() -> str:
-    from ocishim.admin import programs  # noqa: PLC0415 - needs pyshim installed, which may not be
+    from ocishim.admin.install import programs  # noqa: PLC0415 - needs pyshim installed, which may not be
 
     try:
         return programs.programs()[1]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ocishim.cdi import document, names, versions
+from ocishim.cdi import names, versions
+from ocishim.cdi.document import document
 
 FORMATS = ("yaml", "json")
 _LISTS = ("env", "deviceNodes", "mounts", "hooks", "additionalGids")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
-from ocishim.cdi import scalars, versions, yamlgo
+from ocishim.cdi import versions
+from ocishim.cdi.document import goscalars, yamlgo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ def faults(data: bytes) -> list[str]:
         value = _from_yaml(data)
     except (ValueError, RecursionError) as e:
         return [f"not valid JSON: {e}"]
-    except scalars.DialectError as e:
+    except goscalars.DialectError as e:
         return [f"not valid YAML: {e}"]
     return _schema_faults(value, "cdi.json") or list(_annotation_faults(value))
 
@@ -77,7 +78,7 @@ def _from_json(text: str) -> Any:
 def _from_yaml(data: bytes) -> Any:
     value = yamlgo.load(data, strict=False)
     if value is not None and not isinstance(value, dict):
-        raise scalars.DialectError(f"expected object, found {scalars.type_name(value)}")
+        raise goscalars.DialectError(f"expected object, found {goscalars.type_name(value)}")
     return _through_floats(value)
 
 
@@ -97,7 +98,7 @@ def _through_floats(value: Any) -> Any:
         return [_through_floats(item) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if abs(value) == float("inf") or value != value:  # noqa: PLR0124 - nan
-            raise scalars.DialectError(f"unsupported value: {scalars.text_of(value)}")
+            raise goscalars.DialectError(f"unsupported value: {goscalars.text_of(value)}")
         return _number(repr(float(value)))
     return value
 
@@ -125,7 +126,7 @@ def _describe(error: jsonschema.ValidationError) -> Iterable[str]:
 
 def _other(error: jsonschema.ValidationError) -> str:
     if error.validator == "type":
-        found = scalars.type_name(error.instance)
+        found = goscalars.type_name(error.instance)
         return f"expected {error.validator_value}, found {found}"
     if error.validator == "anyOf":
         return "no edits"

@@ -7,8 +7,8 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from ocishim.admin import tomlfile
 from ocishim.admin.cli import main
+from ocishim.admin.editing import tomlfile
 
 PROGRAM = "/usr/local/bin/pyshim"
 

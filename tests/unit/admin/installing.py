@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim.admin import programs
 from ocishim.admin.cli import main
+from ocishim.admin.install import programs
 
 HOME = "usr/local/lib/pyshim"
 CONFIG = "etc/pyshim/config.toml"

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from ocishim.admin import doctor
-from ocishim.admin.finding import Finding
+from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
-from ocishim.admin.node import Node
 
 SPEC = """\
 cdiVersion: 0.6.0

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim import configfile
 from ocishim.admin.cli import main
-from ocishim.admin.settings import EXPLAINED, default_text, lines_of, read_early
-from ocishim.config import DEFAULTS
+from ocishim.admin.config.settings import EXPLAINED, default_text, lines_of, read_early
+from ocishim.settings import configfile
+from ocishim.settings.defaults import DEFAULTS
 
 
 def call(*args: str, file: Path | str = "/nowhere") -> Result:

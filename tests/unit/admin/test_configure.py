@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ocishim.admin.editing.files import Edit
 from ocishim.admin.engines import ENGINES, programs, trial
-from ocishim.admin.files import Edit
 from ocishim.admin.host import Host
 from tests.unit.admin.configuring import Machine
 

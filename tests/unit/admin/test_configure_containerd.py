@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ocishim.admin import tomlfile
-from ocishim.admin.tomlfile import find
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.tomlfile import find
 from tests.unit.admin.configuring import PROGRAM, Machine
 
 CONFIG = "/etc/containerd/config.toml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocishim.admin import tomlfile
+from ocishim.admin.editing import tomlfile
 from tests.unit.admin.configuring import PROGRAM, Machine
 
 FOLDER = "/var/lib/rancher/k3s/agent/etc/containerd"

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from ocishim.admin.cli import main
-from ocishim.admin.daemonset import PENDING
 from ocishim.admin.host import Host
+from ocishim.admin.install.daemonset import PENDING
 from tests.unit.admin.installing import HOME, Node
 
 DROP_IN = "etc/crio/crio.conf.d/99-pyshim.conf"

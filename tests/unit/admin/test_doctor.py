@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor, programs
+from ocishim.admin import doctor
 from ocishim.admin.checks import base, installation
-from ocishim.admin.finding import EXIT_STATUS, Finding, gravest
+from ocishim.admin.checks.finding import EXIT_STATUS, Finding, gravest
+from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
-from ocishim.admin.node import Node
+from ocishim.admin.install import programs
 from tests.unit.admin.nodes import SPEC, Tree, findings
 
 

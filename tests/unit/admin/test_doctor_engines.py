@@ -10,7 +10,7 @@ import pytest
 from tests.unit.admin.nodes import Tree, findings
 
 if TYPE_CHECKING:
-    from ocishim.admin.node import Node
+    from ocishim.admin.checks.node import Node
 
 CONTAINERD = """\
 version = 3

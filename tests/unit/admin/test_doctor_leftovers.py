@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ocishim import layer
 from ocishim.admin import doctor
 from ocishim.admin.checks import leftovers
+from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
-from ocishim.admin.node import Node
+from ocishim.rootfs import layer
 from tests.isolated import isolated
 from tests.trees import make_tree
 from tests.unit.admin.nodes import Tree, findings

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim.admin import explain, programs
+from ocishim.admin import explain
 from ocishim.admin.cli import main
+from ocishim.admin.install import programs
 
 if TYPE_CHECKING:
     from pathlib import Path

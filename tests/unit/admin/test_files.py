@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.admin.files import Edit, apply_all, read
+from ocishim.admin.editing.files import Edit, apply_all, read
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from ocishim.admin.generate import amd, command, libraries, nvidia
 from ocishim.admin.host import Host
-from ocishim.cdi import document
+from ocishim.cdi.document import document
 from ocishim.errors import ConfigError, UsageError
 
 VERSION = "570.86.15"

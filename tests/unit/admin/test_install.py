@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.admin import programs
+from ocishim.admin.config.settings import default_text
 from ocishim.admin.host import Host
-from ocishim.admin.installation import Installation
-from ocishim.admin.settings import default_text
-from ocishim.entry import hook_program
+from ocishim.admin.install import programs
+from ocishim.admin.install.installation import Installation
+from ocishim.create.entry import hook_program
 from tests.unit.admin.installing import CONFIG, HOME, Node
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.admin import programs, selfcheck
+from ocishim.admin.install import programs, selfcheck
 from ocishim.errors import ConfigError
 from tests.unit.admin.installing import HOME, Node
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.admin import files, printer, settings
+from ocishim.admin import printer
+from ocishim.admin.config import settings
+from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.errors import shown
 from tests.hostiletext import CONTROLS, EVIL, PLAIN, SEEN

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocishim.admin import tomlfile
-from ocishim.admin.tomlfile import TomlFile
-from ocishim.admin.tomllines import Lines
-from ocishim.admin.tomltree import Tree
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.tomlfile import TomlFile
+from ocishim.admin.editing.tomllines import Lines
+from ocishim.admin.editing.tomltree import Tree
 from ocishim.errors import ConfigError
 
 CRI = ("plugins", "io.containerd.grpc.v1.cri")

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from ocishim import __version__
-from ocishim.admin import programs, version
+from ocishim.admin import version
 from ocishim.admin.cli import main
+from ocishim.admin.install import programs
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ".".join(map(str, sys.version_info[:3]))

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench import claims
-from ocishim.cdi import blocktext, scalars, yamlgo
-from ocishim.cdi.jsontext import NotPlainError
+from ocishim.cdi.document import blocktext, goscalars, yamlgo
+from ocishim.cdi.document.jsontext import NotPlainError
 
 DGX = Path(__file__).parents[2] / "data" / "nvidia-dgx-a100.yaml"
 FRAME = "kind: {}\n"
@@ -26,7 +26,7 @@ def agree(text: str) -> bool:
         return False
     try:
         long_way: Any = yamlgo.load(data)
-    except scalars.DialectError as e:
+    except goscalars.DialectError as e:
         long_way = e
     assert repr(value) == repr(long_way), text
     return True

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ocishim.cdi import document, jsontext, scalars, yamlgo
-from ocishim.cdi.document import CDISpecError
+from ocishim.cdi.document import document, goscalars, jsontext, yamlgo
+from ocishim.cdi.document.document import CDISpecError
 from tests import words
 
 SPEC = "cdiVersion: 0.3.0\nkind: a.com/b\ndevices: [{name: d, containerEdits: {env: [A=b]}}]\n"
@@ -157,7 +157,7 @@ def test_texts_only_libyaml_refuses(text: str, value: object) -> None:
 def test_mending_ends() -> None:
     scalars_in_need = b"[" + b'"\\\'", ' * 5000 + b"]"
     start = time.process_time()
-    with pytest.raises(scalars.DialectError, match="too many places"):
+    with pytest.raises(goscalars.DialectError, match="too many places"):
         yamlgo.load(scalars_in_need)
     assert time.process_time() - start < 5
 
@@ -169,7 +169,7 @@ def test_keys_that_are_no_number_are_many() -> None:
 def test_byte_order_marks_are_text_but_for_the_first() -> None:
     text = "\ufeffa: 'x\n\ufeffy'\n# \ufeff\n\ufeffb: [c:]\n"
     assert yamlgo.load(text.encode()) == {"a": "x \ufeffy", "\ufeffb": ["c:"]}
-    with pytest.raises(scalars.DialectError, match="private use"):
+    with pytest.raises(goscalars.DialectError, match="private use"):
         yamlgo.load((text + "c: \ue001").encode())
 
 
@@ -182,7 +182,7 @@ def test_pyyaml_without_its_c_part_reads_the_same(
     def outcome() -> Any:
         try:
             return yamlgo.load(text.encode())
-        except scalars.DialectError:
+        except goscalars.DialectError:
             return "refused"
 
     with_c = outcome()

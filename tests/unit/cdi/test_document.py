@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocishim.cdi import document
+from ocishim.cdi.document import document
 
 NODE: dict[str, Any] = {"path": "/dev/x"}
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ocishim.cdi import edits, registry
+from ocishim.cdi import edits
 from ocishim.cdi.hostdev import HostDevice
+from ocishim.cdi.registry import entries
 from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci
 
@@ -27,8 +28,8 @@ def stat(path: str) -> HostDevice:
     return HOST[path]
 
 
-def found(path: str, common: dict[str, Any], own: dict[str, Any]) -> registry.Found:
-    return registry.Found("a.com/b=c", path, "0.8.0", common, own)
+def found(path: str, common: dict[str, Any], own: dict[str, Any]) -> entries.Found:
+    return entries.Found("a.com/b=c", path, "0.8.0", common, own)
 
 
 def planned(spec: dict[str, Any] | None = None, **merged: Any) -> list[str]:

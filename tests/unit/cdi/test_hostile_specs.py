@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocishim.cdi import document
+from ocishim.cdi.document import document
 from tests.unit.cdi import corpus
 
 laws = settings(max_examples=200, deadline=None)

@@ -11,8 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ocishim.cdi import annotations as cdi_annotations
-from ocishim.cdi import document, edits, names, registry
+from ocishim.cdi import edits, names
+from ocishim.cdi.document import document
 from ocishim.cdi.hostdev import HostDevice
+from ocishim.cdi.registry import entries
 from ocishim.errors import DocumentError
 from ocishim.oci import spec as oci
 from tests.unit.cdi import strategies
@@ -26,9 +28,9 @@ def stat(path: str) -> HostDevice:
     raise OSError("not a device node")
 
 
-def found(spec: dict[str, Any], path: str = "/etc/cdi/a.json") -> list[registry.Found]:
+def found(spec: dict[str, Any], path: str = "/etc/cdi/a.json") -> list[entries.Found]:
     return [
-        registry.Found(
+        entries.Found(
             f"{spec['kind']}={device['name']}",
             path,
             spec["cdiVersion"],
@@ -39,7 +41,7 @@ def found(spec: dict[str, Any], path: str = "/etc/cdi/a.json") -> list[registry.
     ]
 
 
-def inject(oci_spec: dict[str, Any], devices: list[registry.Found], *, once: bool = True) -> Any:
+def inject(oci_spec: dict[str, Any], devices: list[entries.Found], *, once: bool = True) -> Any:
     result = copy.deepcopy(oci_spec)
     changes = edits.plan(result, edits.merge(devices), stat)
     done = oci.apply(result, changes, once=once)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocishim.cache import Cache
-from ocishim.cdi import registry
+from ocishim.cdi.registry import entries, registry
 from ocishim.errors import UnresolvedDeviceError
 from tests.specdirs import SpecDirs, spec
 
@@ -45,7 +45,7 @@ class Load:
         return registry.load(paths, cache) if self.how == "warm" else first
 
 
-def env(found: registry.Found) -> tuple[list[str], list[str]]:
+def env(found: entries.Found) -> tuple[list[str], list[str]]:
     return found.common.get("env", []), found.edits["env"]
 
 

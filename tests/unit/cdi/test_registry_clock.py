@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocishim.cache import Cache
-from ocishim.cdi import registry, scan, specfile
+from ocishim.cdi.registry import entries, registry, scan, specfile
 from tests.specdirs import Lab, SpecDirs, spec, values
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def test_after_the_clock_stepped_back_files_are_read_until_it_has_caught_up(
     assert values(registry.load(dirs.paths, cache)) == ["D=0a"]
     dirs.write("etc/a.yaml", spec("acme.com/gpu", "0", env="b"))
     assert values(registry.load(dirs.paths, cache)) == ["D=0b"]
-    assert not any(name.startswith(registry.INDEX) for name in cache.names())
+    assert not any(name.startswith(entries.INDEX) for name in cache.names())
     monkeypatch.setattr(time, "time_ns", lambda: now + 3600 * S)
     assert values(registry.load(dirs.paths, cache)) == ["D=0b"]
-    assert any(name.startswith(registry.INDEX) for name in cache.names())
+    assert any(name.startswith(entries.INDEX) for name in cache.names())

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ocishim import cache as cache_module
-from ocishim.cdi import registry, scan, specfile
+from ocishim.cdi.registry import entries, registry, scan, specfile
 from tests.specdirs import Lab, spec, values
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_a_file_replaced_between_listing_and_reading_makes_no_index(
     with monkeypatch.context() as patch:
         patch.setattr(registry, "scan", then_replace)
         assert lab.values() == ["D=0b"]
-    assert lab.entries(registry.INDEX) == []
+    assert lab.entries(entries.INDEX) == []
     assert lab.values() == ["D=0b"]
 
 
@@ -289,5 +289,5 @@ def test_what_a_warm_look_up_loads(lab: Lab) -> None:
         argv = [sys.executable, "-I", "-S", "-c", _WARM, *paths, GPU0]
         done = subprocess.run(argv, capture_output=True, check=True, text=True)
     modules = ["ocishim", "ocishim.cache", "ocishim.cdi"]
-    modules += ["ocishim.cdi.registry", "ocishim.cdi.scan", "ocishim.posixos"]
+    modules += ["ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan", "ocishim.posixos"]
     assert done.stdout == f"{modules} [] ['D=0']\n"

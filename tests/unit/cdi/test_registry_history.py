@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocishim.cache import Cache
-from ocishim.cdi import registry
+from ocishim.cdi.registry import registry
 from tests.specdirs import SpecDirs, spec
 
 if TYPE_CHECKING:

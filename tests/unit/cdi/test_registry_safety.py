@@ -14,7 +14,7 @@ import yaml
 
 from ocishim import cache as cache_module
 from ocishim.cache import Cache
-from ocishim.cdi import registry, specfile
+from ocishim.cdi.registry import registry, specfile
 from ocishim.linux import const, syscalls
 from tests.isolated import isolated
 from tests.specdirs import SpecDirs, spec

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 
-from ocishim.cdi import document, versions
+from ocishim.cdi import versions
+from ocishim.cdi.document import document
 from ocishim.cdi.schema import validate
 from tests.unit.cdi import strategies
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocishim.cdi import stale
-from ocishim.cdi.registry import Found
+from ocishim.cdi.registry.entries import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable

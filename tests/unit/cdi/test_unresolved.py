@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocishim.cache import Cache
-from ocishim.cdi import document, registry, unresolved
+from ocishim.cdi.document import document
+from ocishim.cdi.registry import registry, unresolved
 from ocishim.errors import UnresolvedDeviceError
 from tests import words
 from tests.specdirs import SpecDirs, spec
@@ -280,7 +281,9 @@ def test_ten_thousand_candidates_are_no_reason_to_wait(dirs: SpecDirs) -> None:
     many = [f"gpu-{number:05}" for number in range(10_000)]
     dirs.write("etc/a.yaml", spec("acme.com/gpu", *many))
     loaded = registry.load(dirs.paths, None)
-    message = unresolved.error(loaded, ["acme.com/gpu=gpu-0421x"]).message
+    with pytest.raises(UnresolvedDeviceError) as raised:
+        loaded.resolve(["acme.com/gpu=gpu-0421x"])
+    message = raised.value.message
     assert "nearest acme.com/gpu=gpu-04" in message
 
 

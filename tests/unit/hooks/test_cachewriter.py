@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.hooks import arch, cachewriter, ldcache, libview
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import Done, call
 from tests.isolated import isolated

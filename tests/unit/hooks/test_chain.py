@@ -14,7 +14,7 @@ from ocishim import hooks
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
 from ocishim.hooks import chain
 from ocishim.hooks.change import Change
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree, names
 
 

@@ -12,7 +12,7 @@ import pytest
 from ocishim.errors import HookError, UsageError
 from ocishim.hooks import chmod
 from ocishim.linux import mntns, syscalls
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.swapper import Swapper
 from tests.trees import hostile_tree, make_tree, snapshot

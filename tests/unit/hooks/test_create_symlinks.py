@@ -10,7 +10,7 @@ import pytest
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
 from ocishim.hooks import create_symlinks
 from ocishim.linux import mntns, syscalls
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.swapper import Swapper
 from tests.trees import hostile_tree, make_tree, names, snapshot

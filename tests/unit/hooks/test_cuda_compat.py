@@ -11,7 +11,7 @@ from ocishim.hooks import enable_cuda_compat
 from ocishim.hooks.change import Change
 from ocishim.hooks.enable_cuda_compat import NAME, Note, fits, parse, version
 from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.trees import make_tree, names
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocishim.errors import UnsafePathError
 from ocishim.hooks import ldconf
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.hooks import arch, musl
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree
 
 MACHINE = arch.host()

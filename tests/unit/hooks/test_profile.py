@@ -13,7 +13,7 @@ from ocishim.errors import HookError, UnsafePathError, UsageError
 from ocishim.hooks import update_application_profile
 from ocishim.hooks.change import Change
 from ocishim.hooks.update_application_profile import PROFILE, parse
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
 from tests.trees import make_tree, names
 

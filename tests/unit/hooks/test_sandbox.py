@@ -18,7 +18,7 @@ import pytest
 
 from ocishim.hooks import ldconfig, libview, sandbox, seccomp
 from ocishim.linux import const, process
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import Call, Done, call, measured
 from tests.isolated import isolated

@@ -10,7 +10,7 @@ import pytest
 from ocishim.errors import UsageError
 from ocishim.hooks import create_soname_symlinks, libview, soname
 from ocishim.hooks.change import Change
-from ocishim.rootfs import Rootfs
+from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import call
 from tests.trees import make_tree, names

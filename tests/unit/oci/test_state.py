@@ -11,6 +11,7 @@ import pytest
 from ocishim.errors import DocumentError, PyshimError, UnsafePathError
 from ocishim.linux import const, syscalls
 from ocishim.oci import state
+from ocishim.rootfs import locate
 from tests.isolated import run
 from tests.trees import make_tree
 
@@ -158,19 +159,19 @@ def test_config_json_that_is_a_fifo_does_not_hang(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/", "//", "/.", "/etc/..", "/proc/self/root"])
 def test_the_hosts_root_is_refused(path: str) -> None:
     with pytest.raises(UnsafePathError) as caught:
-        state.open_rootfs(path, None)
+        locate.open_rootfs(path, None)
     assert str(caught.value) == f"rootfs {path!r} is the host's root directory"
 
 
 def test_the_hosts_root_by_a_link_is_refused(tmp_path: Path) -> None:
     make_tree(tmp_path, "symlink root /")
     with pytest.raises(UnsafePathError):
-        state.open_rootfs(str(tmp_path / "root"), None)
+        locate.open_rootfs(str(tmp_path / "root"), None)
 
 
 def test_a_path_that_opens_is_taken(tmp_path: Path) -> None:
     for identity in (None, _identity(tmp_path)):
-        with state.open_rootfs(str(tmp_path), identity) as rootfs:
+        with locate.open_rootfs(str(tmp_path), identity) as rootfs:
             assert os.path.samestat(os.fstat(rootfs.fd), tmp_path.stat())
 
 
@@ -181,7 +182,7 @@ def test_a_path_that_leads_to_another_directory_is_not(tmp_path: Path) -> None:
     root.rename(tmp_path / "away")
     root.symlink_to(host)
     with pytest.raises(DocumentError) as caught:
-        state.open_rootfs(str(root), identity)
+        locate.open_rootfs(str(root), identity)
     assert str(caught.value) == (
         f"no rootfs found: {root} is another directory; working directory: . is another directory; "
         "working directory: rootfs: No such file or directory"
@@ -198,7 +199,7 @@ def test_the_working_directory_where_the_path_is_closed(
 ) -> None:
     root = make_tree(tmp_path / "bundle/rootfs", "file here x")
     monkeypatch.chdir(root if cwd == "." else tmp_path / "bundle")
-    with state.open_rootfs("/no/such", _identity(root)) as rootfs:
+    with locate.open_rootfs("/no/such", _identity(root)) as rootfs:
         assert rootfs.exists("here")
 
 
@@ -208,7 +209,7 @@ def test_another_working_directory_is_not_taken(
     other = make_tree(tmp_path / "other", "dir rootfs")
     monkeypatch.chdir(other)
     with pytest.raises(DocumentError) as caught:
-        state.open_rootfs("/no/such", _identity(tmp_path))
+        locate.open_rootfs("/no/such", _identity(tmp_path))
     assert str(caught.value) == (
         "no rootfs found: /no/such: No such file or directory; "
         "working directory: . is another directory; working directory: rootfs is another directory"
@@ -220,14 +221,14 @@ def test_without_an_identity_no_working_directory_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DocumentError) as caught:
-        state.open_rootfs("/no/such", None)
+        locate.open_rootfs("/no/such", None)
     assert str(caught.value) == "no rootfs found: /no/such: No such file or directory"
 
 
 def test_the_hosts_root_as_working_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     with pytest.raises(UnsafePathError):
-        state.open_rootfs("/no/such", _identity(Path("/")))
+        locate.open_rootfs("/no/such", _identity(Path("/")))
 
 
 @pytest.mark.root
@@ -253,8 +254,8 @@ def test_a_mapped_root_that_cannot_enter_the_folders_above(tmp_path: Path) -> No
                 os.setgid(0)
                 os.setuid(0)
                 with pytest.raises(DocumentError, match="Permission denied"):
-                    state.open_rootfs(str(root), None)
-                with state.open_rootfs(str(root), identity) as rootfs:
+                    locate.open_rootfs(str(root), None)
+                with locate.open_rootfs(str(root), identity) as rootfs:
                     assert rootfs.exists("here")
                 status = 0
             finally:
@@ -271,15 +272,15 @@ def test_a_mapped_root_that_cannot_enter_the_folders_above(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["", "1", "a:b", "1:", ":1", "1:2:3"])
 def test_an_identity_that_is_none(text: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        state.parse_identity(text)
+        locate.parse_identity(text)
     assert str(caught.value) == f"rootfs identity {text!r} is not DEV:INO"
 
 
 def test_an_identity() -> None:
-    assert state.parse_identity("64769:1234567") == (64769, 1234567)
+    assert locate.parse_identity("64769:1234567") == (64769, 1234567)
 
 
 def test_all_errors_are_ours() -> None:
     for path in ("a\0b", "x" * 5000, ""):
         with pytest.raises(PyshimError):
-            state.open_rootfs(path, None)
+            locate.open_rootfs(path, None)

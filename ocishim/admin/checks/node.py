@@ -1,0 +1,102 @@
+"""What the doctor knows of the node it looks at: its file tree, pyshim's settings, its programs.
+
+Everything a check asks goes through here, so that a test can show it any node.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ocishim.admin.editing import files
+from ocishim.admin.host import Host
+from ocishim.cache import Cache
+from ocishim.cdi.registry import registry
+from ocishim.cdi.registry.entries import Found
+from ocishim.cdi.registry.registry import Registry
+from ocishim.errors import ConfigError
+from ocishim.lowlevel import lowlevel
+from ocishim.settings import config as settings
+from ocishim.settings import configfile, defaults
+from ocishim.settings.config import Config
+
+_MAX_BYTES = 1 << 20
+
+
+class Node:
+    """The node whose root is `host`. config: pyshim's settings, defaults where the file is bad.
+
+    config_error: what is wrong with the file, "" when nothing. kernel: release as uname has it.
+    """
+
+    __slots__ = ("_found", "_registry", "config", "config_error", "host", "kernel")
+
+    def __init__(self, host: Host, *, kernel: str = "", config_path: str = "") -> None:
+        self.host = host
+        self.kernel = kernel or os.uname().release
+        self.config_error = ""
+        path = config_path or settings.path()
+        values = defaults.DEFAULTS
+        try:
+            if os.path.lexists(host.entry(path)):
+                values = configfile.read(host.real(path))
+        except ConfigError as err:
+            self.config_error = str(err)
+        self.config = Config(values, path, Cache(host.root + settings.cache_dir()))
+        self._registry: Registry | None = None
+        self._found: list[Found] | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The CDI devices of the node's spec dirs, read once."""
+        if self._registry is None:
+            there = [self._place(path) for path in self.config.spec_dirs]
+            self._registry = registry.load([path for path in there if os.path.isdir(path)], None)
+        return self._registry
+
+    def _place(self, path: str) -> str:
+        try:
+            return self.host.real(path)
+        except ConfigError:  # a loop of links is a finding, and no reason to read no other dir
+            return ""
+
+    @property
+    def found(self) -> list[Found]:
+        """All devices that can be asked for."""
+        if self._found is None:
+            self._found = self.registry.resolve(self.registry.devices())
+        return self._found
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at `path` on the node."""
+        return os.path.exists(self.host.real(path))
+
+    def mode(self, path: str) -> int:
+        """Return the permission bits at `path`, links followed; 0 when it is not there."""
+        try:
+            return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
+        except OSError:
+            return 0
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the sorted names in the node's folder `path`; none when it cannot be read."""
+        try:
+            return sorted(os.listdir(self.host.real(path)))
+        except OSError:
+            return []
+
+    def read(self, path: str) -> str:
+        """Return the text of the node's file `path`, at most 1 MiB; "" when it cannot be read."""
+        try:
+            return files.content(self.host.real(path), _MAX_BYTES).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def runtime(self) -> tuple[str, lowlevel.Version]:
+        """Return the low-level runtime's path and version. Raises ConfigError: none is found."""
+        for entry in self.config.runtimes:
+            names = [entry] if "/" in entry else [f"{d}/{entry}" for d in lowlevel.USUAL_DIRS]
+            for name in names:
+                if self.host.is_program(name):
+                    return name, lowlevel.parse_version(self.host.run(name, "--version").stdout)
+        raise ConfigError("no low-level runtime found", hint="apt-get install runc")

@@ -1,0 +1,183 @@
+"""A TOML file of an engine: changed where we change it, as it came everywhere else.
+
+Comments, order and unknown keys stay. A value of the user's that we replace is kept in a comment
+behind ours, so that it comes back when pyshim is taken out again. Two ways to write: line by line
+(tomllines.py), which takes back what it wrote to the last blank line, and tomlkit's tree
+(tomltree.py) for what does not stand on lines of its own, as in inline tables. Either way the text
+must say exactly what was wanted. Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from typing import Any
+
+import tomlkit
+
+from ocishim.admin.editing.tomllines import Lines
+from ocishim.admin.editing.tomltree import Tree, item
+from ocishim.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Keys = tuple[str, ...]
+_OLD = r"\"[^\"#]*\"|'[^'#]*'|true|false|\d+|\[[^\]#]*\]"
+_MARK = re.compile(rf"# pyshim: (?:was (?P<old>{_OLD})|was not there)(?P<rest> #.*)?$")
+
+
+def plain(text: str, path: str) -> dict[str, Any]:
+    """Return what the TOML text says. Raises ConfigError naming `path`."""
+    try:
+        tree: dict[str, Any] = tomllib.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise ConfigError(
+            f"{path}: not valid TOML: {err}",
+            hint=f"correct {path}: its engine cannot read it either",
+        ) from None
+    return tree
+
+
+def find(tree: object, *keys: str) -> Any:
+    """Return the value at the path `keys` in nested tables, None when it is not there."""
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return None
+        tree = tree[key]
+    return tree
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return both trees as one, tables merged and other values of `over` winning."""
+    result = dict(under)
+    for key, value in over.items():
+        old = result.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+class TomlFile:
+    """One file's text being edited; `path` is for messages.
+
+    traceless: line by line first, so that what is taken out again leaves not even a blank line.
+    """
+
+    def __init__(self, path: str, text: str, *, traceless: bool = False) -> None:
+        self.path = path
+        self._writers = (Lines, Tree) if traceless else (Tree, Lines)
+        self.original = text
+        self.wanted = plain(text, path)
+        self._changes: list[tuple[Any, ...]] = []
+
+    def get(self, *keys: str) -> Any:
+        """Return the plain value at `keys`, None when it is not there."""
+        return find(self.wanted, *keys)
+
+    def table(self, keys: Keys) -> dict[str, Any]:
+        """Return the plain table at `keys`, {} when it is not there.
+
+        Raises ConfigError when something else is there.
+        """
+        found: Any = self.wanted
+        for count, key in enumerate(keys, 1):
+            found = found.get(key, {})
+            if not isinstance(found, dict):
+                raise ConfigError(f"{self.path}: expected table in '{'.'.join(keys[:count])}'")
+        table: dict[str, Any] = found
+        return table
+
+    def set(self, keys: Keys, value: Any) -> None:
+        """Set the value at `keys`, making the tables on the way."""
+        if self.get(*keys) != value:
+            self._want(keys, copy.deepcopy(value))
+            self._changes.append(("set", keys, value))
+
+    def replace(self, keys: Keys, value: Any) -> None:
+        """Set a string or boolean value, with the old one in a comment for `restore`."""
+        old = self.get(*keys)
+        if old == value:
+            return
+        raw, comment = Lines(self.original).entry(keys)
+        if not _MARK.match(comment):
+            was = f"was {raw}" if raw else "was not there"
+            comment = f"# pyshim: {was}{' ' + comment if comment else ''}"
+        # Without a line of its own (in an inline table) there is no room for a comment.
+        self._single(keys, tomlkit.item(value).as_string(), comment if raw or old is None else "")
+
+    def is_replaced(self, keys: Keys) -> bool:
+        """Whether the value is one that `replace` wrote, and that `restore` would take back."""
+        return _MARK.match(Lines(self.original).entry(keys)[1]) is not None
+
+    def restore(self, keys: Keys) -> None:
+        """Undo `replace`; a value without our comment is the user's and stays."""
+        mark = _MARK.match(Lines(self.original).entry(keys)[1])
+        if mark is None:
+            return
+        if mark["old"] is None:
+            self.remove(keys)
+        else:
+            self._single(keys, mark["old"], (mark["rest"] or "").strip())
+
+    def remove(self, keys: Keys) -> None:
+        """Remove what is at `keys`, and the tables on the way that are empty then."""
+        while keys and self.get(*keys) is not None:
+            parents = keys[:-1]
+            del self.table(parents)[keys[-1]]
+            self._changes.append(("remove", keys))
+            if self.table(parents):
+                break
+            keys = parents
+
+    def unset(self, keys: Keys) -> None:
+        """Remove what is at `keys`; the table around it stays, with its comments."""
+        if self.get(*keys) is not None:
+            del self.table(keys[:-1])[keys[-1]]
+            self._changes.append(("remove", keys))
+
+    def text(self) -> str:
+        """Return the text. Raises ConfigError when no way leads to what was wanted."""
+        if not self._changes:
+            return self.original
+        for writer in self._writers:
+            text = self._written(writer)
+            if text is not None:
+                return text
+        raise ConfigError(
+            f"{self.path}: cannot be edited without changing what else it says",
+            hint="write its tables as [a.b.c], each on a line of its own, and try again",
+        )
+
+    def _written(self, writer: type[Tree | Lines]) -> str | None:
+        try:
+            document = writer(self.original)
+            for change, *arguments in self._changes:
+                getattr(document, change)(*arguments)
+            text = document.text()
+            same = tomllib.loads(text) == self.wanted
+        except Exception:  # noqa: BLE001 - the text is valid: whatever is raised is a writer's limit
+            return None
+        return text if same else None
+
+    def _single(self, keys: Keys, raw: str, comment: str) -> None:
+        self._want(keys, tomllib.loads(f"value = {raw}")["value"])
+        self._changes.append(("single", keys, raw, comment))
+
+    def _want(self, keys: Keys, value: Any) -> None:
+        self.table(keys[:-1])
+        tree = self.wanted
+        for key in keys[:-1]:
+            tree = tree.setdefault(key, {})
+        tree[keys[-1]] = value
+
+
+def dumps(tree: dict[str, Any]) -> str:
+    """Return a tree of plain values as TOML text."""
+    document = tomlkit.document()
+    for key, value in sorted(tree.items(), key=lambda pair: isinstance(pair[1], dict)):
+        document[key] = item(value)
+    return tomlkit.dumps(document)

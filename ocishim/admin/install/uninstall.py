@@ -1,0 +1,120 @@
+"""`pyshimctl uninstall`: what install put in place goes, and what pyshim made while it ran."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+
+import click
+
+from ocishim.admin import engines, printer
+from ocishim.admin.editing import files
+from ocishim.admin.engines import Wish, containerd_places
+from ocishim.admin.engines import containerd_template as template
+from ocishim.admin.host import Host
+from ocishim.admin.install.command import (
+    HOST_ROOT_OPTION,
+    JSON_OPTION,
+    PREFIX_OPTION,
+    must_be_absolute,
+    tell,
+)
+from ocishim.admin.install.installation import Installation
+from ocishim.errors import ConfigError, PyshimError
+from ocishim.settings import defaults
+
+_RUN = "/run/pyshim"
+
+
+@click.command()
+@PREFIX_OPTION
+@HOST_ROOT_OPTION
+@click.option("--purge", is_flag=True, help="Also remove a configuration that was edited.")
+@click.option("--force", is_flag=True, help="Even if an engine is configured to use pyshim.")
+@JSON_OPTION
+def uninstall(prefix: str, host_root: str, *, purge: bool, force: bool, as_json: bool) -> None:
+    """Remove what install put in place, and what pyshim made while it ran (/run/pyshim).
+
+    Refuses while an engine's files name pyshim: its containers could not be stopped any more.
+
+    Exit status: 0 nothing is left, 1 refused or failed, 2 wrong command line.
+    """
+    host = Host(host_root)
+    must_be_absolute(prefix, "--prefix")
+    if not force:
+        _refuse_when_used(host)
+    try:
+        with Installation(host, prefix) as installation:
+            done = _uninstall(installation, purge=purge)
+    except OSError as err:
+        raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
+    tell({"done": done}, as_json=as_json)
+
+
+def _refuse_when_used(host: Host) -> None:
+    for engine, file in _registered(host):
+        try:
+            plan = engines.module(engine).plan(host, Wish("pyshim", "", remove=True, config=file))
+        except PyshimError as err:
+            printer.line(f"note: {engine}: {err}", err=True, fg="yellow")
+            continue
+        if plan.changes:
+            paths = ", ".join(edit.path for edit in plan.edits if edit.changes)
+            command = f"pyshimctl configure {engine} --remove"
+            command += f" --config {file}" if file else ""
+            raise ConfigError(
+                f"{engine} still uses pyshim ({paths})",
+                hint=f"{command}; {plan.next_step or 'then try again'}",
+            )
+
+
+def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
+    """Yield each engine with its usual file, None, after the files of k3s and the like."""
+    for place in containerd_places.PLACES:
+        if place is not containerd_places.USUAL:
+            if host.is_file(place.config):
+                yield "containerd", place.config
+            yield from (("containerd", one) for one in template.there(host, place.config))
+    yield from ((engine, None) for engine in engines.ENGINES)
+
+
+def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
+    host = installation.host
+    done = [f"remove {path}" for path in installation.unlink_programs()]
+    done += _remove_run(host)
+    record = installation.record()
+    path = defaults.DEFAULT_PATH
+    text = files.read(host, path)
+    if text is not None:
+        ours = hashlib.sha256(text.encode()).hexdigest() in record.get("configuration", [])
+        if ours or purge:
+            os.unlink(host.entry(path))
+            done.append(f"remove {path}")
+        else:
+            done.append(f"keep {path}, which was edited (--purge removes it)")
+    home = host.real(installation.home)
+    if os.path.isdir(home):
+        installation.lock()
+        shutil.rmtree(home)
+        done.append(f"remove {installation.home}")
+    for folder in sorted({*record.get("folders", []), os.path.dirname(path)}, reverse=True):
+        try:
+            os.rmdir(host.real(folder))
+        except OSError:
+            continue  # it has something in it, or was not ours alone
+    return done
+
+
+def _remove_run(host: Host) -> list[str]:
+    """Remove what pyshim keeps while it runs. Raises ConfigError while containers use it."""
+    real = host.real(_RUN)
+    if not os.path.isdir(real):
+        return []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        used = [line.split()[4] for line in file if line.split()[4].startswith(real + "/")]
+    if used:
+        raise ConfigError(f"{used[0]} is mounted: a container uses it", hint="delete it first")
+    shutil.rmtree(real)
+    return [f"remove {_RUN}"]

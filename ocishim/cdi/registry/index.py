@@ -1,0 +1,56 @@
+"""Which file wins when several define a device, and the index made from that. Pure.
+
+The reference's rules (HEAD, cache.go): a later spec dir wins over an earlier one; two files of
+one dir, or of equal priority, conflict, and then the device is gone altogether, even if a dir of
+higher priority defines it without conflict.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.cdi.registry.entries import Index
+    from ocishim.cdi.registry.record import Record
+
+    # priority, path, record: in the order in which the reference reads the files
+    Known = list[tuple[int, str, Record]]
+    # qualified name to the file's number and the device's number in it
+    Devices = dict[str, tuple[int, int]]
+    # qualified name, later path, earlier path
+    Conflict = tuple[str, str, str]
+
+
+def resolve(known: Known) -> tuple[Devices, list[Conflict]]:
+    """The devices that can be requested, and the conflicts in the order of their discovery."""
+    devices: Devices = {}
+    conflicts: list[Conflict] = []
+    for number, (priority, path, record) in enumerate(known):
+        for device, name in enumerate(record.names):
+            qualified = f"{record.kind}={name}"
+            other = devices.get(qualified)
+            if other is not None and known[other[0]][0] == priority:
+                conflicts.append((qualified, path, known[other[0]][1]))
+            else:
+                devices[qualified] = (number, device)
+    for qualified in {conflict[0] for conflict in conflicts}:
+        del devices[qualified]
+    return devices, conflicts
+
+
+def compile_index(known: Known) -> Index:
+    """The index that answers for these files."""
+    devices, _conflicts = resolve(known)
+    lines = []
+    for name, (number, device) in devices.items():
+        offset, length = known[number][2].places[device + 1]
+        lines.append(f"{name}\t{number}\t{offset}\t{length}")
+    files = [
+        f"{number}\t{record.entry}\t{record.places[0][1]}"
+        for number, (_priority, _path, record) in enumerate(known)
+        if record.places
+    ]
+    return _table(lines), _table(files)
+
+
+def _table(lines: list[str]) -> bytes:
+    return "\n".join(["", *lines, ""]).encode()

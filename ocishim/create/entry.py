@@ -1,0 +1,98 @@
+"""The program `pyshim`: decide, edit, become the low-level runtime.
+
+A failure before the low-level runtime is told once, in the words of log.py, and ends with exit
+status 1.
+"""
+
+from __future__ import annotations
+
+from ocishim import posixos as os
+from ocishim.create import argv
+from ocishim.errors import PyshimError, UsageError, reason
+from ocishim.lowlevel import lowlevel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.settings.config import Config
+
+
+def main(program: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
+    """Run one command line; returns only on failure, with the exit status.
+
+    program: path that the engine called. arguments: what followed argv[0].
+    signals: see lowlevel.become().
+    """
+    invocation = argv.parse(arguments)
+    try:
+        lowlevel.become(_prepare(program, invocation), arguments, signals)
+    except PyshimError as err:
+        _fail(invocation, str(err))
+    except OSError as err:
+        where = f"{err.filename}: " if err.filename else ""
+        _fail(invocation, f"{invocation.command}: {where}{reason(err)}")
+    except MemoryError:
+        _fail(invocation, f"{invocation.command}: out of memory")
+    except Exception as err:  # noqa: BLE001 - a traceback in the container's stderr helps nobody
+        _fail(invocation, f"{invocation.command}: internal error: {type(err).__name__}: {err}")
+    return 1
+
+
+def _prepare(program: str, invocation: argv.Invocation) -> str:
+    """Edit the bundle when the command wants one; return the low-level runtime's path."""
+    from ocishim.settings import config as settings  # noqa: PLC0415 - after parsing, for its errors
+
+    if not invocation.edits:
+        return _lowlevel_regardless(program)
+    if invocation.fault:
+        raise UsageError(invocation.fault, hint=invocation.hint)
+    config = settings.load()
+    path = _find(config, program)
+    from ocishim.create import plan  # noqa: PLC0415 - not for commands that pass through
+    from ocishim.log import OwnLog  # noqa: PLC0415
+    from ocishim.oci.bundle import Bundle  # noqa: PLC0415
+
+    log = OwnLog(config.log_file, config.log_level, invocation.container_id)
+    try:
+        folder = _absolute(invocation.bundle) or os.getcwd()
+        bundle = Bundle(folder, _absolute(invocation.config_file))
+        plan.create(bundle, config, path, hook_program(program), log)
+    except PyshimError as err:
+        log.write("error", str(err))
+        raise
+    return path
+
+
+def _absolute(path: str) -> str:
+    """Return `path` as an absolute path, its `..` and links left for the kernel; "" stays ""."""
+    return path if path[:1] in ("", "/") else f"{os.getcwd()}/{path}"
+
+
+def _lowlevel_regardless(program: str) -> str:
+    """Find the runtime for a command that passes through, broken configuration or not."""
+    from ocishim.settings import config as settings  # noqa: PLC0415
+
+    try:
+        config = settings.load()
+    except PyshimError:
+        from ocishim.settings import configfile  # noqa: PLC0415 - rare: a broken file
+
+        runtimes = configfile.runtimes_of_broken(settings.path())
+        return lowlevel.find(runtimes, settings.search_path(), program, settings.path())
+    return _find(config, program)
+
+
+def _find(config: Config, program: str) -> str:
+    from ocishim.settings import config as settings  # noqa: PLC0415
+
+    return lowlevel.find(config.runtimes, settings.search_path(), program, config.path)
+
+
+def hook_program(program: str) -> str:
+    """Return the path of `pyshim-hook`: it lies beside `program`."""
+    return os.path.join(os.path.dirname(os.path.realpath(program)), "pyshim-hook")
+
+
+def _fail(invocation: argv.Invocation, message: str) -> None:
+    from ocishim import log  # noqa: PLC0415 - failure only
+
+    log.fail(message, invocation.log, invocation.log_format)

@@ -1,0 +1,236 @@
+"""One `create`: what config.json asks for, what the CDI specs answer, what the runtime gets.
+
+`plan` decides and touches nothing; `create` performs: one rename of config.json. The same plan
+is what `pyshimctl explain` tells.
+"""
+
+from __future__ import annotations
+
+from ocishim import jsonio
+from ocishim import posixos as os
+from ocishim.create import requests
+from ocishim.errors import DocumentError, UnresolvedDeviceError
+from ocishim.hookplan import hookplan, knownhooks
+from ocishim.lowlevel import lowlevel
+from ocishim.oci import spec as oci_spec
+from ocishim.oci.bundle import WRITERS, Bundle
+from ocishim.rootfs import readonly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.cdi.registry.entries import Found
+    from ocishim.log import OwnLog
+    from ocishim.oci.spec import Change
+    from ocishim.settings.config import Config
+
+
+class Plan:
+    """What one create will do.
+
+    spec: the new config.json. requests: who asked. found: the devices, in order, with the spec
+    file each comes from. planned: every edit the devices ask for; changes: those that change
+    something. hooks: the hooks' fate. warnings: everything the operator should know.
+    """
+
+    __slots__ = ("changes", "found", "hooks", "planned", "requests", "spec", "warnings")
+
+    def __init__(self, spec: dict[str, Any], asked: requests.Requests) -> None:
+        self.spec = spec
+        self.requests = asked
+        self.found: list[Found] = []
+        self.planned: list[Change] = []
+        self.changes: list[Change] = []
+        self.hooks = hookplan.HookPlan()
+        self.warnings: list[str] = []
+
+    def sentences(self) -> list[str]:
+        """Return the story of this create in order, one sentence a step."""
+        return [
+            *self.requests.sources,
+            *self.requests.ignored,
+            *(f"device {found.name} is defined in {found.path}" for found in self.found),
+            *(self._told(change) for change in self.planned),
+            *self.hooks.sentences,
+        ]
+
+    def _told(self, change: Change) -> str:
+        there = "" if change in self.changes else ": already in config.json"
+        return change.describe() + there
+
+
+def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
+    """Decide what `create` on `bundle` does. Raises a PyshimError when it cannot succeed."""
+    try:
+        return _decide(bundle, config, lowlevel_path, hook_program)
+    except DocumentError as err:
+        name, _, fault = err.message.partition(": ")
+        if name != "config.json":
+            raise
+        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint or WRITERS) from None
+
+
+def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
+    made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
+    hookplan.restore(made.spec)
+    hardened = hookplan.harden(made.spec, config)
+    injected = _inject(made, config) if made.requests.names else {}
+    linux = made.spec.get("linux")
+    if isinstance(linux, dict) and linux.get("netDevices"):
+        from ocishim.hookplan import netdevices  # noqa: PLC0415 - rare
+
+        network = netdevices.arrange(
+            made.spec, lowlevel_path, config.cache, hook_program, config.timeout
+        )
+        hardened = [*network, *hardened]
+    if hookplan.lists(made.spec):
+        version = lowlevel.version(lowlevel_path, config.cache)
+        planner = hookplan.Planner(config, bundle.path, hook_program, version)
+        made.hooks = planner.decide(made.spec, injected)
+        made.hooks.sentences[:0] = hardened
+        made.warnings += made.hooks.warnings
+    _without_empty(made.spec, bundle.spec)
+    return made
+
+
+def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> None:
+    """Take out of `spec` an empty list of hooks that was not there before: nothing to do there."""
+    hooks, old = spec.get("hooks"), before.get("hooks")
+    if isinstance(hooks, dict):
+        if hooks.get("createContainer") == [] and "createContainer" not in (old or {}):
+            del hooks["createContainer"]
+        if not hooks and old is None and "hooks" not in before:
+            del spec["hooks"]
+
+
+def _inject(made: Plan, config: Config) -> dict[str, str]:
+    """Apply the devices' edits to the plan's spec; return the hooks' programs and their files."""
+    from ocishim.cdi import edits, hostdev  # noqa: PLC0415 - only where devices are
+    from ocishim.cdi.registry import registry  # noqa: PLC0415 - only where devices are
+
+    made.found = registry.load(config.spec_dirs, config.cache).resolve(made.requests.names)
+    merged = edits.merge(made.found)
+    _check_stale(made, config)
+    present = _known_parts(made.spec)
+    try:
+        made.planned = edits.plan(made.spec, merged, hostdev.stat)
+    except UnresolvedDeviceError as err:
+        raise _node_error(made.found, err.message) from None
+    changes = [change for change in made.planned if not _is_present(change, present)]
+    for change in changes:
+        if isinstance(change, oci_spec.AddHook):
+            hookplan.complete(change.name, change.hook, config)
+    made.changes = oci_spec.apply(made.spec, changes, once=True)
+    added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
+    return _programs(made.found) if added else {}
+
+
+def _programs(devices: list[Found]) -> dict[str, str]:
+    """Return the hooks' programs of `devices` and the CDI spec each comes from."""
+    return {
+        hook["path"]: device.path
+        for device in devices
+        for edits in (device.common, device.edits)
+        for hook in edits.get("hooks", ())
+    }
+
+
+def _node_error(devices: list[Found], message: str) -> UnresolvedDeviceError:
+    """Return the reference's sentence about a device node with who needs it and what to do.
+
+    Its "no such file or directory" would make Podman blame the container's command.
+    """
+    needing = [
+        device
+        for device in devices
+        for edits in (device.common, device.edits)
+        for node in edits.get("deviceNodes", ())
+        if f'"{node.get("hostPath") or node["path"]}"' in message
+    ]
+    needed = f", needed by {needing[0].name} of {needing[0].path}" if needing else ""
+    return UnresolvedDeviceError(
+        message.replace(": no such file or directory", ": does not exist") + needed,
+        hint="is the driver loaded? If it is, generate the CDI spec again",
+    )
+
+
+def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
+    created = hookplan.lists(spec).get("createContainer", [])
+    return {part for hook in created for part in knownhooks.parse(hook)}
+
+
+def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
+    """True for a known hook that the spec already has, alone or in a chain."""
+    if not isinstance(change, oci_spec.AddHook) or change.name != "createContainer":
+        return False
+    parts = knownhooks.parse(change.hook)
+    return bool(parts) and all(part in present for part in parts)
+
+
+def _check_stale(made: Plan, config: Config) -> None:
+    if config.stale == "ignore":
+        return
+    from ocishim.cdi import stale  # noqa: PLC0415 - only where devices are
+
+    findings = stale.findings(made.found)
+    if findings and config.stale == "error":
+        raise stale.error(findings)
+    made.warnings += [finding.message for finding in findings]
+
+
+def create(
+    bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
+) -> None:
+    """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError.
+
+    Hooks that are pyshim's to run are run here; log.subject is the container's id.
+    """
+    made = plan(bundle, config, lowlevel_path, hook_program)
+    if log.debugs:
+        for sentence in made.sentences():
+            log.write("debug", sentence)
+    for warning in (*made.requests.refused, *made.warnings):
+        log.write("warning", warning)
+    rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
+    if rootfs:
+        _put_layer(made, rootfs)
+    try:
+        if made.hooks.taken:
+            from ocishim.executor import hookprocess  # noqa: PLC0415 - only where the runtime leaves them to us
+
+            hooks = made.hooks.taken
+            identity = made.hooks.identity
+            hookprocess.run(
+                hookprocess.Job(bundle.path, made.spec, hooks, log.subject, log, identity=identity)
+            )
+        bundle.replace(made.spec)
+    except BaseException:
+        if made.hooks.stacked:
+            from ocishim.rootfs import layer  # noqa: PLC0415 - rare
+
+            layer.unstack(rootfs)
+        raise
+
+
+def _put_layer(made: Plan, rootfs: str) -> None:
+    from ocishim.rootfs import layer  # noqa: PLC0415 - only over a read-only rootfs
+
+    if made.hooks.stacked:
+        layer.stack(rootfs, made.spec)
+    else:
+        layer.enter(rootfs, made.spec)
+    _identify(made, rootfs)
+
+
+def _identify(made: Plan, rootfs: str) -> None:
+    """Tell the hooks that the rootfs is the layer's directory now: they take no other one."""
+    status = os.stat(rootfs)
+    made.hooks.identity = status.st_dev, status.st_ino
+    hooks = made.spec["hooks"]
+    # Not those kept for the next create: they are planned anew, and the bundle stays as it is.
+    lists = (made.hooks.taken, hooks.get("createContainer"))
+    for hook in [hook for entries in lists for hook in entries or ()]:
+        args = hook.get("args") or []
+        if knownhooks.CHAIN in args[1:2] and "--rootfs-id" in args:
+            args[args.index("--rootfs-id") + 1] = f"{status.st_dev}:{status.st_ino}"

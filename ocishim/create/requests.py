@@ -1,0 +1,167 @@
+"""Who asks for a CDI device, judged by who could have written the request.
+
+Annotations first; where they ask for nothing, volume mounts and then the environment, if the
+configuration switches those on (device_lists.py reads them).
+
+Pure. Sources: containerd and CRI-O as measured (containers' annotations come from device
+plugins, pods' from whoever may create a pod); the CDI reference for an annotation's grammar.
+"""
+
+from __future__ import annotations
+
+from ocishim import jsonio
+from ocishim.cdi import annotations as cdi_annotations
+from ocishim.create import device_lists
+from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+from ocishim.oci import marks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.settings.config import Config
+
+STANDARD_PREFIX = "cdi.k8s.io/"
+
+
+class Requests:
+    """names: qualified device names in the order asked for. sources: one sentence a request.
+
+    ignored: one sentence for each request that was not honoured, with the reason.
+    refused: those of them that whoever asked for a device is waiting to read.
+    """
+
+    __slots__ = ("ignored", "names", "refused", "sources")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sources: list[str] = []
+        self.ignored: list[str] = []
+        self.refused: list[str] = []
+
+    def add(self, name: str, source: str) -> None:
+        """Note that `source` asks for the device `name`."""
+        self.names.append(name)
+        self.sources.append(f"{source} asks for {name}")
+
+    def refuse(self, sentence: str) -> None:
+        """Note a request that is not honoured, for the log's readers too."""
+        self.ignored.append(sentence)
+        self.refused.append(sentence)
+
+
+def gather(spec: dict[str, Any], config: Config) -> Requests:
+    """Return the devices config.json asks for.
+
+    Raises DocumentError when the annotations are not strings, UnresolvedDeviceError naming the
+    annotation when its value is not a list of qualified device names.
+    """
+    requests = Requests()
+    written = marks.of(spec)
+    asked = {key: value for key, value in written.items() if key.startswith(_prefixes(config))}
+    if marks.is_sandbox(written):
+        if asked:
+            requests.ignored.append("a sandbox (pause) container never gets devices")
+        return requests
+    # One does not undo the other: a pod's author can write Podman's mark, an image's CRI-O's.
+    if asked and marks.is_podmans(written) and not config.podman_annotations:
+        asked = _refused_under_podman(asked, requests)
+    if asked and marks.is_crios(written):
+        asked = _trusted_under_crio(asked, written, requests)
+    for key in sorted(asked):
+        for name in _parsed(key, asked[key], config):
+            requests.add(name, f"annotation '{key}'")
+    if not requests.names and config.volume_mounts:
+        _gather_mounts(spec, config, requests)
+    if not requests.names and config.env_requests:
+        _gather_env(spec, config, requests)
+    return requests
+
+
+def _gather_mounts(spec: dict[str, Any], config: Config, requests: Requests) -> None:
+    kinds = {table["name"]: table["kind"] for table in config.env_requests}
+    kind = kinds.get("NVIDIA_VISIBLE_DEVICES", device_lists.DEFAULT_KIND)
+    source = f"a volume mount below {device_lists.MOUNTS_ROOT}"
+    names = device_lists.mounted_names(spec, kind)
+    for name in _of_kinds(names, {kind, *kinds.values()}, source, requests):
+        requests.add(name, source)
+
+
+def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> None:
+    for table in config.env_requests:
+        value = device_lists.env_value(spec, table["name"])
+        names = device_lists.device_names(value, table["kind"]) if value else []
+        if names and not table["unprivileged"] and not device_lists.is_privileged(spec):
+            requests.ignored.append(
+                f"environment {table['name']}={value}: the container is not privileged"
+            )
+            continue
+        source = f"environment {table['name']}"
+        for name in _of_kinds(names, {table["kind"]}, source, requests):
+            requests.add(name, source)
+
+
+def _of_kinds(names: list[str], kinds: set[str], source: str, requests: Requests) -> list[str]:
+    """Return those of `names` that [[requests.env]] lets `source` ask for; refuse the others."""
+    allowed = [name for name in names if name.partition("=")[0] in kinds]
+    for name in names:
+        if name not in allowed:
+            requests.refuse(
+                f"{source} asks for {name}, which is not of the kind {' or '.join(sorted(kinds))} "
+                "in [[requests.env]]"
+            )
+    return allowed
+
+
+def _prefixes(config: Config) -> tuple[str, ...]:
+    return tuple(config.annotation_prefixes)
+
+
+def _parsed(key: str, value: object, config: Config) -> list[str]:
+    if not isinstance(value, str):
+        raise DocumentError(f"config.json: expected string in 'annotations[{key}]'")
+    try:
+        return [name for _, name in cdi_annotations.parse({key: value}, _prefixes(config))]
+    except PyshimError as err:
+        raise UnresolvedDeviceError(
+            f"failed to parse CDI device annotations: {err.message} in annotation '{key}'",
+            hint="write qualified names, vendor.com/class=name, separated by ',' without blanks",
+        ) from None
+
+
+def _refused_under_podman(asked: dict[str, Any], requests: Requests) -> dict[str, Any]:
+    """Refuse them all. Before 4.6 Podman copies an image's annotations (its PR 18542)."""
+    for key in asked:
+        requests.refuse(
+            f"annotation '{key}': under Podman an image's author can write it; "
+            "ask by --device vendor/class=name (or set requests.podman_annotations = true)"
+        )
+    return {}
+
+
+def _trusted_under_crio(
+    asked: dict[str, Any], written: dict[str, Any], requests: Requests
+) -> dict[str, Any]:
+    """Keep what a pod's author could not have written.
+
+    CRI-O copies every annotation of the pod into config.json, and injects the containers' own
+    itself; its JSON of the container's annotations cannot be forged by a pod, but for a pause
+    container's.
+    """
+    own: Any = {}
+    if written.get(marks.CRIO + "ContainerType") == "container":
+        try:
+            own = jsonio.loads(
+                str(written.get(marks.CRIO_ANNOTATIONS)).encode(), marks.CRIO_ANNOTATIONS
+            )
+        except (DocumentError, UnicodeEncodeError):
+            own = {}
+    trusted: dict[str, Any] = {}
+    for key, value in asked.items():
+        if key.startswith(STANDARD_PREFIX):
+            requests.ignored.append(f"annotation '{key}': CRI-O injects CDI devices itself")
+        elif not isinstance(own, dict) or own.get(key) != value:
+            requests.ignored.append(f"annotation '{key}': not the container's own under CRI-O")
+        else:
+            trusted[key] = value
+    return trusted

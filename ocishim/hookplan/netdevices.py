@@ -1,0 +1,134 @@
+"""Network devices that CDI gives to a container: through the runtime, or moved by pyshim's hook.
+
+runtime-spec 1.3 has linux.netDevices; a runtime whose `features` do not enable it ignores the
+property, so pyshim adds a createRuntime hook that moves the interfaces (hooks/net_devices.py).
+Decides only; nothing is moved here but the question to the runtime is asked.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim import jsonio
+from ocishim.cache import identity
+from ocishim.errors import DocumentError, UnresolvedDeviceError
+from ocishim.hookplan import knownhooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.cache import Cache
+
+HOOK = "move-net-devices"
+_SYSFS = "/sys/class/net"
+_NAME_MAX = 15  # IFNAMSIZ less its NUL, netdevice(7)
+
+
+def wanted(spec: dict[str, Any]) -> dict[str, str]:
+    """Return host interface name -> name in the container from linux.netDevices, maybe empty.
+
+    Raises DocumentError for a property of another shape.
+    """
+    linux = spec.get("linux")
+    devices = linux.get("netDevices") if isinstance(linux, dict) else None
+    if devices is None:
+        return {}
+    if not isinstance(devices, dict):
+        raise DocumentError("config.json: expected object in 'linux.netDevices'")
+    found = {}
+    for host, device in devices.items():
+        name = device.get("name") if isinstance(device, dict) else None
+        found[host] = name if isinstance(name, str) and name else host
+    return found
+
+
+def arrange(
+    spec: dict[str, Any], runtime: str, cache: Cache, hook_program: str, timeout: int
+) -> list[str]:
+    """See to it that linux.netDevices reach the container; return what was decided.
+
+    runtime: the low-level runtime's path. Edits the createRuntime hooks of `spec`.
+    Raises UnresolvedDeviceError for an interface the host does not have or a name that is none.
+    """
+    devices = wanted(spec)
+    if not devices:
+        return []
+    _check(devices)
+    if _supported(runtime, cache):
+        return [f"network device {host}: moved by the runtime" for host in devices]
+    hook = {
+        "path": hook_program,
+        "args": ["pyshim-hook", HOOK, *(f"{host}={name}" for host, name in devices.items())],
+        "env": list(knownhooks.MINIMAL_ENV),
+        "timeout": timeout,
+    }
+    if not isinstance(spec.get("hooks"), dict):
+        spec["hooks"] = {}
+    created = spec["hooks"].get("createRuntime") or []
+    others = [other for other in created if not _is_ours(other)]
+    spec["hooks"]["createRuntime"] = [hook, *others]
+    return [f"network device {host}: moved by a createRuntime hook of pyshim" for host in devices]
+
+
+def _is_ours(hook: object) -> bool:
+    args = hook.get("args") if isinstance(hook, dict) else None
+    return isinstance(args, list) and args[:2] == ["pyshim-hook", HOOK]
+
+
+def _check(devices: dict[str, str]) -> None:
+    """Refuse before anything runs what can only fail: no such interface, no such name."""
+    takers: dict[str, str] = {}
+    for host, name in devices.items():
+        for text in (host, name):
+            if not _is_interface_name(text):
+                raise UnresolvedDeviceError(
+                    f"network device {text!r} is no interface name",
+                    hint=f"at most {_NAME_MAX} bytes, and none of '/', ':' and blanks",
+                )
+        if not os.path.exists(f"{_SYSFS}/{host}"):
+            raise UnresolvedDeviceError(
+                f"network device {host!r} is not on this host",
+                hint="another container may have it; 'ip link' lists what is there",
+            )
+        # The reference compares the names of one device's edits only. A %d is the kernel's to fill.
+        if takers.setdefault(name, host) != host and "%d" not in name:
+            raise UnresolvedDeviceError(
+                f"network devices {takers[name]!r} and {host!r} are both to be {name!r} "
+                "in the container",
+                hint="ask for one of the two",
+            )
+
+
+def _is_interface_name(text: str) -> bool:
+    """Whether the kernel takes it: dev_valid_name() in net/core/dev.c."""
+    bad = not text or len(text.encode(errors="surrogateescape")) > _NAME_MAX or text in (".", "..")
+    return not bad and not any(char in "/:" or char.isspace() for char in text)
+
+
+def _supported(runtime: str, cache: Cache) -> bool:
+    """Whether the runtime's features enable linux.netDevices; asked once per binary."""
+    key = (runtime, identity(os.stat(runtime)))
+    known = cache.get("lowlevel-netdevices", key)
+    if not isinstance(known, bool):
+        known = _ask(runtime)
+        cache.put("lowlevel-netdevices", key, known)
+    return known
+
+
+def _ask(runtime: str) -> bool:
+    import subprocess  # noqa: PLC0415 - once per binary
+
+    try:
+        asked = subprocess.run(
+            [runtime, "features"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=5,
+            check=True,
+        )
+        features = jsonio.loads(asked.stdout, "features")
+        return bool(features["linux"]["netDevices"]["enabled"] is True)
+    except (OSError, subprocess.SubprocessError, DocumentError, KeyError, TypeError):
+        return False

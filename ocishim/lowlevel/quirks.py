@@ -1,0 +1,34 @@
+"""Who runs the createContainer hooks: the low-level runtime, or pyshim before it.
+
+Pure. Facts: gVisor runs them from release 20260520 on whatever its `features` say; crun before
+1.26 has made a read-only root unwritable by then; runc and youki run them in time.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.lowlevel.lowlevel import Version
+
+RUNTIME = "runtime"
+SHIM = "shim"
+
+_RUNSC_SINCE = (20260520,)
+_CRUN_SINCE = (1, 26)
+
+
+def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str, str]:
+    """Return the executor, RUNTIME or SHIM, and the reason as half a sentence.
+
+    setting: `hooks.executor`. root_readonly: root.readonly of config.json.
+    """
+    if setting != "auto":
+        return setting, f"hooks.executor is '{setting}'"
+    name = f"{version.kind} {version.text}"
+    if version.kind == "runsc" and version.number < _RUNSC_SINCE:
+        return SHIM, f"{name} does not run createContainer hooks"
+    if version.kind == "crun" and version.number < _CRUN_SINCE and root_readonly:
+        return SHIM, f"{name} makes the root read-only before it runs them"
+    if version.kind:
+        return RUNTIME, f"{name} runs createContainer hooks"
+    return RUNTIME, "the runtime is not one pyshim knows better"

@@ -1,0 +1,173 @@
+"""The container's root directory: every path of an image is read and written through here.
+
+Reading is tree.py's. Writing happens on the container's own mounts alone (ownmounts.py), which is
+decided on the descriptor that is written to; names are replaced by dirent.py. What to write, and
+whether a refusal matters, is for the hooks to decide.
+"""
+
+from __future__ import annotations
+
+import _stat as stat
+
+from ocishim import posixos as os
+from ocishim.errors import UnsafePathError
+from ocishim.linux import syscalls
+from ocishim.rootfs import dirent
+from ocishim.rootfs.handle import kind_of, set_mode
+from ocishim.rootfs.tree import Tree
+
+
+def _split(unsafe_path: str) -> tuple[str, str]:
+    """(parent, name); trailing slashes do not count. UnsafePathError when there is no name."""
+    parent, _, name = unsafe_path.rstrip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        raise UnsafePathError(f"path {unsafe_path!r} names no file in the rootfs")
+    return parent or "/", name
+
+
+class Rootfs(Tree):
+    """The tree, to be written as well.
+
+    links: those that put_symlink has seen to, as (device, inode) of the folder, and the name.
+    """
+
+    __slots__ = ("links",)
+
+    def __init__(self, fd: int, path: str) -> None:
+        super().__init__(fd, path)
+        self.links: set[tuple[object, int, str]] = set()
+
+    def mkdir_all(self, unsafe_path: str, mode: int = 0o755) -> int:
+        """Make `unsafe_path` a directory with its parents; return an O_PATH descriptor of it.
+
+        The caller closes it. Links inside the root are walked, absolute ones too; a dangling
+        link or a file on the way is an UnsafePathError, a folder that would have to be made on
+        another mount a ForeignMountError. `mode` is subject to the umask.
+        """
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            return self.resolve(unsafe_path, flags)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # the walk makes it, or says what is in the way
+        fd = self.resolve("/", flags)
+        walked = ""
+        for name in unsafe_path.split("/"):
+            if name in ("", "."):
+                continue
+            walked += "/" + name
+            parent = fd
+            try:
+                fd = self._enter(parent, walked, name, mode)
+            finally:
+                os.close(parent)
+        return fd
+
+    def _enter(self, parent: int, walked: str, name: str, mode: int) -> int:
+        """The directory `walked`, whose parent is open, made if it is missing."""
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            return self.resolve(walked, flags)
+        except FileNotFoundError:
+            self.mounts.require(parent, walked)
+            try:
+                os.mkdir(name, mode, dir_fd=parent)
+            except FileExistsError:
+                pass  # another hook was faster, or a dangling link: the next look tells
+        except NotADirectoryError as error:
+            raise UnsafePathError(self._not_a_directory(walked)) from error
+        try:
+            return self.resolve(walked, flags)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UnsafePathError(self._not_a_directory(walked)) from error
+
+    def _not_a_directory(self, walked: str) -> str:
+        try:
+            status = self.lstat(walked)
+        except OSError as error:
+            return f"{walked!r} changed while directories were made: {error.strerror}"
+        if stat.S_ISLNK(status.st_mode):
+            return f"{walked!r} is a symbolic link that leads to no directory in the rootfs"
+        return f"{walked!r} is a {kind_of(status.st_mode)}, not a directory"
+
+    def put_symlink(self, target: str, unsafe_path: str) -> bool:
+        """`chroot ROOT ln -f -s target unsafe_path`: True when something changed.
+
+        Parents are made; a file or another link there is replaced at once (rename), the same
+        link is left alone. OSError: EISDIR when a directory is there.
+        """
+        if not target or "\0" in target:
+            raise UnsafePathError(f"symbolic link {unsafe_path!r} to {target!r}: not a path")
+        parent_path, name = _split(unsafe_path)
+        parent = self.mkdir_all(parent_path)
+        try:
+            return self.put_symlink_at(parent, name, target, unsafe_path)
+        finally:
+            os.close(parent)
+
+    def put_symlink_at(self, parent: int, name: str, target: str, unsafe_path: str) -> bool:
+        """Do the same in a folder that is open; `unsafe_path` is for messages only."""
+        status = syscalls.statx(parent)
+        self.links.add((status.device, status.inode, name))
+        if dirent.has_link(parent, name, target):
+            return False
+        self.mounts.require(parent, unsafe_path)
+        try:
+            dirent.put_link(parent, name, target)
+        except OSError:
+            self._require_name(parent, name, unsafe_path)
+            raise
+        return True
+
+    def put_file(self, unsafe_path: str, data: bytes, mode: int = 0o644) -> bool:
+        """Make `unsafe_path` a regular file with `data` and `mode`: True when something changed.
+
+        Parents are made. The name is replaced at once (rename) and never written through: a link
+        there goes, and a hard link's other names keep their content.
+        """
+        parent_path, name = _split(unsafe_path)
+        parent = self.mkdir_all(parent_path)
+        try:
+            self.mounts.require(parent, unsafe_path)
+
+            def look(handle: int) -> syscalls.Statx:
+                return self.mounts.require(handle, unsafe_path)
+
+            if dirent.has_content(parent, name, data, mode, look):
+                return False
+            dirent.put_content(parent, name, data, mode)
+        finally:
+            os.close(parent)
+        return True
+
+    def _require_name(self, parent: int, name: str, unsafe_path: str) -> None:
+        """ForeignMountError when something is mounted on `name`, which is why it stays."""
+        try:
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except OSError:
+            return
+        try:
+            self.mounts.require(fd, unsafe_path)
+        finally:
+            os.close(fd)
+
+    def chmod(self, unsafe_path: str, mode: int) -> bool:
+        """Set the permission bits (setuid, setgid, sticky included): True when they changed.
+
+        Links on the way stay in the root; one at the end is refused, and so is a file with
+        further hard links, which may be names outside of the root.
+        """
+        fd = self.resolve(unsafe_path, follow=False)
+        try:
+            status = syscalls.statx(fd)
+            if stat.S_ISLNK(status.mode):
+                raise UnsafePathError(f"{unsafe_path!r} is a symbolic link: its mode is not set")
+            if stat.S_IMODE(status.mode) == mode:
+                return False
+            self.mounts.require(fd, unsafe_path)
+            if stat.S_ISREG(status.mode) and status.links > 1:
+                links = f"{unsafe_path!r} has {status.links} hard links"
+                raise UnsafePathError(f"{links}: its mode is not set")
+            set_mode(fd, mode)
+        finally:
+            os.close(fd)
+        return True

@@ -1,0 +1,277 @@
+"""Parse and check config.toml; what comes out has every setting of defaults.DEFAULTS.
+
+Cold: it runs when the file changed, and in pyshimctl. Unknown keys and wrong types are errors
+that name the file, the line and the key.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ocishim.errors import ConfigError, reason
+from ocishim.settings.defaults import DEFAULTS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CHOICES = {
+    "cdi.stale": ("error", "warn", "ignore"),
+    "hooks.executor": ("auto", "runtime", "shim"),
+    "hooks.readonly_rootfs": ("skip", "when-writable", "overlay"),
+    "log.level": ("error", "warning", "info", "debug"),
+}
+_REQUEST_KEYS: dict[str, type] = {"name": str, "kind": str, "unprivileged": bool}
+_TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "table"}
+# Engines start pyshim in working directories of their own, so a relative path means nothing.
+_PATHS = {
+    "runtimes": "a runtime is a name to look up in PATH, or an absolute path",
+    "cdi.spec_dirs": "a spec dir is an absolute path",
+}
+_FORM = "'pyshimctl config default' has every setting as it is written"
+_MAX_BYTES = 1 << 20
+
+
+class _Name(NamedTuple):
+    """What a line is about: a dotted key without quotes, and whether the line opens a table."""
+
+    key: str
+    is_table: bool
+
+
+def read(path: str) -> dict[str, Any]:
+    """Return the settings in `path` over the defaults. Raises ConfigError."""
+    try:
+        data = _content(path)
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read: {reason(err)}") from None
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes", hint="is this the right file")
+    return parse(data, path)
+
+
+def parse(data: bytes, path: str) -> dict[str, Any]:
+    """Return the settings in the TOML text `data`; `path` is for messages. Raises ConfigError."""
+    return _Reader(path, data.decode(errors="replace")).settings(document(data, path))
+
+
+def checked(key: str, value: Any, path: str) -> Any:
+    """Return one setting's value as `parse` would. Raises ConfigError."""
+    return _Reader(path, "").checked(key, value)
+
+
+def document(data: bytes, path: str) -> dict[str, Any]:
+    """Return what the TOML text `data` says, whatever the keys. Raises ConfigError."""
+    try:
+        text = data.decode("utf-8")
+        found: dict[str, Any] = tomllib.loads(text)
+    except UnicodeDecodeError as err:
+        line = data.count(b"\n", 0, err.start) + 1
+        raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8", hint=_FORM) from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply", hint=_FORM) from None
+    except ValueError as err:
+        raise _twice(path, text.splitlines()) or ConfigError(
+            f"{path}: not valid TOML: {_lower(str(err))}", hint=_FORM
+        ) from None
+    return found
+
+
+def _twice(path: str, lines: list[str]) -> ConfigError | None:
+    """The error for a table or key that is there twice, None when that is not what is wrong.
+
+    A snippet for an empty file, appended to one that has its table already.
+    """
+    before: list[tuple[int, _Name]] = []
+    for number, name in _named(lines):
+        same = [line for line, other in before if other.key == name.key][-1:]
+        older = [*same, *(line for line, other in before if _overlap(other, name)), 0][0]
+        before.append((number, name))
+        # Lines of an array or a text of several lines may look like settings: the proof is that
+        # all is well up to the second one.
+        if not older or not _valid(lines[: number - 1]) or _valid(lines[:number]):
+            continue
+        what = f"table [{name.key}]" if name.is_table else f"'{name.key}'"
+        both = re.match(r"\s*\[", lines[older - 1]) and name.is_table
+        hint = "keep one of the two"
+        if both:
+            hint = (
+                f"move what is below line {number} to below line {older} and remove [{name.key}]; "
+                "'pyshimctl config set KEY=VALUE' finds the place by itself"
+            )
+        message = f"{what} is there twice, in lines {older} and {number}"
+        return ConfigError(f"{path}:{number}: {message}", hint=hint)
+    return None
+
+
+def _overlap(one: _Name, other: _Name) -> bool:
+    """Whether both lines may be about the same setting or table."""
+    short, long = sorted((one.key, other.key), key=len)
+    return short == long or long.startswith(f"{short}.")
+
+
+def _valid(lines: list[str]) -> bool:
+    try:
+        tomllib.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _named(lines: list[str]) -> Iterator[tuple[int, _Name]]:
+    """Yield the number of each line that opens a table or sets a key, and its name."""
+    table = ""
+    for number, text in enumerate(lines, 1):
+        header = re.match(r"\s*(\[+)\s*([^\]#]*?)\s*\]", text)
+        setting = re.match(r"\s*([^=#]*?)\s*=", text)
+        if header:
+            table = _bare(header[2])
+            yield number, _Name(table, is_table=True)
+        elif setting:
+            yield number, _Name(f"{table}.{_bare(setting[1])}".lstrip("."), is_table=False)
+
+
+def _bare(name: str) -> str:
+    return ".".join(part.strip() for part in name.replace('"', "").replace("'", "").split("."))
+
+
+def runtimes_of_broken(path: str) -> list[str]:
+    """Return `runtimes` from a file that need not be valid, else the default.
+
+    A command that passes through needs this one setting and no other: a broken configuration
+    never blocks a kill or a delete.
+    """
+    try:
+        lines = _content(path).decode("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("["):
+            break
+        array = re.match(r"runtimes\s*=\s*\[((?:\s*(?:\"[^\"]*\"|'[^']*')\s*,?)*)", line)
+        if array:
+            names = re.findall(r"\"([^\"]+)\"|'([^']+)'", array[1])
+            return [double or single for double, single in names] or DEFAULTS["runtimes"]
+    runtimes: list[str] = DEFAULTS["runtimes"]
+    return runtimes
+
+
+def _content(path: str) -> bytes:
+    """Read a regular file, at most one byte too much; a FIFO would block a kill for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(_MAX_BYTES + 1)
+
+
+class _Reader:
+    """One file's settings, checked; knows the text to find line numbers for messages."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.lines = text.splitlines()
+
+    def settings(self, document: dict[str, Any]) -> dict[str, Any]:
+        values = dict(DEFAULTS)
+        for key, value in self._flatten(document):
+            if key not in DEFAULTS:
+                raise self._error(key, f"unknown setting '{key}'", self._nearest(key))
+            values[key] = self.checked(key, value)
+        return values
+
+    def _flatten(self, document: dict[str, Any]) -> list[tuple[str, Any]]:
+        tables = {key.partition(".")[0] for key in DEFAULTS if "." in key}
+        settings: list[tuple[str, Any]] = []
+        for key, value in document.items():
+            if key in tables and isinstance(value, dict):
+                settings += [(f"{key}.{name}", item) for name, item in value.items()]
+            elif key in tables:
+                raise self._error(key, f"expected table, found {_type_name(value)} in '{key}'")
+            else:
+                settings.append((key, value))
+        return settings
+
+    def checked(self, key: str, value: Any) -> Any:
+        default = DEFAULTS[key]
+        if type(value) is not type(default):
+            expected = _TYPE_NAMES[type(default)]
+            raise self._error(key, f"expected {expected}, found {_type_name(value)} in '{key}'")
+        if key in CHOICES and value not in CHOICES[key]:
+            choices = ", ".join(f"'{choice}'" for choice in CHOICES[key])
+            raise self._error(key, f"'{value}' is not a value of '{key}'", f"choose {choices}")
+        if key == "hooks.timeout" and not 1 <= value <= 3600:
+            raise self._error(key, f"{value} is not a timeout for '{key}'", "1 to 3600 seconds")
+        if key == "requests.env":
+            return [self._request(index, item) for index, item in enumerate(value)]
+        if isinstance(value, list):
+            self._check_strings(key, value)
+        if key == "log.file" and (value[:1] not in ("", "/") or "\0" in value):
+            raise self._error(key, f"'{value}' is not an absolute path in '{key}'")
+        return value
+
+    def _check_strings(self, key: str, value: list[Any]) -> None:
+        for index, item in enumerate(value):
+            if not isinstance(item, str):
+                found = _type_name(item)
+                raise self._error(key, f"expected string, found {found} in '{key}[{index}]'")
+            if not item or "\0" in item:
+                raise self._error(key, f"empty string or NUL in '{key}[{index}]'")
+            relative = not item.startswith("/") and ("/" in item or key != "runtimes")
+            if relative and key in _PATHS:
+                raise self._error(
+                    key, f"'{item}' is not an absolute path in '{key}[{index}]'", _PATHS[key]
+                )
+        if not value and key == "runtimes":
+            raise self._error(key, "'runtimes' names no runtime")
+
+    def _request(self, index: int, item: Any) -> dict[str, Any]:
+        field = f"requests.env[{index}]"
+        if not isinstance(item, dict):
+            found = _type_name(item)
+            raise self._error("requests.env", f"expected table, found {found} in '{field}'")
+        for key, value in item.items():
+            expected = _REQUEST_KEYS.get(key)
+            line_of = f"requests.env.{key}"
+            if expected is None:
+                raise self._error(line_of, f"unknown setting '{field}.{key}'")
+            if type(value) is not expected:
+                name, found = _TYPE_NAMES[expected], _type_name(value)
+                raise self._error(line_of, f"expected {name}, found {found} in '{field}.{key}'")
+        for key in ("name", "kind"):
+            if not item.get(key):
+                raise self._error("requests.env", f"'{field}.{key}' is missing")
+        return {"unprivileged": False, **item}
+
+    def _nearest(self, key: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - failure only
+
+        near = get_close_matches(key, DEFAULTS, 1)
+        return f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
+
+    def _error(self, key: str, message: str, hint: str = "") -> ConfigError:
+        line = self._line(key)
+        where = f"{self.path}:{line}" if line else self.path
+        return ConfigError(f"{where}: {message}", hint=hint)
+
+    def _line(self, key: str) -> int:
+        """Return the number of the line that sets `key` or opens its table, 0 when not found."""
+        for number, found in _named(self.lines):
+            if found.key == key or found.key.startswith(key + "."):
+                return number
+        return 0
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _type_name(value: Any) -> str:
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
