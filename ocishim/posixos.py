@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from posix import stat_result
     from types import ModuleType
 
+IS_STATIC = "_pyshim" in sys.builtin_module_names
+"""Whether this is the static file, not an ordinary interpreter."""
+
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _COMPATIBLE = {"i686": "x86_64", "armv8l": "aarch64"}
 _S_IFMT, _S_IFLNK, _S_IFDIR = 0o170000, 0o120000, 0o040000

@@ -92,10 +92,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     plan = engines.module(engine).plan(host, wish)
     if plan.changes:
         _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
-    if as_json:
-        _report_json(engine, plan, dry_run=dry_run)
-    else:
-        _report(plan, dry_run=dry_run)
+    _report(engine, plan, dry_run=dry_run, as_json=as_json)
     return bool(plan.changes)
 
 
@@ -169,7 +166,14 @@ def _absolute(path: str | None) -> str | None:
     return os.path.abspath(path) if path else None
 
 
-def _report(plan: engines.Plan, *, dry_run: bool) -> None:
+def _report(engine: str, plan: engines.Plan, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        _report_json(engine, plan, dry_run=dry_run)
+    else:
+        _report_text(plan, dry_run=dry_run)
+
+
+def _report_text(plan: engines.Plan, *, dry_run: bool) -> None:
     for note in plan.notes:
         printer.line(f"note: {note}", err=True, fg="yellow")
     for edit in plan.edits:

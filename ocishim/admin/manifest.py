@@ -10,6 +10,7 @@ import click
 from ocishim.admin import printer
 from ocishim.admin.install import programs
 from ocishim.errors import ConfigError
+from ocishim.posixos import IS_STATIC
 
 OBJECTS = {
     "namespace": "namespace.yaml",
@@ -57,7 +58,7 @@ def _text(name: str) -> str:
 
 def _file(name: str) -> str:
     """Return one of the files of deploy/, wherever this pyshim keeps them. Raises OSError."""
-    if programs.STATIC:
+    if IS_STATIC:
         from ocishim.admin.frozen import Place  # noqa: PLC0415 - the static file
 
         return Place("deploy").joinpath(name).read_text()

@@ -17,6 +17,7 @@ from ocishim.admin.install import integrity, programs
 from ocishim.cdi import versions
 from ocishim.errors import PyshimError
 from ocishim.lowlevel import lowlevel
+from ocishim.posixos import IS_STATIC
 from ocishim.settings import config as settings
 
 _PARTS = {"libyaml": "yaml.cyaml", "prctl": "_prctl", "nvml": "pynvml"}
@@ -44,7 +45,7 @@ def _report() -> dict[str, Any]:
         "pyshim": __version__,
         "program": configure.installed(Host()),
         "library": programs.library(),
-        "file": _file() if programs.STATIC else None,
+        "file": _file() if IS_STATIC else None,
         "python": {"version": platform.python_version(), "path": _interpreter()},
         "features": {"cdi": versions.CURRENT, **{name: _there(_PARTS[name]) for name in _PARTS}},
         "lowlevel": _lowlevel(),
@@ -64,7 +65,7 @@ def _file() -> dict[str, str]:
 
 
 def _interpreter() -> str:
-    return "in the file" if programs.STATIC else sys.executable
+    return "in the file" if IS_STATIC else sys.executable
 
 
 def _there(module: str) -> bool:

@@ -1,1 +1,4 @@
-"""The Container Device Interface: names, documents, edits (pure) and the registry (I/O)."""
+"""The Container Device Interface: its names here, spec files and spec dirs below, then edits.
+
+Who asks for a device is create/'s question, how config.json is changed oci/'s.
+"""

@@ -88,8 +88,13 @@ def _find(config: Config, program: str) -> str:
 
 
 def hook_program(program: str) -> str:
-    """Return the path of `pyshim-hook`: it lies beside `program`."""
-    return os.path.join(os.path.dirname(os.path.realpath(program)), "pyshim-hook")
+    """Return the path of `pyshim-hook`: it lies beside `program`, or is the same file.
+
+    The static file is any of the programs, by args[0]; somebody may have copied nothing else.
+    """
+    file = os.path.realpath(program)
+    beside = os.path.join(os.path.dirname(file), "pyshim-hook")
+    return beside if os.access(beside, os.X_OK) or not os.IS_STATIC else file
 
 
 def _fail(invocation: argv.Invocation, message: str) -> None:

@@ -98,6 +98,8 @@ def parse(hook: Hook) -> list[Part]:
     args = hook.get("args")
     if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
         return []
+    if program == "pyshim" and args[:1] == [_OURS]:
+        program = _OURS  # the static file alone, without links
     words = args[1:]
     if program == "nvidia-ctk":
         words = _skip_switches(words)

@@ -7,7 +7,7 @@ to 3.13; where one of its names is missing, `ctypes` serves. Only ocishim.linux 
 
 from __future__ import annotations
 
-import sys
+from ocishim.posixos import IS_STATIC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,4 +96,4 @@ def _own() -> Functions:
 # syscall(number, *arguments): the kernel's answer (-1: look at get_errno()); an argument is an int
 # of any sign, bytes, None, or a bytearray, which is written to. address(bytearray): where it lies,
 # for structs with pointers; valid while it lives and keeps its size.
-syscall, get_errno, address = _own() if "_pyshim" in sys.builtin_module_names else _by_ctypes()
+syscall, get_errno, address = _own() if IS_STATIC else _by_ctypes()

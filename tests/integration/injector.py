@@ -67,7 +67,7 @@ class Injector:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         return Result(done.returncode, done.stdout, done.stderr)
 

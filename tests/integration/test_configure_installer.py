@@ -41,7 +41,7 @@ exec "$@"
 # In a clone another program stands for the static file, which nobody starts here.
 _CLONES = """
 import sys
-from ocishim.admin import programs
+from ocishim.admin.install import programs
 programs.static_file = lambda: "/bin/true"
 from ocishim.admin.cli import main
 main()

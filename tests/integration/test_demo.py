@@ -96,7 +96,7 @@ def test_interrupted_in_the_middle(tmp_path: Path, number: int, delay: float) ->
             break
     time.sleep(delay)
     demo.send_signal(number)
-    output = demo.communicate(timeout=60)[0]
+    output = demo.communicate(timeout=300)[0]
     assert demo.returncode == 130, output
     assert "interrupted" in output
     assert glob.glob(f"{tmp_path}/pyshim-demo-*") == []

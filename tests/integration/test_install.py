@@ -52,7 +52,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             env={"PATH": "/usr/sbin:/usr/bin"},
         )
 

@@ -524,7 +524,7 @@ def _kill_at(box: Box, name: str, number: int) -> int:
         [need("strace"), "-qq", "-o", "/dev/null", "-e", f"trace={name}",
          "-e", f"inject={name}:signal=KILL:when={number}",
          str(box.pyshim), "create", "-b", "bundle", "c"],
-        env=box.environment(), cwd=box.folder, check=False, capture_output=True, timeout=60,
+        env=box.environment(), cwd=box.folder, check=False, capture_output=True, timeout=300,
     )  # fmt: skip
     return done.returncode
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ocishim import posixos
 from ocishim.create import entry, plan
 from ocishim.errors import ConfigError
 from tests.probe import Box, oci
@@ -79,9 +80,19 @@ def test_the_hook_program_lies_beside_pyshim(box: Box) -> None:
         assert entry.hook_program(str(program)) == str(box.bin / "pyshim-hook")
 
 
+def test_the_static_file_alone_is_its_hook_program(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody copied `pyshim` and made no links."""
+    (box.bin / "pyshim-hook").unlink()
+    assert entry.hook_program(str(box.pyshim)) == str(box.bin / "pyshim-hook")
+    monkeypatch.setattr(posixos, "IS_STATIC", True)
+    assert entry.hook_program(str(box.pyshim)) == str(box.pyshim)
+
+
 def test_become_restores_the_defaults() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from ocishim import lowlevel;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from ocishim.lowlevel import lowlevel;"
         "lowlevel.become('/bin/grep', ['SigIgn', '/proc/self/status'])"
     )
     command = [sys.executable, "-I", "-c", code, str(REPOSITORY)]

@@ -78,6 +78,12 @@ UNKNOWN = [
 ]
 
 
+def test_the_static_file_alone_is_known() -> None:
+    args = ["pyshim-hook", "chain", "update-ldcache", "--folder", "/lib"]
+    assert knownhooks.parse({"path": "/opt/pyshim", "args": args}) == [CACHE]
+    assert knownhooks.parse({"path": "/opt/pyshim", "args": ["pyshim", *args[1:]]}) == []
+
+
 @pytest.mark.parametrize(("line", "parts"), KNOWN)
 def test_known(line: str, parts: list[Part]) -> None:
     assert knownhooks.parse(hook(line)) == parts

@@ -72,7 +72,7 @@ class Runtime:
         *args: str,
         stdin: str = "",
         pass_fds: tuple[int, ...] = (),
-        timeout: float = 60,
+        timeout: float = 300,
     ) -> Result:
         """Run the program and wait for it.
 

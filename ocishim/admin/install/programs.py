@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from ocishim.create.entry import hook_program
 from ocishim.errors import ConfigError
+from ocishim.posixos import IS_STATIC
 
-STATIC = "_pyshim" in sys.builtin_module_names
-"""Whether this runs in the static file, not by an ordinary interpreter."""
 _SELF = "/proc/self/exe"
 
 
 def library() -> str:
     """Return the folder that holds the package `ocishim`; in the static file, that file."""
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return str(Path(__file__).absolute().parents[3])
 
 
 def static_file() -> str:
@@ -24,7 +24,7 @@ def static_file() -> str:
 
     Raises ConfigError when it was not built.
     """
-    if STATIC:
+    if IS_STATIC:
         return _SELF
     built = f"{library()}/build/pyshim"
     if not os.path.isfile(built):
@@ -40,7 +40,7 @@ def program() -> str:
 
     Of an installation (PREFIX/lib/pyshim/NAME/bin) that is the link in PREFIX/bin.
     """
-    if not STATIC:
+    if not IS_STATIC:
         return ""
     prefix, name = installed()
     return f"{prefix}/bin/pyshim" if name else os.path.realpath(_SELF)
@@ -48,7 +48,7 @@ def program() -> str:
 
 def installed() -> tuple[str, str]:
     """Return prefix and version's name of the installation that this runs from; no name: none."""
-    own = os.path.realpath(_SELF) if STATIC else ""
+    own = os.path.realpath(_SELF) if IS_STATIC else ""
     prefix, _, below = own.rpartition("/lib/pyshim/")
     name, _, rest = below.partition("/")
     return (prefix, name) if rest == "bin/pyshim" else ("", "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ocishim import posixos as os
 from ocishim.cache import digest
 
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
 
 INDEX = "cdi-index-"
 _CODE = os.path.dirname(__file__)
+_READERS = ("", "..", "../document")
+"""The folders whose modules read spec files."""
 
 
 class Found:
@@ -47,11 +47,11 @@ def code_state() -> int:
     A distribution's second build has the same version; its files are put in place by rename. In
     the static file it is a digest of all that is frozen there.
     """
-    if "_pyshim" in sys.builtin_module_names:
+    if os.IS_STATIC:
         from _pyshim import BUILD  # noqa: PLC0415 - not there elsewhere
 
         return int(BUILD)
     try:
-        return os.stat(_CODE).st_mtime_ns
+        return sum(os.stat(os.path.join(_CODE, folder)).st_mtime_ns for folder in _READERS)
     except OSError:  # in a zip file
         return 0

@@ -101,7 +101,8 @@ def test_in_the_static_file(
     builtin = ModuleType("_pyshim")
     builtin.BUILD = 0x1A  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "_pyshim", builtin)
-    monkeypatch.setattr(programs, "STATIC", True)
+    monkeypatch.setattr(version, "IS_STATIC", True)
+    monkeypatch.setattr(programs, "IS_STATIC", True)
     monkeypatch.setattr(programs, "static_file", lambda: str(file))
     told = lines({})
     assert told["file"] == (str(file) if content else "unknown")

@@ -169,7 +169,7 @@ HOSTILE = {
 }
 JUDGE = """
 import sys, time, resource
-from ocishim.cdi import document, yamlgo, validate, coerce, jsontext
+from ocishim.cdi.document import document, yamlgo, rules, coerce, jsontext
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF)
 try:

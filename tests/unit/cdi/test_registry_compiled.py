@@ -269,7 +269,7 @@ _WARM = """
 import sys
 sys.path[:0] = sys.argv[1].split(":")
 from ocishim.cache import Cache
-from ocishim.cdi import registry
+from ocishim.cdi.registry import registry
 found = registry.load([sys.argv[2]], Cache(sys.argv[3])).resolve(sys.argv[4:])
 modules = [m for m in sys.modules if m.startswith("ocishim")]
 heavy = ["yaml", "re", "enum", "json", "typing", "dataclasses", "collections", "functools", "os"]

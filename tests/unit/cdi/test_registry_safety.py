@@ -180,7 +180,8 @@ import os, sys
 sys.path[:0] = sys.argv[1].split(":")
 from ocishim import posixos
 from ocishim.cache import Cache
-from ocishim.cdi import document, registry, specfile, validate, coerce, scalars, yamlgo
+from ocishim.cdi.document import document, rules, coerce, goscalars, yamlgo
+from ocishim.cdi.registry import registry, specfile
 specfile.is_settled = lambda changed, now: True
 steps = iter(range(int(sys.argv[3])))
 def counted(call):
@@ -221,7 +222,7 @@ _CROWD = """
 import os, sys
 sys.path[:0] = sys.argv[1].split(":")
 from ocishim.cache import Cache
-from ocishim.cdi import registry
+from ocishim.cdi.registry import registry
 path = sys.argv[3] + "/a.yaml"
 
 def written():

@@ -37,7 +37,7 @@ class Hook:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", START, *words],
             input=self.state if state is None else state,
-            capture_output=True, text=True, check=False, timeout=30, env={}, **more,
+            capture_output=True, text=True, check=False, timeout=300, env={}, **more,
         )  # type: ignore[call-overload]  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
@@ -292,7 +292,7 @@ def test_closed_stderr_and_stdout_do_no_harm(hook: Hook) -> None:
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" >&- 2>&-', "sh", sys.executable, "-I", "-S", "-c", START,
          "-d", *LINK],
-        input=hook.state, text=True, check=False, timeout=30,
+        input=hook.state, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0
     assert hook.links() == ["l"]
@@ -374,7 +374,7 @@ def test_our_own_deadline_comes_before_the_runtimes(hook: Hook, slow: Path) -> N
     with open(slow, encoding="utf-8") as stdin:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", START, "chain", "--timeout", "1", *LINK],
-            stdin=stdin, capture_output=True, text=True, check=False, timeout=30,
+            stdin=stdin, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "pyshim-hook: not done after 0.9 seconds\n")
     assert 0.8 < time.monotonic() - start < 5
@@ -386,7 +386,7 @@ def test_what_is_done_is_done(hook: Hook, slow: Path) -> None:
     with open(slow, encoding="utf-8") as stdin:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", START, *words],
-            stdin=stdin, capture_output=True, text=True, check=False, timeout=30,
+            stdin=stdin, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (hook.root / "l").is_symlink()
