@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ocishim.cache import Cache
 from ocishim.cdi.document import document
-from ocishim.cdi.registry import registry, specfile
+from ocishim.cdi.registry import entries, registry, specfile
 from ocishim.errors import UnresolvedDeviceError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Lab:
 
         monkeypatch.setattr(document, "load", counted)
         # Python may make a __pycache__ in the package's folder at any time.
-        monkeypatch.setattr(registry, "_CODE", "/")
+        monkeypatch.setattr(entries, "_READERS", ["/"])
         monkeypatch.setattr(specfile, "is_settled", lambda _changed, _now: True)
 
     def load(self) -> registry.Registry:

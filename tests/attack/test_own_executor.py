@@ -92,7 +92,7 @@ def test_what_is_mounted_for_hooks(
     before = snapshot(bundle.rootfs) if layer else {}
     begun = time.monotonic()
     result = node.shim.create(bundle, node.container)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50
     assert "Traceback" not in result.stderr
     if result.stderr.startswith("pyshim: "):
         assert result.returncode == 1

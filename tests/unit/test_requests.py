@@ -178,11 +178,11 @@ def test_under_podman_the_environment_still_asks() -> None:
 
 def test_a_forged_pause_container_of_crios_gets_nothing(data: Path) -> None:
     """The pod's author wrote over CRI-O's annotations; see the file's `of-the-pod`."""
-    marks = json.loads((data / "engines/crio.pause.config.json").read_bytes())["annotations"]
-    assert marks["io.kubernetes.cri-o.ContainerType"] == "container"
+    written = json.loads((data / "engines/crio.pause.config.json").read_bytes())["annotations"]
+    assert written["io.kubernetes.cri-o.ContainerType"] == "container"
     own = "io.kubernetes.cri-o.Annotations"
     for forged in ({}, {MANAGER: "libpod"}, {own: json.dumps({OTHER + "x": GPU0})}):
-        asked = {**marks, **forged, OTHER + "x": GPU0, "cdi.k8s.io/x": GPU0}
+        asked = {**written, **forged, OTHER + "x": GPU0, "cdi.k8s.io/x": GPU0}
         found = gather(asked, cdi__annotation_prefixes=BOTH, requests__podman_annotations=True)
         assert (found.names, found.ignored) == (
             [], ["a sandbox (pause) container never gets devices"],

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     Index = tuple[bytes, bytes]
 
 INDEX = "cdi-index-"
-_CODE = os.path.dirname(__file__)
-_READERS = ("", "..", "../document")
+_HERE = os.path.dirname(__file__)
+_READERS = [_HERE, f"{_HERE}/..", f"{_HERE}/../document"]
 """The folders whose modules read spec files."""
 
 
@@ -52,6 +52,6 @@ def code_state() -> int:
 
         return int(BUILD)
     try:
-        return sum(os.stat(os.path.join(_CODE, folder)).st_mtime_ns for folder in _READERS)
+        return sum(os.stat(folder).st_mtime_ns for folder in _READERS)
     except OSError:  # in a zip file
         return 0

@@ -258,7 +258,7 @@ def test_a_reader_that_was_installed_anew_reads_anew(
 ) -> None:
     lab.dirs.write("etc/a.yaml", spec("acme.com/gpu", "0"))
     lab.load()
-    monkeypatch.setattr(registry, "_CODE", str(lab.dirs.root))
+    monkeypatch.setattr(entries, "_READERS", [str(lab.dirs.root)])
     assert lab.values() == ["D=0"]
     assert lab.parsed == ["a.yaml"]
     assert lab.values() == ["D=0"]
