@@ -10,6 +10,7 @@ import pytest
 from ocishim.cache import Cache
 from ocishim.create import requests
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+from ocishim.oci import marks
 from ocishim.settings import config, defaults
 
 if TYPE_CHECKING:
