@@ -76,6 +76,22 @@ ENVIRONMENT = ("ocishim.settings.config", "ocishim.admin", "ocishim.start", "oci
 PRINTERS = ("ocishim.admin.printer", "ocishim.log", "ocishim.hooks.program")
 PRINTING = ("print", "click.echo", "click.secho", "click.style", "sys.stdout", "sys.stderr")
 
+# Whoever holds config.json, or a part of it, by one of these names or got it by these means, reads.
+EDITORS = ("ocishim.oci",)
+NOT_CONFIG_JSON = (
+    "ocishim.cdi.document", "ocishim.cdi.schema", "ocishim.cdi.versions", "ocishim.admin.generate",
+)  # fmt: skip
+"""Their `spec` and `hook` are a CDI spec's, which they make."""
+SPEC_NAMES = ("spec", "hook", "hooks")
+WAYS_IN = (
+    "get", "items", "values", "find_dict", "find_list", "lists", "enumerate", "reversed", "zip",
+)  # fmt: skip
+EDITS = (
+    "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault",
+    "sort", "update",
+)  # fmt: skip
+MAKERS = ("make_dict", "make_list", "remove_first")
+
 MAX_LINES = 300
 MAX_FUNCTION = 45
 MEDIAN_FUNCTION = 8
@@ -194,6 +210,95 @@ def prints_past_the_printer(module: Module, known: set[str]) -> list[str]:
     ]
 
 
+def edits_a_spec(module: Module, known: set[str]) -> list[str]:
+    """Whoever changes config.json past the changes of oci/: explain would not tell of it."""
+    if module.within(EDITORS + NOT_CONFIG_JSON):
+        return []
+    found = set()
+    for function in ast.walk(module.tree):
+        if isinstance(function, ast.FunctionDef):
+            held = _holding_a_spec(function)
+            found |= {
+                f"{module.name} line {target.lineno}: {ast.unparse(target)}"
+                for node in ast.walk(function)
+                for target in _edited(node)
+                if _is_of_a_spec(target, held)
+            }
+    return sorted(found)
+
+
+def _holding_a_spec(function: ast.FunctionDef) -> set[str]:
+    """The names that stand for a spec, a hook or a part of them: handed over, or got from such."""
+    arguments = function.args
+    handed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    held = {argument.arg for argument in handed if argument.arg in SPEC_NAMES}
+    before: set[str] | None = None
+    while before != held:
+        before = set(held)
+        for node in ast.walk(function):
+            for target, value in _bound(node):
+                if _is_of_a_spec(value, held):
+                    held |= {name.id for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return held
+
+
+def _bound(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
+    """What is bound to what by an assignment or a loop."""
+    if isinstance(node, ast.Assign):
+        pairs = [(target, node.value) for target in node.targets]
+        if isinstance(node.value, ast.Tuple) and isinstance(node.targets[0], ast.Tuple):
+            return list(zip(node.targets[0].elts, node.value.elts, strict=False))
+        return [pair for pair in pairs if isinstance(pair[0], ast.Name | ast.Tuple)]
+    if isinstance(node, ast.NamedExpr | ast.For | ast.comprehension):
+        return [(node.target, node.value if isinstance(node, ast.NamedExpr) else node.iter)]
+    return []
+
+
+def _is_of_a_spec(value: ast.expr, held: set[str]) -> bool:
+    """Whether this is a spec, or reaches into one; what a function makes of it is another thing."""
+    if isinstance(value, ast.BoolOp):
+        return any(_is_of_a_spec(part, held) for part in value.values)
+    if isinstance(value, ast.Tuple | ast.List):
+        return any(_is_of_a_spec(part, held) for part in value.elts)
+    if isinstance(value, ast.ListComp | ast.GeneratorExp):
+        return _is_of_a_spec(value.elt, held)
+    if isinstance(value, ast.IfExp):
+        return _is_of_a_spec(value.body, held) or _is_of_a_spec(value.orelse, held)
+    if isinstance(value, ast.Subscript):
+        return not isinstance(value.slice, ast.Slice) and _is_of_a_spec(value.value, held)
+    if isinstance(value, ast.Call):
+        called = value.func
+        name = called.attr if isinstance(called, ast.Attribute) else ast.unparse(called)
+        reached = [called.value] if isinstance(called, ast.Attribute) else []
+        return name in WAYS_IN and any(_is_of_a_spec(part, held) for part in reached + value.args)
+    if isinstance(value, ast.Attribute):
+        return value.attr in SPEC_NAMES and value.attr != "hooks"
+    return isinstance(value, ast.Name) and value.id in held
+
+
+def _edited(node: ast.AST) -> list[ast.expr]:
+    """The things whose content this changes."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign | ast.Delete):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    edited = [
+        part.value for target in targets for part in ast.walk(target)
+        if isinstance(part, ast.Subscript) and not isinstance(part.ctx, ast.Load)
+    ]  # fmt: skip
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        edited.append(node.target)
+    if isinstance(node, ast.Call):
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else ast.unparse(called)
+        if isinstance(called, ast.Attribute) and name in EDITS:
+            edited.append(called.value)
+        if name in MAKERS:
+            edited += node.args[:1]
+    return edited
+
+
 def is_too_long(module: Module, known: set[str]) -> list[str]:
     count = module.text.count("\n")
     found = [f"{module.name} has {count} lines"] if count > MAX_LINES else []
@@ -215,7 +320,7 @@ def says_nothing(module: Module, known: set[str]) -> list[str]:
 
 RULES: list[Callable[[Module, set[str]], list[str]]] = [
     points_up, reads_the_world, knows_a_stranger, is_away_from_home, reads_the_environment,
-    prints_past_the_printer, is_too_long, says_nothing,
+    prints_past_the_printer, edits_a_spec, is_too_long, says_nothing,
 ]  # fmt: skip
 
 
@@ -299,6 +404,13 @@ WRONG = [
     pytest.param(reads_the_environment, "ocishim.hooks.chmod", "import os\nx = os.getenv('X')", id="getenv"),
     pytest.param(prints_past_the_printer, "ocishim.admin.doctor", "click.secho('x')", id="click in a command"),
     pytest.param(prints_past_the_printer, "ocishim.hooks.chmod", "print('x')", id="print in a hook"),
+    pytest.param(edits_a_spec, "ocishim.create.plan", "def f(spec):\n spec['hooks'] = {}", id="a member is set"),
+    pytest.param(edits_a_spec, "ocishim.create.plan", "def f(made):\n made.spec['hooks']['x'] = {}", id="an attribute's member is set"),
+    pytest.param(edits_a_spec, "ocishim.create.plan", "def f(spec):\n hooks = spec.get('hooks') or {}\n del hooks['x']", id="a part is deleted"),
+    pytest.param(edits_a_spec, "ocishim.hookplan.hookplan", "def f(hook):\n args = hook['args']\n args[2:2] = ['x']", id="a slice of a part"),
+    pytest.param(edits_a_spec, "ocishim.hookplan.hookplan", "def f(spec):\n for a, b in lists(spec).items():\n  b.append(1)", id="appended in a loop"),
+    pytest.param(edits_a_spec, "ocishim.executor.usermap", "def f(spec):\n found = find_list(spec, 'mounts')\n found += [1]", id="added to what was found"),
+    pytest.param(edits_a_spec, "ocishim.executor.usermap", "def f(spec):\n make_dict(spec, 'linux')", id="made on the way"),
     pytest.param(is_too_long, "ocishim.log", "x = 1\n" * 301, id="301 lines"),
     pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 45, id="46 lines in a function"),
     pytest.param(says_nothing, "ocishim.log", "x = 1", id="no docstring"),
@@ -319,6 +431,15 @@ RIGHT = [
     pytest.param(is_away_from_home, "ocishim.linux.ffi", "import ctypes", id="ctypes in linux"),
     pytest.param(
         reads_the_environment, "ocishim.admin.cli", "import os\nos.environ", id="admin's environ"
+    ),
+    pytest.param(
+        edits_a_spec, "ocishim.oci.changes", "def f(spec):\n spec['x'] = 1", id="oci edits"
+    ),
+    pytest.param(
+        edits_a_spec,
+        "ocishim.create.plan",
+        "def f(spec):\n kept = list(spec['hooks'])\n kept.append(1)",
+        id="a list of one's own",
     ),
     pytest.param(
         is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 44, id="45 lines in a function"

@@ -38,6 +38,7 @@ CREATE = PASS_THROUGH | {
     "ocishim.hookplan.knownhooks", "ocishim.lowlevel.quirks", "ocishim.rootfs",
     "ocishim.rootfs.readonly",
     "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields",
+    "ocishim.oci.hookchanges",
     "ocishim.oci.marks", "ocishim.oci.members", "ocishim.oci.reading", "ocishim.oci.spec",
     "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
 }  # fmt: skip

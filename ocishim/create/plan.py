@@ -12,12 +12,14 @@ from ocishim.create import requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel
+from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
 from ocishim.rootfs import readonly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ocishim.cdi.registry.entries import Found
@@ -31,10 +33,13 @@ class Plan:
 
     spec: the new config.json. requests: who asked. found: the devices, in order, with the spec
     file each comes from. planned: every edit the devices ask for; changes: those that change
-    something. hooks: the hooks' fate. warnings: everything the operator should know.
+    something. hooks: the hooks' fate; of_hooks: what is told of it. warnings: everything the
+    operator should know.
     """
 
-    __slots__ = ("changes", "found", "hooks", "planned", "requests", "spec", "warnings")
+    __slots__ = (
+        "changes", "found", "hooks", "of_hooks", "planned", "requests", "spec", "warnings",
+    )  # fmt: skip
 
     def __init__(self, spec: dict[str, Any], asked: requests.Requests) -> None:
         self.spec = spec
@@ -43,7 +48,14 @@ class Plan:
         self.planned: list[Change] = []
         self.changes: list[Change] = []
         self.hooks = hookplan.HookPlan()
+        self.of_hooks: list[str] = []
         self.warnings: list[str] = []
+
+    def change(self, changes: Sequence[Change], told: list[str] | None = None) -> None:
+        """Make `changes` to the hooks; `told` if more is to be said than they say themselves."""
+        oci_spec.apply(self.spec, changes)
+        own = [sentence for change in changes for sentence in change.sentences()]
+        self.of_hooks += own if told is None else told
 
     def sentences(self) -> list[str]:
         """Return the story of this create in order, one sentence a step."""
@@ -52,7 +64,7 @@ class Plan:
             *self.requests.ignored,
             *(f"device {found.name} is defined in {found.path}" for found in self.found),
             *(self._told(change) for change in self.planned),
-            *self.hooks.sentences,
+            *self.of_hooks,
         ]
 
     def _told(self, change: Change) -> str:
@@ -73,35 +85,33 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
 
 def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
-    hookplan.restore(made.spec)
-    hardened = hookplan.harden(made.spec, config)
+    made.change(hookplan.restore(made.spec))
+    made.change(hookplan.harden(made.spec, config))
     injected = _inject(made, config) if made.requests.names else {}
     linux = made.spec.get("linux")
     if isinstance(linux, dict) and linux.get("netDevices"):
         from ocishim.hookplan import netdevices  # noqa: PLC0415 - rare
 
-        network = netdevices.arrange(
+        made.change(*netdevices.arrange(
             made.spec, lowlevel_path, config.cache, hook_program, config.timeout
-        )
-        hardened = [*network, *hardened]
-    if hookplan.lists(made.spec):
+        ))  # fmt: skip
+    if hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
         made.hooks = planner.decide(made.spec, injected)
-        made.hooks.sentences[:0] = hardened
+        made.change(made.hooks.changes, made.hooks.sentences)
         made.warnings += made.hooks.warnings
-    _without_empty(made.spec, bundle.spec)
+    made.change(_without_empty(made.spec, bundle.spec))
     return made
 
 
-def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> None:
+def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> list[Change]:
     """Take out of `spec` an empty list of hooks that was not there before: nothing to do there."""
-    hooks, old = spec.get("hooks"), before.get("hooks")
-    if isinstance(hooks, dict):
-        if hooks.get("createContainer") == [] and "createContainer" not in (old or {}):
-            del hooks["createContainer"]
-        if not hooks and old is None and "hooks" not in before:
-            del spec["hooks"]
+    hooks = spec.get("hooks")
+    made = isinstance(hooks, dict) and hooks.get("createContainer") == []
+    if not made or "createContainer" in (before.get("hooks") or {}):
+        return []
+    return [hookchanges.DropEmptyHooks(whole="hooks" not in before)]
 
 
 def _inject(made: Plan, config: Config) -> dict[str, str]:
@@ -117,13 +127,19 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
         made.planned = edits.plan(made.spec, merged, hostdev.stat)
     except UnresolvedDeviceError as err:
         raise _node_error(made.found, err.message) from None
+    made.planned = [_completed(change, config) for change in made.planned]
     changes = [change for change in made.planned if not _is_present(change, present)]
-    for change in changes:
-        if isinstance(change, oci_spec.AddHook):
-            hookplan.complete(change.name, change.hook, config)
     made.changes = oci_spec.apply(made.spec, changes, once=True)
     added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
+
+
+def _completed(change: Change, config: Config) -> Change:
+    """Return `change`; a hook with what hookplan gives to those that are there already."""
+    if not isinstance(change, oci_spec.AddHook):
+        return change
+    members = hookplan.missing(change.name, change.hook, config)
+    return oci_spec.AddHook(change.name, {**change.hook, **members})
 
 
 def _programs(devices: list[Found]) -> dict[str, str]:
@@ -156,7 +172,7 @@ def _node_error(devices: list[Found], message: str) -> UnresolvedDeviceError:
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
-    created = hookplan.lists(spec).get("createContainer", [])
+    created = hookchanges.lists(spec).get("createContainer", [])
     return {part for hook in created for part in knownhooks.parse(hook)}
 
 
@@ -194,7 +210,7 @@ def create(
         log.write("warning", warning)
     rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
     if rootfs:
-        _put_layer(made, rootfs)
+        _put_layer(made, rootfs, log)
     try:
         if made.hooks.taken:
             from ocishim.executor import hookprocess  # noqa: PLC0415 - only where the runtime leaves them to us
@@ -213,24 +229,17 @@ def create(
         raise
 
 
-def _put_layer(made: Plan, rootfs: str) -> None:
+def _put_layer(made: Plan, rootfs: str, log: OwnLog) -> None:
     from ocishim.rootfs import layer  # noqa: PLC0415 - only over a read-only rootfs
 
     if made.hooks.stacked:
         layer.stack(rootfs, made.spec)
     else:
         layer.enter(rootfs, made.spec)
-    _identify(made, rootfs)
-
-
-def _identify(made: Plan, rootfs: str) -> None:
-    """Tell the hooks that the rootfs is the layer's directory now: they take no other one."""
     status = os.stat(rootfs)
     made.hooks.identity = status.st_dev, status.st_ino
-    hooks = made.spec["hooks"]
+    change = hookchanges.SetRootfsIdentity(rootfs, made.hooks.identity)
     # Not those kept for the next create: they are planned anew, and the bundle stays as it is.
-    lists = (made.hooks.taken, hooks.get("createContainer"))
-    for hook in [hook for entries in lists for hook in entries or ()]:
-        args = hook.get("args") or []
-        if knownhooks.CHAIN in args[1:2] and "--rootfs-id" in args:
-            args[args.index("--rootfs-id") + 1] = f"{status.st_dev}:{status.st_ino}"
+    made.hooks.taken = [change.told_to(hook) for hook in made.hooks.taken]
+    oci_spec.apply(made.spec, [change])
+    log.write("debug", change.describe())

@@ -1,15 +1,16 @@
 """Decide what happens to the hooks of one container: hardened, skipped, fused, by whom run.
 
-Works on the edited copy of the OCI spec and returns what it decided as sentences; nothing is run.
+Reads the edited copy of the OCI spec and returns changes to it (oci/hookchanges.py) with the
+reasons, as sentences; nothing is edited or run here.
 """
 
 from __future__ import annotations
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, HookError
+from ocishim.errors import HookError
 from ocishim.hookplan import knownhooks
 from ocishim.lowlevel import quirks
-from ocishim.oci import marks
+from ocishim.oci import hookchanges, marks
 from ocishim.oci import spec as oci_spec
 from ocishim.rootfs import readonly
 
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.lowlevel.lowlevel import Version
+    from ocishim.oci.spec import Change
     from ocishim.settings.config import Config
 
-TAKEN = "pyshimCreateContainer"
-"""The property of `hooks` that remembers, for another create, what pyshim took and ran itself."""
 _RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
-LISTS = (*_RUN_AT_CREATE, "startContainer", "poststart", "poststop")
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
 """Run by the container's first process, whose environment may be the image's (CVE-2025-23266)."""
 
 
 class HookPlan:
-    """executor: who runs createContainer hooks. taken: those pyshim is to run itself, in order.
+    """What becomes of the spec's hooks.
 
+    changes: what is to be done to the spec, in order. executor: who runs createContainer hooks.
+    taken: those pyshim is to run itself, in order.
     identity: st_dev and st_ino of the rootfs they are for.
     layer: True when they write to a private layer over the rootfs; stacked: when that has to be
     on the host, because gVisor opens the root of a pod's further containers at `start`.
@@ -38,9 +39,12 @@ class HookPlan:
     nothing fails.
     """
 
-    __slots__ = ("executor", "identity", "layer", "sentences", "stacked", "taken", "warnings")
+    __slots__ = (
+        "changes", "executor", "identity", "layer", "sentences", "stacked", "taken", "warnings",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.changes: list[Change] = []
         self.executor = quirks.RUNTIME
         self.identity: tuple[int, int] | None = None
         self.layer = False
@@ -49,63 +53,47 @@ class HookPlan:
         self.sentences: list[str] = []
         self.warnings: list[str] = []
 
-
-def lists(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return the non-empty hook lists of `spec` by name.
-
-    Raises DocumentError for a hook that is no object: a runtime would run those before it first.
-    """
-    hooks = spec.get("hooks")
-    if not isinstance(hooks, dict):
-        return {}
-    found = {}
-    for name in LISTS:
-        entries = hooks.get(name)
-        if not isinstance(entries, list) or not entries:
-            continue
-        for index, entry in enumerate(entries):
-            if not isinstance(entry, dict):
-                raise DocumentError(f"config.json: expected object in 'hooks.{name}[{index}]'")
-        found[name] = entries
-    return found
+    def add(self, change: Change) -> None:
+        """Note a change, and what is to be said of it."""
+        self.changes.append(change)
+        self.sentences += change.sentences()
 
 
-def harden(spec: dict[str, Any], config: Config) -> list[str]:
-    """Give the hooks of `spec` what complete() says; return what was done, as sentences.
+def restore(spec: dict[str, Any]) -> list[Change]:
+    """Give `spec` back the hooks an earlier create took, so that this one decides afresh."""
+    change = hookchanges.RestoreHooks()
+    return [] if change.present(spec) else [change]
+
+
+def harden(spec: dict[str, Any], config: Config) -> list[Change]:
+    """Give the hooks of `spec` what missing() says.
 
     Before anything is injected: what is compared with a hook that is there must look like it.
     """
     return [
-        f"{name} hook {hook.get('path')} gets a minimal environment"
-        for name, hooks in lists(spec).items()
-        for hook in hooks
-        if complete(name, hook, config)
+        hookchanges.CompleteHook(name, index, hook.get("path"), members)
+        for name, hooks in hookchanges.lists(spec).items()
+        for index, hook in enumerate(hooks)
+        if (members := missing(name, hook, config))
     ]
 
 
-def complete(name: str, hook: dict[str, Any], config: Config) -> bool:
-    """Make one hook of the list `name` what it will be; True when its environment changed.
+def missing(name: str, hook: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Return the members that one hook of the list `name` lacks: an environment, a timeout.
 
     A timeout only for createContainer hooks that keep their program: a chain has its own.
     """
+    members: dict[str, Any] = {}
     native = config.native and knownhooks.parse(hook)
     if name == "createContainer" and not native and hook.get("timeout") is None:
-        hook["timeout"] = config.timeout
-    return name in _IN_THE_CONTAINER and knownhooks.harden(hook)
-
-
-def restore(spec: dict[str, Any]) -> None:
-    """Give `spec` back the hooks an earlier create took, so that this one decides afresh."""
-    hooks = spec.get("hooks")
-    if not isinstance(hooks, dict) or not isinstance(hooks.get(TAKEN), list):
-        return
-    taken = hooks.pop(TAKEN)
-    later = [hook for hook in hooks.get("createContainer") or () if hook not in taken]
-    hooks["createContainer"] = taken + later
+        members["timeout"] = config.timeout
+    if name in _IN_THE_CONTAINER and knownhooks.lacks_environment(hook):
+        members["env"] = list(knownhooks.MINIMAL_ENV)
+    return members
 
 
 class Planner:
-    """The facts one decision needs; `decide` edits the spec it is given."""
+    """The facts one decision needs."""
 
     __slots__ = ("bundle", "config", "hook_program", "version")
 
@@ -116,21 +104,23 @@ class Planner:
         self.version = version
 
     def decide(self, spec: dict[str, Any], injected: dict[str, str]) -> HookPlan:
-        """Edit the hooks of `spec`, which are hardened already.
+        """Decide what becomes of the hooks of `spec`, which are hardened already.
 
         injected: programs of the hooks that were just injected, which must exist, and the CDI
         spec each comes from.
         Raises HookError before anything has run.
         """
         plan = HookPlan()
-        hooks = lists(spec).get("createContainer", [])
+        left = hookchanges.lists(spec)
+        hooks = left.get("createContainer", [])
         if hooks:
             plan.identity = readonly.identity(spec, self.bundle)
             kept = self._without_unwritable(spec, hooks, plan)
-            spec["hooks"]["createContainer"] = self._taken_over(spec, kept, plan)
-        self._check_programs(spec, injected)
+            hooks = self._taken_over(spec, kept, plan)
+            left = {**left, "createContainer": hooks}
+        self._check_programs(spec, left, injected)
         if plan.executor == quirks.SHIM:
-            self._take(spec, plan)
+            self._take(spec, hooks, plan)
         return plan
 
     def _without_unwritable(
@@ -157,10 +147,12 @@ class Planner:
             elif staying:
                 kept.append(self._chain(spec, staying, knownhooks.timeout_of(hook, 0)))
         names = ", ".join(dict.fromkeys(skipped))
-        plan.warnings.append(
+        change = hookchanges.SetHooks(kept, [
             f"CDI hooks skipped, links and library cache are missing: {names}: {reason}; "
             + ("no setting helps" if elsewhere else self._other_setting(spec))
-        )
+        ])  # fmt: skip
+        plan.changes.append(change)
+        plan.warnings += change.sentences()
         return kept
 
     def _readonly_reason(self, spec: dict[str, Any]) -> str:
@@ -190,48 +182,40 @@ class Planner:
                 self.config.executor, self.version, root_readonly=readonly.asked_readonly(spec)
             )
             plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")
-        for hook in hooks:
-            plan.sentences += [f"hook {part.describe()}" for part in knownhooks.parse(hook)] or [
-                f"hook {hook.get('path')} keeps its program"
-            ]
+        plan.add(hookchanges.SetHooks(hooks, [told for hook in hooks for told in _told(hook)]))
         return hooks
 
-    def _take(self, spec: dict[str, Any], plan: HookPlan) -> None:
+    def _take(self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan) -> None:
         """Take from the low-level runtime the hooks that pyshim runs before it.
 
         What a hook mounts would be gone before the container is there: such hooks stay with the
         runtime, and with gVisor, which does not run them, there is nothing for them to mount on.
         """
-        hooks = spec["hooks"]
         mounting: list[dict[str, Any]] = []
-        for hook in hooks["createContainer"]:
+        for hook in hooks:
             parts = knownhooks.parse(hook)
             staying = [part for part in parts if not part.writes]
             if not staying:
-                plan.taken.append(hook)
+                plan.taken.append(self._quiet(hook))
             elif len(staying) == len(parts):
                 mounting.append(hook)
             else:
                 timeout = knownhooks.timeout_of(hook, 0)
                 writing = [part for part in parts if part.writes]
-                plan.taken.append(self._chain(spec, writing, timeout))
+                plan.taken.append(self._quiet(self._chain(spec, writing, timeout)))
                 mounting.append(self._chain(spec, staying, timeout))
-        for hook in plan.taken:
-            self._quieten(hook)
-        hooks[TAKEN] = hooks.pop("createContainer")
         if self.version.kind == "runsc":
-            for hook in mounting:
-                names = ", ".join(part.name for part in knownhooks.parse(hook))
-                plan.sentences.append(f"hook {names} is skipped: it only mounts, gVisor has it")
-        elif mounting:
-            hooks["createContainer"] = mounting
+            plan.add(hookchanges.TakeHooks([], [_names(hook) for hook in mounting]))
+        else:
+            plan.add(hookchanges.TakeHooks(mounting, []))
 
-    def _quieten(self, hook: dict[str, Any]) -> None:
-        """Have a chain leave its failure to us, who log it."""
+    def _quiet(self, hook: dict[str, Any]) -> dict[str, Any]:
+        """Return `hook`; a chain that leaves its failure to us, who log it."""
         args = hook.get("args") or []
         ours = hook.get("path") == self.hook_program and args[1:2] == [knownhooks.CHAIN]
-        if ours and "--errors" not in args:
-            args[2:2] = ["--errors", "caller"]
+        if not ours or "--errors" in args:
+            return hook
+        return {**hook, "args": [*args[:2], "--errors", "caller", *args[2:]]}
 
     def _chain(
         self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int
@@ -257,9 +241,11 @@ class Planner:
             "timeout": timeout or self.config.timeout,
         }
 
-    def _check_programs(self, spec: dict[str, Any], injected: dict[str, str]) -> None:
+    def _check_programs(
+        self, spec: dict[str, Any], left: dict[str, list[dict[str, Any]]], injected: dict[str, str]
+    ) -> None:
         """Refuse what is known to fail: a program that is not there or cannot be reached."""
-        for name, hooks in lists(spec).items():
+        for name, hooks in left.items():
             if name not in _RUN_AT_CREATE:
                 continue
             for hook in hooks:
@@ -275,6 +261,16 @@ class Planner:
 
 def _writes(hook: dict[str, Any]) -> bool:
     return any(part.writes for part in knownhooks.parse(hook))
+
+
+def _names(hook: dict[str, Any]) -> str:
+    return ", ".join(part.name for part in knownhooks.parse(hook))
+
+
+def _told(hook: dict[str, Any]) -> list[str]:
+    """Say what is run for `hook`, one sentence a known hook."""
+    told = [f"hook {part.describe()}" for part in knownhooks.parse(hook)]
+    return told or [f"hook {hook.get('path')} keeps its program"]
 
 
 def _check_program(hook: str, path: str, cdi_spec: str) -> None:

@@ -145,17 +145,14 @@ def _split_chain(words: list[str]) -> list[Part]:
     return parts
 
 
-def harden(hook: Hook) -> bool:
-    """Give a hook without an environment the minimal one; True when that changed it.
+def lacks_environment(hook: Hook) -> bool:
+    """Whether a hook names no environment and is to get the minimal one.
 
     runc before 1.3 starts a createContainer hook that names none with the image's environment,
     as root of the host (CVE-2025-23266). An empty list counts as none: Go programs, and there may
     be one below us, leave an empty list out when they write config.json again.
     """
-    if hook.get("env"):
-        return False
-    hook["env"] = list(MINIMAL_ENV)
-    return True
+    return not hook.get("env")
 
 
 def fuse(

@@ -2,7 +2,7 @@
 
 runtime-spec 1.3 has linux.netDevices; a runtime whose `features` do not enable it ignores the
 property, so pyshim adds a createRuntime hook that moves the interfaces (hooks/net_devices.py).
-Decides only; nothing is moved here but the question to the runtime is asked.
+Nothing is moved or edited here, but the runtime is asked, once, and the answer cached.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ocishim import jsonio
 from ocishim.cache import identity
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
+from ocishim.oci import hookchanges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,35 +46,26 @@ def wanted(spec: dict[str, Any]) -> dict[str, str]:
 
 def arrange(
     spec: dict[str, Any], runtime: str, cache: Cache, hook_program: str, timeout: int
-) -> list[str]:
-    """See to it that linux.netDevices reach the container; return what was decided.
+) -> tuple[list[hookchanges.PutFirstHook], list[str]]:
+    """See to it that linux.netDevices reach the container: the change, if one is due, and how.
 
-    runtime: the low-level runtime's path. Edits the createRuntime hooks of `spec`.
+    runtime: the low-level runtime's path.
     Raises UnresolvedDeviceError for an interface the host does not have or a name that is none.
     """
     devices = wanted(spec)
     if not devices:
-        return []
+        return [], []
     _check(devices)
     if _supported(runtime, cache):
-        return [f"network device {host}: moved by the runtime" for host in devices]
+        return [], [f"network device {host}: moved by the runtime" for host in devices]
     hook = {
         "path": hook_program,
         "args": ["pyshim-hook", HOOK, *(f"{host}={name}" for host, name in devices.items())],
         "env": list(knownhooks.MINIMAL_ENV),
         "timeout": timeout,
     }
-    if not isinstance(spec.get("hooks"), dict):
-        spec["hooks"] = {}
-    created = spec["hooks"].get("createRuntime") or []
-    others = [other for other in created if not _is_ours(other)]
-    spec["hooks"]["createRuntime"] = [hook, *others]
-    return [f"network device {host}: moved by a createRuntime hook of pyshim" for host in devices]
-
-
-def _is_ours(hook: object) -> bool:
-    args = hook.get("args") if isinstance(hook, dict) else None
-    return isinstance(args, list) and args[:2] == ["pyshim-hook", HOOK]
+    told = [f"network device {host}: moved by a createRuntime hook of pyshim" for host in devices]
+    return [hookchanges.PutFirstHook("createRuntime", hook, told)], told
 
 
 def _check(devices: dict[str, str]) -> None:

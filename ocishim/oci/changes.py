@@ -2,8 +2,8 @@
 
 A change knows how to apply() itself, whether it is already present() in its final form, and
 how to describe() itself to people. It knows nothing of CDI: which changes to make is decided
-in cdi/edits.py; spec.py applies a list of them. Semantics: the CDI reference's editor
-(internal/ociedit), to the letter. Pure.
+in cdi/edits.py; spec.py applies a list of them. Those about hooks that are there already are in
+hookchanges.py. Semantics: the CDI reference's editor (internal/ociedit), to the letter. Pure.
 """
 # ruff: noqa: D102 - apply, present, target and describe are documented once, in Change
 
@@ -38,7 +38,11 @@ class Change:
 
     def describe(self) -> str:
         """The change as a phrase for people: "environment A=b"."""
-        raise NotImplementedError
+        return "; ".join(self.sentences())
+
+    def sentences(self) -> list[str]:
+        """What `explain` and the debug log print: one phrase, or one for each thing it is about."""
+        return [self.describe()]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.describe()}>"

@@ -2,7 +2,8 @@
 
 Members that are absent or null are made when needed. A member of another type than the
 runtime-spec demands is a DocumentError that names it. Everything else travels unchanged.
-It knows nothing of CDI; the classes of changes are in changes.py and can be had from here. Pure.
+It knows nothing of CDI. The classes of changes are in changes.py, and can be had from here, and
+in hookchanges.py. tests/test_layers.py finds whoever else edits a spec or a hook. Pure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ocishim.oci.members import find_dict, find_list, make_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = [
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 
-def apply(spec: dict[str, Any], changes: list[Change], once: bool = True) -> list[Change]:  # noqa: FBT001, FBT002 - the callers' contract
+def apply(spec: dict[str, Any], changes: Sequence[Change], once: bool = True) -> list[Change]:  # noqa: FBT001, FBT002 - the callers' contract
     """Apply `changes` to `spec` in place and return those that changed something.
 
     once=False is the reference's algorithm to the letter: every change is made, hooks and
@@ -71,7 +73,7 @@ def has_user_namespace(spec: dict[str, Any]) -> bool:
     return any(isinstance(ns, dict) and ns.get("type") == "user" for ns in namespaces)
 
 
-def _survivors(changes: list[Change]) -> list[Change]:
+def _survivors(changes: Sequence[Change]) -> list[Change]:
     """`changes` without those that a later one for the same target undoes.
 
     The survivor stands where the reference would leave it: a variable where it was set first,

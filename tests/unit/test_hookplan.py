@@ -11,6 +11,8 @@ from ocishim.cache import Cache
 from ocishim.errors import DocumentError, HookError
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel
+from ocishim.oci import hookchanges
+from ocishim.oci import spec as oci_spec
 from ocishim.settings import config, defaults
 from tests import isolated
 
@@ -62,10 +64,11 @@ def decide(
     made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
     spec = {"root": {"path": "rootfs", "readonly": readonly},
             "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})}}  # fmt: skip
-    hookplan.harden(spec, made)
+    oci_spec.apply(spec, hookplan.harden(spec, made))
     program = str(bundle / "bin/pyshim-hook")
     planner = hookplan.Planner(made, str(bundle), program, lowlevel.parse_version(version))
     plan = planner.decide(spec, injected or {})
+    oci_spec.apply(spec, plan.changes)
     return short(spec["hooks"].get("createContainer", [])), plan, spec
 
 
@@ -114,7 +117,7 @@ def test_plan(  # noqa: PLR0917
     found, plan, spec = decide(bundle, hooks, **how)
     assert found == left
     assert (plan.executor, len(plan.warnings)) == (executor, warnings)
-    taken = spec["hooks"].get(hookplan.TAKEN, [])
+    taken = spec["hooks"].get(hookchanges.TAKEN, [])
     assert (taken != []) == (executor == "shim")
     assert [name for name in short(plan.taken) if name] != [] or executor == "runtime"
 
@@ -122,13 +125,13 @@ def test_plan(  # noqa: PLR0917
 def test_what_was_taken_is_decided_afresh(bundle: Path) -> None:
     """Another create, perhaps on another runtime, starts from the same hooks."""
     _, _, spec = decide(bundle, [LINKS, OTHER, PARAMS], RUNSC)
-    hookplan.restore(spec)
+    oci_spec.apply(spec, hookplan.restore(spec))
     assert short(spec["hooks"]["createContainer"]) == [
         ["create-symlinks"],
         "other",
         ["disable-device-node-modification"],
     ]
-    assert hookplan.TAKEN not in spec["hooks"]
+    assert hookchanges.TAKEN not in spec["hooks"]
 
 
 def test_the_chain(bundle: Path) -> None:
@@ -310,11 +313,11 @@ def test_a_mapped_root_must_reach_our_program(
     pytest.param({"future": [{"path": "/x"}], "poststop": [{"path": "/y"}]}, ["poststop"], id="an unknown list"),
 ])  # fmt: skip
 def test_lists(hooks: object, found: list[str]) -> None:
-    assert list(hookplan.lists({"hooks": hooks})) == found
+    assert list(hookchanges.lists({"hooks": hooks})) == found
 
 
 @pytest.mark.parametrize("entry", [None, 1, "x", []])
 def test_an_entry_that_is_no_object(entry: object) -> None:
     with pytest.raises(DocumentError) as caught:
-        hookplan.lists({"hooks": {"poststop": [{"path": "/x"}, entry]}})
+        hookchanges.lists({"hooks": {"poststop": [{"path": "/x"}, entry]}})
     assert str(caught.value) == "config.json: expected object in 'hooks.poststop[1]'"
