@@ -14,7 +14,7 @@ import click
 from ocishim.admin import engines, printer
 from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import inuse, programs
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile, defaults
 
@@ -90,6 +90,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         engines.check_program(host, wish.program)
     asked = _engine(engine, host, wish, force=force)
     plan = engines.module(engine).plan(host, wish)
+    _refuse_when_needed(engine, host, wish, plan)
     if plan.changes:
         _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
     _report(engine, plan, dry_run=dry_run, as_json=as_json)
@@ -114,6 +115,22 @@ def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> tria
         f"{engine} is not installed: no {module.PROGRAMS[0]} in PATH or the usual folders",
         hint="install it first: its package asks about files that are there already; or --force",
     )
+
+
+def _refuse_when_needed(engine: str, host: Host, wish: engines.Wish, plan: engines.Plan) -> None:
+    """Raise ConfigError while containers run that the engine finds their runtime for by its name.
+
+    containerd and Docker keep the program's path with each container; CRI-O and Podman a name. A
+    container of CRI-O's default runtime has none, and is stopped by whichever is the default then.
+    """
+    if not wish.remove or not plan.changes or engine not in ("crio", "podman"):
+        return
+    needed = [
+        one
+        for one in inuse.of(host, wish.program)
+        if one.engine == engine and (engine != "crio" or one.handler == wish.name)
+    ]
+    inuse.refuse(needed, f"the runtime '{wish.name}' in {engine}'s configuration")
 
 
 def _carry_out(
