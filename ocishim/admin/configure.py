@@ -16,6 +16,7 @@ from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
 from ocishim.admin.install import inuse, programs
 from ocishim.errors import ConfigError
+from ocishim.lowlevel.lowlevel import USUAL_DIRS
 from ocishim.settings import configfile, defaults
 
 _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/pyshim")
@@ -74,7 +75,6 @@ def command(  # noqa: PLR0917 - click calls it by name
     2 for a wrong command line.
     """
     host = Host(host_root)
-    own = _own(host)
     wish = engines.Wish(
         name,
         program or installed(host),
@@ -83,8 +83,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         remove=remove,
         config=_absolute(file),
         drop_in=_absolute(drop_in),
-        annotation_prefixes=own["cdi.annotation_prefixes"],
-        spec_dirs=own["cdi.spec_dirs"],
+        **_own(host),
     )
     if not remove:
         engines.check_program(host, wish.program)
@@ -98,10 +97,24 @@ def command(  # noqa: PLR0917 - click calls it by name
 
 
 def _own(host: Host) -> dict[str, Any]:
-    """Return pyshim's own settings on that machine, by dotted key."""
-    if not host.is_file(defaults.DEFAULT_PATH):
-        return defaults.DEFAULTS
-    return configfile.read(host.real(defaults.DEFAULT_PATH))
+    """Return what pyshim's own settings on that machine say to the engine, as members of a Wish."""
+    own = defaults.DEFAULTS
+    if host.is_file(defaults.DEFAULT_PATH):
+        own = configfile.read(host.real(defaults.DEFAULT_PATH))
+    return {
+        "annotation_prefixes": own["cdi.annotation_prefixes"],
+        "spec_dirs": own["cdi.spec_dirs"],
+        "lowlevel": _lowlevel(host, own["runtimes"]),
+    }
+
+
+def _lowlevel(host: Host, runtimes: list[str]) -> str:
+    """Return the name of the first of `runtimes` that the machine has, "" when it has none."""
+    for entry in runtimes:
+        folder, name = os.path.split(entry)
+        if any(host.is_program(f"{one}/{name}") for one in ([folder] if folder else USUAL_DIRS)):
+            return name
+    return ""
 
 
 def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> trial.Problem | None:
