@@ -7,7 +7,7 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test test-newest test-debian13 test-reading test-youki test-arm64 unit check \
+.PHONY: help venv demo test test-newest test-debian13 test-sid test-reading test-youki test-arm64 unit check \
     binary test-binary fuzz lock bench peers matrix clean packages setup dev \
     conformance scoreboard runtime-tools containerd2
 
@@ -53,6 +53,9 @@ test-newest:  ## check and test with the newest of every library instead of tool
 test-debian13:  ## make demo and make test on a bare Debian 13 in build/debian13 (root, half an hour)
 	@tools/debian.sh trixie build/debian13 "make demo && make test"
 
+test-sid:  ## the same on the newest Debian, in build/sid
+	@tools/debian.sh sid build/sid "make demo && make test"
+
 fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; what fails is in build/fuzz
 	@tools/venv.sh $(VENV) test,check,fuzz
 	@$(PYTHON_VENV) -m tests.fuzz --seconds $$(( $(or $(MINUTES),1) * 60 )) $(ARGS)
@@ -86,7 +89,7 @@ check: dev  ## ruff, its formatter, mypy --strict, shellcheck
 	@$(PYTHON_VENV) -m mypy --strict
 	@cd conformance && ../$(PYTHON_VENV) -m mypy --strict --explicit-package-bases \
 	    *.py kit areas mutants adapters/call.py adapters/containerd.py adapters/podman.py
-	@git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+	@tools/files.sh '*.sh' | xargs -0 shellcheck .ci/run
 
 binary:  ## build/pyshim, one static file that needs nothing of a node; ARCH=arm64: build/pyshim-arm64
 	@tools/packages.sh binary $(if $(ARCH),binary-$(ARCH))

@@ -32,12 +32,10 @@ bring_settings() {
 
 bring_tree() {
     mkdir -p "$tree"
-    git ls-files -z --cached --others --exclude-standard >"$folder/files"
+    tools/files.sh >"$folder/files"
     # Files that are deleted and not yet committed are listed all the same.
     tar --null --files-from="$folder/files" --ignore-failed-read --warning=no-failed-read -c |
         tar -x -C "$tree" --no-same-owner
-    git -C "$tree" init --quiet
-    git -C "$tree" add --all
     for built in build/crictl peers/containerd2; do
         [ -e "$built" ] || continue
         mkdir -p "$tree/${built%/*}"

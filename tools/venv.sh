@@ -33,6 +33,12 @@ choose() {
     return 1
 }
 
+if [ -e "$directory" ] && [ ! -w "$directory" ]; then
+    echo "setup: $directory belongs to $(stat -c %U "$directory"), and $(id -un) may not write there:" \
+        "sudo chown -R $(id -un) . gives this tree back" >&2
+    exit 1
+fi
+
 python=$(choose)
 if [ "$(real "$directory/bin/python")" != "$python" ]; then
     rm -rf "$directory"

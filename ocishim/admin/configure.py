@@ -14,8 +14,9 @@ import click
 from ocishim.admin import engines, printer
 from ocishim.admin.engines import ENGINES, trial
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import inuse, programs
 from ocishim.errors import ConfigError
+from ocishim.lowlevel.lowlevel import USUAL_DIRS
 from ocishim.settings import configfile, defaults
 
 _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/pyshim")
@@ -74,7 +75,6 @@ def command(  # noqa: PLR0917 - click calls it by name
     2 for a wrong command line.
     """
     host = Host(host_root)
-    own = _own(host)
     wish = engines.Wish(
         name,
         program or installed(host),
@@ -83,13 +83,13 @@ def command(  # noqa: PLR0917 - click calls it by name
         remove=remove,
         config=_absolute(file),
         drop_in=_absolute(drop_in),
-        annotation_prefixes=own["cdi.annotation_prefixes"],
-        spec_dirs=own["cdi.spec_dirs"],
+        **_own(host),
     )
     if not remove:
         engines.check_program(host, wish.program)
     asked = _engine(engine, host, wish, force=force)
     plan = engines.module(engine).plan(host, wish)
+    _refuse_when_needed(engine, host, wish, plan)
     if plan.changes:
         _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
     _report(engine, plan, dry_run=dry_run, as_json=as_json)
@@ -97,10 +97,24 @@ def command(  # noqa: PLR0917 - click calls it by name
 
 
 def _own(host: Host) -> dict[str, Any]:
-    """Return pyshim's own settings on that machine, by dotted key."""
-    if not host.is_file(defaults.DEFAULT_PATH):
-        return defaults.DEFAULTS
-    return configfile.read(host.real(defaults.DEFAULT_PATH))
+    """Return what pyshim's own settings on that machine say to the engine, as members of a Wish."""
+    own = defaults.DEFAULTS
+    if host.is_file(defaults.DEFAULT_PATH):
+        own = configfile.read(host.real(defaults.DEFAULT_PATH))
+    return {
+        "annotation_prefixes": own["cdi.annotation_prefixes"],
+        "spec_dirs": own["cdi.spec_dirs"],
+        "lowlevel": _lowlevel(host, own["runtimes"]),
+    }
+
+
+def _lowlevel(host: Host, runtimes: list[str]) -> str:
+    """Return the name of the first of `runtimes` that the machine has, "" when it has none."""
+    for entry in runtimes:
+        folder, name = os.path.split(entry)
+        if any(host.is_program(f"{one}/{name}") for one in ([folder] if folder else USUAL_DIRS)):
+            return name
+    return ""
 
 
 def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> trial.Problem | None:
@@ -114,6 +128,22 @@ def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> tria
         f"{engine} is not installed: no {module.PROGRAMS[0]} in PATH or the usual folders",
         hint="install it first: its package asks about files that are there already; or --force",
     )
+
+
+def _refuse_when_needed(engine: str, host: Host, wish: engines.Wish, plan: engines.Plan) -> None:
+    """Raise ConfigError while containers run that the engine finds their runtime for by its name.
+
+    containerd and Docker keep the program's path with each container; CRI-O and Podman a name. A
+    container of CRI-O's default runtime has none, and is stopped by whichever is the default then.
+    """
+    if not wish.remove or not plan.changes or engine not in ("crio", "podman"):
+        return
+    needed = [
+        one
+        for one in inuse.of(host, wish.program)
+        if one.engine == engine and (engine != "crio" or one.handler == wish.name)
+    ]
+    inuse.refuse(needed, f"the runtime '{wish.name}' in {engine}'s configuration")
 
 
 def _carry_out(

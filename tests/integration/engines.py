@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+SLEEP = "exec sleep 600"
 
 
 class Engine:
@@ -70,6 +71,18 @@ class Engine:
 
     def run(self, tree: Path, script: str, device: str) -> Result:
         """Run the shell `script` in a copy of the rootfs `tree`, asking for `device`."""
+        raise NotImplementedError
+
+    def begin(self, tree: Path) -> str:
+        """Have a container sleep in a copy of `tree` and return its name."""
+        raise NotImplementedError
+
+    def enter(self, container: str, *argv: str) -> Result:
+        """Run a program in the container that began."""
+        raise NotImplementedError
+
+    def end(self, container: str) -> list[Result]:
+        """Stop the container and delete it; the results of all calls."""
         raise NotImplementedError
 
     def told(self, result: Result) -> str:
@@ -143,11 +156,28 @@ address = "{self.folder}/sock"
         return ["ctr", "--address", f"{self.folder}/sock", "--namespace", self.token, *args]
 
     def run(self, tree: Path, script: str, device: str) -> Result:
+        options = ("--rm", *self.ask(device))
+        return self._run(self.next_id(), tree, *options, script=script)
+
+    def begin(self, tree: Path) -> str:
         container = self.next_id()
+        self._run(container, tree, "--detach", script=SLEEP)
+        return container
+
+    def enter(self, container: str, *argv: str) -> Result:
+        options = ("--exec-id", "enter", "--fifo-dir", f"{self.folder}/fifo")
+        return self.client(*self._ctr("task", "exec", *options, container, *argv))
+
+    def end(self, container: str) -> list[Result]:
+        return [
+            self.client(*self._ctr("task", "delete", "--force", container)),
+            self.client(*self._ctr("container", "delete", container)),
+        ]
+
+    def _run(self, container: str, tree: Path, *options: str, script: str) -> Result:
         return self.client(
             *self._ctr(
                 "run",
-                "--rm",
                 "--runc-binary",
                 self.shim.program,
                 "--runc-root",
@@ -156,7 +186,7 @@ address = "{self.folder}/sock"
                 f"/{container}",
                 "--fifo-dir",
                 f"{self.folder}/fifo",
-                *self.ask(device),
+                *options,
                 "--rootfs",
                 str(self.copy(tree)),
                 container,
@@ -224,19 +254,23 @@ class Docker(Engine):
         return {"requests.env": [table]} if self.by_environment else {}
 
     def run(self, tree: Path, script: str, device: str) -> Result:
+        return self._run(tree, "--rm", *self.ask(device), script=script)
+
+    def begin(self, tree: Path) -> str:
+        return self._run(tree, "--detach", script=SLEEP).stdout.strip()
+
+    def enter(self, container: str, *argv: str) -> Result:
+        return self.client("docker", "exec", container, *argv)
+
+    def end(self, container: str) -> list[Result]:
+        return [self.client("docker", "rm", "--force", container)]
+
+    def _run(self, tree: Path, *options: str, script: str) -> Result:
         if not self.client("docker", "image", "ls", "--quiet", tree.name).stdout:
             self._import(tree)
+        command = (tree.name, "/bin/sh", "-c", script)
         return self.client(
-            "docker",
-            "run",
-            "--rm",
-            "--network=none",
-            "--runtime=pyshim",
-            *self.ask(device),
-            tree.name,
-            "/bin/sh",
-            "-c",
-            script,
+            "docker", "run", "--network=none", "--runtime=pyshim", *options, *command
         )
 
     def _import(self, tree: Path) -> None:
@@ -297,6 +331,17 @@ class Podman(Engine):
         for left in Path(runroot, "libpod/persist").glob("*"):
             shutil.rmtree(left)
         return result
+
+    def begin(self, tree: Path) -> str:
+        rootfs = ("--rootfs", str(self.copy(tree)))
+        result = self.start_container("--detach", *rootfs, "/bin/sh", "-c", SLEEP)
+        return result.stdout.strip()
+
+    def enter(self, container: str, *argv: str) -> Result:
+        return self.podman("exec", container, *argv)
+
+    def end(self, container: str) -> list[Result]:
+        return [self.podman("rm", "--force", "--time=0", container)]
 
     def start_container(self, *argv: str) -> Result:
         """Call `podman run` with these arguments."""

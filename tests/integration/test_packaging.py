@@ -173,10 +173,40 @@ def test_removal_keeps_settings_and_purge_nothing(packages: Packages, debian: Ro
     assert debian.left() == []
 
 
-def test_no_script_of_the_package_runs(packages: Packages, tmp_path: Path) -> None:
+def test_no_script_but_the_one_before_removal(packages: Packages, tmp_path: Path) -> None:
     subprocess.run(["dpkg-deb", "-e", packages.deb, tmp_path / "control"], check=True)
-    assert sorted(os.listdir(tmp_path / "control")) == ["conffiles", "control", "md5sums"]
-    assert rpm("-qp", "--scripts", "--triggers", str(packages.rpm)) == ""
+    assert sorted(os.listdir(tmp_path / "control")) == ["conffiles", "control", "md5sums", "prerm"]
+    scripts = rpm("-qp", "--scripts", "--triggers", str(packages.rpm))
+    heads = [line for line in scripts.splitlines() if "scriptlet" in line or "trigger" in line]
+    assert heads == ["preuninstall scriptlet (using <lua>):"]
+
+
+def _used(root: Path) -> Path:
+    """A bundle of containerd's in `root` that has pyshim as its runtime."""
+    bundle = root / "run/containerd/io.containerd.runtime.v2.task/default/4f1c0d9e"
+    bundle.mkdir(parents=True)
+    (bundle / "options.json").write_text('{"binary_name": "/usr/bin/pyshim"}')
+    return bundle
+
+
+def test_removal_waits_for_containers(packages: Packages, debian: Root, tmp_path: Path) -> None:
+    told = "pyshimctl: containerd 4f1c0d9e could not be stopped without /usr/bin/pyshim\n"
+    install(debian, packages.deb)
+    bundle = _used(debian.path)
+    refused = debian.run("dpkg", "-r", "pyshim")
+    assert (refused.returncode != 0, told in refused.stderr) == (True, True), refused
+    assert debian.done("pyshim-hook", "--version") == f"pyshim-hook {__version__}\n"
+    shutil.rmtree(bundle)
+    assert debian.run("dpkg", "-r", "pyshim").returncode == 0
+
+    root = tmp_path / "root"
+    root.mkdir()
+    rpm("--root", str(root), "-i", str(packages.rpm))
+    _used(root)
+    words = ["rpm", "--root", str(root), "-e", "pyshim"]
+    gone = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (gone.returncode, told in gone.stderr + gone.stdout) == (1, True), gone
+    assert (root / "usr/bin/pyshim").exists()
 
 
 def rpm(*words: str) -> str:

@@ -15,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 mkdir "$work/second"
-git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf "$work/second/repository.tar"
+tools/files.sh | tar --null -T - -cf "$work/second/repository.tar"
 printf '%s\n' "$commands" >"$work/second/command.sh"
 # The kernel unpacks one archive after another.
 (cd "$work/second" && printf 'command.sh\nrepository.tar\n' | cpio -o -H newc --quiet) |

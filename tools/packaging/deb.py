@@ -1,4 +1,4 @@
-"""A Debian package, by dpkg-deb, with no maintainer script: no engine or service is touched."""
+"""A Debian package, by dpkg-deb, whose one script reads: no engine or service is touched."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ License: {licence}
  the Apache License in /usr/share/common-licenses/Apache-2.0, the LGPL in
  /usr/share/common-licenses/LGPL-2.1.
 """
+_PRERM = """\
+#!/bin/sh
+set -e
+# What runs under pyshim could not be stopped without it.
+[ "$1" != remove ] || /usr/bin/pyshimctl uninstall --check --prefix /usr
+"""
 _OVERRIDES = """\
 # One static file is the point: see docs/install.md. click names an editor, which nobody asks for.
 pyshim: embedded-library *
@@ -81,6 +87,7 @@ def build(files: Tree, arch: str, licence: str, work: Path, out: Path) -> None:
         "DEBIAN/control": File(_CONTROL.format(**names).encode()),
         "DEBIAN/conffiles": File(f"/{CONFIG}\n".encode()),
         "DEBIAN/md5sums": File(sums.encode()),
+        "DEBIAN/prerm": File(_PRERM.encode(), 0o755),
     }
     write({**data, **control}, work)
     subprocess.run(

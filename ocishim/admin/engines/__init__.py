@@ -29,7 +29,8 @@ class Wish:
     """What `pyshimctl configure` was asked for.
 
     name: the runtime's name for the engine. program: path of `pyshim` on the machine.
-    annotation_prefixes and spec_dirs are those of pyshim's own configuration.
+    annotation_prefixes and spec_dirs are those of pyshim's own configuration, lowlevel the name of
+    the runtime that it leads to ("runc", "crun", "" unknown).
     config and drop_in name other files than the engine's usual ones, None otherwise.
     """
 
@@ -45,6 +46,7 @@ class Wish:
         default_factory=lambda: DEFAULTS["cdi.annotation_prefixes"]
     )
     spec_dirs: list[str] = field(default_factory=lambda: SPEC_DIRS)
+    lowlevel: str = ""
 
     @property
     def annotations(self) -> list[str]:

@@ -1,7 +1,9 @@
 """Podman's configuration: a drop-in in containers.conf.d (containers.conf(5)).
 
 Podman asks for errors as JSON only from runtimes whose program's name is in
-runtime_supports_json, and a drop-in replaces such a list as a whole, so ours repeats it.
+runtime_supports_json, and --cgroups=disabled only of those in runtime_supports_nocgroup (so
+Podman's code; its manual says ...nocgroups, which other versions read), where crun alone belongs.
+A drop-in replaces such a list as a whole, so ours repeats it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,12 @@ DROP_IN = "99-pyshim.conf"
 NEXT_STEP = ""  # Podman reads its configuration at every start
 
 _VENDOR_CONFIG = "/usr/share/containers/containers.conf"
-_JSON_DEFAULT = ["crun", "runc", "kata", "runsc", "youki", "krun"]  # containers.conf(5)
+_JSON = ("runtime_supports_json",)
+_NO_CGROUPS = ("runtime_supports_nocgroup", "runtime_supports_nocgroups")
+_DEFAULTS = {  # containers.conf(5)
+    **{key: ["crun", "runc", "kata", "runsc", "youki", "krun"] for key in _JSON},
+    **{key: ["crun", "krun"] for key in _NO_CGROUPS},
+}
 
 
 def plan(host: Host, wish: Wish) -> Plan:
@@ -34,11 +41,12 @@ def plan(host: Host, wish: Wish) -> Plan:
     drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
     if wish.remove:
         return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
-    known = _supports_json(host, config, drop_in)
+    program = os.path.basename(wish.program)
+    keys = (*_JSON, *_NO_CGROUPS) if wish.lowlevel == "crun" else _JSON
     engine: dict[str, Any] = {
-        "runtime_supports_json": list(dict.fromkeys([*known, os.path.basename(wish.program)])),
-        "runtimes": {wish.name: [wish.program]},
+        key: list(dict.fromkeys([*_in_force(host, config, drop_in, key), program])) for key in keys
     }
+    engine["runtimes"] = {wish.name: [wish.program]}
     if wish.set_as_default:
         engine["runtime"] = wish.name
     if wish.enable_cdi:
@@ -75,17 +83,16 @@ def files(host: Host, config: str, folder: str = "") -> list[str]:
     return [_VENDOR_CONFIG, config, *drop_ins]
 
 
-def _supports_json(host: Host, config: str, drop_in: str) -> list[str]:
-    """Return the list in force without our drop-in."""
-    result = _JSON_DEFAULT
+def _in_force(host: Host, config: str, drop_in: str, key: str) -> list[str]:
+    """Return the list `key` that is in force without our drop-in."""
+    result = _DEFAULTS[key]
     for path in files(host, config, os.path.dirname(drop_in)):
         if path != drop_in:
             tree = tomlfile.plain(read(host, path) or "", path)
-            found = find(tree, "engine", "runtime_supports_json") or result
+            found = find(tree, "engine", key) or result
             if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-                where = "'engine.runtime_supports_json'"
                 raise ConfigError(
-                    f"{path}: expected array of strings in {where}", hint=f"correct {path}"
+                    f"{path}: expected array of strings in 'engine.{key}'", hint=f"correct {path}"
                 )
             result = found
     return result

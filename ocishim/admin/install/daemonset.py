@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import click
 
@@ -15,6 +16,7 @@ from ocishim.admin import printer
 from ocishim.admin.configure import command as configure
 from ocishim.admin.engines import ENGINES
 from ocishim.admin.host import Host
+from ocishim.admin.install import inuse
 from ocishim.admin.install.command import PREFIX, install
 from ocishim.admin.install.uninstall import uninstall
 from ocishim.errors import ConfigError
@@ -116,12 +118,26 @@ def command(  # noqa: PLR0917 - click calls it by name
         wish.update(set_as_default=set_as_default, enable_cdi=enable_cdi)
     changed = context.invoke(configure, **wish, remove=action == "remove")
     _restart(host, service or name, changed=changed)
-    if action == "remove":
+    if action == "remove" and not _runs_this_pod(host, f"{prefix}/bin/pyshim"):
         context.invoke(uninstall, **place)
 
 
 def _engine(host: Host) -> str:
     return "crio" if os.path.exists(host.real(_CRIO)) else "containerd"
+
+
+def _runs_this_pod(host: Host, program: str) -> bool:
+    """Whether this very pod needs `program` to be stopped: it began when that was the default."""
+    name = socket.gethostname()
+    if all(one.pod.partition("/")[2] != name for one in inuse.of(host, program)):
+        return False
+    printer.line(
+        f"note: this pod itself runs under {program}, which stays until a new one removes it:"
+        " kubectl rollout restart this DaemonSet once more",
+        err=True,
+        fg="yellow",
+    )
+    return True
 
 
 def _restart(host: Host, unit: str, *, changed: bool) -> None:

@@ -14,6 +14,7 @@ from ocishim.admin.editing import files
 from ocishim.admin.engines import Wish, containerd_places
 from ocishim.admin.engines import containerd_template as template
 from ocishim.admin.host import Host
+from ocishim.admin.install import inuse
 from ocishim.admin.install.command import (
     HOST_ROOT_OPTION,
     JSON_OPTION,
@@ -33,18 +34,27 @@ _RUN = "/run/pyshim"
 @HOST_ROOT_OPTION
 @click.option("--purge", is_flag=True, help="Also remove a configuration that was edited.")
 @click.option("--force", is_flag=True, help="Even if an engine is configured to use pyshim.")
+@click.option("--check", is_flag=True, help="Say what stands against it; change nothing.")
 @JSON_OPTION
-def uninstall(prefix: str, host_root: str, *, purge: bool, force: bool, as_json: bool) -> None:
+def uninstall(
+    prefix: str, host_root: str, *, purge: bool, force: bool, check: bool, as_json: bool
+) -> None:
     """Remove what install put in place, and what pyshim made while it ran (/run/pyshim).
 
-    Refuses while an engine's files name pyshim: its containers could not be stopped any more.
+    Refuses while an engine's files name pyshim. Refuses while containers have it as their runtime,
+    in any case: they could not be stopped, entered or deleted any more.
 
-    Exit status: 0 nothing is left, 1 refused or failed, 2 wrong command line.
+    Exit status: 0 nothing is left, or stands against it, 1 refused or failed, 2 wrong command line.
     """
     host = Host(host_root)
     must_be_absolute(prefix, "--prefix")
     if not force:
         _refuse_when_used(host)
+    program = f"{prefix}/bin/pyshim"
+    inuse.refuse(inuse.of(host, program), program)
+    if check:
+        tell({"done": []}, as_json=as_json)
+        return
     try:
         with Installation(host, prefix) as installation:
             done = _uninstall(installation, purge=purge)
@@ -82,8 +92,8 @@ def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
 
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     host = installation.host
-    done = [f"remove {path}" for path in installation.unlink_programs()]
-    done += _remove_run(host)
+    done = _remove_run(host)
+    done += [f"remove {path}" for path in installation.unlink_programs()]
     record = installation.record()
     path = defaults.DEFAULT_PATH
     text = files.read(host, path)

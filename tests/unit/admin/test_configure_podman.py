@@ -32,6 +32,28 @@ def test_every_option(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("there", "runtimes", "known"),
+    [
+        pytest.param(["runc", "crun"], '["runc", "crun"]', None, id="runc first"),
+        pytest.param(["crun"], '["runc", "crun"]', ["crun", "krun", "pyshim"], id="crun alone"),
+        pytest.param(["runc", "crun"], '["/usr/bin/crun"]', ["crun", "krun", "pyshim"], id="path"),
+        pytest.param([], '["runc", "crun"]', None, id="nothing"),
+    ],
+)
+def test_no_cgroups_before_crun_alone(
+    machine: Machine, there: list[str], runtimes: str, known: list[str] | None
+) -> None:
+    """As without pyshim: Podman's --cgroups=disabled is for crun."""
+    for name in there:
+        machine.write(f"/usr/bin/{name}", "").chmod(0o755)
+    machine.write("/etc/pyshim/config.toml", f"runtimes = {runtimes}\n")
+    machine.configure("podman")
+    engine = machine.toml(DROP_IN)["engine"]
+    keys = ("runtime_supports_nocgroup", "runtime_supports_nocgroups")
+    assert [engine.get(key) for key in keys] == [known, known]
+
+
+@pytest.mark.parametrize(
     ("path", "known"),
     [
         pytest.param("/usr/share/containers/containers.conf", ["a"], id="vendor's file"),

@@ -1,0 +1,52 @@
+"""While a container runs under pyshim nobody takes pyshim away, and the container can be ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ocishim.admin.cli import main
+from tests.integration import test_engines
+from tests.integration.engines import Containerd, Docker, Engine, Podman
+
+pytestmark = [pytest.mark.root, pytest.mark.engine]
+daemon = test_engines.daemon
+
+
+def _uninstall(program: str) -> tuple[int, str]:
+    """Ask what stands against removing the pyshim that is tested; the host's engines aside."""
+    prefix = str(Path(program).parents[1])
+    done = CliRunner().invoke(main, ["uninstall", "--check", "--force", "--prefix", prefix])
+    return done.exit_code, done.output
+
+
+def test_it_stays_until_the_last_container_is_deleted(daemon: Engine, busybox: Path) -> None:
+    program = daemon.shim.program
+    assert _uninstall(program) == (0, "nothing to do\n")
+    container = daemon.begin(busybox)
+    called = {
+        Containerd: f"containerd {container[:12]}",
+        Docker: f"docker {container[:12]}",
+        Podman: f"podman {_podmans_name(daemon, container)}",
+    }
+    name = next(name for kind, name in called.items() if isinstance(daemon, kind))
+    assert _uninstall(program) == (
+        1,
+        (
+            f"pyshimctl: {name} could not be stopped without {program}\n"
+            "hint: delete what still runs under pyshim, then try again\n"
+        ),
+    )
+    entered = daemon.enter(container, "/bin/echo", "inside")
+    assert (entered.returncode, entered.stdout) == (0, "inside\n"), entered
+    ended = daemon.end(container)
+    assert not any(call.returncode for call in ended), ended
+    assert _uninstall(program) == (0, "nothing to do\n")
+
+
+def _podmans_name(daemon: Engine, container: str) -> str:
+    if not isinstance(daemon, Podman):
+        return ""
+    return daemon.podman("inspect", "--format={{.Name}}", container).stdout.strip()

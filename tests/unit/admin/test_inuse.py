@@ -1,0 +1,229 @@
+"""What still runs under pyshim, as engines' files and processes tell it, and what that forbids."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocishim.admin.host import Host
+from ocishim.admin.install import inuse
+from ocishim.errors import ConfigError
+from tests.unit.admin.installing import HOME, Node
+from tests.unit.admin.test_daemonset import DROP_IN, Pod, pod
+
+__all__ = ["pod"]
+DATA = Path(__file__).parents[2] / "data/engines"
+PYSHIM = "/usr/local/bin/pyshim"
+ID = "4f1c0d9e12345678"
+HINT = "hint: delete what still runs under pyshim, then try again\n"
+TASKS = "io.containerd.runtime.v2.task"
+CRI = {"io.kubernetes.cri.sandbox-namespace": "shop", "io.kubernetes.cri.sandbox-name": "web-0"}
+
+
+def task(node: Node, space: str = "k8s.io", state: str = "run/containerd", **options: str) -> Path:
+    """A bundle as containerd's shim leaves it."""
+    bundle = node.root / state / TASKS / space / ID
+    bundle.mkdir(parents=True)
+    (bundle / "options.json").write_text(json.dumps(options))
+    spec = {"annotations": CRI} if space == "k8s.io" else {}
+    (bundle / "config.json").write_text(json.dumps(spec))
+    return bundle
+
+
+def process(node: Node, *argv: str, cwd: Path | None = None, root: Path | None = None) -> None:
+    folder = node.root / "proc" / str(len(argv) + len(os.listdir(node.root)))
+    folder.mkdir(parents=True)
+    (folder / "cmdline").write_text("\0".join(argv) + "\0")
+    (folder / "root").symlink_to(root or node.root)
+    (folder / "cwd").symlink_to(cwd or node.root)
+
+
+def conmon(node: Node, name: str, program: str, bundle: str, id_: str = ID) -> None:
+    argv = ("/usr/bin/conmon", "-c", id_, "-n", name, "-r", program, "-b", bundle, "--log-level")
+    process(node, *argv)
+
+
+def crio(node: Node, handler: str) -> None:
+    """CRI-O's container and its sandbox, as data/engines has them."""
+    store = "run/containers/storage/overlay-containers"
+    spec = json.loads((DATA / "crio.config.json").read_text())
+    sandbox = spec["annotations"]["io.kubernetes.cri-o.SandboxID"]
+    for id_, notes in (
+        (ID, spec["annotations"]),
+        (sandbox, {"io.kubernetes.cri-o.RuntimeHandler": handler}),
+    ):
+        (node.root / store / id_ / "userdata").mkdir(parents=True)
+        text = json.dumps({"annotations": notes})
+        (node.root / store / id_ / "userdata/config.json").write_text(text)
+    name = spec["annotations"]["io.kubernetes.cri-o.Name"]
+    conmon(node, name, PYSHIM, f"/{store}/{ID}/userdata")
+
+
+def docker_wrapper(node: Node) -> None:
+    """What Docker makes of a runtime with runtimeArgs."""
+    node.program("var/lib/docker/runtimes/pyshim", f'exec {PYSHIM} --debug "$@"')
+    task(node, "moby", binary_name="/var/lib/docker/runtimes/pyshim")
+
+
+def elsewhere(node: Node) -> None:
+    bundle = task(node, state="data/mine", binary_name=PYSHIM)
+    process(node, "/opt/bin/containerd-shim-runc-v2", "-id", ID, cwd=bundle)
+
+
+def only_runtime(node: Node) -> None:
+    bundle = task(node)
+    (bundle / "runtime").write_text(PYSHIM)
+
+
+@pytest.mark.parametrize(
+    ("make", "called"),
+    [
+        pytest.param(lambda node: task(node, binary_name=PYSHIM), "pod shop/web-0", id="pod"),
+        pytest.param(only_runtime, "pod shop/web-0", id="no options.json, but runtime"),
+        pytest.param(
+            lambda node: task(node, state="run/k3s/containerd", binary_name=PYSHIM),
+            "pod shop/web-0",
+            id="k3s",
+        ),
+        pytest.param(elsewhere, "pod shop/web-0", id="a state nobody knows, by its shim"),
+        pytest.param(
+            lambda node: task(node, "default", binary_name=PYSHIM),
+            "containerd 4f1c0d9e1234",
+            id="ctr",
+        ),
+        pytest.param(
+            lambda node: task(node, "moby", binary_name="pyshim"),
+            "docker 4f1c0d9e1234",
+            id="docker, the name alone",
+        ),
+        pytest.param(docker_wrapper, "docker 4f1c0d9e1234", id="docker, runtimeArgs"),
+        pytest.param(
+            lambda node: task(node, binary_name=f"/{HOME}/{node.current}/bin/pyshim"),
+            "pod shop/web-0",
+            id="one version",
+        ),
+        pytest.param(
+            lambda node: conmon(node, "web", PYSHIM, "/b"), "podman web", id="podman, by path"
+        ),
+        pytest.param(
+            lambda node: conmon(node, "web", "/usr/bin/../local/bin/pyshim", "/b"),
+            "podman web",
+            id="another spelling",
+        ),
+        pytest.param(lambda node: crio(node, "pyshim"), "pod default/p", id="crio"),
+    ],
+)
+def test_uninstall_refuses_what_could_not_be_stopped(
+    node: Node, make: Callable[[Node], object], called: str
+) -> None:
+    node.install()
+    make(node)
+    before = node.listing()
+    for options in ((), ("--force",), ("--check",), ("--purge",)):
+        result = node.call("uninstall", *options)
+        assert (result.exit_code, result.output) == (
+            1,
+            f"pyshimctl: {called} could not be stopped without {PYSHIM}\n{HINT}",
+        )
+    assert node.listing() == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda node: task(node, binary_name="/usr/sbin/runc"), id="runc"),
+        pytest.param(task, id="the engine's own"),
+        pytest.param(lambda node: task(node, binary_name="/opt/bin/pyshim"), id="another pyshim"),
+        pytest.param(lambda node: conmon(node, "web", "/usr/bin/crun", "/b"), id="podman"),
+        pytest.param(
+            lambda node: process(
+                node, "conmon", "-c", ID, "-n", "w", "-r", PYSHIM, root=node.root.parent
+            ),
+            id="an engine in a container",
+        ),
+        pytest.param(lambda node: process(node, "sleep", "-r", PYSHIM), id="no conmon"),
+        pytest.param(
+            lambda node: (task(node) / "options.json").write_text("[" * 100_000), id="no JSON"
+        ),
+    ],
+)
+def test_others_containers_are_no_hindrance(node: Node, make: Callable[[Node], object]) -> None:
+    node.install()
+    make(node)
+    assert node.uninstall("--check") == "nothing to do\n"
+    assert (node.root / "usr/local/bin/pyshim").exists()
+    node.uninstall()
+    assert not (node.root / "usr/local/bin/pyshim").is_symlink()
+
+
+def test_many_are_told_briefly_and_a_pod_once() -> None:
+    some = [inuse.Container("docker", f"{n}" * 64, "", "", PYSHIM) for n in range(6)]
+    pods = [inuse.Container("containerd", str(n), "", "shop/web", PYSHIM) for n in range(3)]
+    with pytest.raises(ConfigError) as caught:
+        inuse.refuse(pods + some, "it")
+    assert str(caught.value) == (
+        "pod shop/web, docker 000000000000, docker 111111111111, docker 222222222222,"
+        " docker 333333333333 and 2 more could not be stopped without it"
+        " (delete what still runs under pyshim, then try again)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "make", "called"),
+    [
+        pytest.param("crio", lambda node: crio(node, "pyshim"), "pod default/p", id="crio"),
+        pytest.param(
+            "podman", lambda node: conmon(node, "web", PYSHIM, "/b"), "podman web", id="p"
+        ),
+    ],
+)
+def test_an_engine_that_looks_for_the_name_keeps_it(
+    node: Node, engine: str, make: Callable[[Node], object], called: str
+) -> None:
+    node.install()
+    assert node.call("configure", engine, "--force").exit_code == 0
+    make(node)
+    result = node.call("configure", engine, "--remove")
+    told = f"{called} could not be stopped without the runtime 'pyshim' in {engine}'s configuration"
+    assert (result.exit_code, result.output) == (1, f"pyshimctl: {told}\n{HINT}")
+    shutil.rmtree(node.root / "proc")
+    assert node.call("configure", engine, "--remove").exit_code == 0
+
+
+def test_crios_default_runtime_is_any(node: Node) -> None:
+    """With no handler of its own a container is stopped by the default runtime of that moment."""
+    node.install()
+    assert node.call("configure", "crio", "--force", "--set-as-default").exit_code == 0
+    crio(node, "")
+    assert node.call("configure", "crio", "--remove").exit_code == 0
+    assert node.call("uninstall").exit_code == 1
+
+
+def test_the_installers_own_pod_is_not_locked_in(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SET_AS_DEFAULT: the pod that removes pyshim was begun by it, and has to be stopped."""
+    pod.run("install")
+    bundle = task(pod.node, binary_name=PYSHIM)
+    monkeypatch.setattr(socket, "gethostname", lambda: "web-0")
+    told = (
+        f"note: this pod itself runs under {PYSHIM}, which stays until a new one removes it:"
+        " kubectl rollout restart this DaemonSet once more\n"
+    )
+    assert pod.run("remove") == (0, told, ["systemctl restart crio"])
+    assert not (pod.node.root / DROP_IN).exists()
+    assert (pod.node.root / "usr/local/bin/pyshim").exists()
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    assert pod.run("remove")[0] == 1
+    shutil.rmtree(bundle)
+    assert pod.run("remove") == (0, "", [])
+    assert not (pod.node.root / "usr/local/bin/pyshim").exists()
+
+
+def test_this_machine_is_read_too() -> None:
+    """Whatever runs here: all of it can be read."""
+    assert all(one.program for one in inuse.there(Host()))
