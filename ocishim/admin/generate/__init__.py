@@ -1,4 +1,5 @@
 """`pyshimctl cdi generate`: CDI specs from what a host has.
 
-Whether a spec still fits its host is cdi/stale.py's question, and the doctor's.
+One finder of libraries, programs and nodes, which doctor asks too; what becomes of a spec that is
+written is cdi's.
 """

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
 
 from ocishim.admin import printer
 from ocishim.admin.editing import files
-from ocishim.admin.generate import amd, edits, nvidia
+from ocishim.admin.generate import amd, edits, hooks, nvidia
 from ocishim.admin.generate.edits import Edits
+from ocishim.admin.generate.report import Report
 from ocishim.errors import ConfigError, UsageError
 
 _KINDS = {
@@ -18,6 +20,13 @@ _KINDS = {
     "imex": ("nvidia.com", "imex-channel"),
     "amd": ("amd.com", "gpu"),
 }
+_ENVIRONMENT = "PYSHIM_CDI"
+INCOMPLETE = 3
+"""Exit status under --strict when something expected is missing."""
+
+
+class IncompleteError(ConfigError):
+    """Something that a spec should have is not on the host, and --strict was asked for."""
 
 
 @click.command()
@@ -33,7 +42,7 @@ _KINDS = {
 )  # fmt: skip
 @click.option(
     "--name-by", "namings", multiple=True, type=click.Choice(nvidia.NAMINGS),
-    help="How NVIDIA's devices are named; default: index and uuid.",
+    help="How devices are named; default: index and uuid, for AMD's index.",
 )  # fmt: skip
 @click.option("--driver-root", default="/", metavar="DIR", help="Where the driver's files are.")
 @click.option("--dev-root", default="", metavar="DIR", help="Where /dev is; default: driver root.")
@@ -41,29 +50,74 @@ _KINDS = {
 @click.option("--hook-path", metavar="PATH", help="The hook program; default: pyshim-hook.")
 @click.option("--disable-hook", multiple=True, metavar="NAME", help="Leave a hook out, or all.")
 @click.option("--enable-hook", multiple=True, metavar="NAME", help="Keep it all the same.")
+@click.option(
+    "--device-id", "device_ids", multiple=True, metavar="ID",
+    help="Only this device, by one of its names; repeat for more. Default: all.",
+)  # fmt: skip
+@click.option("--ldconfig-path", default="", metavar="PATH", help="The host's, for update-ldcache.")
+@click.option("--no-gids", is_flag=True, help="No additionalGids: for engines of CDI 0.6.")
+@click.option("--no-sockets", is_flag=True, help="No sockets of the driver's services.")
 @click.option("--no-all", is_flag=True, help="Make no device 'all'.")
+@click.option("--strict", is_flag=True, help="Write nothing when something expected is missing.")
+@click.option("--verbose", is_flag=True, help="List everything that was found.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--output", metavar="FILE", help="Write there (by rename); default: print it.")
 @click.option("--format", "form", type=click.Choice(edits.FORMATS), help="Default: by FILE's name.")
-def generate(*, output: str | None, form: str | None, **chosen: Any) -> None:
+def generate(
+    *, output: str | None, form: str | None, verbose: bool, as_json: bool, **chosen: Any
+) -> None:
     """Write a CDI spec for this host's devices, or for --device NAME=PATH.
 
-    Exit status: 0 written, 1 no device found or a file cannot be written, 2 wrong command line.
+    Options can be given as environment variables, too: PYSHIM_CDI_DRIVER_ROOT=DIR.
+
+    Exit status: 0 written, 1 no device found, no driver that serves, or a file cannot be written, 2
+    wrong command line, 3 something expected is missing and --strict given: nothing is written.
     """
-    _require_folders(chosen)
-    found = document(**chosen)
-    for device, path in missing(found) if chosen["devices"] else ():
-        printer.line(f"warning: {path} of {device} is not on this host", err=True, fg="yellow")
+    report = Report()
+    if output and not output.endswith((".json", ".yaml")):
+        raise UsageError(f"{output}: spec dirs are read for .json and .yaml only")
+    try:
+        found = document(report=report, **chosen)
+    except IncompleteError as err:
+        _tell(report, verbose=verbose)
+        printer.line(f"pyshimctl: {err.message}", err=True, fg="red")
+        sys.exit(INCOMPLETE)
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
     text = edits.text(found, form)
+    if output:
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        files.replace(os.path.abspath(output), text.encode(), 0o644)
+    if as_json:
+        told = {"output": output} if output else {"spec": found}
+        printer.report(report.as_dict() | told)
+        return
     if not output:
         printer.text(text)
-        return
-    if not output.endswith((".json", ".yaml")):
-        raise UsageError(f"{output}: spec dirs are read for .json and .yaml only")
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-    files.replace(os.path.abspath(output), text.encode(), 0o644)
-    names = ", ".join(device["name"] for device in found["devices"])
-    printer.line(f"{output}: {found['kind']} with {names}", err=True)
+    _tell(report, verbose=verbose)
+    if output:
+        names = ", ".join(device["name"] for device in found["devices"])
+        printer.line(f"{output}: {found['kind']} with {names}", err=True)
+
+
+def read_environment(command: click.Command) -> None:
+    """Let each option be given as a variable, for units: PYSHIM_CDI_DRIVER_ROOT=DIR."""
+    for option in command.params:
+        option.envvar = _ENVIRONMENT + option.opts[-1][1:].replace("-", "_").upper()
+
+
+read_environment(generate)
+
+
+def _tell(report: Report, *, verbose: bool) -> None:
+    """Print the report for people, on stderr: stdout may be the spec."""
+    for line in report.listing() if verbose else ():
+        printer.line(line, err=True)
+    for lack in report.missing:
+        printer.line(f"warning: {lack.what}; {lack.remedy}", err=True, fg="yellow")
+    for fact in report.told:
+        printer.line(fact, err=True)
+    if report.source:  # with --device nothing was looked for
+        printer.line(report.summary(), err=True)
 
 
 def _require_folders(chosen: dict[str, Any]) -> None:
@@ -75,32 +129,55 @@ def _require_folders(chosen: dict[str, Any]) -> None:
             raise ConfigError(f"{folder}: not a directory", hint=words)
 
 
-def missing(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return device and path of each node that this host lacks: create would fail."""
-    return [
-        (device["name"], path)
-        for device in found["devices"]
-        for node in device["containerEdits"].get("deviceNodes", ())
-        if not os.path.lexists(path := node.get("hostPath") or node["path"])
-    ]
+def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
+    """Return the spec for the command line's choices; `report` gets what was found.
+
+    Raises ConfigError when there is nothing to write, IncompleteError as --strict asks.
+    """
+    report = report if report is not None else Report()
+    _require_folders(chosen)
+    kind, by_name, common = _found(chosen, report)
+    _keep(by_name, chosen["device_ids"])
+    for one in (*by_name.values(), common) if chosen["no_gids"] else ():
+        one.additionalGids.clear()
+    spec = edits.spec(kind, by_name, common)
+    if chosen["strict"] and report.missing:
+        raise IncompleteError(f"nothing is written: {report.missing[0].what}")
+    return spec
 
 
-def document(
-    *, mode: str, vendor: str | None, class_: str | None, devices: tuple[str, ...], **chosen: Any
-) -> dict[str, Any]:
-    """Return the spec for the command line's choices."""
-    if devices:
+def _found(chosen: dict[str, Any], report: Report) -> tuple[str, dict[str, Edits], Edits]:
+    """Return the kind, the devices' edits by name and the common ones."""
+    vendor, class_ = chosen["vendor"], chosen["class_"]
+    if chosen["devices"]:
         if not vendor or not class_:
             raise UsageError("--device needs --vendor and --class")
-        return edits.spec(f"{vendor}/{class_}", plain(devices), Edits())
-    if mode == "devices":
+        return f"{vendor}/{class_}", plain(chosen["devices"], report), Edits()
+    if chosen["mode"] == "devices":
         raise UsageError("mode devices needs --device NAME=PATH")
-    mode, by_name, common = _detect(mode, chosen)
+    mode, by_name, common = _detect(chosen["mode"], chosen, report)
     default_vendor, default_class = _KINDS[mode]
-    return edits.spec(f"{vendor or default_vendor}/{class_ or default_class}", by_name, common)
+    return f"{vendor or default_vendor}/{class_ or default_class}", by_name, common
 
 
-def plain(devices: tuple[str, ...]) -> dict[str, Edits]:
+def _keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
+    """Leave out devices that are not wanted, in all their names. Raises ConfigError: not there."""
+    ids = [one for word in wanted for one in word.split(",")]
+    if not ids or "all" in ids:
+        return
+    for one in ids:
+        if one not in by_name:
+            there = ", ".join(name for name in by_name if name != "all")
+            raise ConfigError(f"no device {one!r} on this host", hint=f"there are {there}")
+    kept = [by_name[one] for one in ids]
+    everything = by_name.pop("all", None)
+    for name in [name for name, one in by_name.items() if not any(one is k for k in kept)]:
+        del by_name[name]
+    if everything:
+        by_name["all"] = edits.merged(by_name)
+
+
+def plain(devices: tuple[str, ...], report: Report) -> dict[str, Edits]:
     """Return the devices of `NAME=PATH` words; the same name again adds a node."""
     found: dict[str, Edits] = {}
     for word in devices:
@@ -108,37 +185,53 @@ def plain(devices: tuple[str, ...]) -> dict[str, Edits]:
         if not sign or not name or not path.startswith("/"):
             raise UsageError(f"--device {word!r} is not NAME=/PATH")
         found.setdefault(name, Edits()).add_node(path, path)
+        report.add("devices", name)
+        report.add("nodes", path)
+        if not os.path.lexists(path):
+            report.warn(f"{path} of {name} is not on this host", "create fails until it is")
     return found
 
 
-def _detect(mode: str, chosen: dict[str, Any]) -> tuple[str, dict[str, Edits], Edits]:
+def _detect(
+    mode: str, chosen: dict[str, Any], report: Report
+) -> tuple[str, dict[str, Edits], Edits]:
     with_all = not chosen["no_all"]
     if mode == "imex":
-        return mode, nvidia.imex_channels(chosen["dev_root"] or chosen["driver_root"]), Edits()
+        root = chosen["dev_root"] or chosen["driver_root"]
+        return mode, nvidia.imex_channels(root, report, with_all=with_all), Edits()
     if mode == "amd":
-        return mode, *amd.generate(chosen["dev_root"] or "/", with_all=with_all)
+        return mode, *_amd(chosen, report)
     try:
-        return "nvidia", *_generator(chosen).generate(with_all=with_all)
+        return "nvidia", *_generator(chosen, report).generate(with_all=with_all)
     except ConfigError as err:
         if mode == "nvidia":
             raise
         first = err
     try:
-        return "amd", *amd.generate(chosen["dev_root"] or "/", with_all=with_all)
+        return "amd", *_amd(chosen, report)
     except ConfigError as err:
         raise ConfigError(
-            f"{first.message}; {err.message}", hint="or describe devices with --device NAME=PATH"
+            f"{first.message}; {err.message}",
+            hint=f"{first.hint}; or describe devices with --device NAME=PATH",
         ) from None
 
 
-def _generator(chosen: dict[str, Any]) -> nvidia.Generator:
+def _amd(chosen: dict[str, Any], report: Report) -> tuple[dict[str, Edits], Edits]:
+    root = chosen["dev_root"] or chosen["driver_root"]
+    namings = chosen["namings"] or ("index",)
+    return amd.generate(root, report, with_all=not chosen["no_all"], namings=namings)
+
+
+def _generator(chosen: dict[str, Any], report: Report) -> nvidia.Generator:
+    wanted = hooks.choose(chosen["disable_hook"], chosen["enable_hook"])
     return nvidia.Generator(
         driver_root=chosen["driver_root"],
         dev_root=chosen["dev_root"],
         namings=chosen["namings"] or ("index", "uuid"),
-        hooks=nvidia.choose_hooks(chosen["disable_hook"], chosen["enable_hook"]),
-        hook_path=chosen["hook_path"] or _hook_path(),
+        hooks=hooks.Hooks(chosen["hook_path"] or _hook_path(), wanted, chosen["ldconfig_path"]),
         library_folders=chosen["library_folder"],
+        with_sockets=not chosen["no_sockets"],
+        report=report,
     )
 
 

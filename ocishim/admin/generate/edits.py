@@ -1,7 +1,6 @@
 """Build a CDI spec: container edits, merging them, and writing the document.
 
-Pure but for the text it returns; what goes into the edits is decided by nvidia.py and its
-siblings.
+What goes into the edits is decided by nvidia.py and its siblings.
 """
 
 from __future__ import annotations
@@ -36,13 +35,18 @@ class Edits:
         if value not in values:
             values.append(value)
 
-    def add_node(self, path: str, host_path: str, *, gid: int = 0) -> None:
-        """Add the device node `path`, read from `host_path`; gid when only a group may open it."""
-        node = {"path": path}
+    def add_node(self, path: str, host_path: str, *, gid: int = 0, private: bool = False) -> None:
+        """Add the device node `path`, read from `host_path`, which belongs to the group `gid`.
+
+        private: no others may open it, so that the container's user is of the group, too.
+        """
+        node: dict[str, Any] = {"path": path}
         if host_path != path:
             node["hostPath"] = host_path
-        self.add("deviceNodes", node)
         if gid:
+            node["gid"] = gid
+        self.add("deviceNodes", node)
+        if gid and private:
             self.add("additionalGids", gid)
 
     def add_mount(self, path: str, host_path: str, *, socket: bool = False) -> None:
@@ -68,6 +72,14 @@ class Edits:
             "additionalGids": sorted(self.additionalGids),
         }
         return {name: values for name, values in lists.items() if values}
+
+
+def merged(devices: dict[str, Edits]) -> Edits:
+    """Return the edits of all devices as one."""
+    everything = Edits()
+    for edits in devices.values():
+        everything.update(edits)
+    return everything
 
 
 def _natural(path: str) -> tuple[str, int]:
@@ -100,7 +112,14 @@ def text(found: dict[str, Any], form: str) -> str:
         return _json(found) + "\n"
     import yaml  # noqa: PLC0415 - not for JSON
 
-    return "---\n" + yaml.safe_dump(found, sort_keys=False, default_flow_style=False, width=1000)
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Writes every value in full: not every reader of specs knows anchors."""
+
+        def ignore_aliases(self, _data: Any) -> bool:
+            return True
+
+    options: dict[str, Any] = {"sort_keys": False, "default_flow_style": False, "width": 1000}
+    return "---\n" + str(yaml.dump(found, Dumper=Dumper, **options))
 
 
 def _json(found: dict[str, Any]) -> str:

@@ -1,89 +1,116 @@
-"""NVIDIA GPUs and MIG devices of a host: from NVML when it is there, else from /proc and sysfs."""
+"""NVIDIA GPUs and MIG devices of a host, as nvidia-smi counts them.
+
+Asked in this order: NVML by nvidia-ml-py where an interpreter has it, the driver's own nvidia-smi,
+and /proc and sysfs, which know no uuid of a MIG device. Whoever does not answer is told of.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
+from ocishim.admin.generate import smi
+from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 
 _PROC = "/proc/driver/nvidia"
 
 
+@dataclass
 class Mig:
-    """One MIG device: its place on the GPU, its uuid ("" when unknown), its capability minors."""
+    """A MIG device: its place on the GPU, its uuid ("" when unknown), its instances' ids."""
 
-    __slots__ = ("caps", "index", "uuid")
-
-    def __init__(self, index: int, uuid: str, caps: list[int]) -> None:
-        self.index = index
-        self.uuid = uuid
-        self.caps = caps
+    index: int
+    uuid: str
+    instances: tuple[int, int]
 
 
+@dataclass
 class Gpu:
-    """One GPU: index as nvidia-smi counts, uuid, minor of /dev/nvidiaN, PCI address, MIGs."""
+    """A GPU: index as nvidia-smi counts, uuid, minor of /dev/nvidiaN, PCI address, MIG devices.
 
-    __slots__ = ("bus", "index", "migs", "minor", "uuid")
+    split: MIG mode is on, so that it is used through its MIG devices alone.
+    """
 
-    def __init__(self, index: int, uuid: str, minor: int, bus: str) -> None:
-        self.index = index
-        self.uuid = uuid
-        self.minor = minor
-        self.bus = bus
-        self.migs: list[Mig] = []
+    index: int
+    uuid: str
+    minor: int
+    bus: str
+    migs: list[Mig] = field(default_factory=list)
+    split: bool = False
 
 
-def find(host: Host) -> list[Gpu]:
-    """Return the host's GPUs in order of their index."""
+def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
+    """Return the host's GPUs in order of their index.
+
+    host: where /proc/driver/nvidia is; asked: the driver's nvidia-smi, if it has one.
+    """
     if not host.elsewhere:
-        found = _from_nvml(host)
+        found = _from_nvml(report)
         if found is not None:
             return found
-    return _from_proc(host)
+    if asked:
+        try:
+            found = _from_smi(host, asked, report)
+            report.source = f"{asked.program} -q -x"
+            return found  # noqa: TRY300 - what raises is the question
+        except ConfigError as err:
+            report.tell(f"the GPUs are those of {_PROC}, since {err.message}")
+    report.source = _PROC
+    return _from_proc(host, report)
 
 
-def _from_nvml(host: Host) -> list[Gpu] | None:
-    """Ask NVML; None when the library or its Python binding is not there, or it refuses."""
+def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
+    """Return the minors of the /dev/nvidia-caps nodes of a MIG device: of both its instances."""
+    gi, ci = mig.instances
+    base = f"{_PROC}/capabilities/gpu{gpu.minor}/mig/gi{gi}"
+    texts = [_read(host, path) for path in (f"{base}/access", f"{base}/ci{ci}/access")]
+    minors = [re.search(r"DeviceFileMinor:\s*(\d+)", text) for text in texts]
+    return [int(minor[1]) for minor in minors if minor]
+
+
+def _from_nvml(report: Report) -> list[Gpu] | None:
+    """Ask NVML; None when its Python binding is not there, or NVML refuses, which is told."""
     try:
         import pynvml  # noqa: PLC0415 - an optional extra
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        try:
+            found = [_ask(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as err:
+        report.tell(f"NVML (nvidia-ml-py) does not answer: {err}")
         return None
-    try:
-        return [_ask(pynvml, host, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+    report.source = "NVML (nvidia-ml-py)"
+    return found
 
 
-def _ask(nvml: Any, host: Host, index: int) -> Gpu:
+def _ask(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    bus = _text(nvml.nvmlDeviceGetPciInfo(handle).busId).lower()
     gpu = Gpu(
         index,
         _text(nvml.nvmlDeviceGetUUID(handle)),
         int(nvml.nvmlDeviceGetMinorNumber(handle)),
-        bus[-12:],  # NVML has eight digits of domain, sysfs four
+        _bus(_text(nvml.nvmlDeviceGetPciInfo(handle).busId)),
     )
     try:
-        count = nvml.nvmlDeviceGetMaxMigDeviceCount(handle)
-    except nvml.NVMLError:
+        gpu.split = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+        count = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if gpu.split else 0
+    except nvml.NVMLError:  # a GPU without MIG
         return gpu
     for number in range(count):
         try:
             mig = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-        except nvml.NVMLError:
+        except nvml.NVMLError:  # no instance there
             continue
-        gi = nvml.nvmlDeviceGetGpuInstanceId(mig)
-        ci = nvml.nvmlDeviceGetComputeInstanceId(mig)
-        caps = _mig_caps(host, gpu.minor, gi, ci)
-        gpu.migs.append(Mig(number, _text(nvml.nvmlDeviceGetUUID(mig)), caps))
+        ids = nvml.nvmlDeviceGetGpuInstanceId(mig), nvml.nvmlDeviceGetComputeInstanceId(mig)
+        gpu.migs.append(Mig(number, _text(nvml.nvmlDeviceGetUUID(mig)), ids))
     return gpu
 
 
@@ -91,36 +118,82 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _from_proc(host: Host) -> list[Gpu]:
+def _bus(text: str) -> str:
+    """Return sysfs' form of a PCI address: NVML has eight digits of domain, sysfs at least four."""
+    domain, sign, rest = text.lower().partition(":")
+    try:
+        return f"{int(domain, 16):04x}{sign}{rest}"
+    except ValueError:
+        return ""
+
+
+def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
+    minors = {gpu.bus: gpu.minor for gpu in _from_proc(host, Report())}
     found = []
-    for index, bus in enumerate(_listdir(host, f"{_PROC}/gpus")):
-        facts = _read(host, f"{_PROC}/gpus/{bus}/information")
+    for index, told in enumerate(asked.gpus()):
+        bus = _bus(smi.value(told, "pci", "pci_bus_id"))
+        minor = smi.value(told, "minor_number")
+        number = int(minor) if minor.isdigit() else minors.get(bus, index)
+        gpu = Gpu(index, smi.value(told, "uuid"), number, bus)
+        gpu.split = smi.value(told, "mig_mode", "current_mig") == "Enabled"
+        for group in smi.children(told, "mig_devices"):
+            gpu.migs += [_mig(one) for one in smi.children(group, "mig_device")]
+        found.append(gpu)
+    if any(not mig.uuid for gpu in found for mig in gpu.migs):
+        _add_uuids(found, asked, report)
+    return found
+
+
+def _mig(told: smi.Element) -> Mig:
+    words = [smi.value(told, tag) for tag in ("index", "gpu_instance_id", "compute_instance_id")]
+    if not all(word.isdigit() for word in words):
+        raise ConfigError("nvidia-smi tells of a MIG device without index and instances")
+    index, gi, ci = map(int, words)
+    return Mig(index, smi.value(told, "uuid"), (gi, ci))
+
+
+def _add_uuids(found: list[Gpu], asked: smi.Smi, report: Report) -> None:
+    try:
+        uuids = asked.mig_uuids()
+    except ConfigError as err:
+        report.tell(f"the uuids of MIG devices are not known: {err.message}")
+        return
+    for gpu in found:
+        for mig in gpu.migs:
+            mig.uuid = mig.uuid or uuids.get((gpu.index, mig.index), "")
+
+
+def _from_proc(host: Host, report: Report) -> list[Gpu]:
+    found: list[Gpu] = []
+    for name in sorted(_listdir(host, f"{_PROC}/gpus"), key=_address):
+        facts = _read(host, f"{_PROC}/gpus/{name}/information")
+        if re.search(r"GPU Excluded:\s*Yes", facts):
+            report.tell(f"GPU {name} is left out: the driver excludes it")
+            continue
         minor = re.search(r"Device Minor:\s*(\d+)", facts)
         uuid = re.search(r"GPU UUID:\s*(GPU-[0-9a-fA-F-]+)", facts)
-        gpu = Gpu(
-            index, uuid[1] if uuid else "", int(minor[1]) if minor else index, bus.lower()[-12:]
-        )
+        number = int(minor[1]) if minor else len(found)
+        gpu = Gpu(len(found), uuid[1] if uuid else "", number, _bus(name))
         gpu.migs = _migs_from_proc(host, gpu.minor)
+        gpu.split = bool(gpu.migs)
         found.append(gpu)
     return found
+
+
+def _address(name: str) -> tuple[int, str]:
+    domain, _, rest = name.partition(":")
+    return int(domain, 16) if re.fullmatch(r"[0-9a-fA-F]+", domain) else 0, rest
 
 
 def _migs_from_proc(host: Host, minor: int) -> list[Mig]:
     """Return the compute instances the capabilities tell of; their uuids only NVML knows."""
     base = f"{_PROC}/capabilities/gpu{minor}/mig"
-    found: list[Mig] = []
-    for gi in _numbered(host, base, "gi"):
-        for ci in _numbered(host, f"{base}/gi{gi}", "ci"):
-            found.append(Mig(len(found), "", _mig_caps(host, minor, gi, ci)))
-    return found
-
-
-def _mig_caps(host: Host, minor: int, gi: int, ci: int) -> list[int]:
-    """Return the minors of the two /dev/nvidia-caps nodes that open a compute instance."""
-    base = f"{_PROC}/capabilities/gpu{minor}/mig/gi{gi}"
-    texts = [_read(host, path) for path in (f"{base}/access", f"{base}/ci{ci}/access")]
-    minors = [re.search(r"DeviceFileMinor:\s*(\d+)", text) for text in texts]
-    return [int(minor[1]) for minor in minors if minor]
+    ids = [
+        (gi, ci)
+        for gi in _numbered(host, base, "gi")
+        for ci in _numbered(host, f"{base}/gi{gi}", "ci")
+    ]
+    return [Mig(index, "", pair) for index, pair in enumerate(ids)]
 
 
 def _numbered(host: Host, folder: str, prefix: str) -> list[int]:
@@ -130,7 +203,7 @@ def _numbered(host: Host, folder: str, prefix: str) -> list[int]:
 
 def _listdir(host: Host, path: str) -> list[str]:
     try:
-        return sorted(os.listdir(host.real(path)))
+        return os.listdir(host.real(path))
     except OSError:
         return []
 

@@ -1,42 +1,60 @@
-"""Shared libraries of a driver root: where they are, what they are called, which links they need.
+"""The libraries of NVIDIA's driver in a root: where they are, which they are, their links.
 
-The host's `ldconfig -p` knows the folders; the version in a file's name says what belongs to the
-driver; a library's own SONAME says what programs will look for.
+The folders are those of the root's loader, of its distribution and of --library-folder. Links are
+followed inside the root, absolute ones too: what counts is the file they lead to. A file belongs
+to the driver by its version or its name, and is of the machine's class.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass, field
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-
+from ocishim.admin.generate import elf, ldcache, versions
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
-ARCHES = {
-    "x86_64": ("x86-64", "/usr/lib/x86_64-linux-gnu"),
-    "aarch64": ("AArch64", "/usr/lib/aarch64-linux-gnu"),
-}
-"""Machine (uname -m): its tag in `ldconfig -p`, its multiarch folder."""
+MULTIARCH = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
+"""Machine (uname -m): its folder below /usr/lib as Debian has it."""
 
-_FOLDERS = ("/usr/lib64", "/usr/lib", "/lib64", "/lib")
-_BELOW = ("", "vdpau", "gbm", "nvidia/current", "tls")
-_PREFIXES = (
-    *("libnvidia-", "libcuda.", "libcudadebugger.", "libnvcuvid.", "libnvoptix.", "libEGL_nvidia."),
-    *("libGLX_nvidia.", "libGLESv1_CM_nvidia.", "libGLESv2_nvidia.", "libvdpau_nvidia."),
+_FOLDERS = (
+    *("/usr/lib/{0}", "/lib/{0}", "/usr/lib64", "/lib64", "/usr/lib", "/lib"),
+    "/run/opengl-driver/lib",  # NixOS
+    "/usr/local/glibc/usr/lib", "/usr/local/glibc/lib",  # Talos
+    "/opt/nvidia/current/usr/lib64", "/opt/nvidia/current/usr/lib",  # Flatcar
+    "/opt/nvidia/current/lib64", "/opt/nvidia/current/lib", "/opt/nvidia/lib64", "/opt/lib64",
+    "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib",  # COS, and images made for it
+    "/var/lib/nvidia/lib64", "/home/kubernetes/bin/nvidia/lib64",  # COS and GKE, on the node
+    "/usr/lib/nvidia/tesla", "/usr/lib/nvidia",  # Bottlerocket
+    "/run/host-nvidia/*",  # node agents
+    "/usr/local/lib/{0}", "/usr/local/lib64", "/usr/local/lib",
+)  # fmt: skip
+_BELOW = ("", "nvidia/current", "nvidia", "vdpau", "gbm", "tls")
+_XORG = (
+    "{0}/nvidia/xorg", "{0}/nvidia/current/xorg", "{0}/xorg/modules/drivers",
+    "{0}/xorg/modules/extensions", "{0}/xorg/modules/updates/drivers",
+    "{0}/xorg/modules/updates/extensions", "{0}/xorg/modules", "/usr/X11R6/lib64/modules/drivers",
+    "/usr/X11R6/lib64/modules/extensions", "/usr/X11R6/lib/modules/drivers",
+    "/usr/X11R6/lib/modules/extensions",
+)  # fmt: skip
+# Libraries of the driver's packages that have a version of their own.
+_NAMED = re.compile(
+    r"lib(nvidia-egl-(gbm|wayland2?|xcb|xlib)|nvidia-api|nvidia-nvvm70|nvidia-pkcs11[\w-]*)\.so\.\d.*"
+    r"|nvidia_drv\.so"
 )
+_OTHERS = ("libnvidia-container.", "libnvidia-container-go.")  # the container toolkit's own
+_COMPAT = re.compile(r"/cuda[^/]*/(.*/)?compat(/|$)|/cuda-compat")
+_CORE = ("libcuda", "libnvidia-ml")
 
 
+@dataclass
 class Library:
-    """One library file: `path` on the machine, its `soname` ("" when it has none)."""
+    """A library: `path` in the root, no link; its `soname`; the names of `links` to it there."""
 
-    __slots__ = ("path", "soname")
-
-    def __init__(self, path: str, soname: str) -> None:
-        self.path = path
-        self.soname = soname
+    path: str
+    soname: str
+    links: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -48,105 +66,127 @@ class Library:
         """Return the folder the file is in."""
         return os.path.dirname(self.path)
 
-    def links(self) -> list[tuple[str, str]]:
-        """Return (target, link path): the SONAME, and the name that linkers ask for."""
-        stem = self.name.partition(".so")[0] + ".so"
-        found = []
-        if self.soname and self.soname != self.name:
-            found.append((self.name, f"{self.folder}/{self.soname}"))
-        if self.soname and stem not in (self.soname, self.name):
-            found.append((self.soname, f"{self.folder}/{stem}"))
-        return found
-
 
 def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
-    """Return the machine's library folders: `extra`, those of ldconfig's cache, the usual ones.
+    """Return the root's library folders that exist: `extra`, the loader's, the distributions'.
 
-    Raises ConfigError for a machine whose folders are not known.
+    Each is there once, as the folder that its links lead to. Raises ConfigError for a machine
+    whose folders are not known.
     """
-    if machine not in ARCHES:
-        raise ConfigError(f"no library folders known for machine {machine!r}")
-    tag, multiarch = ARCHES[machine]
-    found = [*extra, *_cached(host, tag), multiarch, *_FOLDERS]
-    below = [os.path.join(folder, name).rstrip("/") for folder in found for name in _BELOW]
-    return list(dict.fromkeys(folder for folder in below if os.path.isdir(host.real(folder))))
+    if machine not in MULTIARCH:
+        raise ConfigError(
+            f"no library folders known for machine {machine!r}",
+            hint=f"NVIDIA's driver is for {', '.join(MULTIARCH)}",
+        )
+    cached = [os.path.dirname(path) for path in ldcache.cached(host, machine) if _may_be(path, "")]
+    usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
+    bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
+             for one in _globbed(host, base)]  # fmt: skip
+    found = [f"{base}/{below}".rstrip("/") for base in bases for below in _BELOW]
+    return list(dict.fromkeys(there for folder in found if (there := _there(host, folder))))
 
 
-def _cached(host: Host, tag: str) -> list[str]:
-    """Return the folders of driver-like libraries in the machine's own ld.so.cache."""
-    listing = ""
-    for program in ("/sbin/ldconfig.real", "/sbin/ldconfig", "/usr/sbin/ldconfig"):
-        if host.is_program(program):
-            try:
-                listing = host.run(program, "-p").stdout
-            except ConfigError:
-                continue  # a driver root is not always a root one can run programs in
-            break
-    found = []
-    for line in listing.splitlines():
-        name, arrow, path = line.strip().partition(" => ")
-        if arrow and tag in name and name.startswith(_PREFIXES):
-            found.append(os.path.dirname(path))
-    return list(dict.fromkeys(found))
+def _globbed(host: Host, folder: str) -> list[str]:
+    if not folder.endswith("/*"):
+        return [folder.rstrip("/")]
+    return [folder[:-1] + name for name in sorted(_names(host, folder[:-2]))]
 
 
-def find(host: Host, where: list[str], version: str) -> list[Library]:
-    """Return the driver's libraries in the folders `where`, sorted; the first of a name wins.
+def _there(host: Host, folder: str) -> str:
+    try:
+        real = host.real(folder)
+    except ConfigError:  # a loop of links
+        return ""
+    inside = host.inside(real)
+    return inside if os.path.isdir(real) and not _COMPAT.search(f"{inside}/") else ""
 
-    A file belongs to the driver when its name ends in `.so.VERSION`, or when it begins like one
-    of the driver's and is a library with a version of its own.
+
+def version(host: Host, where: list[str], machine: str, running: str) -> str:
+    """Return the version of the driver whose libcuda and libnvidia-ml are both in `where`.
+
+    running: the kernel module's, which wins; cuda-compat has no libnvidia-ml. "" when none is.
     """
-    found: dict[str, Library] = {}
-    seen: set[str] = set()
+    there: dict[str, set[str]] = {stem: set() for stem in _CORE}
+    linked: dict[str, list[str]] = {stem: [] for stem in _CORE}
     for folder in where:
+        for name in _names(host, folder):
+            stem = name.partition(".so")[0]
+            if stem in there and (real := _file(host, f"{folder}/{name}", machine)):
+                found = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
+                there[stem] |= {found} - {""}
+                linked[stem] += [found] if name == f"{stem}.so.1" else []
+    both = there["libcuda"] & there["libnvidia-ml"]
+    return versions.choose(running, both, linked["libnvidia-ml"] + linked["libcuda"])
+
+
+def find(host: Host, where: list[str], version: str, machine: str) -> list[Library]:
+    """Return the driver's libraries in `where` and in X.Org's folders, sorted; each name once.
+
+    Folders with libnvidia-ml of that version come first: the driver's own win.
+    """
+    core = f"libnvidia-ml.so.{version}"
+    first = sorted(where, key=lambda folder: not os.path.exists(host.real(f"{folder}/{core}")))
+    found: dict[str, Library] = {}
+    for folder in (*first, *_xorg(host, where)):
         for name in sorted(_names(host, folder)):
-            real = host.real(f"{folder}/{name}")
-            ours = name.endswith(f".so.{version}") or name.startswith(_PREFIXES)
-            if not ours or ".so." not in name or name in found or real in seen:
-                continue
-            if os.path.islink(host.entry(f"{folder}/{name}")) or not os.path.isfile(real):
-                continue
-            if _is_other_version(name, version):
-                continue
-            seen.add(real)
-            found[name] = Library(f"{folder}/{name}", soname(real))
-    return sorted(found.values(), key=lambda library: library.path)
+            path = _driver_file(host, folder, name, version, machine)
+            if path and (library := found.get(os.path.basename(path))) is None:
+                library = found[_base(path)] = Library(path, elf.soname(host.real(path)))
+            if path and library and name != library.name:
+                library.links.add(name)
+    return sorted(_linked_only(found.values()), key=lambda library: library.path)
 
 
-def _is_other_version(name: str, version: str) -> bool:
-    """Whether a file belongs to another driver: as many numbers as ours, and other ones."""
-    suffix = name.partition(".so.")[2]
-    parts = suffix.split(".")
-    ours = version.split(".")
-    return suffix != version and len(parts) >= 2 and len(parts[0]) == len(ours[0]) >= 3
+def _xorg(host: Host, where: list[str]) -> list[str]:
+    paths = [one.format(folder) for folder in where for one in _XORG]
+    return list(dict.fromkeys(there for path in paths if (there := _there(host, path))))
+
+
+def _driver_file(host: Host, folder: str, name: str, version: str, machine: str) -> str:
+    """Return the path of the driver's library that `name` is or leads to, "" when it is none."""
+    if not _may_be(name, version) or not (real := _file(host, f"{folder}/{name}", machine)):
+        return ""
+    if _is_drivers(_base(real), version):
+        return host.inside(real)
+    # A store may name its files as it likes; the name that leads there says what it is.
+    return f"{folder}/{name}" if _is_drivers(name, version) else ""
+
+
+def _may_be(path: str, version: str) -> bool:
+    """Whether a name is worth following: library folders have thousands."""
+    name = _base(path)
+    ours = "nvidia" in name or name.startswith(("libcuda", "libnv"))
+    return ".so" in name and (ours or bool(version and version in name))
+
+
+def _is_drivers(name: str, version: str) -> bool:
+    if name.startswith(_OTHERS):
+        return False
+    return name.endswith(f".so.{version}") or bool(_NAMED.fullmatch(name))
+
+
+def _file(host: Host, path: str, machine: str) -> str:
+    """Return where the library `path` lies for us, "" when it is no file of this machine's."""
+    try:
+        real = host.real(path)
+    except ConfigError:
+        return ""
+    return real if os.path.isfile(real) and not elf.is_foreign(real, machine) else ""
+
+
+def _linked_only(found: object) -> list[Library]:
+    """Leave out what a library of the same SONAME, that a link leads to, has replaced."""
+    libraries: list[Library] = list(found)  # type: ignore[call-overload]
+    linked = {one.soname: one for one in libraries if one.soname and one.soname in one.links}
+    return [one for one in libraries if linked.get(one.soname, one) is one]
+
+
+def _base(path: str) -> str:
+    return os.path.basename(path)
 
 
 def _names(host: Host, folder: str) -> list[str]:
     try:
         return os.listdir(host.real(folder))
-    except OSError:
+    except (OSError, ConfigError):
         return []
-
-
-def soname(path: str) -> str:
-    """Return the SONAME in the library at `path`, "" when there is none or it is no ELF file."""
-    try:
-        with open(path, "rb") as file:
-            for section in ELFFile(file).iter_sections():
-                if isinstance(section, DynamicSection):
-                    tags = list(section.iter_tags("DT_SONAME"))
-                    return str(getattr(tags[0], "soname", "")) if tags else ""
-    except (ELFError, OSError, UnicodeDecodeError):
-        pass
-    return ""
-
-
-def driver_version(host: Host, where: list[str]) -> str:
-    """Return the driver's version as libcuda's or libnvidia-ml's file name has it, "" if none."""
-    for stem in ("libcuda.so.", "libnvidia-ml.so."):
-        for folder in where:
-            for name in sorted(_names(host, folder), reverse=True):
-                version = name.removeprefix(stem)
-                if name != version and version.count(".") >= 1:
-                    return version
-    return ""

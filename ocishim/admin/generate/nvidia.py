@@ -1,64 +1,41 @@
 """The CDI spec of a host with NVIDIA's driver: what a container needs to use its GPUs.
 
-Nothing is loaded from the driver but NVML (gpus.py); everything else is found by name. Two roots:
-the driver's files, and the device nodes, which an operator may keep elsewhere.
+Two roots: the driver's files, and the device nodes, which an operator may keep elsewhere. A spec
+without libcuda and libnvidia-ml, or without a GPU, is none; what else is missing is told.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import re
 
-from ocishim.admin.generate import gpus, libraries
-from ocishim.admin.generate.edits import Edits
+from ocishim.admin.generate import driverfiles, elf, gpus, links
+from ocishim.admin.generate.driver import Driver
+from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.gpus import Gpu, Mig
+from ocishim.admin.generate.hooks import Hooks
+from ocishim.admin.generate.nodes import Nodes, kernel, listdir
+from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError, UsageError
+from ocishim.errors import ConfigError
 
 NAMINGS = ("index", "uuid", "type-index")
-HOOKS = (
-    *("create-symlinks", "enable-cuda-compat", "update-ldcache"),
-    *("disable-device-node-modification", "update-application-profile", "chmod"),
-)
-OFF_BY_DEFAULT = ("chmod",)
-DEFAULT_HOOKS = tuple(name for name in HOOKS if name not in OFF_BY_DEFAULT)
 
+_GPUS = "/proc/driver/nvidia/gpus"
 _CONTROL = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
-_PROGRAMS = (
-    *("nvidia-smi", "nvidia-debugdump", "nvidia-persistenced", "nvidia-cuda-mps-control"),
-    *("nvidia-cuda-mps-server", "nvidia-imex", "nvidia-imex-ctl"),
-)
-_SOCKETS = (
-    "/run/nvidia-persistenced/socket",
-    "/run/nvidia-fabricmanager/socket",
-    "/tmp/nvidia-mps",  # noqa: S108 - where MPS puts it
-)
-_FILES = (
-    "/usr/share/nvidia/nvoptix.bin",
-    "/etc/vulkan/icd.d/nvidia_icd.json",
-    "/usr/share/vulkan/icd.d/nvidia_icd.json",
-    "/etc/vulkan/icd.d/nvidia_layers.json",
-    "/etc/vulkan/implicit_layer.d/nvidia_layers.json",
-    "/usr/share/vulkan/implicit_layer.d/nvidia_layers.json",
-    "/usr/share/glvnd/egl_vendor.d/10_nvidia.json",
-    "/usr/share/egl/egl_external_platform.d/10_nvidia_wayland.json",
-    "/usr/share/egl/egl_external_platform.d/15_nvidia_gbm.json",
-    "/usr/share/egl/egl_external_platform.d/20_nvidia_xcb.json",
-    "/usr/share/egl/egl_external_platform.d/20_nvidia_xlib.json",
-    "/etc/OpenCL/vendors/nvidia.icd",
-)
+_UVM = "run 'nvidia-modprobe -u -c=0', and at boot before this"
+_MUST = {
+    "nvidiactl": ("no GPU can be used", "load the driver's module: modprobe nvidia"),
+    "nvidia-uvm": ("CUDA finds no device", _UVM),
+}
+_DEVICE_NAME = re.compile(r"[A-Za-z0-9]([\w.:-]*[A-Za-z0-9])?")
 
 
 class Generator:
     """One run: the roots, the machine (uname -m) and what the command line chose.
 
-    prefix: what hostPath begins with, the driver root as the runtime will see it.
+    report: what was found, and what was not.
     """
-
-    __slots__ = (
-        *("dev_root", "driver_root", "folders", "hook_path", "hooks", "host", "machine"),
-        *("namings", "nodes", "version"),
-    )
 
     def __init__(
         self,
@@ -66,208 +43,206 @@ class Generator:
         driver_root: str = "/",
         dev_root: str = "",
         namings: tuple[str, ...] = ("index", "uuid"),
-        hooks: tuple[str, ...] = DEFAULT_HOOKS,
-        hook_path: str = "/usr/local/bin/pyshim-hook",
+        hooks: Hooks | None = None,
         library_folders: tuple[str, ...] = (),
+        with_sockets: bool = True,
         machine: str = "",
+        report: Report | None = None,
     ) -> None:
-        self.driver_root = driver_root.rstrip("/")
-        self.dev_root = (dev_root or driver_root).rstrip("/")
+        self.root = os.path.abspath(driver_root).rstrip("/")
+        self.report = report or Report()
         self.host = Host(driver_root)
-        self.nodes = Host(dev_root or driver_root)
+        self.nodes = Nodes(dev_root or driver_root, self.report)
         self.namings = namings
-        self.hooks = hooks
-        self.hook_path = hook_path
-        self.machine = machine or os.uname().machine
-        self.folders = libraries.folders(self.host, self.machine, library_folders)
-        self.version = libraries.driver_version(self.host, self.folders)
+        self.hooks = hooks or Hooks()
+        self.with_sockets = with_sockets
+        self.driver = Driver(self.host, machine, library_folders)
 
     def generate(self, *, with_all: bool = True) -> tuple[dict[str, Edits], Edits]:
         """Return the devices' edits by name, and those common to all.
 
         Raises ConfigError when there is no driver or no GPU.
         """
-        if not self.version:
-            raise ConfigError(
-                f"no NVIDIA driver found in {self.driver_root or '/'}: no libcuda.so.VERSION in "
-                f"{', '.join(self.folders)}",
-                hint="name the driver's root with --driver-root",
-            )
-        found = gpus.find(self.host if self._has_proc(self.host) else Host("/"))
-        devices = self._devices(found)
+        self._require_driver()
+        proc = kernel(self.host, _GPUS)
+        devices = self._devices(proc, gpus.find(proc, self.driver.smi(), self.report))
         if not devices:
             raise ConfigError(
-                f"no NVIDIA GPU found: none in {self.dev_root}/dev and /proc/driver/nvidia/gpus",
+                f"no NVIDIA GPU found: none in {self.nodes.prefix}/dev and {_GPUS}"
+                + "".join(f"; {lack.what}" for lack in self.report.missing),
                 hint="load the driver's module: modprobe nvidia",
             )
         if with_all:
-            everything = Edits()
-            for edits in devices.values():
-                everything.update(edits)
-            devices["all"] = everything
+            devices["all"] = merged(devices)
+        for name in devices:
+            self.report.add("devices", name)
         return devices, self._common()
 
-    def _has_proc(self, host: Host) -> bool:
-        return os.path.isdir(host.real("/proc/driver/nvidia/gpus"))
+    def _require_driver(self) -> None:
+        running, version = self.driver.running, self.driver.version
+        if not version:
+            raise ConfigError(
+                f"no NVIDIA driver found in {self.root or '/'}: no libcuda.so.VERSION and "
+                f"libnvidia-ml.so.VERSION in {', '.join(self.driver.folders) or 'any folder'}",
+                hint=self._instead()
+                or "name the driver's root with --driver-root, or its folder with --library-folder",
+            )
+        self.report.driver = version
+        if running and running != version:
+            self.report.warn(
+                f"the libraries are of driver {version}, the module that runs is {running}: "
+                "nothing works until they are the same",
+                "reboot, and generate the spec again",
+            )
 
-    def _devices(self, found: list[Gpu]) -> dict[str, Edits]:
+    def _instead(self) -> str:
+        """Return what serves a host whose driver is another one, "" when it is none we know."""
+        if os.path.exists(self.host.real("/etc/nv_tegra_release")) or os.path.exists(
+            self.nodes.host.real("/dev/nvmap")
+        ):
+            return "this is a Jetson, whose driver has no such files: --mode csv"
+        if os.path.exists(self.nodes.host.real("/dev/dxg")):
+            return "this is WSL, whose driver is in /usr/lib/wsl: --mode wsl"
+        return ""
+
+    def _devices(self, proc: Host, found: list[Gpu]) -> dict[str, Edits]:
         devices: dict[str, Edits] = {}
         for gpu in found or self._from_nodes():
             edits = self._gpu(gpu)
-            if not edits.deviceNodes:
+            if edits is None:
                 continue
-            for mig in gpu.migs:
-                for name in self._names(gpu, mig):
-                    devices[name] = self._mig(gpu, mig)
-            if not gpu.migs:  # a GPU in MIG mode is used through its parts
+            if gpu.split and not gpu.migs:
+                self.report.tell(f"GPU {gpu.index} is left out: MIG mode without an instance")
+            if not gpu.split:  # a GPU in MIG mode is used through its parts
                 devices |= dict.fromkeys(self._names(gpu, None), edits)
+            for mig in gpu.migs:
+                part = self._mig(proc, gpu, mig)
+                devices |= dict.fromkeys(self._names(gpu, mig), part) if part else {}
         return devices
 
     def _from_nodes(self) -> list[Gpu]:
         """Return a GPU for each /dev/nvidiaN where the driver tells nothing of them."""
-        try:
-            names = os.listdir(self.nodes.real("/dev"))
-        except OSError:
-            return []
+        names = listdir(self.nodes.host, "/dev")
         minors = sorted(int(n[6:]) for n in names if n.startswith("nvidia") and n[6:].isdigit())
+        self.report.source = f"{self.nodes.prefix}/dev" if minors else ""
         return [Gpu(index, "", minor, "") for index, minor in enumerate(minors)]
 
     def _names(self, gpu: Gpu, mig: Mig | None) -> list[str]:
         number = f"{gpu.index}:{mig.index}" if mig else str(gpu.index)
         uuid = mig.uuid if mig else gpu.uuid
         by = {"index": number, "uuid": uuid, "type-index": ("mig" if mig else "gpu") + number}
-        return [by[naming] for naming in self.namings if by[naming]]
+        names = [by[naming] for naming in self.namings if _DEVICE_NAME.fullmatch(by[naming])]
+        if len(names) < len(self.namings):
+            what = f"MIG device {number}" if mig else f"GPU {number}"
+            told = f"no name for a spec: {uuid!r}" if uuid else "not known"
+            fact = f"the uuid of {what} is {told}"
+            if names:
+                self.report.tell(f"{fact}: it has no name by uuid")
+            else:
+                self.report.warn(f"{what} is left out: its uuid is {told}", "--name-by index")
+        return names
 
-    def _gpu(self, gpu: Gpu) -> Edits:
+    def _gpu(self, gpu: Gpu) -> Edits | None:
+        """Return the edits of a whole GPU; None, and a warning, when its node is missing."""
         edits = Edits()
-        self._add_node(edits, f"/dev/nvidia{gpu.minor}")
-        by_path = f"/dev/dri/by-path/pci-{gpu.bus}"
-        links = []
-        for kind in ("card", "render") if gpu.bus else ():
-            link = self.nodes.entry(f"{by_path}-{kind}")
-            if os.path.islink(link):
-                target = os.readlink(link)
-                self._add_node(edits, os.path.normpath(f"/dev/dri/by-path/{target}"))
-                links += ["--link", f"{target}::{by_path}-{kind}"]
-        if links:
-            self._add_hook(edits, "create-symlinks", *links)
+        node = f"/dev/nvidia{gpu.minor}"
+        if not self.nodes.add(edits, node):
+            again = f"run 'nvidia-modprobe -c={gpu.minor}', or start nvidia-persistenced"
+            self.report.warn(f"GPU {gpu.index} is left out: no device node {node}", again)
+            return None
+        dri = [path for path in self.nodes.dri(gpu.bus) if self.nodes.add(edits, path)]
+        names = {os.path.basename(path) for path in dri}
+        by_path = self.nodes.by_path(gpu.bus)
+        self.hooks.add_links(
+            edits, [link for link in by_path if os.path.basename(link[0]) in names]
+        )
         return edits
 
-    def _mig(self, gpu: Gpu, mig: Mig) -> Edits:
+    def _mig(self, proc: Host, gpu: Gpu, mig: Mig) -> Edits | None:
+        """Return the edits of a MIG device; None, and a warning, when a node is missing."""
         edits = Edits()
-        self._add_node(edits, f"/dev/nvidia{gpu.minor}")
-        for minor in mig.caps:
-            self._add_node(edits, f"/dev/nvidia-caps/nvidia-cap{minor}")
+        self.nodes.add(edits, f"/dev/nvidia{gpu.minor}")
+        minors = gpus.caps(proc, gpu, mig)
+        paths = [f"/dev/nvidia-caps/nvidia-cap{minor}" for minor in minors]
+        gone = [path for path in paths if not self.nodes.add(edits, path)]
+        if gone or len(minors) < 2:
+            gi, ci = mig.instances
+            where = f"/proc/driver/nvidia/capabilities/gpu{gpu.minor}/mig/gi{gi}"
+            what = f"device node {' and '.join(gone)}" if gone else f"capability in {where}"
+            self.report.warn(
+                f"MIG device {gpu.index}:{mig.index} is left out: no {what}",
+                f"run 'nvidia-modprobe -f {where}/access -f {where}/ci{ci}/access'",
+            )
+            return None
         return edits
-
-    def _add_node(self, edits: Edits, path: str) -> None:
-        try:
-            status = os.stat(self.nodes.real(path))
-        except OSError:
-            return
-        if stat.S_ISCHR(status.st_mode):
-            private = status.st_mode & 0o006 != 0o006
-            edits.add_node(path, self.dev_root + path, gid=status.st_gid if private else 0)
 
     def _common(self) -> Edits:
         edits = Edits()
-        found = libraries.find(self.host, self.folders, self.version)
+        found = self.driver.libraries
         edits.add("env", "NVIDIA_VISIBLE_DEVICES=void")
         cuda = [library.folder for library in found if library.name.startswith("libcuda.so.")]
-        if cuda:
-            edits.add("env", f"NVIDIA_CTK_LIBCUDA_DIR={cuda[0]}")
+        edits.add("env", f"NVIDIA_CTK_LIBCUDA_DIR={cuda[0]}")
         for name in _CONTROL:
-            self._add_node(edits, f"/dev/{name}")
+            there = self.nodes.add(edits, f"/dev/{name}")
+            if not there and name in _MUST:
+                why, remedy = _MUST[name]
+                self.report.warn(f"no device node /dev/{name}: {why}", remedy)
         for library in found:
-            edits.add_mount(library.path, self.driver_root + library.path)
+            edits.add_mount(library.path, self._host_path(library.path))
+            self.report.add("libraries", library.path)
+            if not elf.is_elf(self.host.real(library.path)):
+                self.report.tell(f"{library.path} is no ELF file: is the driver whole?")
         self._add_files(edits)
-        self._add_hooks(edits, found)
+        self.hooks.add_links(edits, links.links(found))
+        self.hooks.add(edits, "enable-cuda-compat", f"--host-driver-version={self.driver.version}")
+        self.hooks.add_ldcache(edits, [library.folder for library in found])
+        self.hooks.add(edits, "disable-device-node-modification")
+        self.hooks.add(edits, "update-application-profile")
+        # What it does not find in a container it skips.
+        folders = ("--path", "/dev/dri", "--path", "/dev/nvidia-caps")
+        self.hooks.add(edits, "chmod", "--mode", "755", *folders)
         return edits
 
+    def _host_path(self, path: str) -> str:
+        """Return where the file that the root's `path` leads to lies for the runtime."""
+        return self.root + self.host.inside(self.host.real(path))
+
     def _add_files(self, edits: Edits) -> None:
-        for name in _PROGRAMS:
-            for folder in ("/usr/bin", "/usr/local/bin", "/opt/bin"):
-                if self.host.is_program(f"{folder}/{name}"):
-                    edits.add_mount(f"{folder}/{name}", f"{self.driver_root}{folder}/{name}")
-                    break
-        firmware = f"/lib/firmware/nvidia/{self.version}"
-        names = _listdir(self.host, firmware)
-        blobs = [f"{firmware}/{name}" for name in names if name.startswith("gsp")]
-        for path in (*_FILES, *blobs):
-            if self.host.is_file(path):
-                edits.add_mount(path, self.driver_root + path)
-        for path in _SOCKETS:
-            if os.path.exists(self.host.real(path)):
-                edits.add_mount(path, self.driver_root + path, socket=True)
-
-    def _add_hooks(self, edits: Edits, found: list[libraries.Library]) -> None:
-        links = [link for library in found for link in library.links()]
-        links += self._graphics_links(found)
-        words = [word for target, path in links for word in ("--link", f"{target}::{path}")]
-        if words:
-            self._add_hook(edits, "create-symlinks", *words)
-        self._add_hook(edits, "enable-cuda-compat", f"--host-driver-version={self.version}")
-        folders = sorted({library.folder for library in found})
-        words = [word for folder in folders for word in ("--folder", folder)]
-        self._add_hook(edits, "update-ldcache", *words)
-        self._add_hook(edits, "disable-device-node-modification")
-        self._add_hook(edits, "update-application-profile")
-
-    def _graphics_links(self, found: list[libraries.Library]) -> list[tuple[str, str]]:
-        """Return links that no SONAME tells of: GLX's fall-back and GBM's back end."""
-        links = []
-        for library in found:
-            if library.name.startswith("libGLX_nvidia.so."):
-                links.append((library.name, f"{library.folder}/libGLX_indirect.so.0"))
-            if library.name.startswith("libnvidia-allocator.so."):
-                gbm = f"{library.folder}/gbm/nvidia-drm_gbm.so"
-                links.append((f"../{library.soname or library.name}", gbm))
-        return links
-
-    def _add_hook(self, edits: Edits, name: str, *flags: str) -> None:
-        if name not in self.hooks:
-            return
-        program = os.path.basename(self.hook_path)
-        words = [program, "hook"] if program == "nvidia-ctk" else [program]
-        hook = {
-            "hookName": "createContainer",
-            "path": self.hook_path,
-            "args": [*words, name, *flags],
-            "env": ["NVIDIA_CTK_DEBUG=false"],
-        }
-        edits.add("hooks", hook)
+        host, machine = self.host, self.driver.machine
+        for file in (
+            *driverfiles.programs(host, machine, self.driver.folders),
+            *driverfiles.firmware(host, self.driver.version, os.uname().release),
+            *driverfiles.configuration(host, machine, self.driver.folders),
+            *(driverfiles.sockets(host) if self.with_sockets else ()),
+        ):
+            edits.add_mount(file.path, self.root + file.there, socket=file.kind == "sockets")
+            self.report.add(file.kind, file.path)
+        if not any(path.endswith("/nvidia-smi") for path in self.report.found["programs"]):
+            self.report.warn("no nvidia-smi: containers cannot look at their GPUs",
+                             "install the driver's programs")  # fmt: skip
 
 
-def imex_channels(dev_root: str) -> dict[str, Edits]:
-    """Return a device for each IMEX channel of the host. Raises ConfigError: there is none."""
+def imex_channels(
+    dev_root: str, report: Report | None = None, *, with_all: bool = True
+) -> dict[str, Edits]:
+    """Return a device for each IMEX channel of the host, and `all`. Raises ConfigError: none."""
     folder = "/dev/nvidia-caps-imex-channels"
-    host = Host(dev_root or "/")
+    report = report or Report()
+    nodes = Nodes(dev_root, report)
+    report.source = nodes.prefix + folder
     devices: dict[str, Edits] = {}
-    for name in _listdir(host, folder):
+    for name in listdir(nodes.host, folder):
         number = name.removeprefix("channel")
-        if number != name and number.isdigit():
-            edits = Edits()
-            edits.add_node(f"{folder}/{name}", f"{dev_root.rstrip('/')}{folder}/{name}")
+        edits = Edits()
+        if number != name and number.isdigit() and nodes.add(edits, f"{folder}/{name}"):
             devices[number] = edits
     if not devices:
-        raise ConfigError(f"no IMEX channel found in {dev_root.rstrip('/')}{folder}")
-    return dict(sorted(devices.items(), key=lambda item: int(item[0])))
-
-
-def choose_hooks(disabled: tuple[str, ...], enabled: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the hooks to write; enabling wins over disabling, `all` disables every one.
-
-    Raises UsageError for a name that is no hook.
-    """
-    for name in (*disabled, *enabled):
-        if name not in HOOKS and not (name == "all" and name in disabled):
-            raise UsageError(f"unknown hook {name!r}", hint=f"one of {', '.join(HOOKS)}")
-    off = set(HOOKS) if "all" in disabled else {*disabled, *OFF_BY_DEFAULT}
-    return tuple(hook for hook in HOOKS if hook not in off or hook in enabled)
-
-
-def _listdir(host: Host, path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(host.real(path)))
-    except OSError:
-        return []
+        raise ConfigError(
+            f"no IMEX channel found in {nodes.prefix}{folder}",
+            hint="make one: nvidia-modprobe -i=0, or start nvidia-imex",
+        )
+    devices = dict(sorted(devices.items(), key=lambda item: int(item[0])))
+    devices |= {"all": merged(devices)} if with_all else {}
+    for name in devices:
+        report.add("devices", name)
+    return devices

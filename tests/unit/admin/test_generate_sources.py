@@ -1,16 +1,15 @@
-"""Where `pyshimctl cdi generate` has its facts from: NVML, /proc without it, ldconfig's cache."""
+"""Where `pyshimctl cdi generate` has its facts from: NVML, /proc without it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ocishim.admin.generate import gpus, libraries
+from ocishim.admin.generate import gpus
+from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ class Nvml(ModuleType):
             nvmlDeviceGetPciInfo=lambda gpu: SimpleNamespace(busId=f"0000000{gpu}:C1:00.0"),
             nvmlDeviceGetUUID=lambda handle: MIG if handle == "mig" else UUIDS[handle].encode(),
             nvmlDeviceGetMinorNumber=lambda gpu: 1 - gpu,
-            nvmlDeviceGetMaxMigDeviceCount=lambda gpu: self._answer("" if gpu else "split", 7),
+            nvmlDeviceGetMigMode=lambda gpu: self._answer("" if gpu else "split", [1, 1]),
+            nvmlDeviceGetMaxMigDeviceCount=lambda _gpu: 7,
             nvmlDeviceGetMigDeviceHandleByIndex=lambda _gpu, number: self._answer(
                 "" if number == 2 else "split", "mig"
             ),
@@ -55,6 +55,7 @@ class Nvml(ModuleType):
 
     def _end(self) -> None:
         self.ended += 1
+        self._answer("shutdown", None)
 
 
 @pytest.fixture
@@ -74,7 +75,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 def told(found: list[gpus.Gpu]) -> list[tuple[object, ...]]:
     return [
-        (gpu.index, gpu.uuid, gpu.minor, gpu.bus, [(m.index, m.uuid, m.caps) for m in gpu.migs])
+        (
+            gpu.index,
+            gpu.uuid,
+            gpu.minor,
+            gpu.bus,
+            [(m.index, m.uuid, m.instances) for m in gpu.migs],
+        )
         for gpu in found
     ]
 
@@ -82,14 +89,17 @@ def told(found: list[gpus.Gpu]) -> list[tuple[object, ...]]:
 def test_nvml_is_asked_when_it_is_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert told(gpus.find(host)) == [
+    report = Report()
+    found = gpus.find(host, None, report)
+    assert told(found) == [
         (0, UUIDS[0], 1, "0000:c1:00.0", []),
-        (1, UUIDS[1], 0, "0001:c1:00.0", [(2, MIG, [66, 67])]),
+        (1, UUIDS[1], 0, "0001:c1:00.0", [(2, MIG, (7, 0))]),
     ]
-    assert nvml.ended == 1
+    assert gpus.caps(host, found[1], found[1].migs[0]) == [66, 67]
+    assert (nvml.ended, report.source) == (1, "NVML (nvidia-ml-py)")
 
 
-@pytest.mark.parametrize("refuses", ["init", "count", "import"])
+@pytest.mark.parametrize("refuses", ["init", "count", "shutdown", "import"])
 def test_proc_is_read_when_nvml_is_not_there(
     host: Host,
     monkeypatch: pytest.MonkeyPatch,
@@ -97,8 +107,12 @@ def test_proc_is_read_when_nvml_is_not_there(
 ) -> None:
     nvml = None if refuses == "import" else Nvml(refuses=refuses)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert told(gpus.find(host)) == [(0, "GPU-ffff", 0, "0000:c1:00.0", [(0, "", [66, 67])])]
-    assert nvml is None or nvml.ended == (refuses == "count")
+    report = Report()
+    found = gpus.find(host, None, report)
+    assert told(found) == [(0, "GPU-ffff", 0, "0000:c1:00.0", [(0, "", (7, 0))])]
+    assert nvml is None or nvml.ended == (refuses != "init")
+    expected = [f"NVML (nvidia-ml-py) does not answer: {refuses}"] if nvml else []
+    assert (report.told, report.source) == (expected, "/proc/driver/nvidia")
 
 
 def test_another_machines_driver_is_not_asked(
@@ -107,51 +121,4 @@ def test_another_machines_driver_is_not_asked(
 ) -> None:
     monkeypatch.setattr(Host, "elsewhere", True)
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
-    assert [gpu.uuid for gpu in gpus.find(host)] == ["GPU-ffff"]
-
-
-CACHE = """\
-4 libs found in cache `/etc/ld.so.cache'
-\tlibcuda.so.1 (libc6,x86-64) => /opt/nvidia/lib64/libcuda.so.1
-\tlibcuda.so.1 (libc6,AArch64) => /opt/nvidia/arm/libcuda.so.1
-\tlibcuda.so.1 (libc6) => /opt/nvidia/lib32/libcuda.so.1
-\tlibc.so.6 (libc6,x86-64) => /opt/other/libc.so.6
-"""
-
-
-@pytest.mark.parametrize(
-    ("machine", "folder"),
-    [
-        ("x86_64", "/opt/nvidia/lib64"),
-        ("aarch64", "/opt/nvidia/arm"),
-    ],
-)
-def test_folders_of_ldconfigs_cache_by_architecture(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    machine: str,
-    folder: str,
-) -> None:
-    for name in ("opt/nvidia/lib64", "opt/nvidia/arm", "opt/nvidia/lib32", "opt/other", "sbin"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "sbin/ldconfig").write_text("")
-    (tmp_path / "sbin/ldconfig").chmod(0o755)
-    asked: list[tuple[str, ...]] = []
-
-    def run(_host: Host, *argv: str) -> object:
-        asked.append(argv)
-        return subprocess.CompletedProcess(argv, 0, CACHE, "")
-
-    monkeypatch.setattr(Host, "run", run)
-    found = libraries.folders(Host(str(tmp_path)), machine)
-    assert [path for path in found if path.startswith("/opt")] == [folder]
-    assert asked == [("/sbin/ldconfig", "-p")]
-
-
-@pytest.mark.root
-def test_a_root_whose_ldconfig_does_not_run(tmp_path: Path) -> None:
-    (tmp_path / "sbin").mkdir()
-    (tmp_path / "sbin/ldconfig").write_text("#!/nowhere\n")
-    os.chmod(tmp_path / "sbin/ldconfig", 0o755)
-    (tmp_path / "usr/lib64").mkdir(parents=True)
-    assert libraries.folders(Host(str(tmp_path)), "x86_64") == ["/usr/lib64"]
+    assert [gpu.uuid for gpu in gpus.find(host, None, Report())] == ["GPU-ffff"]

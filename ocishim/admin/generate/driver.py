@@ -1,0 +1,72 @@
+"""NVIDIA's driver in a root, found once for all who ask: generate, doctor and what they compare.
+
+Which version runs and which is installed, and where each of its parts lies.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim.admin.editing import files
+from ocishim.admin.generate import driverfiles, libraries, versions
+from ocishim.admin.generate.libraries import Library
+from ocishim.admin.generate.smi import Smi
+from ocishim.admin.host import Host
+
+_MAX_BYTES = 1 << 16
+
+
+class Driver:
+    """The driver in `host`'s root, for programs of `machine`.
+
+    running: version of the kernel module, "" when it is not loaded. version: of the libraries,
+    "" when there is none. folders: where libraries were looked for.
+    """
+
+    __slots__ = ("_libraries", "folders", "host", "machine", "running", "version")
+
+    def __init__(
+        self,
+        host: Host,
+        machine: str = "",
+        extra: tuple[str, ...] = (),
+        running: str | None = None,
+    ) -> None:
+        self.host = host
+        self.machine = machine or os.uname().machine
+        self.folders = libraries.folders(host, self.machine, extra)
+        if running is None:
+            running = versions.module(lambda path: read(host, path))
+        self.running = running
+        self.version = libraries.version(host, self.folders, self.machine, self.running)
+        self._libraries: list[Library] | None = None
+
+    @property
+    def libraries(self) -> list[Library]:
+        """The driver's libraries; none when it has no version."""
+        if self._libraries is None:
+            where = self.folders if self.version else []
+            self._libraries = libraries.find(self.host, where, self.version, self.machine)
+        return self._libraries
+
+    def smi(self) -> Smi | None:
+        """Return the driver's nvidia-smi, None when it has none."""
+        ml = [one.folder for one in self.libraries if one.name.startswith("libnvidia-ml.so.")]
+        for found in driverfiles.programs(self.host, self.machine, self.folders):
+            if os.path.basename(found.path) == "nvidia-smi":
+                where = [*ml, *self.folders] if self.host.elsewhere else ml
+                return Smi(self.host, found.there, list(dict.fromkeys(where)))
+        return None
+
+
+def read(host: Host, path: str) -> str:
+    """Return the text of a small file of the root, or of this machine's kernel where it has none.
+
+    A driver root has no /proc of its own, as a rule; the kernel is the same.
+    """
+    for one in (host, Host("/")):
+        try:
+            return files.content(one.real(path), _MAX_BYTES).decode("utf-8", "replace")
+        except OSError:
+            continue
+    return ""

@@ -1,0 +1,60 @@
+"""What an ELF file says of itself: its class and machine, its SONAME, the loader it asks for."""
+
+from __future__ import annotations
+
+import struct
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import InterpSegment
+
+MACHINES = {"x86_64": (2, 62), "aarch64": (2, 183)}
+"""Machine (uname -m): class (2: 64 bit) and e_machine of its programs, elf(5)."""
+
+
+def is_elf(path: str) -> bool:
+    """Whether the file at `path` begins as ELF files do; not when it cannot be read."""
+    return _header(path)[:4] == b"\x7fELF"
+
+
+def is_foreign(path: str, machine: str) -> bool:
+    """Whether `path` is an ELF file of another class or machine. What is no ELF file is not."""
+    header = _header(path)
+    if header[:4] != b"\x7fELF" or len(header) < 20:
+        return False
+    order = ">" if header[5] == 2 else "<"
+    return (header[4], struct.unpack_from(order + "H", header, 18)[0]) != MACHINES[machine]
+
+
+def soname(path: str) -> str:
+    """Return the SONAME in the library at `path`, "" when there is none or it is no ELF file."""
+    try:
+        with open(path, "rb") as file:
+            for section in ELFFile(file).iter_sections():
+                if isinstance(section, DynamicSection):
+                    tags = list(section.iter_tags("DT_SONAME"))
+                    return str(getattr(tags[0], "soname", "")) if tags else ""
+    except (ELFError, OSError, UnicodeDecodeError):
+        pass
+    return ""
+
+
+def interpreter(path: str) -> str:
+    """Return the loader that the program at `path` asks for, "" when it is static or no ELF."""
+    try:
+        with open(path, "rb") as file:
+            for segment in ELFFile(file).iter_segments():
+                if isinstance(segment, InterpSegment):
+                    return str(segment.get_interp_name())
+    except (ELFError, OSError, UnicodeDecodeError):
+        pass
+    return ""
+
+
+def _header(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(20)
+    except OSError:
+        return b""

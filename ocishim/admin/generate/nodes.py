@@ -1,0 +1,69 @@
+"""Device nodes of a root, with the group that may open them, and a PCI device's DRI nodes."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from ocishim.admin.generate.edits import Edits
+from ocishim.admin.generate.report import Report
+from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
+
+_PCI = "/sys/bus/pci/devices"
+_DRI = re.compile(r"(card|renderD)\d+")
+
+
+class Nodes:
+    """The nodes below `root`/dev, as the runtime will find them."""
+
+    def __init__(self, root: str, report: Report) -> None:
+        self.host = Host(root or "/")
+        self.prefix = os.path.abspath(root or "/").rstrip("/")
+        self.report = report
+
+    def add(self, edits: Edits, path: str) -> bool:
+        """Add the character device `path`; False when it is none. A link is followed here."""
+        try:
+            real = self.host.real(path)
+            status = os.stat(real)
+        except (OSError, ConfigError):
+            return False
+        if not stat.S_ISCHR(status.st_mode):
+            return False
+        private = status.st_mode & 0o006 != 0o006
+        host_path = self.prefix + self.host.inside(real)
+        edits.add_node(path, host_path, gid=status.st_gid, private=private)
+        self.report.add("nodes", path)
+        return True
+
+    def dri(self, bus: str) -> list[str]:
+        """Return the paths of a PCI device's DRI nodes: as sysfs has them, or udev's links."""
+        names = [name for name in listdir(kernel(self.host, _PCI), f"{_PCI}/{bus}/drm")
+                 if _DRI.fullmatch(name)]  # fmt: skip
+        linked = [os.path.basename(target) for target, _ in self.by_path(bus)]
+        return [f"/dev/dri/{name}" for name in sorted({*names, *linked})] if bus else []
+
+    def by_path(self, bus: str) -> list[tuple[str, str]]:
+        """Return target and path of udev's links to a PCI device's DRI nodes."""
+        found = []
+        for kind in ("card", "render") if bus else ():
+            path = f"/dev/dri/by-path/pci-{bus}-{kind}"
+            entry = self.host.entry(path)
+            if os.path.islink(entry):
+                found.append((os.readlink(entry), path))
+        return found
+
+
+def kernel(host: Host, probe: str) -> Host:
+    """Return `host`, or this machine where that root has no `probe` of the kernel's."""
+    return host if os.path.isdir(host.real(probe)) else Host("/")
+
+
+def listdir(host: Host, path: str) -> list[str]:
+    """Return the sorted names in a folder; none when it cannot be read."""
+    try:
+        return sorted(os.listdir(host.real(path)))
+    except (OSError, ConfigError):
+        return []

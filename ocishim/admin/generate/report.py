@@ -1,0 +1,84 @@
+"""What a run of `cdi generate` found, and what it looked for and did not find.
+
+Nothing that a container may miss goes without a word: a warning has what is not there, what that
+means and the remedy. Facts that are right but worth knowing are told; notes are for --verbose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+KINDS = (
+    ("libraries", "library", "libraries"),
+    ("programs", "program", "programs"),
+    ("firmware", "firmware file", "firmware files"),
+    ("files", "configuration file", "configuration files"),
+    ("sockets", "socket", "sockets"),
+    ("nodes", "device node", "device nodes"),
+    ("devices", "device", "devices"),
+)
+"""Each kind of thing: its name for machines, one of it and many of it for people."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something expected and not found: what and what it means, and the remedy."""
+
+    what: str
+    remedy: str
+
+
+@dataclass
+class Report:
+    """source: who told of the GPUs. driver: the driver's version."""
+
+    driver: str = ""
+    source: str = ""
+    found: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind, *_ in KINDS})
+    missing: list[Missing] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, path: str) -> None:
+        """Count `path` among what was found of `kind`, once."""
+        if path not in self.found[kind]:
+            self.found[kind].append(path)
+
+    def warn(self, what: str, remedy: str) -> None:
+        """Say that something expected is missing, once."""
+        lack = Missing(what, remedy)
+        if lack not in self.missing:
+            self.missing.append(lack)
+
+    def tell(self, fact: str) -> None:
+        """Say something that is no fault, once."""
+        if fact not in self.told:
+            self.told.append(fact)
+
+    def summary(self) -> str:
+        """Return one line of how much was found."""
+        counts = []
+        for kind, one, many in KINDS:
+            number = len(self.found[kind])
+            if number or kind in ("nodes", "devices"):
+                counts.append(f"{number} {one if number == 1 else many}")
+        driver = f", driver {self.driver}" if self.driver else ""
+        source = f", devices as {self.source} has them" if self.source else ""
+        return f"found {', '.join(counts)}{driver}{source}"
+
+    def listing(self) -> list[str]:
+        """Return a line for everything that was found, and the notes."""
+        lines = [f"{one}: {path}" for kind, one, _ in KINDS for path in self.found[kind]]
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as a JSON object's members."""
+        return {
+            "driver": self.driver,
+            "source": self.source,
+            "found": self.found,
+            "missing": [{"what": one.what, "remedy": one.remedy} for one in self.missing],
+            "told": self.told,
+            "notes": self.notes,
+        }
