@@ -112,6 +112,7 @@ def open_late(*arguments: Any, **named: Any) -> Any:
 
 HOT = (
     *("_json", "errno", "struct", "ocishim.create.entry", "ocishim.create.plan"),
+    "ocishim.create.record",
     *("ocishim.create.device_lists", "ocishim.create.requests", "ocishim.settings.config"),
     *("ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan", "ocishim.cdi.edits"),
     *("ocishim.cdi.stale", "ocishim.cdi.hostdev", "ocishim.oci.bundle", "ocishim.oci.reading"),

@@ -40,7 +40,8 @@ Runs one CDI hook in the rootfs of the container whose state is on stdin, or des
   {", ".join(sorted(chain.MODULES))}
 """
 _CHAIN_OPTIONS = (
-    "--rootfs", "--rootfs-id", "--user", "--tmpfs", "--timeout", "--log", "--log-level", "--errors",
+    "--rootfs", "--rootfs-id", "--user", "--tmpfs", "--timeout", "--log", "--log-level",
+    "--log-format", "--errors",
 )  # fmt: skip
 # Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
 _DEADLINE = 0.9
@@ -108,7 +109,8 @@ class Reporter:
             from ocishim.log import LEVELS, OwnLog  # noqa: PLC0415 - most runs say nothing
 
             level = wanted if wanted in LEVELS else "info"
-            self._log = OwnLog(self._call.options.get("--log", ""), level, "")
+            file = self._call.options.get("--log", "")
+            self._log = OwnLog(file, level, "", self._call.options.get("--log-format", "text"))
         self._log.subject = self._container()
         return self._log
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Place = tuple[int, int]
 
-FORMAT = 1
+FORMAT = 2
 _LARGEST = 256 << 20  # bytes of an entry; a thousand spec files have 3 MiB
 # Before any data is unmarshalled it must be known to be in this interpreter's format.
 MARK = f"pyshim {__version__} {FORMAT} {marshal.version} {sys.byteorder}\n".encode()
@@ -79,6 +79,50 @@ class Cache:
         except OSError:
             pass  # a full disk, a read-only /run, somebody else's folder: work without a cache
         return _places(frames)
+
+    def append(self, name: str, data: bytes, limit: int, span: int) -> None:
+        """Add `data` to the file `name` in one write. Never raises.
+
+        Past `limit` bytes, or when its last write was in an earlier span of that many seconds, the
+        file becomes NAME.old in place of the one before: between one and two spans are kept.
+        """
+        try:
+            self._append(name, data, limit, span)
+        except FileNotFoundError:
+            try:
+                os.mkdir(self.directory, 0o700)
+                self._append(name, data, limit, span)
+            except OSError:
+                pass
+        except OSError:
+            pass
+
+    def _append(self, name: str, data: bytes, limit: int, span: int) -> None:
+        import time  # noqa: PLC0415 - builtin
+
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with _Folder(self.directory) as folder:
+            fd = os.open(name, flags, 0o600, dir_fd=folder)
+            try:
+                found = os.fstat(fd)
+                if not _only_ours(found, stat.S_IFREG, 0o077):
+                    return
+                os.write(fd, data)
+                old = found.st_size and found.st_mtime // span != time.time() // span
+                if old or found.st_size > limit:
+                    _turn(name, fd, folder)
+            finally:
+                os.close(fd)
+
+    def lines(self, name: str) -> list[bytes]:
+        """Return the lines that were appended to `name` and are kept, the oldest first."""
+        read = []
+        for each in (f"{name}.old", name):
+            try:
+                read.append(self._read(each, None))
+            except OSError:
+                pass
+        return b"".join(read).splitlines()
 
     def names(self) -> list[str]:
         """The names of all entries and left-over temporary files; empty when there are none."""
@@ -177,6 +221,15 @@ def _write_new(name: str, data: bytes, folder: int) -> None:
             view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
+
+
+def _turn(name: str, fd: int, folder: int) -> None:
+    """Let the file `name`, open as `fd`, be the old one, unless another process has done so."""
+    import fcntl  # noqa: PLC0415 - rare
+
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: another process is at it
+    if os.fstat(fd).st_ino == os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino:
+        os.rename(name, f"{name}.old", src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _frame(key: object, value: object) -> bytes:

@@ -34,6 +34,7 @@ PASS_THROUGH = {
 
 CREATE = PASS_THROUGH | {
     "ocishim.jsonio", "ocishim.log", "ocishim.create.device_lists", "ocishim.create.plan",
+    "ocishim.create.record",
     "ocishim.create.requests", "ocishim.hookplan", "ocishim.hookplan.hookplan",
     "ocishim.hookplan.knownhooks", "ocishim.lowlevel.quirks", "ocishim.rootfs",
     "ocishim.rootfs.readonly",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ocishim.cdi.registry.entries import Found
     from ocishim.cdi.registry.registry import Registry
 
+    Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
 _SHORT = {
     "env": "env",
     "deviceNodes": "node",
@@ -58,8 +60,11 @@ command.add_command(generate)
 
 @command.command("list", short_help="All devices, where they come from, what they do.")
 @spec_dir_option
+@click.option(
+    "--wide", is_flag=True, help="Also the version, and every edit instead of their number."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
+def list_(spec_dirs: tuple[str, ...], *, wide: bool, as_json: bool) -> None:
     """List the devices that containers can ask for, and the files they come from.
 
     What is wrong with other files goes to stderr. Exit status: 0; 1 when a file is rejected, two
@@ -70,14 +75,28 @@ def list_(spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     faults = _faults(known, found)
     if as_json:
         devices = [_summary(device) for device in found]
-        printer.report({"devices": devices, "errors": faults})
+        printer.report("cdi-list", {"devices": devices, "errors": faults})
     else:
-        rows = [(device.name, device.path, edits_in_short(device)) for device in found]
-        printer.table(("DEVICE", "SPEC", "EDITS"), rows)
+        printer.table(*(_wide(found) if wide else _short(found)))
         printer.line(unresolved.looked_in(known.found, known.spec_dirs), err=True)
         for fault in faults:
             printer.line(f"{fault['path']}: {fault['reason']}", err=True, fg="yellow")
     raise SystemExit(1 if faults else 0)
+
+
+def _short(found: list[Found]) -> Table:
+    rows = [(device.name, device.path, edits_in_short(device)) for device in found]
+    return ("DEVICE", "SPEC", "EDITS"), [*rows]
+
+
+def _wide(found: list[Found]) -> Table:
+    titles = ("DEVICE", "SPEC", "VERSION", "EDITS")
+    return titles, [(one.name, one.path, one.cdi_version, _every_edit(one)) for one in found]
+
+
+def _every_edit(device: Found) -> str:
+    sentences, missing = _effects(edits.merge([device]))
+    return "; ".join([*(sentence.strip() for sentence in sentences), *missing])
 
 
 @command.command(short_help="What one device does to a container.")
@@ -93,7 +112,7 @@ def show(name: str, spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     sentences, missing = _effects(edits.merge([found]))
     if as_json:
         whole = {**_summary(found), "containerEdits": found.edits, "common": found.common}
-        printer.report({**whole, "missing": missing})
+        printer.report("cdi-show", {**whole, "missing": missing})
     else:
         printer.line(f"device   {found.name}")
         printer.line(f"spec     {found.path}")

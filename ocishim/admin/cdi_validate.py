@@ -59,7 +59,7 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
     if not files and not schema_only:
         _ask_the_host(verdicts)
     if as_json:
-        printer.report({"files": [one.as_dict() for one in verdicts]})
+        printer.report("cdi-validate", {"files": [one.as_dict() for one in verdicts]})
     else:
         _print(verdicts)
     raise SystemExit(1 if any(one.fault or one.useless for one in verdicts) else 0)

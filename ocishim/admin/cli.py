@@ -28,10 +28,15 @@ COMMANDS = {
     "configure": ("configure:command", "Make a container engine use pyshim."),
     "config": ("config.command:command", "Show, check or print pyshim's own configuration."),
     "cdi": ("cdi:command", "List, show, check and try out the CDI devices of this node."),
-    "explain": ("explain:command", "Tell what a create does with a bundle or container."),
+    "explain": ("explain.command:command", "Tell what a create does, or did, with a container."),
+    "what-if": (
+        "explain.whatif:command",
+        "Tell what a container would get that asks for a device.",
+    ),
     "doctor": ("doctor:command", "Say what is wrong on this node, and the next step."),
     "manifest": ("manifest:command", "Print the Kubernetes objects that bring pyshim to nodes."),
     "daemonset": ("install.daemonset:command", "Do what the installer's image is for, on a node."),
+    "schema": ("schema.command:command", "Print the JSON Schema of a --json output."),
     "completion": ("completion:command", "Print the completion script of a shell."),
     "version": ("version:command", "Tell the versions of pyshim and what it works with."),
 }

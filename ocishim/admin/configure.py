@@ -231,4 +231,4 @@ def _report_json(engine: str, plan: engines.Plan, *, dry_run: bool) -> None:
         "notes": plan.notes,
         "next": plan.next_step if plan.changes else "",
     }
-    printer.report(report)
+    printer.report("configure", report)

@@ -33,9 +33,11 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
     "--fix", is_flag=True,
     help="Mend what can be mended: links under /dev/char, layers of containers that are gone.",
 )  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="With --fix: say what would be mended, mend nothing.")
+@click.option("--quiet", "-q", is_flag=True, help="Warnings and errors alone.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--host-root", default="/", metavar="DIR", help="Look at a node mounted there.")
-def command(*, fix: bool, as_json: bool, host_root: str) -> None:
+def command(*, fix: bool, dry_run: bool, quiet: bool, as_json: bool, host_root: str) -> None:
     """Check this node: kernel, runtimes, CDI specs, engines, driver, leftovers.
 
     Exit status: 0 nothing to do (or only remarks), 3 warnings, 4 errors; 2 for a wrong command
@@ -44,13 +46,15 @@ def command(*, fix: bool, as_json: bool, host_root: str) -> None:
     node = Node(Host(host_root))
     if os.geteuid():
         printer.line("pyshimctl doctor: some checks need root, and --fix does", err=True)
-    mended = repair(node) if fix else []
-    findings = examine(node)
+    if dry_run and not fix:
+        raise click.UsageError("--dry-run belongs to --fix")
+    mended = repair(node, dry_run=dry_run) if fix else []
+    findings = [one for one in examine(node) if not quiet or one.severity != "info"]
     if as_json:
         told = {"fixed": mended, "findings": [finding.as_dict() for finding in findings]}
-        printer.report(told)
+        printer.report("doctor", told)
     else:
-        report(findings, mended)
+        report(findings, mended, fixed="would fix" if dry_run else "fixed", quiet=quiet)
     sys.exit(EXIT_STATUS[gravest(findings)])
 
 
@@ -102,23 +106,26 @@ def _failed(checks: list[str], evidence: str, next_step: str) -> Finding:
     )
 
 
-def repair(node: Node) -> list[str]:
-    """Mend what can be mended without asking; return a sentence for each thing done."""
+def repair(node: Node, *, dry_run: bool = False) -> list[str]:
+    """Mend what can be mended without asking; return a sentence for each thing done.
+
+    dry_run: nothing is mended, and the sentences are of what would be.
+    """
     done: list[str] = []
     for check in ("specs:fix_char_links", "leftovers:fix_layers"):
         try:
             module, _, function = check.partition(":")
             imported = importlib.import_module(f"ocishim.admin.checks.{module}")
-            done += getattr(imported, function)(node)
+            done += getattr(imported, function)(node, dry_run=dry_run)
         except (OSError, PyshimError, ImportError) as err:
             done.append(f"no: {check}: {err}")
     return done
 
 
-def report(findings: list[Finding], mended: list[str]) -> None:
+def report(findings: list[Finding], mended: list[str], *, fixed: str, quiet: bool) -> None:
     """Print the findings for people; colours only on a terminal (click takes care)."""
     for sentence in mended:
-        printer.line(f"fixed: {sentence}")
+        printer.line(f"{fixed}: {sentence}")
     for finding in findings:
         printer.line(f"{finding.severity}: {finding.what}", fg=_COLOURS[finding.severity])
         printer.line(f"  found: {finding.evidence}")
@@ -130,4 +137,5 @@ def report(findings: list[Finding], mended: list[str]) -> None:
         for name, count in counts.items()
         if count
     )
-    printer.line(told or "nothing to complain about")
+    if told or not quiet:
+        printer.line(told or "nothing to complain about")

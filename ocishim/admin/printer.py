@@ -31,18 +31,22 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
-def report(value: Any) -> None:
-    """Print `value` as JSON."""
-    click.echo(json_text(value))
+SCHEMA_VERSION = 1
+"""Of what is printed as JSON: grows when a member goes or means something else."""
 
 
-def table(titles: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> None:
+def report(schema: str, value: dict[str, Any]) -> None:
+    """Print `value` as JSON; schema: its file in schema/, without the suffix."""
+    click.echo(json_text({"schema": f"pyshim/{schema}", "schema_version": SCHEMA_VERSION, **value}))
+
+
+def table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Print a table. Names are there to be copied: a terminal may fold a line, nothing cuts it."""
     cells = [tuple(map(shown, row)) for row in (titles, *rows)]
-    first, second = (max(len(row[column]) for row in cells) for column in (0, 1))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(cells):
-        words = f"{row[0]:{first}}  {row[1]:{second}}  {row[2]}".rstrip()
-        click.secho(words, bold=not number)
+        words = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        click.secho(words.rstrip(), bold=not number)
 
 
 def titled(lines: list[tuple[str, str, str]]) -> None:

@@ -34,7 +34,7 @@ def command(*, as_json: bool) -> None:
     """
     report = _report()
     if as_json:
-        printer.report(report)
+        printer.report("version", report)
         return
     for name, words in _lines(**report).items():
         printer.line(f"{name:<12}{words}")

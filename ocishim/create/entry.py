@@ -6,6 +6,8 @@ status 1.
 
 from __future__ import annotations
 
+import time
+
 from ocishim import posixos as os
 from ocishim.create import argv
 from ocishim.errors import PyshimError, UsageError, reason
@@ -26,14 +28,15 @@ def main(program: str, arguments: list[str], signals: bool = False) -> int:  # n
     try:
         lowlevel.become(_prepare(program, invocation), arguments, signals)
     except PyshimError as err:
-        _fail(invocation, str(err))
+        _fail(invocation, program, str(err))
     except OSError as err:
         where = f"{err.filename}: " if err.filename else ""
-        _fail(invocation, f"{invocation.command}: {where}{reason(err)}")
+        _fail(invocation, program, f"{invocation.command}: {where}{reason(err)}")
     except MemoryError:
-        _fail(invocation, f"{invocation.command}: out of memory")
+        _fail(invocation, program, f"{invocation.command}: out of memory")
     except Exception as err:  # noqa: BLE001 - a traceback in the container's stderr helps nobody
-        _fail(invocation, f"{invocation.command}: internal error: {type(err).__name__}: {err}")
+        words = f"{type(err).__name__}: {err}"
+        _fail(invocation, program, f"{invocation.command}: internal error: {words}")
     return 1
 
 
@@ -45,20 +48,25 @@ def _prepare(program: str, invocation: argv.Invocation) -> str:
         return _lowlevel_regardless(program)
     if invocation.fault:
         raise UsageError(invocation.fault, hint=invocation.hint)
+    started = time.monotonic()
     config = settings.load()
     path = _find(config, program)
-    from ocishim.create import plan  # noqa: PLC0415 - not for commands that pass through
+    from ocishim.create import plan, record  # noqa: PLC0415 - not for commands that pass through
     from ocishim.log import OwnLog  # noqa: PLC0415
     from ocishim.oci.bundle import Bundle  # noqa: PLC0415
 
-    log = OwnLog(config.log_file, config.log_level, invocation.container_id)
+    log = OwnLog(config.log_file, config.log_level, invocation.container_id, config.log_format)
     try:
         folder = _absolute(invocation.bundle) or os.getcwd()
         bundle = Bundle(folder, _absolute(invocation.config_file))
-        plan.create(bundle, config, path, hook_program(program), log)
+        log.owner = record.owner(bundle.spec)
+        made = plan.create(bundle, config, path, hook_program(program), log)
     except PyshimError as err:
         log.write("error", str(err))
         raise
+    record.succeeded(
+        record.Call(invocation.container_id, folder, program, started), made, config, path, log
+    )
     return path
 
 
@@ -97,7 +105,17 @@ def hook_program(program: str) -> str:
     return beside if os.access(beside, os.X_OK) or not os.IS_STATIC else file
 
 
-def _fail(invocation: argv.Invocation, message: str) -> None:
+def _fail(invocation: argv.Invocation, program: str, message: str) -> None:
     from ocishim import log  # noqa: PLC0415 - failure only
 
     log.fail(message, invocation.log, invocation.log_format)
+    if not invocation.edits:
+        return
+    try:
+        from ocishim.create import record  # noqa: PLC0415 - failure only
+
+        folder = _absolute(invocation.bundle) or os.getcwd()
+        call = record.Call(invocation.container_id, folder, program)
+        record.failed(call, _absolute(invocation.config_file), message)
+    except Exception:  # noqa: BLE001, S110 - what failed has been said
+        pass

@@ -197,8 +197,8 @@ def _check_stale(made: Plan, config: Config) -> None:
 
 def create(
     bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str, log: OwnLog
-) -> None:
-    """Edit the bundle so that the low-level runtime can take it. Raises a PyshimError.
+) -> Plan:
+    """Edit the bundle for the low-level runtime and return what was done. Raises a PyshimError.
 
     Hooks that are pyshim's to run are run here; log.subject is the container's id.
     """
@@ -227,6 +227,7 @@ def create(
 
             layer.unstack(rootfs)
         raise
+    return made
 
 
 def _put_layer(made: Plan, rootfs: str, log: OwnLog) -> None:

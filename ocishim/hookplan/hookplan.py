@@ -228,9 +228,7 @@ class Planner:
         args += ["--rootfs-id", "{}:{}".format(*readonly.identity(spec, self.bundle))]
         args += Container.of(spec).options()
         args += ["--timeout", str(timeout or self.config.timeout)]
-        if self.config.log_file:
-            args += ["--log", self.config.log_file]
-        args += ["--log-level", self.config.log_level]
+        args += self.config.log_flags()
         for index, part in enumerate(parts):
             args += [knownhooks.NEXT] if index else []
             args += [part.name, *part.args]

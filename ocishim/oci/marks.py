@@ -31,6 +31,13 @@ _SANDBOX_KEYS = frozenset(
         "io.kubernetes.cri.sandbox-log-directory",
     )
 )
+_POD_MARKS = (
+    tuple(
+        "io.kubernetes.cri." + name
+        for name in ("sandbox-namespace", "sandbox-name", "container-name")
+    ),
+    ("io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name"),
+)
 _SANDBOX_VALUES = {
     **dict.fromkeys(_TYPE_MARKS, "sandbox"),
     "io.kubernetes.container.name": "POD",
@@ -59,6 +66,20 @@ def is_sandbox(marks: dict[str, Any]) -> bool:
     return not _SANDBOX_KEYS.isdisjoint(marks) or any(
         marks.get(key) == value for key, value in _SANDBOX_VALUES.items()
     )
+
+
+def pod_of(spec: dict[str, Any]) -> tuple[str, str, str]:
+    """Return namespace, name and container of the pod that the engine made it for; else "" each.
+
+    For people to read: under CRI-O a pod's author can write them.
+    """
+    marks = spec.get("annotations")
+    marks = marks if isinstance(marks, dict) else {}
+    for names in _POD_MARKS:
+        found = [marks.get(name) for name in names]
+        if found[0] and found[1]:
+            return str(found[0]), str(found[1]), str(found[2] or "")
+    return "", "", ""
 
 
 def is_podmans(marks: dict[str, Any]) -> bool:

@@ -23,8 +23,17 @@ class Config:
     """
 
     __slots__ = (
-        *("annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_level"),
-        *("native", "path", "podman_annotations", "readonly_rootfs", "runtimes", "spec_dirs"),
+        *("annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_format"),
+        *(
+            "log_level",
+            "metrics",
+            "native",
+            "path",
+            "podman_annotations",
+            "readonly_rootfs",
+            "runtimes",
+            "spec_dirs",
+        ),
         *("stale", "timeout", "volume_mounts"),
     )
 
@@ -44,6 +53,14 @@ class Config:
         self.podman_annotations: bool = values["requests.podman_annotations"]
         self.log_file: str = values["log.file"]
         self.log_level: str = values["log.level"]
+        self.log_format: str = values["log.format"]
+        self.metrics: str = values["log.metrics"]
+
+    def log_flags(self) -> list[str]:
+        """Return the flags by which the hook program writes to the same log."""
+        flags = ["--log", self.log_file] if self.log_file else []
+        flags += ["--log-format", self.log_format] if self.log_format != "text" else []
+        return [*flags, "--log-level", self.log_level]
 
 
 def path() -> str:

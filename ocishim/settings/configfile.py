@@ -27,6 +27,7 @@ CHOICES = {
     "hooks.executor": ("auto", "runtime", "shim"),
     "hooks.readonly_rootfs": ("skip", "when-writable", "overlay"),
     "log.level": ("error", "warning", "info", "debug"),
+    "log.format": ("text", "json"),
 }
 _REQUEST_KEYS: dict[str, type] = {"name": str, "kind": str, "unprivileged": bool}
 _TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "table"}
@@ -213,7 +214,7 @@ class _Reader:
             return [self._request(index, item) for index, item in enumerate(value)]
         if isinstance(value, list):
             self._check_strings(key, value)
-        if key == "log.file" and (value[:1] not in ("", "/") or "\0" in value):
+        if key in ("log.file", "log.metrics") and (value[:1] not in ("", "/") or "\0" in value):
             raise self._error(key, f"'{value}' is not an absolute path in '{key}'")
         return value
 

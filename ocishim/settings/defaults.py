@@ -22,5 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "requests.podman_annotations": False,
     "log.file": "",
     "log.level": "info",
+    "log.format": "text",
+    "log.metrics": "",
 }
 """By the dotted key; the type of a value is the type that the setting takes."""

@@ -18,7 +18,7 @@ daemon = test_engines.daemon
 def _uninstall(program: str) -> tuple[int, str]:
     """Ask what stands against removing the pyshim that is tested; the host's engines aside."""
     prefix = str(Path(program).parents[1])
-    done = CliRunner().invoke(main, ["uninstall", "--check", "--force", "--prefix", prefix])
+    done = CliRunner().invoke(main, ["uninstall", "--dry-run", "--force", "--prefix", prefix])
     return done.exit_code, done.output
 
 

@@ -54,6 +54,8 @@ unprivileged = true
 [log]
 file = "/var/log/pyshim.log"
 level = "debug"
+format = "json"
+metrics = "/var/lib/x/pyshim.prom"
 """
 
 
@@ -73,6 +75,8 @@ def test_defaults_without_a_file(file: Path) -> None:
         "podman_annotations": False,
         "log_file": "",
         "log_level": "info",
+        "log_format": "text",
+        "metrics": "",
     }
 
 
@@ -96,6 +100,8 @@ def test_every_setting(file: Path) -> None:
         "podman_annotations": True,
         "log_file": "/var/log/pyshim.log",
         "log_level": "debug",
+        "log_format": "json",
+        "metrics": "/var/lib/x/pyshim.prom",
     }
 
 

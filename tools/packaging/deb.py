@@ -47,7 +47,7 @@ _PRERM = """\
 #!/bin/sh
 set -e
 # What runs under pyshim could not be stopped without it.
-[ "$1" != remove ] || /usr/bin/pyshimctl uninstall --check --prefix /usr
+[ "$1" != remove ] || /usr/bin/pyshimctl uninstall --dry-run --prefix /usr
 """
 _OVERRIDES = """\
 # One static file is the point: see docs/install.md. click names an editor, which nobody asks for.

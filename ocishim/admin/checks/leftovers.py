@@ -95,12 +95,13 @@ def abandoned(node: Node) -> list[str]:
     return [point for point in found if not _is_used(node, os.path.dirname(point), commands)]
 
 
-def fix_layers(node: Node) -> list[str]:
+def fix_layers(node: Node, *, dry_run: bool = False) -> list[str]:
     """Unmount them, on this machine alone; return a sentence for each."""
     done = []
     for point in [] if node.host.elsewhere else abandoned(node):
         try:
-            layer.unstack(point)
+            if not dry_run:
+                layer.unstack(point)
         except OSError as err:
             done.append(f"no: {point} stays mounted: {err.strerror or err}")
         else:

@@ -237,18 +237,22 @@ def links(node: Node) -> Iterator[Finding]:
         )
 
 
-def fix_char_links(node: Node) -> list[str]:
+def fix_char_links(node: Node, *, dry_run: bool = False) -> list[str]:
     """Make the missing links under /dev/char and mend wrong ones; one sentence for each."""
     if not uses_systemd_cgroups(node):
         return []
     done = []
     for link, path in char_links(node, node.found):
-        real = node.host.entry(link)
-        os.makedirs(os.path.dirname(real), exist_ok=True)
-        scratch = f"{real}.pyshim"
-        if os.path.lexists(scratch):
-            os.unlink(scratch)
-        os.symlink(os.path.relpath(path, "/dev/char"), scratch)
-        os.rename(scratch, real)
+        if not dry_run:
+            _make_link(node.host.entry(link), path)
         done.append(f"{link} leads to {path}")
     return done
+
+
+def _make_link(real: str, path: str) -> None:
+    os.makedirs(os.path.dirname(real), exist_ok=True)
+    scratch = f"{real}.pyshim"
+    if os.path.lexists(scratch):
+        os.unlink(scratch)
+    os.symlink(os.path.relpath(path, "/dev/char"), scratch)
+    os.rename(scratch, real)

@@ -40,7 +40,7 @@ def show(*, as_json: bool) -> None:
         origin = {key: f"{path}:{lines[key]}" if key in lines else "default" for key in values}
         table = {key: {"value": value, "from": origin[key]} for key, value in values.items()}
         report = {"file": path, "exists": os.path.exists(path), "settings": table}
-        printer.report(report)
+        printer.report("config", report)
         return
     there = "" if os.path.exists(path) else ": not there, so every setting has its default"
     printer.line(f"# {path}{there}")
@@ -76,30 +76,55 @@ def _read(path: str) -> dict[str, Any]:
 
 @command.command()
 @click.argument("file", required=False)
-def check(file: str | None) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="The exit status and errors alone.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def check(file: str | None, *, quiet: bool, as_json: bool) -> None:
     """Check FILE, or the configuration in force, without using it.
 
     Exit status: 0 it is right, or not there; 1 it is wrong, and the message names file, line and
     key.
     """
     path = os.path.abspath(file) if file else settings.path()
+    if as_json:
+        _check_json(path, named=bool(file))
+        return
+    notes, exists = _checked(path, named=bool(file))
+    for note in notes:
+        printer.line(f"{path}: note: {note}", err=True, fg="yellow")
+    if not quiet:
+        there = "right" if exists else "not there; every setting has its default"
+        printer.line(f"{path}: {there}")
+
+
+def _checked(path: str, *, named: bool) -> tuple[list[str], bool]:
+    """Return what could be better in a file that is right, and whether it is there.
+
+    Raises ConfigError when it is wrong, or was named and is not there.
+    """
     text = files.read(Host(), path)
     if text is None:
-        if file:
+        if named:
             raise ConfigError(f"{path}: no such file")
-        printer.line(f"{path}: not there; every setting has its default")
-        return
+        return [], False
     _read(path)
-    if not read_early(text):
-        printer.line(
-            f'{path}: note: write runtimes = ["NAME", ...] as the first line; as it is, every'
-            " start, kill and delete begins with starting Python",
-            err=True,
-            fg="yellow",
-        )
-    printer.line(f"{path}: right")
+    return [] if read_early(text) else [_LATE], True
 
 
+def _check_json(path: str, *, named: bool) -> None:
+    report = {"file": path, "exists": os.path.exists(path), "valid": True, "error": "", "hint": ""}
+    notes: list[str] = []
+    try:
+        notes, _ = _checked(path, named=named)
+    except ConfigError as err:
+        report |= {"valid": False, "error": err.message, "hint": err.hint}
+    printer.report("config-check", {**report, "notes": notes})
+    raise SystemExit(0 if report["valid"] else 1)
+
+
+_LATE = (
+    'write runtimes = ["NAME", ...] as the first line; as it is, every'
+    " start, kill and delete begins with starting Python"
+)
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print a diff, change nothing.")
 
 

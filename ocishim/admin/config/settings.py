@@ -35,7 +35,10 @@ EXPLAINED = {
     "it copies an image's annotations, so whoever builds one could ask. `podman run --device\n"
     "vendor/class=name` needs no such setting.",
     "log.file": "pyshim's own log; empty: the system log, where there is one.",
-    "log.level": "error, warning, info or debug.",
+    "log.level": "error, warning, info (a line for each container with a device) or debug.",
+    "log.format": "text, or json: each line of log.file one object.",
+    "log.metrics": "Counters of creates and devices as Prometheus reads them: a file NAME.prom in\n"
+    "the folder that node-exporter's textfile collector reads; empty: none.",
 }
 """What every setting of defaults.DEFAULTS is for; in the order of the default file."""
 

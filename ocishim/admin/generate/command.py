@@ -89,7 +89,7 @@ def generate(
         files.replace(os.path.abspath(output), text.encode(), 0o644)
     if as_json:
         told = {"output": output} if output else {"spec": found}
-        printer.report(report.as_dict() | told)
+        printer.report("cdi-generate", report.as_dict() | told)
         return
     if not output:
         printer.text(text)

@@ -36,6 +36,7 @@ PREFIX_OPTION = click.option(
 HOST_ROOT_OPTION = click.option(
     "--host-root", default="/", metavar="DIR", help="Where the root of another machine is mounted."
 )
+DRY_RUN_OPTION = click.option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
 
 
@@ -44,6 +45,7 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Report as on
 @HOST_ROOT_OPTION
 @click.option("--runtime", metavar="PATH", help="The low-level runtime of a new configuration.")
 @click.option("--check", is_flag=True, help="Say what is wrong with what is there; change nothing.")
+@DRY_RUN_OPTION
 @JSON_OPTION
 def install(
     prefix: str,
@@ -51,6 +53,7 @@ def install(
     runtime: str | None,
     *,
     check: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Put pyshim in place: this file under its three names, and a commented configuration.
@@ -67,22 +70,11 @@ def install(
         _check(Installation(host, prefix), as_json=as_json)
     lowlevels = _lowlevels(host, runtime)
     file = selfcheck.whole_file()
-    try:
-        with Installation(host, prefix) as installation:
-            before = installation.current
-            done = _install(installation, file)
-            done += _configuration(installation, lowlevels[:1])
-    except OSError as err:
-        raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
-    name = installation.current
-    report: dict[str, object] = {
-        "version": name,
-        "previous": before,
-        "done": done,
-        "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
-        "lowlevel": lowlevels[:1],
-    }
-    tell(report, as_json=as_json)
+    if dry_run:
+        told = _would(Installation(host, prefix), file)
+        tell({"done": told, "dry_run": True}, as_json=as_json)
+        return
+    tell(_put_in_place(Installation(host, prefix), file, lowlevels), as_json=as_json)
     if not lowlevels:
         printer.line(
             "warning: no low-level runtime found; install runc or crun, or name one in"
@@ -90,6 +82,24 @@ def install(
             err=True,
             fg="yellow",
         )
+
+
+def _put_in_place(installation: Installation, file: str, lowlevels: list[str]) -> dict[str, object]:
+    """Install, and return the report. Raises ConfigError."""
+    try:
+        with installation:
+            before = installation.current
+            done = _install(installation, file)
+            done += _configuration(installation, lowlevels[:1])
+    except OSError as err:
+        raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
+    return {
+        "version": installation.current,
+        "previous": before,
+        "done": done,
+        "programs": [f"{installation.bin}/{program}" for program in PROGRAMS],
+        "lowlevel": lowlevels[:1],
+    }
 
 
 def _check(installation: Installation, *, as_json: bool) -> NoReturn:
@@ -105,7 +115,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
         raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
     if as_json:
         found = [{"path": one.path, "what": one.what} for one in wrong]
-        printer.report({"version": installation.current, "wrong": found})
+        printer.report("install-check", {"version": installation.current, "wrong": found})
     else:
         for one in wrong:
             printer.line(f"{one.path} {one.what}")
@@ -115,6 +125,23 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
             else f"{installation.home}/{installation.current}: right"
         )
     raise SystemExit(1 if wrong else 0)
+
+
+def _would(installation: Installation, file: str) -> list[str]:
+    """Return what an install would do. Raises ConfigError where it would."""
+    installation.refuse_strangers()
+    name = installation.name_of(file)
+    there = os.path.isdir(installation.host.real(installation.home))
+    current = installation.current
+    told = [f"use {installation.home}/{name}"] if current != name else []
+    if there and current == name:
+        told += _mended("/", [one for one in selfcheck.faults(installation) if one.path])
+    links = set(installation.wrong_links())
+    told = [line for line in told if not any(f"mend {link}, " in line for link in links)]
+    told += [f"link {path}" for path in sorted(links)]
+    if files.read(installation.host, defaults.DEFAULT_PATH) is None:
+        told.append(f"write {defaults.DEFAULT_PATH}")
+    return told
 
 
 def _install(installation: Installation, file: str) -> list[str]:
@@ -175,7 +202,7 @@ def must_be_absolute(path: str, option: str) -> None:
 def tell(report: dict[str, object], *, as_json: bool) -> None:
     """Print what was done, a line each, or the whole report as JSON."""
     if as_json:
-        printer.report(report)
+        printer.report("install", report)
         return
     done = report["done"]
     for line in done if isinstance(done, list) else []:

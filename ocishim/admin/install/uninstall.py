@@ -16,13 +16,14 @@ from ocishim.admin.engines import containerd_template as template
 from ocishim.admin.host import Host
 from ocishim.admin.install import inuse
 from ocishim.admin.install.command import (
+    DRY_RUN_OPTION,
     HOST_ROOT_OPTION,
     JSON_OPTION,
     PREFIX_OPTION,
     must_be_absolute,
     tell,
 )
-from ocishim.admin.install.installation import Installation
+from ocishim.admin.install.installation import PROGRAMS, Installation
 from ocishim.errors import ConfigError, PyshimError
 from ocishim.settings import defaults
 
@@ -34,10 +35,10 @@ _RUN = "/run/pyshim"
 @HOST_ROOT_OPTION
 @click.option("--purge", is_flag=True, help="Also remove a configuration that was edited.")
 @click.option("--force", is_flag=True, help="Even if an engine is configured to use pyshim.")
-@click.option("--check", is_flag=True, help="Say what stands against it; change nothing.")
+@DRY_RUN_OPTION
 @JSON_OPTION
 def uninstall(
-    prefix: str, host_root: str, *, purge: bool, force: bool, check: bool, as_json: bool
+    prefix: str, host_root: str, *, purge: bool, force: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Remove what install put in place, and what pyshim made while it ran (/run/pyshim).
 
@@ -52,8 +53,9 @@ def uninstall(
         _refuse_when_used(host)
     program = f"{prefix}/bin/pyshim"
     inuse.refuse(inuse.of(host, program), program)
-    if check:
-        tell({"done": []}, as_json=as_json)
+    if dry_run:
+        told = _would(Installation(host, prefix), purge=purge)
+        tell({"done": told, "dry_run": True}, as_json=as_json)
         return
     try:
         with Installation(host, prefix) as installation:
@@ -90,20 +92,39 @@ def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
     yield from ((engine, None) for engine in engines.ENGINES)
 
 
+def _would(installation: Installation, *, purge: bool) -> list[str]:
+    """Return what an uninstall would do."""
+    host, wrong = installation.host, installation.wrong_links()
+    links = [f"{installation.bin}/{one}" for one in PROGRAMS]
+    told = [f"remove {path}" for path in links if path not in wrong]
+    told += [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
+    told += _configuration(installation, purge=purge)
+    home = host.real(installation.home)
+    return [*told, f"remove {installation.home}"] if os.path.isdir(home) else told
+
+
+def _configuration(installation: Installation, *, purge: bool) -> list[str]:
+    """Return what becomes of the configuration."""
+    path = defaults.DEFAULT_PATH
+    text = files.read(installation.host, path)
+    if text is None:
+        return []
+    known = installation.record().get("configuration", [])
+    if purge or hashlib.sha256(text.encode()).hexdigest() in known:
+        return [f"remove {path}"]
+    return [f"keep {path}, which was edited (--purge removes it)"]
+
+
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     host = installation.host
     done = _remove_run(host)
     done += [f"remove {path}" for path in installation.unlink_programs()]
     record = installation.record()
     path = defaults.DEFAULT_PATH
-    text = files.read(host, path)
-    if text is not None:
-        ours = hashlib.sha256(text.encode()).hexdigest() in record.get("configuration", [])
-        if ours or purge:
-            os.unlink(host.entry(path))
-            done.append(f"remove {path}")
-        else:
-            done.append(f"keep {path}, which was edited (--purge removes it)")
+    fate = _configuration(installation, purge=purge)
+    if fate == [f"remove {path}"]:
+        os.unlink(host.entry(path))
+    done += fate
     home = host.real(installation.home)
     if os.path.isdir(home):
         installation.lock()

@@ -163,6 +163,8 @@ def test_list_as_json(filled: Node) -> None:
     result = filled.run("list", "--json")
     device = {"path": "@/etc/acme.yaml", "cdiVersion": "0.6.0", "edits": "2 env"}
     assert json.loads(filled.out(result)) == {
+        "schema": "pyshim/cdi-list",
+        "schema_version": 1,
         "devices": [{"name": GPU0, **device}, {"name": "acme.com/gpu=1", **device}],
         "errors": [
             {
@@ -225,6 +227,8 @@ def test_show_warns_of_a_stale_spec(node: Node) -> None:
 
 def test_show_as_json_has_the_edits_of_the_spec(filled: Node) -> None:
     assert json.loads(filled.out(filled.run("show", GPU0, "--json"))) == {
+        "schema": "pyshim/cdi-show",
+        "schema_version": 1,
         "name": GPU0,
         "path": "@/etc/acme.yaml",
         "cdiVersion": "0.6.0",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ocishim.admin import explain
 from ocishim.admin.cli import main
+from ocishim.admin.explain import containers, states
+from ocishim.admin.host import Host
 from ocishim.admin.install import programs
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Node:
         monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
         found = (str(root / "pyshim"), str(root / "pyshim-hook"))
         monkeypatch.setattr(programs, "programs", lambda: found)
-        monkeypatch.setattr(explain, "STATE_ROOTS", (str(root / "run*"),))
+        monkeypatch.setattr(states, "STATE_ROOTS", (str(root / "run*"),))
+        monkeypatch.setattr(containers, "HOST", Host(str(root)))
+        monkeypatch.setattr(containers, "_OWN_STORES", ())
 
     def configure(self, *lines: str) -> None:
         (self.root / "config.toml").write_text(
@@ -85,9 +88,20 @@ class Node:
     def lines(self, *words: str) -> list[str]:
         return self.explain(*words).stdout.replace(str(self.root), "@").splitlines()
 
+    def what_if(self, *words: str) -> list[str]:
+        result = CliRunner().invoke(main, ["what-if", *words])
+        return result.stdout.replace(str(self.root), "@").splitlines()
+
+    def json_of_pod(self, name: str) -> list[dict[str, Any]]:
+        stories: list[dict[str, Any]] = json.loads(self.explain("--json", "--pod", name).stdout)[
+            "containers"
+        ]
+        return stories
+
     def json(self, *words: str) -> dict[str, Any]:
         text = self.explain("--json", *words).stdout.replace(str(self.root), "@")
         story: dict[str, Any] = json.loads(text)
+        assert (story.pop("schema"), story.pop("schema_version")) == ("pyshim/explain", 1)
         return story
 
 
@@ -317,4 +331,4 @@ def test_no_such_container_is_a_wrong_command_line(
 def test_a_bundle_or_a_container(node: Node, words: tuple[str, ...]) -> None:
     result = node.explain(*words)
     assert result.exit_code == 2
-    assert "name a BUNDLE or --container ID" in result.stderr
+    assert "name a BUNDLE, --container NAME, --pod NAME or --last-failure" in result.stderr

@@ -137,7 +137,8 @@ def test_a_file_is_mended_by_one_rename(node: Node) -> None:
 def test_nothing_is_installed(node: Node) -> None:
     result = node.call("install", "--check", "--json")
     told = {"path": f"/{HOME}", "what": "is missing: pyshim is not installed there"}
-    assert json.loads(result.stdout) == {"version": "", "wrong": [told]}
+    about = {"schema": "pyshim/install-check", "schema_version": 1}
+    assert json.loads(result.stdout) == {**about, "version": "", "wrong": [told]}
     assert result.exit_code == 1
 
 

@@ -1,0 +1,198 @@
+"""Containers by the names people know, and what started them, as the engines' own files say.
+
+Reads only; an engine that is not there has no files. Names are what an engine, a pod's author or a
+user chose: for comparing and showing, never for paths.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ocishim.admin.editing import files
+from ocishim.admin.engines import docker
+from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
+from ocishim.oci import marks
+
+HOST = Host()
+_TASKS = "containerd/io.containerd.runtime.v2.task/*"
+_TASK_ROOTS = (
+    *(f"/run/{_TASKS}", f"/run/k3s/{_TASKS}", f"/run/k0s/{_TASKS}"),
+    *(
+        f"/var/snap/microk8s/common/run/{_TASKS}",
+        "/run/docker/" + _TASKS.replace("/", "/daemon/", 1),
+    ),
+)
+"""Where containerd's shims keep bundles, a namespace below each (moby: Docker's)."""
+_STORES = ("/var/lib/containers/storage", "/run/containers/storage")
+_OWN_STORES = ("~/.local/share/containers/storage", "$XDG_RUNTIME_DIR/containers/storage")
+_LOG_NAME = re.compile(r"([^_]+)_([^_]+)_(.+)-([0-9a-f]{64})\.log")
+_DEFAULT = "the engine's default runtime"
+_MAX_BYTES = 64 << 20
+
+
+class Container(NamedTuple):
+    """One container: its id, the names it goes by, whose it is, and what started it.
+
+    pod: "namespace/name", "" outside of pods. started_by: the runtime's path, or the name the
+    engine has for it; "" when the engine's files do not say.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    engine: str
+    pod: str = ""
+    started_by: str = ""
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person may mean this one by `name`: a name, or the beginning of the id."""
+        return bool(name) and (name in self.names or self.id.startswith(name))
+
+
+def known() -> list[Container]:
+    """Return every container that some engine's files name, one entry a file that names it."""
+    found: list[Container] = []
+    for source in (_dockers, _containerds, _conmons, _stored, _kubelets, _nerdctls):
+        try:
+            found += [one for one in source() if one.id]
+        except (OSError, ConfigError):
+            continue
+    return found
+
+
+def called(name: str) -> dict[str, list[Container]]:
+    """Return what is known by `name`, by id."""
+    found: dict[str, list[Container]] = {}
+    everything = known()
+    ids = {one.id for one in everything if one.is_called(name)}
+    for one in everything:
+        if one.id in ids:
+            found.setdefault(one.id, []).append(one)
+    return found
+
+
+def pod_names(namespace: str, pod: str, container: str) -> tuple[str, ...]:
+    """Return what a container of a pod may be called."""
+    both = f"{pod}/{container}"
+    return (container, both, f"{namespace}/{both}") if container else ()
+
+
+def texts_of(value: object) -> list[str]:
+    """Return an array's entries as text; none when it is something else."""
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _dockers() -> Iterator[Container]:
+    settings = _json(docker.config_of(HOST))
+    root = str(settings.get("data-root") or "/var/lib/docker")
+    for path in _glob(f"{root}/containers/*/config.v2.json"):
+        about = _json(path)
+        name = str(about.get("Name", "")).lstrip("/")
+        chosen = str(_json(os.path.dirname(path) + "/hostconfig.json").get("Runtime") or "")
+        yield Container(
+            str(about.get("ID", "")), (name,), "docker", "", _dockers_program(settings, chosen)
+        )
+
+
+def _dockers_program(settings: dict[str, Any], name: str) -> str:
+    """Return the program of Docker's runtime `name`, the name where it has no table."""
+    table = settings.get("runtimes")
+    entry = table.get(name) if isinstance(table, dict) else None
+    return str(entry["path"]) if isinstance(entry, dict) and entry.get("path") else name
+
+
+def _containerds() -> Iterator[Container]:
+    for root in _TASK_ROOTS:
+        for bundle in _glob(f"{root}/*"):
+            namespace, id_ = bundle.split("/")[-2:]
+            spec = _json(f"{bundle}/config.json")
+            space, pod, container = marks.pod_of(spec)
+            options = _json(f"{bundle}/options.json")
+            program = options.get("binary_name") or options.get("BinaryName")
+            engine = "docker" if namespace == "moby" else "containerd"
+            whose = f"{space}/{pod}" if pod else ""
+            names = pod_names(space, pod, container)
+            yield Container(id_, names, engine, whose, str(program or ("runc" if options else "")))
+
+
+def _conmons() -> Iterator[Container]:
+    """Podman's and CRI-O's monitors: -c ID -n NAME -r RUNTIME."""
+    for path in _glob("/proc/[0-9]*/cmdline"):
+        words = _text(path).split("\0")
+        if os.path.basename(words[0]) != "conmon":
+            continue
+        flags = dict(itertools.pairwise(words))
+        engine = "podman" if "libpod" in " ".join(words) else "crio"
+        yield Container(
+            flags.get("-c", ""), (flags.get("-n", ""),), engine, "", flags.get("-r", "")
+        )
+
+
+def _stored() -> Iterator[Container]:
+    """Podman's and CRI-O's containers, running or not, as their storage lists them."""
+    stores = [HOST.real(store) for store in _STORES]
+    stores += [os.path.expandvars(os.path.expanduser(store)) for store in _OWN_STORES]
+    for store in stores:
+        for path in glob.glob(f"{glob.escape(store)}/*-containers/*containers.json"):
+            for entry in _loads(path, list):
+                names = tuple(texts_of(entry.get("names")))
+                yield from _from_store(str(entry.get("id", "")), names)
+
+
+def _from_store(id_: str, names: tuple[str, ...]) -> Iterator[Container]:
+    """CRI-O's names are k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT."""
+    for name in names:
+        parts = name.split("_")
+        if len(parts) == 6 and parts[0] == "k8s":
+            _, container, pod, namespace, _, _ = parts
+            whose = f"{namespace}/{pod}"
+            yield Container(id_, pod_names(namespace, pod, container), "crio", whose)
+            return
+    yield Container(id_, names, "podman")
+
+
+def _kubelets() -> Iterator[Container]:
+    """The kubelet keeps a link to the log of each container, ended ones too."""
+    for path in _glob("/var/log/containers/*.log"):
+        parts = _LOG_NAME.fullmatch(os.path.basename(path))
+        if parts:
+            pod, namespace, container, id_ = parts.groups()
+            names = pod_names(namespace, pod, container)
+            yield Container(id_, names, "kubelet", f"{namespace}/{pod}")
+
+
+def _nerdctls() -> Iterator[Container]:
+    for path in _glob("/var/lib/nerdctl/*/names/*/*"):
+        yield Container(_text(path).strip(), (os.path.basename(path),), "containerd")
+
+
+def _glob(pattern: str) -> list[str]:
+    """Return the machine's own paths that match, sorted."""
+    return [HOST.inside(path) for path in sorted(glob.glob(glob.escape(HOST.root) + pattern))]
+
+
+def _text(path: str) -> str:
+    try:
+        return files.content(HOST.real(path), _MAX_BYTES).decode("utf-8", "replace")
+    except (OSError, ConfigError):
+        return ""
+
+
+def _json(path: str) -> dict[str, Any]:
+    return next(iter(_loads(HOST.real(path), dict)), {})
+
+
+def _loads(path: str, kind: type) -> list[dict[str, Any]]:
+    """Return the object in the file, or those in its array; none when it is anything else."""
+    try:
+        value = json.loads(files.content(path, _MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return []
+    entries = value if kind is list and isinstance(value, list) else [value]
+    return [entry for entry in entries if isinstance(entry, dict)]

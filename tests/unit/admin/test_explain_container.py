@@ -1,0 +1,286 @@
+"""`pyshimctl explain --container`, `--pod`, `--last-failure` and `what-if`, after the fact.
+
+Engines' files as Docker 20.10, containerd 1.6 and 2.x, CRI-O 1.37, Podman 4.3 and the kubelet write
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ocishim.cache import Cache
+from ocishim.create import record
+from tests.unit.admin.test_explain import ASKED, SPEC, TOLD, Node
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ID, OTHER = "a1" * 32, "b2" * 32
+WHEN = "2026-03-04T05:06:07Z"
+POD_STEP = "runtimeClassName: pyshim in the pod, or pyshimctl configure containerd --set-as-default"
+GOT = "result    runc got config.json with 3 edits, hooks chmod; what it said of it is in the engine's error"
+FAILED = "unresolvable CDI devices acme.com/demo=7"
+
+
+@pytest.fixture(name="node")
+def _node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    return Node(tmp_path, monkeypatch)
+
+
+def keep(node: Node, id_: str = ID, **told: Any) -> None:
+    """Leave the record of a create."""
+    whole = {
+        "version": 1, "time": WHEN, "id": id_, "namespace": "", "pod": "", "container": "",
+        "bundle": f"{node.root}/gone", "pyshim": "/usr/local/bin/pyshim", "error": "",
+        "runtime": "/usr/bin/runc", "milliseconds": 2.5, "asked": ["somebody asks"],
+        "devices": ["acme.com/demo=0 of /etc/cdi/acme.yaml"], "edits": 3, "hooks": ["chmod"], **told,
+    }  # fmt: skip
+    line = json.dumps(whole).encode() + b"\n"
+    Cache(str(node.root / "cache")).append(record.NAME, line, record._LIMIT, record._SPAN)
+
+
+def write(node: Node, path: str, value: object) -> None:
+    file = node.root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def docker(node: Node, runtime: str = "runc") -> None:
+    folder = f"/var/lib/docker/containers/{ID}"
+    write(node, f"{folder}/config.v2.json", {"ID": ID, "Name": "/web", "State": {"Running": False}})
+    write(node, f"{folder}/hostconfig.json", {"Runtime": runtime})
+
+
+def containerd(node: Node, **options: object) -> None:
+    folder = f"/run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}"
+    marks = {
+        "io.kubernetes.cri.sandbox-namespace": "ns", "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.container-name": "web",
+    }  # fmt: skip
+    write(node, f"{folder}/config.json", {"annotations": marks})
+    write(node, f"{folder}/options.json", options)
+
+
+def crio(node: Node) -> None:
+    names = ["k8s_web_web-0_ns_0a-1b_3"]
+    write(
+        node,
+        "/var/lib/containers/storage/overlay-containers/containers.json",
+        [{"id": ID, "names": names}],
+    )
+
+
+def podman(node: Node) -> None:
+    write(
+        node,
+        "/run/containers/storage/overlay-containers/volatile-containers.json",
+        [{"id": ID, "names": ["web"]}],
+    )
+
+
+def kubelet(node: Node) -> None:
+    write(node, f"/var/log/containers/web-0_ns_web-{ID}.log", "")
+
+
+def conmon(node: Node, runtime: str = "/usr/bin/crun") -> None:
+    words = ["/usr/bin/conmon", "--api-version", "1", "-c", ID, "-r", runtime, "-b", "/x", "-n", "web",
+             "--exit-dir", "/run/libpod/exits"]  # fmt: skip
+    write(node, "/proc/77/cmdline", "\0".join(words))
+
+
+def nerdctl(node: Node) -> None:
+    write(node, "/var/lib/nerdctl/1935db59/names/default/web", ID)
+
+
+ENGINES = [docker, containerd, crio, podman, kubelet, conmon, nerdctl]
+IN_PODS = (containerd, crio, kubelet)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)
+def test_an_ended_container_by_name(node: Node, engine: Any) -> None:
+    engine(node)
+    keep(node)
+    names = ["web", ID, ID[:12], *(["web-0/web", "ns/web-0/web"] if engine in IN_PODS else [])]
+    for name in names:
+        assert node.lines("--container", name) == [
+            f"container {ID}",
+            f"created   {WHEN} by /usr/local/bin/pyshim, in 2.5 ms",
+            "bundle    @/gone",
+            "runtime   /usr/bin/runc",
+            "   1      somebody asks",
+            "   2      device acme.com/demo=0 of /etc/cdi/acme.yaml",
+            GOT,
+        ], name
+    assert node.explain("--container", "web").exit_code == 0
+
+
+def test_a_failed_container_of_a_pod(node: Node) -> None:
+    """The pod has failed and its container is gone from every file: the record knows the names."""
+    keep(node, namespace="ns", pod="web-0", container="web", error=FAILED, devices=[])
+    for words in (
+        ("--container", "web"),
+        ("--container", "web-0/web"),
+        ("--pod", "ns/web-0"),
+        ("--last-failure",),
+    ):
+        assert node.lines(*words)[1] == "pod       ns/web-0"
+        assert node.lines(*words)[-1] == f"create failed {FAILED}"
+        assert node.explain(*words).exit_code == 1
+
+
+def test_the_last_of_several(node: Node) -> None:
+    """A container that is started again and again."""
+    whose = {"namespace": "ns", "pod": "web-0", "container": "web"}
+    keep(node, OTHER, error="the first reason", **whose)
+    keep(node, ID, error="the second reason", **whose)
+    assert node.json("--container", "web")["error"] == "the second reason"
+    assert node.json("--last-failure")["error"] == "the second reason"
+    keep(node, OTHER, error="once more", **whose)
+    assert node.json("--container", "web")["error"] == "once more"
+    assert node.json("--container", ID)["error"] == "the second reason"
+
+
+def test_one_name_in_two_pods(node: Node) -> None:
+    for pod, id_ in (("web-0", ID), ("web-1", OTHER)):
+        keep(node, id_, namespace="ns", pod=pod, container="web")
+    result = node.explain("--container", "web")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "pyshimctl: 2 containers are called 'web': ns/web-0, ns/web-1\n"
+        "hint: name one by its id, or as POD/NAME\n"
+    )
+    assert node.json("--container", "web-1/web")["container"] == OTHER
+
+
+@pytest.mark.parametrize(("engine", "by", "step"), [
+    pytest.param(docker, "runc did", "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default", id="docker"),
+    pytest.param(conmon, "/usr/bin/crun did", "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default", id="podman"),
+    pytest.param(lambda node: containerd(node, binary_name=""), "runc did", POD_STEP, id="no runtimeClassName"),
+    pytest.param(lambda node: containerd(node, binary_name="/usr/bin/nvidia-container-runtime"), "/usr/bin/nvidia-container-runtime did", POD_STEP, id="another handler"),
+    pytest.param(kubelet, "no create of it is among those that pyshim keeps", POD_STEP, id="ended"),
+])  # fmt: skip
+def test_a_container_that_pyshim_did_not_start(node: Node, engine: Any, by: str, step: str) -> None:
+    """No --runtime, no runtimeClassName: the commonest mistake."""
+    engine(node)
+    if by == "runc did" and step == POD_STEP:
+        containerd(node, systemd_cgroup=True)
+    told = node.json("--container", "web")
+    assert (told["result"], told["next"]) == (f"pyshim did not start this container: {by}", step)
+    assert told["steps"] == []
+    assert "created" not in told
+
+
+def test_one_that_runs_and_is_not_ours(node: Node) -> None:
+    """The low-level runtime knows it, the records reach back further and have none of it."""
+    node.bundle(annotations=ASKED)
+    keep(node, OTHER)
+    told = node.json("--container", "c1")
+    assert told["result"] == (
+        "pyshim did not start this container: no create of it is among those that pyshim keeps"
+    )
+
+
+def test_one_that_runs_with_its_record(node: Node) -> None:
+    node.bundle(annotations=ASKED)
+    keep(node, "c1")
+    told = node.json("--container", "c1")
+    assert told["created"] == f"{WHEN} by /usr/local/bin/pyshim, in 2.5 ms"
+    assert told["steps"] == TOLD
+
+
+def test_docker_runtimes_of_other_names(node: Node) -> None:
+    write(node, "/etc/docker/daemon.json", {"runtimes": {"gpu": {"path": "/usr/local/bin/pyshim"}}})
+    docker(node, "gpu")
+    assert node.json("--container", "web")["result"].endswith("among those that pyshim keeps")
+
+
+def test_a_pod(node: Node) -> None:
+    keep(node, OTHER, namespace="ns", pod="web-0", container="")
+    containerd(node, systemd_cgroup=True)
+    told = node.json_of_pod("web-0")
+    assert [(one["container"], "created" in one) for one in told] == [(OTHER, True), (ID, False)]
+    result = node.explain("--pod", "web-9")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "pyshimctl: no container of a pod 'web-9' found\n"
+        "hint: has it been scheduled to this node: kubectl get pod -o wide\n"
+    )
+
+
+def test_no_failure_is_kept(node: Node) -> None:
+    keep(node)
+    result = node.explain("--last-failure")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        2,
+        "pyshimctl: no create that failed is kept",
+    )
+
+
+@pytest.mark.parametrize("line", [
+    "", "not JSON", "[]", '{"version": 2}', '{"version": 1}', '{"version": 1, "asked": 7, "id": ["x"]}',
+    '{"version": 1, "id": "x", "asked": [{}], "error": {}}',
+])  # fmt: skip
+def test_a_record_that_was_torn(node: Node, line: str) -> None:
+    keep(node, error=FAILED)
+    with open(node.root / "cache" / record.NAME, "a") as file:
+        file.write(line + "\n")
+    assert node.json("--last-failure")["error"] == FAILED
+
+
+@pytest.mark.parametrize("path", [
+    f"/var/lib/docker/containers/{ID}/config.v2.json", "/etc/docker/daemon.json",
+    f"/run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}/options.json",
+    "/var/lib/containers/storage/overlay-containers/containers.json",
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["", "[7]", "null", '"x"', "{", '[{"names": 7}]', '{"runtimes": 7, "data-root": 7}']
+)
+def test_engines_files_that_are_damaged(node: Node, path: str, text: str) -> None:
+    write(node, path, text)
+    keep(node, error=FAILED)
+    assert node.json("--container", ID[:8])["error"] == FAILED
+
+
+def test_names_move_no_cursor(node: Node) -> None:
+    keep(
+        node,
+        namespace="ns",
+        pod="\x1b[2J",
+        container="\nresult    all is well",
+        error="\x1b]0;x\x07",
+    )
+    assert "\x1b" not in node.explain("--last-failure").stdout
+    titles = [line.split()[0] for line in node.lines("--last-failure")]
+    assert titles == ["container", "pod", "created", "bundle", "runtime", "1", "2", "create"]
+
+
+def test_what_if(node: Node) -> None:
+    lines = node.what_if("acme.com/demo=0")
+    assert lines == [
+        "runtime   @/runc.sh (runc 1.1.5)",
+        "   1      annotation 'cdi.k8s.io/what-if' asks for acme.com/demo=0",
+        *(f"{number:>4}      {sentence}" for number, sentence in enumerate(TOLD[1:], 2)),
+        "result    the low-level runtime gets config.json rewritten: 4 edits, 1 createContainer hook",
+    ]
+    assert "CDI hooks skipped" in node.what_if("--read-only", "acme.com/demo=0")[-2]
+    assert os.listdir(node.root / "cdi") == ["acme.yaml"]
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    pytest.param(["acme.com/demo=7"], "unresolvable CDI devices acme.com/demo=7: acme.com/demo has no device 7, nearest acme.com/demo=0; looked in @/cdi (1 file) (run 'pyshimctl cdi list')", id="no device"),
+    pytest.param(["gpu0"], "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/what-if' (write qualified names, vendor.com/class=name, separated by ',' without blanks)", id="no kind"),
+])  # fmt: skip
+def test_what_if_it_fails(node: Node, names: list[str], message: str) -> None:
+    assert node.what_if(*names)[-1] == f"create fails {message}"
+
+
+def test_what_if_several(node: Node) -> None:
+    (node.root / "cdi/acme.yaml").write_text(
+        SPEC.replace('"0"', '"1"') + SPEC[SPEC.index("- name") :]
+    )
+    steps = node.what_if("acme.com/demo=0", "acme.com/demo=1")
+    assert any("acme.com/demo=1 is defined" in step for step in steps)
