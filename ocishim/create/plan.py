@@ -11,7 +11,7 @@ from ocishim import posixos as os
 from ocishim.create import requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import hookplan, knownhooks
-from ocishim.lowlevel import lowlevel
+from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
 from ocishim.rootfs import readonly
@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.cdi.hostdev import Kernel
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.spec import Change
@@ -75,7 +76,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     hookplan.restore(made.spec)
     hardened = hookplan.harden(made.spec, config)
-    injected = _inject(made, config) if made.requests.names else {}
+    injected = _inject(made, config, lowlevel_path) if made.requests.names else {}
     linux = made.spec.get("linux")
     if isinstance(linux, dict) and linux.get("netDevices"):
         from ocishim.hookplan import netdevices  # noqa: PLC0415 - rare
@@ -104,7 +105,7 @@ def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> None:
             del spec["hooks"]
 
 
-def _inject(made: Plan, config: Config) -> dict[str, str]:
+def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
     """Apply the devices' edits to the plan's spec; return the hooks' programs and their files."""
     from ocishim.cdi import edits, hostdev  # noqa: PLC0415 - only where devices are
     from ocishim.cdi.registry import registry  # noqa: PLC0415 - only where devices are
@@ -114,7 +115,8 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
     _check_stale(made, config)
     present = _known_parts(made.spec)
     try:
-        made.planned = edits.plan(made.spec, merged, hostdev.stat)
+        kernel = _kernel(made.spec, config, lowlevel_path)
+        made.planned = edits.plan(made.spec, merged, hostdev.stat, kernel)
     except UnresolvedDeviceError as err:
         raise _node_error(made.found, err.message) from None
     changes = [change for change in made.planned if not _is_present(change, present)]
@@ -124,6 +126,18 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
     made.changes = oci_spec.apply(made.spec, changes, once=True)
     added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
+
+
+def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:
+    """Whom edits.plan() may ask about user namespaces."""
+    if not oci_spec.has_user_namespace(spec):
+        from ocishim.cdi import hostdev  # noqa: PLC0415 - only where devices are
+
+        return hostdev.Kernel()
+    from ocishim.cdi import userns  # noqa: PLC0415 - few containers have a user namespace
+
+    version = lowlevel.version(lowlevel_path, config.cache)
+    return userns.Kernel(config.cache, can_map=quirks.maps_mounts(version))
 
 
 def _programs(devices: list[Found]) -> dict[str, str]:
