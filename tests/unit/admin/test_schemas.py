@@ -88,7 +88,7 @@ CASES: list[tuple[str, str, Callable[[Node], None] | None]] = [
     ("cdi list", "cdi-list", two_specs),
     ("cdi list --wide", "cdi-list", None),
     ("cdi show acme.com/demo=0", "cdi-show", None),
-    ("cdi generate --device 0=/dev/null", "cdi-generate", None),
+    ("cdi generate --vendor acme.com --class x --device 0=/dev/null", "cdi-generate", None),
     ("cdi validate", "cdi-validate", None),
     ("cdi validate", "cdi-validate", broken_spec),
     ("cdi validate", "cdi-validate", two_specs),
@@ -163,7 +163,7 @@ def test_the_names() -> None:
     assert CliRunner().invoke(main, ["schema"]).stdout.split() == schemas.names()
     result = CliRunner().invoke(main, ["schema", "docter"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("pyshimctl: no schema 'docter'\nhint: there are cdi-list, ")
+    assert result.stderr.startswith("pyshimctl: no schema 'docter'\nhint: there are cdi-generate, ")
 
 
 def test_they_are_shipped() -> None:
