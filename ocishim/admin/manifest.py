@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sysconfig
-
 import click
 
 from ocishim.admin import printer
 from ocishim.admin.install import programs
 from ocishim.errors import ConfigError
-from ocishim.posixos import IS_STATIC
 
 OBJECTS = {
     "namespace": "namespace.yaml",
@@ -50,19 +46,7 @@ def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -
 
 def _text(name: str) -> str:
     try:
-        return _file(OBJECTS[name])
+        return programs.deployed(OBJECTS[name])
     except OSError as err:
         message = f"{err.filename}: {err.strerror}"
         raise ConfigError(message, hint="install pyshim again") from None
-
-
-def _file(name: str) -> str:
-    """Return one of the files of deploy/, wherever this pyshim keeps them. Raises OSError."""
-    if IS_STATIC:
-        from ocishim.admin.frozen import Place  # noqa: PLC0415 - the static file
-
-        return Place("deploy").joinpath(name).read_text()
-    folders = (programs.library(), f"{sysconfig.get_path('data')}/share/pyshim")
-    folder = next((one for one in folders if os.path.isdir(f"{one}/deploy")), folders[0])
-    with open(f"{folder}/deploy/{name}", encoding="utf-8") as file:
-        return file.read()

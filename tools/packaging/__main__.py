@@ -34,7 +34,9 @@ def machine(program: Path) -> tuple[str, str]:
 def tarball(files: Tree, arch: str, work: Path, out: Path) -> None:
     """Write pyshim-VERSION-linux-ARCH.tar.gz: what goes below a prefix."""
     name = f"pyshim-{project.VERSION}-linux-{arch}"
-    below = {path.removeprefix("usr/"): file for path, file in files.items() if path != CONFIG}
+    # A unit names the program's path, which depends on the prefix: pyshimctl install --refresh.
+    kept = [path for path in files if path != CONFIG and not path.startswith("usr/lib/")]
+    below = {path.removeprefix("usr/"): files[path] for path in kept}
     write(below, work / name)
     words = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "-c", name]
     with (out / f"{name}.tar.gz").open("wb") as file:

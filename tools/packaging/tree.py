@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocishim.admin.config.settings import default_text
+from ocishim.admin.install import units
 from tools.packaging import manual
 from tools.packaging.project import EPOCH, ROOT
 
@@ -39,6 +40,7 @@ def tree(program: Path) -> Tree:
         CONFIG: File(default_text().encode()),
         **_man(),
         **_completions(),
+        **_units(),
         **documents(program),
     }
 
@@ -74,6 +76,17 @@ def _completions() -> Tree:
     return {
         f"usr/share/{path}": File(_pyshimctl("completion", shell))
         for shell, path in _COMPLETIONS.items()
+    }
+
+
+def _units() -> Tree:
+    """Return what keeps a CDI spec fresh; nothing of it is enabled, and so nothing of it acts."""
+    places = {**dict.fromkeys(units.UNITS, "systemd/system"), units.RULE: "udev/rules.d"}
+    return {
+        f"usr/lib/{place}/{name}": File(
+            (ROOT / "deploy" / name).read_bytes().replace(b"/usr/local/bin", b"/usr/bin")
+        )
+        for name, place in places.items()
     }
 
 

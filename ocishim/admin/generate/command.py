@@ -79,7 +79,7 @@ def generate(
     try:
         found = document(report=report, **chosen)
     except IncompleteError as err:
-        _tell(report, verbose=verbose)
+        tell(report, verbose=verbose)
         printer.line(f"pyshimctl: {err.message}", err=True, fg="red")
         sys.exit(INCOMPLETE)
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
@@ -93,7 +93,7 @@ def generate(
         return
     if not output:
         printer.text(text)
-    _tell(report, verbose=verbose)
+    tell(report, verbose=verbose)
     if output:
         names = ", ".join(device["name"] for device in found["devices"])
         printer.line(f"{output}: {found['kind']} with {names}", err=True)
@@ -108,7 +108,7 @@ def read_environment(command: click.Command) -> None:
 read_environment(generate)
 
 
-def _tell(report: Report, *, verbose: bool) -> None:
+def tell(report: Report, *, verbose: bool) -> None:
     """Print the report for people, on stderr: stdout may be the spec."""
     for line in report.listing() if verbose else ():
         printer.line(line, err=True)

@@ -15,7 +15,7 @@ from ocishim.admin import printer
 from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import selfcheck
+from ocishim.admin.install import selfcheck, units
 from ocishim.admin.install.installation import PROGRAMS, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
@@ -25,6 +25,11 @@ from ocishim.settings import defaults
 PREFIX = "/usr/local"
 # Engines that bring their own runtimes keep them where nobody's PATH leads.
 _ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
+
+_NO_LOWLEVEL = (
+    "warning: no low-level runtime found; install runc or crun, or name one in"
+    f" {defaults.DEFAULT_PATH}"
+)
 
 PREFIX_OPTION = click.option(
     "--prefix",
@@ -44,6 +49,9 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Report as on
 @PREFIX_OPTION
 @HOST_ROOT_OPTION
 @click.option("--runtime", metavar="PATH", help="The low-level runtime of a new configuration.")
+@click.option(
+    "--refresh", is_flag=True, help="Also have systemd keep the CDI spec of this host's GPUs fresh."
+)
 @click.option("--check", is_flag=True, help="Say what is wrong with what is there; change nothing.")
 @DRY_RUN_OPTION
 @JSON_OPTION
@@ -52,6 +60,7 @@ def install(
     host_root: str,
     runtime: str | None,
     *,
+    refresh: bool,
     check: bool,
     dry_run: bool,
     as_json: bool,
@@ -68,29 +77,31 @@ def install(
     must_be_absolute(prefix, "--prefix")
     if check:
         _check(Installation(host, prefix), as_json=as_json)
+    if refresh:
+        units.require(host)
     lowlevels = _lowlevels(host, runtime)
     file = selfcheck.whole_file()
     if dry_run:
         told = _would(Installation(host, prefix), file)
+        told += units.planned(Installation(host, prefix), asked=refresh)
         tell({"done": told, "dry_run": True}, as_json=as_json)
         return
-    tell(_put_in_place(Installation(host, prefix), file, lowlevels), as_json=as_json)
+    done = _put_in_place(Installation(host, prefix), file, lowlevels, refresh=refresh)
+    tell(done, as_json=as_json)
     if not lowlevels:
-        printer.line(
-            "warning: no low-level runtime found; install runc or crun, or name one in"
-            f" {defaults.DEFAULT_PATH}",
-            err=True,
-            fg="yellow",
-        )
+        printer.line(_NO_LOWLEVEL, err=True, fg="yellow")
 
 
-def _put_in_place(installation: Installation, file: str, lowlevels: list[str]) -> dict[str, object]:
+def _put_in_place(
+    installation: Installation, file: str, lowlevels: list[str], *, refresh: bool
+) -> dict[str, object]:
     """Install, and return the report. Raises ConfigError."""
     try:
         with installation:
             before = installation.current
             done = _install(installation, file)
             done += _configuration(installation, lowlevels[:1])
+            done += units.put(installation, asked=refresh)
     except OSError as err:
         raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
     return {

@@ -75,6 +75,13 @@ _CRIO = "/run/crio/crio.sock"
     help="Also switch the engine's own CDI support on.",
 )
 @click.option(
+    "--refresh",
+    is_flag=True,
+    envvar="REFRESH",
+    show_envvar=True,
+    help="Also have the node's systemd keep the CDI spec of its GPUs fresh.",
+)
+@click.option(
     "--host-root",
     default="/host",
     show_default=True,
@@ -95,6 +102,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     *,
     set_as_default: bool,
     enable_cdi: bool,
+    refresh: bool,
 ) -> None:
     """Do what the installer's image is for: install, remove, or wait until told to end.
 
@@ -113,7 +121,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     wish = {"engine": name, "file": config, "host_root": host_root, "force": engine != "auto"}
     place = {"prefix": prefix, "host_root": host_root}
     if action == "install":
-        context.invoke(install, **place)
+        context.invoke(install, **place, refresh=refresh)
         wish["program"] = f"{prefix}/bin/pyshim"
         wish.update(set_as_default=set_as_default, enable_cdi=enable_cdi)
     changed = context.invoke(configure, **wish, remove=action == "remove")

@@ -1,10 +1,11 @@
-"""Where pyshim's programs are on this machine, and the static file that an installation copies."""
+"""Where pyshim's programs and files are, and the static file that an installation copies."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from ocishim.create.entry import hook_program
@@ -65,3 +66,15 @@ def programs() -> tuple[str, str]:
     if not found:
         raise ConfigError("pyshim is not installed", hint="run 'pyshimctl install'")
     return found, hook_program(found)
+
+
+def deployed(name: str) -> str:
+    """Return one of the files of deploy/, wherever this pyshim keeps them. Raises OSError."""
+    if IS_STATIC:
+        from ocishim.admin.frozen import Place  # noqa: PLC0415 - the static file
+
+        return Place("deploy").joinpath(name).read_text()
+    folders = (library(), f"{sysconfig.get_path('data')}/share/pyshim")
+    folder = next((one for one in folders if os.path.isdir(f"{one}/deploy")), folders[0])
+    with open(f"{folder}/deploy/{name}", encoding="utf-8") as file:
+        return file.read()

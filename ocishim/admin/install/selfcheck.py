@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from ocishim.admin.install import integrity, programs
+from ocishim.admin.install import integrity, programs, units
 from ocishim.admin.install.installation import Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
@@ -33,6 +33,7 @@ def _all(installation: Installation) -> Iterator[Fault]:
         yield fault._replace(path=os.path.normpath(f"{home}/{name}/{fault.path}"))
     for path in installation.wrong_links():
         yield Fault(path, f"is no link to {home}/current/bin")
+    yield from units.faults(installation)
 
 
 def whole_file() -> str:

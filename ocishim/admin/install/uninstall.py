@@ -14,7 +14,7 @@ from ocishim.admin.editing import files
 from ocishim.admin.engines import Wish, containerd_places
 from ocishim.admin.engines import containerd_template as template
 from ocishim.admin.host import Host
-from ocishim.admin.install import inuse
+from ocishim.admin.install import inuse, units
 from ocishim.admin.install.command import (
     DRY_RUN_OPTION,
     HOST_ROOT_OPTION,
@@ -98,6 +98,7 @@ def _would(installation: Installation, *, purge: bool) -> list[str]:
     links = [f"{installation.bin}/{one}" for one in PROGRAMS]
     told = [f"remove {path}" for path in links if path not in wrong]
     told += [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
+    told += [f"remove {path}" for path in units.there(installation)]
     told += _configuration(installation, purge=purge)
     home = host.real(installation.home)
     return [*told, f"remove {installation.home}"] if os.path.isdir(home) else told
@@ -118,6 +119,7 @@ def _configuration(installation: Installation, *, purge: bool) -> list[str]:
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     host = installation.host
     done = _remove_run(host)
+    done += units.remove(installation)
     done += [f"remove {path}" for path in installation.unlink_programs()]
     record = installation.record()
     path = defaults.DEFAULT_PATH

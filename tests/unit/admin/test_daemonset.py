@@ -144,3 +144,14 @@ def test_wait_ends_when_told_to() -> None:
     finally:
         waits.kill()
         waits.wait()
+
+
+def test_refresh(pod: Pod) -> None:
+    pod.node.program("usr/lib/systemd/systemd", "")
+    unit = pod.node.root / "etc/systemd/system/pyshim-cdi-refresh.service"
+    pod.run("install")
+    assert not unit.exists()
+    assert pod.run("install", REFRESH="true")[0] == 0
+    assert unit.exists()
+    pod.run("remove")
+    assert not unit.exists()

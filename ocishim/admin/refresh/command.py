@@ -1,0 +1,111 @@
+"""`pyshimctl cdi refresh`: write the spec anew when driver, nodes or MIG layout have changed.
+
+Called by the units of deploy/ at boot, after an upgrade and from time to time; their options are
+environment variables. What a spec holds is generate's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import yaml
+
+from ocishim.admin import printer
+from ocishim.admin.editing import files
+from ocishim.admin.generate import edits
+from ocishim.admin.generate.command import document, generate, read_environment, tell
+from ocishim.admin.generate.report import Report
+from ocishim.admin.host import Host
+from ocishim.admin.refresh import changes, nodes
+from ocishim.errors import ConfigError, UsageError
+
+MARK = "# Written by pyshimctl cdi refresh, which writes it again: what is edited here is lost.\n"
+SPEC_DIR = "/var/run/cdi"
+_NOT_OURS = ("output", "form", "as_json", "verbose")
+# What says that a driver is there, though it may be broken.
+_DRIVERS = (
+    *("/proc/driver/nvidia/version", "/sys/module/nvidia", "/sys/module/amdgpu"),
+    *("/dev/dxg", "/etc/nv_tegra_release"),
+)
+
+
+@click.option("--output", metavar="FILE", help=f"Default: {SPEC_DIR}/VENDOR.yaml.")
+@click.option("--create-nodes", is_flag=True, help="First make NVIDIA's missing device nodes.")
+@click.option("--load-modules", is_flag=True, help="Before that load NVIDIA's kernel modules.")
+def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **chosen: Any) -> None:
+    """Write this host's spec again if it changed, by one rename, and say why.
+
+    Takes the options of generate, which can be given as environment variables, too
+    (PYSHIM_CDI_DRIVER_ROOT=DIR, PYSHIM_CDI_CREATE_NODES=1); without a driver it does nothing.
+
+    Exit status: 0 the spec is right, or there is no driver, 1 failed; then the spec is as it was.
+    """
+    root = Host(chosen["driver_root"])
+    done = nodes.load(root) if load_modules else []
+    if create_nodes:
+        done += nodes.make(Host(chosen["dev_root"] or root.root or "/"), nodes.wanted(_proc(root)))
+    for line in done:
+        printer.line(line)
+    report = Report()
+    try:
+        spec = document(report=report, **chosen)
+    except ConfigError:
+        if _is_expected(root, chosen):
+            raise
+        printer.line("no driver is loaded: nothing to do")
+        return
+    path = output or f"{SPEC_DIR}/{_name(spec['kind'])}.yaml"
+    why = written(path, spec)
+    printer.line(f"{path}: {f'written: {why}' if why else 'as it was'}")
+    if why:
+        tell(report, verbose=False)
+
+
+refresh = click.command(name="refresh")(_refresh)
+refresh.params += [one for one in generate.params if one.name not in _NOT_OURS]
+read_environment(refresh)
+
+
+def written(path: str, spec: dict[str, Any]) -> str:
+    """Write `spec` to the file `path` unless it holds that; return why, "" when it was not."""
+    if not path.endswith((".json", ".yaml")):
+        raise UsageError(f"{path}: spec dirs are read for .json and .yaml only")
+    form = "json" if path.endswith(".json") else "yaml"
+    text = edits.text(spec, form)
+    try:
+        before = files.read(Host(), os.path.abspath(path))
+        why = ["there was none"] if before is None else _reasons(before, text)
+    except ConfigError as err:
+        why = [err.message.removeprefix(f"{os.path.abspath(path)}: ")]
+    if why:
+        files.replace(os.path.abspath(path), (MARK * (form == "yaml") + text).encode(), 0o644)
+    return "; ".join(why)
+
+
+def _reasons(before: str, after: str) -> list[str]:
+    try:
+        old = yaml.safe_load(before)
+        return changes.reasons(old, yaml.safe_load(after))
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
+        return ["it was no spec"]
+
+
+def _name(kind: str) -> str:
+    """Return the file's name without suffix: `nvidia` of nvidia.com/gpu, else vendor and class."""
+    vendor, _, class_ = kind.partition("/")
+    stem = vendor.partition(".")[0]
+    return stem if class_ == "gpu" else f"{stem}-{class_}"
+
+
+def _proc(root: Host) -> Host:
+    """Return whose /proc tells of the driver: the driver root's where it has one mounted."""
+    return root if os.path.exists(root.real("/proc/devices")) else Host()
+
+
+def _is_expected(root: Host, chosen: dict[str, Any]) -> bool:
+    """Whether a spec is owed: the command line names what for, or a driver is there."""
+    named = chosen["mode"] != "auto" or chosen["devices"]
+    there = (os.path.exists(host.real(path)) for host in (root, Host()) for path in _DRIVERS)
+    return bool(named) or any(there)

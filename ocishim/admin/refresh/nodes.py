@@ -1,0 +1,181 @@
+"""NVIDIA's device nodes, as nvidia-modprobe makes them: from what the loaded modules say.
+
+Majors are /proc/devices', minors and modes /proc/driver/nvidia's (README.txt of the driver, chapter
+"How and why are the necessary device files created"). ModifyDeviceFiles 0 there means: hands off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ocishim.admin.host import Host
+from ocishim.errors import ConfigError, reason
+
+MODULES = ("nvidia", "nvidia-uvm", "nvidia-modeset")
+_PROC = "/proc/driver/nvidia"
+_CONTROL, _MODESET = 255, 254  # minors, the driver's nv.h and nvidia-modeset-os-interface.h
+_MODPROBE = ("/sbin/modprobe", "/usr/sbin/modprobe")
+_LARGEST = 1 << 20
+
+
+class Node(NamedTuple):
+    """A character device: its path on the host, numbers, permissions and owner."""
+
+    path: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+def wanted(host: Host) -> list[Node]:
+    """Return the nodes that the modules loaded on `host` serve, by its /proc; none without them."""
+    majors = _majors(_read(host, "/proc/devices"))
+    params = _facts(_read(host, f"{_PROC}/params"))
+    if params.get("ModifyDeviceFiles", 1) == 0:
+        return []
+    rights = (
+        params.get("DeviceFileMode", 0o666), params.get("DeviceFileUID", 0),
+        params.get("DeviceFileGID", 0),
+    )  # fmt: skip
+    found = [Node(f"/dev/{name}", *numbers, *rights) for name, numbers in _plain(host, majors)]
+    if caps := majors.get("nvidia-caps"):
+        found += _capabilities(host, caps)
+    return found
+
+
+def make(root: Host, nodes: list[Node]) -> list[str]:
+    """Make those of `nodes` that are not right in the tree `root`; return what was done.
+
+    A node with other numbers belongs to a module that was loaded again: it is replaced.
+    Raises ConfigError naming the node.
+    """
+    done = []
+    for node in nodes:
+        place = root.entry(node.path)
+        before = _numbers(place)
+        if before == (node.major, node.minor):
+            continue
+        try:
+            _mknod(place, node)
+        except OSError as err:
+            raise ConfigError(
+                f"{node.path}: cannot be made: {reason(err)}",
+                hint="run it as root on the host itself, where mknod is allowed",
+            ) from None
+        old = f", was {before[0]}:{before[1]}" if before else ""
+        done.append(f"{node.path}: made, {node.major}:{node.minor}{old}")
+    return done
+
+
+def load(host: Host) -> list[str]:
+    """Load NVIDIA's modules that are not; return what was done. Raises ConfigError: modprobe's."""
+    loaded = {line.split(" ", 1)[0] for line in _read(Host(), "/proc/modules").splitlines()}
+    missing = [name for name in MODULES if name.replace("-", "_") not in loaded]
+    # A driver's container brings its modules and the program that loads them.
+    runner = host if any(host.is_program(path) for path in _MODPROBE) else Host()
+    done = []
+    for name in missing:
+        run = runner.run("modprobe", name)
+        if not run.returncode:
+            done.append(f"{name}: loaded")
+        elif name != "nvidia-modeset":  # which headless drivers leave out
+            words = " ".join(run.stderr.split()) or f"exit status {run.returncode}"
+            raise ConfigError(
+                f"modprobe {name}: {words}", hint="install the driver's modules for this kernel"
+            )
+    return done
+
+
+def _plain(host: Host, majors: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield name and numbers of the nodes that have no file of their own in /proc."""
+    # Before 550 its name was nvidia-frontend.
+    if major := majors.get("nvidia") or majors.get("nvidia-frontend"):
+        yield "nvidiactl", (major, _CONTROL)
+        for minor in _gpus(host):
+            yield f"nvidia{minor}", (major, minor)
+        if os.path.isdir(host.real("/sys/module/nvidia_modeset")):
+            yield "nvidia-modeset", (major, _MODESET)
+    if major := majors.get("nvidia-uvm"):
+        yield "nvidia-uvm", (major, 0)
+        yield "nvidia-uvm-tools", (major, 1)
+
+
+def _gpus(host: Host) -> list[int]:
+    folder = f"{_PROC}/gpus"
+    texts = [_read(host, f"{folder}/{bus}/information") for bus in _listdir(host, folder)]
+    return sorted(
+        int(found[1]) for text in texts if (found := re.search(r"Device Minor:\s*(\d+)", text))
+    )
+
+
+def _capabilities(host: Host, major: int) -> Iterator[Node]:
+    """Yield the nodes of /dev/nvidia-caps; each file below capabilities describes one."""
+    top = host.real(f"{_PROC}/capabilities")
+    for folder, folders, names in os.walk(top):
+        folders.sort()
+        for name in sorted(names):
+            facts = _facts(_read(host, host.inside(f"{folder}/{name}")))
+            minor = facts.get("DeviceFileMinor", 0)
+            if minor and facts.get("DeviceFileModify", 1):
+                path = f"/dev/nvidia-caps/nvidia-cap{minor}"
+                yield Node(path, major, minor, facts.get("DeviceFileMode", 0o400))
+
+
+def _mknod(place: str, node: Node) -> None:
+    """Make the node beside its place and move it there: nobody sees it half made."""
+    os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+    scratch = f"{place}.{os.getpid()}"
+    os.mknod(scratch, stat.S_IFCHR | 0o600, os.makedev(node.major, node.minor))
+    try:
+        os.chown(scratch, node.uid, node.gid)
+        os.chmod(scratch, node.mode)
+        os.rename(scratch, place)
+    except OSError:
+        os.unlink(scratch)
+        raise
+
+
+def _numbers(place: str) -> tuple[int, int] | None:
+    """Return the numbers of the character device at `place`, None where there is none."""
+    try:
+        found = os.lstat(place)
+    except OSError:
+        return None
+    if not stat.S_ISCHR(found.st_mode):
+        return None
+    return os.major(found.st_rdev), os.minor(found.st_rdev)
+
+
+def _majors(text: str) -> dict[str, int]:
+    """Return the majors of the character devices in /proc/devices, by name."""
+    lines = text.partition("Block devices:")[0].splitlines()
+    rows = [line.split() for line in lines]
+    return {row[1]: int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit()}
+
+
+def _facts(text: str) -> dict[str, int]:
+    """Return the `Name: number` lines."""
+    return {
+        name: int(value) for name, value in re.findall(r"^(\w+):\s*(\d+)\s*$", text, re.MULTILINE)
+    }
+
+
+def _listdir(host: Host, path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(host.real(path)))
+    except OSError:
+        return []
+
+
+def _read(host: Host, path: str) -> str:
+    try:
+        with open(host.real(path), encoding="utf-8", errors="replace") as file:
+            return file.read(_LARGEST)
+    except OSError:
+        return ""
