@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from ocishim.create import argv
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What runc 1.1.5 and crun 1.8.1 take for the bundle was asked of them: `create ... id` with a
 # folder that is not there, whose name both put into their message.
@@ -204,25 +199,3 @@ def test_odd_arguments_are_the_runtimes_business(arg: str) -> None:
     for before in ([], ["create"], ["--log"], ["create", "--bundle"]):
         argv.parse([*before, arg])
         argv.parse([*before, arg, "id"])
-
-
-def recorded(engines: Path) -> list[str]:
-    """The calls that were recorded from real engines, one line each."""
-    return [
-        line for file in sorted(engines.glob("*.calls")) for line in file.read_text().splitlines()
-    ]
-
-
-def test_recorded_calls(data: Path) -> None:
-    lines = recorded(data / "engines")
-    assert len(lines) >= 11, "tests/data/engines/*.calls"
-    for line in lines:
-        words = line.split()
-        found = argv.parse(words)
-        assert found.command in ("create", "start", "delete"), line
-        assert found.edits == (found.command == "create"), line
-        assert found.log == (words[words.index("--log") + 1] if "--log" in words else ""), line
-        assert found.log_format == ("json" if "--log" in words else ""), line
-        if found.edits:
-            assert found.bundle == words[words.index("--bundle") + 1], line
-            assert found.container_id == words[-1], line
