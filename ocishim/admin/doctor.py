@@ -19,9 +19,10 @@ from ocishim.errors import PyshimError, reason
 CHECKS = (
     "installation:check", "installation:hook_program",
     "base:kernel", "base:configuration", "base:writable_configuration", "base:runtime",
-    "base:ldconfig", "base:log",
+    "base:ldconfig", "base:log", "base:metrics",
     "specs:directories", "specs:ignored", "specs:rejected", "specs:conflicts", "specs:writable",
-    "specs:none", "specs:devices", "specs:programs", "specs:stale_specs", "specs:links",
+    "specs:none", "specs:devices", "specs:programs", "specs:stale_specs", "specs:refused",
+    "specs:links",
     "engines:check", "nvidia:check", "leftovers:cache", "leftovers:layers",
 )  # fmt: skip
 """Module of checks/ and function of each check: imported one by one, since one may be broken."""

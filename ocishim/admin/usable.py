@@ -85,13 +85,21 @@ def missing_programs(found: Iterable[Found], entry: Callable[[str], str] = str) 
     def fact(part: dict[str, object]) -> list[str]:
         hooks = part.get("hooks") or ()
         return [
-            f"{hook['hookName']} hook {hook['path']} is gone"
+            f"{hook['hookName']} hook {hook['path']} {fault}"
             for hook in hooks  # type: ignore[attr-defined]
             if not (hook["hookName"] == "createContainer" and knownhooks.parse(hook))
-            and not os.path.exists(entry(hook["path"]))
+            and (fault := _program_fault(entry(hook["path"])))
         ]
 
     return _lacks(found, fact)
+
+
+def _program_fault(path: str) -> str:
+    """Return why `path` cannot be run as a hook, "" when it can."""
+    if not os.path.exists(path):
+        return "is gone"
+    executable = os.access(path, os.X_OK) and not os.path.isdir(path)
+    return "" if executable else "is not an executable file"
 
 
 def _lacks(found: Iterable[Found], fact: Callable[[dict[str, object]], list[str]]) -> list[Lack]:

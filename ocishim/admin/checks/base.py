@@ -12,6 +12,7 @@ from ocishim.lowlevel import quirks
 from ocishim.lowlevel.lowlevel import Version
 
 _FLOOR = (5, 6)
+_JOURNAL = "/run/systemd/journal/socket"
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
@@ -111,7 +112,7 @@ def runtime(node: Node) -> Iterator[Finding]:
             "the low-level runtime does not tell a version pyshim knows",
             evidence=told,
             why="pyshim leaves createContainer hooks to it without knowing that it runs them",
-            next_step=f"set hooks.executor in {node.config.path} if it does not",
+            next_step="pyshimctl config set hooks.executor=shim, if it does not",
         )
 
 
@@ -147,7 +148,7 @@ def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Findin
             "nobody runs the createContainer hooks",
             evidence=f"hooks.executor is 'runtime', and {told}: {reason}",
             why="containers get their devices but no links and no library cache",
-            next_step=f'set hooks.executor = "auto" in {node.config.path}',
+            next_step="pyshimctl config set hooks.executor=auto",
         )
 
 
@@ -155,7 +156,7 @@ def log(node: Node) -> Iterator[Finding]:
     """Yield whether warnings go anywhere."""
     file = node.config.log_file
     place = os.path.dirname(file) if file else "/dev/log"
-    if not node.exists(place):
+    if not node.exists(place) and (file or not node.exists(_JOURNAL)):
         yield Finding(
             "log",
             "info",
@@ -164,7 +165,23 @@ def log(node: Node) -> Iterator[Finding]:
             if file
             else "log.file is not set, and there is no /dev/log",
             why="what a create skipped, and why, is lost; explain still tells it",
-            next_step=f"set log.file in {node.config.path} to a file in a folder that exists",
+            next_step="pyshimctl config set log.file=/var/log/pyshim.log, or a file in another"
+            " folder that exists",
+        )
+
+
+def metrics(node: Node) -> Iterator[Finding]:
+    """Yield whether counters are wanted that cannot be kept."""
+    file = node.config.metrics
+    folder = os.path.dirname(file)
+    if file and not os.path.isdir(node.host.real(folder)):
+        yield Finding(
+            "metrics",
+            "warning",
+            "pyshim's counters are written nowhere",
+            evidence=f"log.metrics is '{file}', and {folder} is not there",
+            why="no create is counted",
+            next_step=f"mkdir -p {folder}",
         )
 
 

@@ -33,6 +33,9 @@ def check(node: Node, place: Place) -> Iterator[Finding]:
             yield _switched_off(files)
         return
     yield from _does_not_load(files, cri)
+    if ours and place is containerd_places.USUAL:
+        step = place.next_step(node.host)
+        yield from registration.not_restarted(node, "containerd", files.trees, step)
     command = _configure(node, files, place)
     if ours:
         yield from _reached(node, files, cri, ours, command)

@@ -17,6 +17,7 @@ from ocishim.admin.checks.registration import (
     is_pyshim,
     missing_program,
     no_such_default,
+    not_restarted,
     unreadable,
     unregistered,
 )
@@ -67,7 +68,9 @@ def _crio(node: Node) -> Iterator[Finding]:
             f"default_runtime is '{default}', and the tables are {_listed(runtimes, _CRIOS_OWN)}",
             "set default_runtime to one of these; then systemctl restart crio",
         )
-    if not ours:
+    if ours:
+        yield from not_restarted(node, "crio", crio.files(node.host), crio.NEXT_STEP)
+    else:
         yield unregistered("crio", "no [crio.runtime.runtimes] entry with runtime_path pyshim")
     for name, table in ours.items():
         if not node.host.is_program(table["runtime_path"]):

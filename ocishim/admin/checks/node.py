@@ -6,9 +6,12 @@ Everything a check asks goes through here, so that a test can show it any node.
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from ocishim.admin.editing import files
+from ocishim.admin.explain import whatif
+from ocishim.admin.explain.whatif import Refusal
 from ocishim.admin.host import Host
 from ocishim.cache import Cache
 from ocishim.cdi.registry import registry
@@ -29,7 +32,7 @@ class Node:
     config_error: what is wrong with the file, "" when nothing. kernel: release as uname has it.
     """
 
-    __slots__ = ("_found", "_registry", "config", "config_error", "host", "kernel")
+    __slots__ = ("_found", "_refused", "_registry", "config", "config_error", "host", "kernel")
 
     def __init__(self, host: Host, *, kernel: str = "", config_path: str = "") -> None:
         self.host = host
@@ -45,6 +48,7 @@ class Node:
         self.config = Config(values, path, Cache(host.root + settings.cache_dir()))
         self._registry: Registry | None = None
         self._found: list[Found] | None = None
+        self._refused: dict[str, Refusal] | None = None
 
     @property
     def registry(self) -> Registry:
@@ -66,6 +70,18 @@ class Node:
         if self._found is None:
             self._found = self.registry.resolve(self.registry.devices())
         return self._found
+
+    @property
+    def refused(self) -> dict[str, Refusal]:
+        """Why create refuses devices of this machine, by spec file; of another nobody can say."""
+        if self._refused is None:
+            self._refused = {}
+            try:
+                if not self.host.elsewhere and not self.config_error:
+                    self._refused = whatif.refusals(self.found, self.config, self.runtime()[0])
+            except ConfigError:
+                pass  # no runtime, no installation: findings of their own
+        return self._refused
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path` on the node."""
@@ -91,6 +107,29 @@ class Node:
             return files.content(self.host.real(path), _MAX_BYTES).decode("utf-8", "replace")
         except OSError:
             return ""
+
+    def started(self, program: str) -> float:
+        """Return when the machine's process of that name was started, 0 when none runs.
+
+        The earliest of several, as seconds since 1970: field 22 of /proc/PID/stat is in ticks
+        since the boot, and btime of /proc/stat is that of the boot (proc(5)).
+        """
+        boot = re.search(r"^btime (\d+)$", self.read("/proc/stat"), re.MULTILINE)
+        ticks = [
+            int(fields[19])
+            for pid in self.listdir("/proc")
+            if pid.isdigit() and self.read(f"/proc/{pid}/comm").strip() == program
+            for fields in [self.read(f"/proc/{pid}/stat").rpartition(")")[2].split()]
+            if len(fields) > 19 and fields[19].isdigit()
+        ]
+        return int(boot[1]) + min(ticks) / os.sysconf("SC_CLK_TCK") if boot and ticks else 0
+
+    def changed(self, path: str) -> float:
+        """Return when the node's file `path` was last written, 0 when it is not there."""
+        try:
+            return os.stat(self.host.real(path)).st_mtime
+        except OSError:
+            return 0
 
     def runtime(self) -> tuple[str, lowlevel.Version]:
         """Return the low-level runtime's path and version. Raises ConfigError: none is found."""

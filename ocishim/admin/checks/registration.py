@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 
 from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.node import Node
 from ocishim.errors import ConfigError
+
+_TICK = 1  # second: the boot time is told in whole ones
 
 
 def is_pyshim(path: object) -> bool:
@@ -47,6 +51,21 @@ def missing_program(engine: str, name: str, program: str) -> Finding:
         why="every container of that runtime fails to start",
         next_step="pyshimctl install",
     )
+
+
+def not_restarted(node: Node, engine: str, paths: Iterable[str], step: str) -> Iterator[Finding]:
+    """Yield whether `engine`, which reads its files when it starts, runs with older ones."""
+    started = node.started(engine)
+    later = [path for path in paths if started and node.changed(path) > started + _TICK]
+    if later:
+        yield Finding(
+            "engine-restart",
+            "warning",
+            f"{engine} has not read its configuration since it was changed",
+            evidence=f"{later[0]} is younger than the process",
+            why=f"what it says holds from the next start of {engine} on",
+            next_step=step,
+        )
 
 
 def no_such_default(engine: str, evidence: str, next_step: str) -> Finding:

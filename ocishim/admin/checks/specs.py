@@ -183,12 +183,31 @@ def stale_specs(node: Node) -> Iterator[Finding]:
     for one in stale.findings(node.found, at(os.lstat), at(os.stat)):  # type: ignore[arg-type]
         yield Finding(
             "spec-stale",
-            "warning",
+            "error" if one.path in node.refused else "warning",
             f"{node.host.inside(one.path)} no longer fits this host",
             evidence=one.message,
             why="the container gets a wrong device, or its create fails on a missing file",
             next_step=_again(node.host.inside(one.path)),
         )
+
+
+def refused(node: Node) -> Iterator[Finding]:
+    """Yield the specs whose devices create refuses for another reason than those above."""
+    told = {lack.path for lack in usable.missing_nodes(node.found, node.host.entry)}
+    told |= {lack.path for lack in usable.missing_programs(node.found, node.host.real)}
+    told |= {one.path for one in stale.findings(node.found)}
+    for path, one in node.refused.items():
+        if path not in told:
+            more = f" and {one.devices - 1} more devices" if one.devices > 1 else ""
+            yield Finding(
+                "spec-refused",
+                "error",
+                f"create refuses {one.name}{more} of {path}",
+                evidence=one.error.message,
+                why="every container that asks for such a device fails to start",
+                next_step=one.error.hint
+                or f"correct {path} and ask 'pyshimctl what-if {one.name}'",
+            )
 
 
 def char_links(node: Node, found: list[Found]) -> list[tuple[str, str]]:

@@ -111,6 +111,11 @@ def effective(host: Host, config: str = CONFIG, folder: str = "", without: str =
     return result
 
 
+def files(host: Host) -> list[str]:
+    """Return the usual files that CRI-O reads, in its order."""
+    return _files(host, CONFIG, f"{CONFIG}.d")
+
+
 def _files(host: Host, config: str, folder: str) -> list[str]:
     """Return the files that CRI-O reads, in its order: all of the folder, whatever their names."""
     real = host.real(folder)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from ocishim.admin import printer
 from ocishim.admin.explain import command as explain
 from ocishim.admin.explain import story
-from ocishim.errors import ConfigError
+from ocishim.admin.install import programs
+from ocishim.create import plan
+from ocishim.errors import ConfigError, PyshimError
+from ocishim.oci.bundle import Bundle
 from ocishim.settings import config as settings
 
+if TYPE_CHECKING:
+    from ocishim.cdi.registry.entries import Found
+    from ocishim.settings.config import Config
+
+_MOST = 500
+"""Devices that are asked for one after the other, 3 ms each."""
 _WRITTEN_FOR = ("bundle", "rootfs")
 """What a story says of a bundle that is there for the question alone."""
 
@@ -39,7 +51,41 @@ def command(names: tuple[str, ...], *, read_only: bool, as_json: bool) -> None:
 
 def answer(names: tuple[str, ...], *, read_only: bool = False) -> dict[str, object]:
     """Return the story of a create of an otherwise empty container. Raises ConfigError."""
-    prefixes = settings.load().annotation_prefixes
+    with _bundle(settings.load(), names, read_only=read_only) as folder:
+        told = story.tell(folder)
+    return {name: value for name, value in told.items() if name not in _WRITTEN_FOR}
+
+
+def refusals(devices: list[Found], config: Config, runtime: str) -> dict[str, Refusal]:
+    """Return by spec file why a create that asks for its devices fails on this machine.
+
+    runtime: the low-level runtime's path. Raises ConfigError where pyshim is not installed.
+    """
+    hook_program = programs.programs()[1]
+    found: dict[str, Refusal] = {}
+    for device in devices[:_MOST]:
+        with _bundle(config, (device.name,), read_only=False) as folder:
+            try:
+                plan.plan(Bundle(folder), config, runtime, hook_program)
+            except PyshimError as err:
+                before = found.get(device.path)
+                first = before or Refusal(device.name, err, 0)
+                found[device.path] = first._replace(devices=first.devices + 1)
+    return found
+
+
+class Refusal(NamedTuple):
+    """The first device of a file that create refuses, why, and how many there are."""
+
+    name: str
+    error: PyshimError
+    devices: int
+
+
+@contextlib.contextmanager
+def _bundle(config: Config, names: tuple[str, ...], *, read_only: bool) -> Iterator[str]:
+    """Make a bundle that asks for `names`, for as long as it is needed. Raises ConfigError."""
+    prefixes = config.annotation_prefixes
     if not prefixes:
         raise ConfigError(
             "no annotation asks for a device: 'cdi.annotation_prefixes' is empty",
@@ -56,5 +102,4 @@ def answer(names: tuple[str, ...], *, read_only: bool = False) -> dict[str, obje
         }
         with open(f"{folder}/config.json", "w", encoding="utf-8") as file:
             json.dump(spec, file)
-        told = story.tell(folder)
-    return {name: value for name, value in told.items() if name not in _WRITTEN_FOR}
+        yield folder

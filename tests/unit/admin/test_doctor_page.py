@@ -21,8 +21,12 @@ def made() -> dict[str, str]:
                 and isinstance(node.func, ast.Name)
                 and node.func.id == "Finding"
             ):
-                name, severity = (ast.literal_eval(arg) for arg in node.args[:2])
-                found[name] = max(found.get(name, "info"), severity, key=SEVERITIES.index)
+                name = ast.literal_eval(node.args[0])
+                severities = [
+                    one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)
+                ]
+                here = [str(one) for one in severities if one in SEVERITIES]
+                found[name] = max(found.get(name, "info"), *here, key=SEVERITIES.index)
     return found
 
 
