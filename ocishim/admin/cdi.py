@@ -16,7 +16,8 @@ from ocishim import jsonio
 from ocishim.admin import printer, usable
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
-from ocishim.cdi import edits, hostdev, stale
+from ocishim.cache import Cache
+from ocishim.cdi import edits, hostdev, stale, userns
 from ocishim.cdi.registry import registry, unresolved
 from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
@@ -168,7 +169,8 @@ def inject(bundle: str, names: tuple[str, ...], spec_dirs: tuple[str, ...], *, w
         printer.line(f"warning: {finding.message}", err=True, fg="yellow")
     spec = jsonio.copy(opened.spec)
     try:
-        planned = edits.plan(spec, edits.merge(found), hostdev.stat)
+        kernel = userns.Kernel(Cache(settings.cache_dir()))
+        planned = edits.plan(spec, edits.merge(found), hostdev.stat, kernel)
     except UnresolvedDeviceError as err:
         raise UnresolvedDeviceError(err.message, hint=_MISSING_HINT) from None
     changes = oci_spec.apply(spec, planned, once=True)

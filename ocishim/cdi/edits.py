@@ -3,6 +3,10 @@
 merge() puts the edits of the requested devices together, plan() turns them into changes, with
 what the host says about device nodes filled in. Order is the reference's: by kind of edit, and
 within a kind as merged. Applying the changes is oci/spec.py's work.
+
+Where a user namespace is at work, three things differ from the reference, whose containers would
+not start or get another device: owners are mapped only where the kernel can, a node that has
+another name on the host is bound, and a bind mount says its type.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Protocol
 
-    from ocishim.cdi.hostdev import HostDevice
+    from ocishim.cdi.hostdev import HostDevice, Kernel
     from ocishim.oci.types import Device, Mount
 
     class FoundDevice(Protocol):
@@ -64,23 +68,36 @@ def plan(
     spec: dict[str, Any],
     edits: dict[str, Any],
     stat: Callable[[str], HostDevice],
+    kernel: Kernel | None = None,
     *,
     as_reference: bool = False,
 ) -> list[oci.Change]:
     """The changes that `edits` ask of the OCI spec `spec`, which is only read.
 
-    `stat` is hostdev.stat or like it. A device without cgroup permissions ("none") gets a rule
-    with empty access from the reference, which runc refuses; only `as_reference` plans it.
+    `stat` is hostdev.stat or like it, `kernel` a userns.Kernel; without one owners are always
+    mapped. A device without cgroup permissions ("none") gets a rule with empty access from the
+    reference, which runc refuses; only `as_reference` plans it.
     Raises UnresolvedDeviceError with the reference's text when the host has no such device.
     """
     changes: list[oci.Change] = [oci.SetEnv(entry) for entry in edits.get("env", ())]
     owner = oci.process_ids(spec)
+    mapped = oci.has_user_namespace(spec)
     for node in edits.get("deviceNodes", ()):
-        changes += _plan_node(node, owner, stat, as_reference=as_reference)
+        planned = _plan_node(node, owner, stat, as_reference=as_reference)
+        if not as_reference and is_bound(node, kernel, mapped=mapped):
+            from ocishim.oci.bound import BindDevice  # noqa: PLC0415 - rare
+
+            planned[0] = BindDevice(node["path"], node["hostPath"])
+        changes += planned
     for net in edits.get("netDevices", ()):
         changes.append(oci.SetNetDevice(net["hostInterfaceName"], net["name"]))
-    mapped = oci.has_user_namespace(spec)
-    changes += [oci.AddMount(_oci_mount(m, mapped=mapped)) for m in edits.get("mounts", ())]
+    for mount in edits.get("mounts", ()):
+        planned_mount = _oci_mount(mount)
+        if mapped:
+            _map_owners(planned_mount, None if as_reference else kernel)
+        if mapped and not as_reference and is_bind(mount):
+            planned_mount["type"] = "bind"  # crun 1.28 dies of one without (its issue 1948)
+        changes.append(oci.AddMount(planned_mount))
     for hook in edits.get("hooks", ()):
         members = {key: hook[key] for key in ("path", "args", "env", "timeout") if key in hook}
         changes.append(oci.AddHook(hook["hookName"], members))
@@ -157,19 +174,39 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
     return device
 
 
-def _oci_mount(mount: dict[str, Any], *, mapped: bool) -> Mount:
-    """The OCI mount for a CDI mount; `mapped`: the container has a user namespace."""
-    options = list(mount.get("options", ()))
-    if mapped:
-        wanted = _idmap(mount.get("type", ""), options)
-        if wanted:
-            options.append(wanted)
+def is_bound(node: dict[str, Any], kernel: Kernel | None, *, mapped: bool) -> bool:
+    """Whether the host's node must be bound in place of one that the runtime makes.
+
+    In a user namespace runtimes bind what the host has at `path`, which is another device when
+    the spec has a hostPath. mapped: the container has a user namespace.
+    """
+    if (node.get("hostPath") or node["path"]) == node["path"]:
+        return False
+    return mapped or (kernel is not None and kernel.makes_no_nodes())
+
+
+def is_bind(mount: dict[str, Any]) -> bool:
+    """Whether a mount's options say that it is a bind mount and no type does."""
+    return not mount.get("type") and bool({"bind", "rbind"} & set(mount.get("options", ())))
+
+
+def _oci_mount(mount: dict[str, Any]) -> Mount:
+    """The OCI mount for a CDI mount."""
     result: Mount = {"destination": mount["containerPath"], "source": mount["hostPath"]}
     if mount.get("type"):
         result["type"] = mount["type"]
-    if options:
-        result["options"] = options
+    if mount.get("options"):
+        result["options"] = list(mount["options"])
     return result
+
+
+def _map_owners(mount: Mount, kernel: Kernel | None) -> None:
+    """Give a bind mount the option `idmap` or `ridmap` that it lacks, where the kernel takes it."""
+    options = mount.get("options", [])
+    wanted = _idmap(mount.get("type", ""), options)
+    recursive = wanted == "ridmap"
+    if wanted and (kernel is None or kernel.maps_owners(mount["source"], recursive=recursive)):
+        mount["options"] = [*options, wanted]
 
 
 def _idmap(kind: str, options: list[str]) -> str:

@@ -7,6 +7,7 @@ import errno
 
 from ocishim import posixos as os
 
+_ALL_IDS = [b"0", b"0", b"4294967295"]  # the initial user namespace's uid_map
 _TYPES = {_stat.S_IFBLK: "b", _stat.S_IFCHR: "c", _stat.S_IFIFO: "p"}
 
 
@@ -20,6 +21,20 @@ class HostDevice:
         self.major = major
         self.minor = minor
         self.mode = mode
+
+
+class Kernel:
+    """What edits.plan() asks where user namespaces may be; userns.py has the other half."""
+
+    __slots__ = ()
+
+    def maps_owners(self, source: str, *, recursive: bool) -> bool:  # noqa: ARG002 - nothing is known
+        """Whether a bind mount of `source` can have its files' owners mapped."""
+        return False
+
+    def makes_no_nodes(self) -> bool:
+        """Whether the low-level runtime is in a user namespace, where nobody makes devices."""
+        return os.contents("/proc/self/uid_map").split() != _ALL_IDS
 
 
 def stat(path: str) -> HostDevice:

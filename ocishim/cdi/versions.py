@@ -7,7 +7,7 @@ is not in the table. `spec` is a parsed document with Go's field names (document
 The reference itself has versions, too. pyshim follows its HEAD (05ae4b5); its release v1.1.0,
 which most engines embed, decides otherwise at these places, and there alone:
 - oci/changes.py SetEnv: a variable that is there is appended again, not replaced
-- edits.py _idmap: mounts are left alone under a user namespace
+- edits.py _map_owners: mounts are left alone under a user namespace
 - document/rules.py _check_device_node: permissions "none" refuse the file
 - names.py _valid: a vendor or class of one character crashes it
 - scan.py: a spec dir that is a symbolic link is not followed, and a file in place of a spec dir

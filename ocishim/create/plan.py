@@ -11,7 +11,7 @@ from ocishim import posixos as os
 from ocishim.create import requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import hookplan, knownhooks
-from ocishim.lowlevel import lowlevel
+from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ocishim.cdi.hostdev import Kernel
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.spec import Change
@@ -87,7 +88,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     made.change(hookplan.restore(made.spec))
     made.change(hookplan.harden(made.spec, config))
-    injected = _inject(made, config) if made.requests.names else {}
+    injected = _inject(made, config, lowlevel_path) if made.requests.names else {}
     linux = made.spec.get("linux")
     if isinstance(linux, dict) and linux.get("netDevices"):
         from ocishim.hookplan import netdevices  # noqa: PLC0415 - rare
@@ -114,7 +115,7 @@ def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> list[Change]
     return [hookchanges.DropEmptyHooks(whole="hooks" not in before)]
 
 
-def _inject(made: Plan, config: Config) -> dict[str, str]:
+def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
     """Apply the devices' edits to the plan's spec; return the hooks' programs and their files."""
     from ocishim.cdi import edits, hostdev  # noqa: PLC0415 - only where devices are
     from ocishim.cdi.registry import registry  # noqa: PLC0415 - only where devices are
@@ -124,7 +125,8 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
     _check_stale(made, config)
     present = _known_parts(made.spec)
     try:
-        made.planned = edits.plan(made.spec, merged, hostdev.stat)
+        kernel = _kernel(made.spec, config, lowlevel_path)
+        made.planned = edits.plan(made.spec, merged, hostdev.stat, kernel)
     except UnresolvedDeviceError as err:
         raise _node_error(made.found, err.message) from None
     made.planned = [_completed(change, config) for change in made.planned]
@@ -140,6 +142,18 @@ def _completed(change: Change, config: Config) -> Change:
         return change
     members = hookplan.missing(change.name, change.hook, config)
     return oci_spec.AddHook(change.name, {**change.hook, **members})
+
+
+def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:
+    """Whom edits.plan() may ask about user namespaces."""
+    if not oci_spec.has_user_namespace(spec):
+        from ocishim.cdi import hostdev  # noqa: PLC0415 - only where devices are
+
+        return hostdev.Kernel()
+    from ocishim.cdi import userns  # noqa: PLC0415 - few containers have a user namespace
+
+    version = lowlevel.version(lowlevel_path, config.cache)
+    return userns.Kernel(config.cache, can_map=quirks.maps_mounts(version))
 
 
 def _programs(devices: list[Found]) -> dict[str, str]:

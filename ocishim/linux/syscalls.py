@@ -278,9 +278,14 @@ def fsmount(fd: int, attributes: int) -> int:
     return mount_fd
 
 
-def mount_setattr(fd: int, set_attributes: int, propagation: int, *, recursive: bool) -> None:
-    """Linux 5.12, on the mount behind `fd`; ENOSYS before."""
-    attributes = struct.pack("=QQQQ", set_attributes, 0, propagation, 0)
+def mount_setattr(
+    fd: int, set_attributes: int, propagation: int, *, recursive: bool, user_namespace: int = 0
+) -> None:
+    """Linux 5.12, on the mount behind `fd`; ENOSYS before.
+
+    user_namespace: a descriptor, for MOUNT_ATTR_IDMAP.
+    """
+    attributes = struct.pack("=QQQQ", set_attributes, 0, propagation, user_namespace)
     flags = const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
     if syscall(_MOUNT_SETATTR, fd, b"", flags, attributes, len(attributes)):
         raise _fail(

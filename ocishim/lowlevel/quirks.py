@@ -1,7 +1,8 @@
-"""Who runs the createContainer hooks: the low-level runtime, or pyshim before it.
+"""What low-level runtimes do otherwise than others: who runs the hooks, who maps mounts.
 
-Pure. Facts: gVisor runs them from release 20260520 on whatever its `features` say; crun before
-1.26 has made a read-only root unwritable by then; runc and youki run them in time.
+Pure. createContainer hooks are run by the low-level runtime, or by pyshim before it: gVisor runs
+them from release 20260520 on whatever its `features` say; crun before 1.26 has made a read-only
+root unwritable by then; runc and youki run them in time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ SHIM = "shim"
 
 _RUNSC_SINCE = (20260520,)
 _CRUN_SINCE = (1, 26)
+
+
+def maps_mounts(version: Version) -> bool:
+    """Whether the runtime has mapped mounts: youki 0.7 refuses the option (its features: false)."""
+    return version.kind != "youki"
 
 
 def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str, str]:

@@ -16,7 +16,6 @@ import pytest
 from ocishim.cache import Cache
 from ocishim.lowlevel import lowlevel as ocishim_lowlevel
 from tests.integration.test_devices import ALL
-from tools.lab.runtime import Runtime
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Node
@@ -98,12 +97,9 @@ def test_our_own_errors_are_in_the_log(node: Node, busybox: Path) -> None:
 
 
 def test_a_user_namespace(node: Node, glibc: Path) -> None:
-    """Youki 0.7.0 has no mapped mounts, which CDI asks for: refused, as without pyshim."""
+    """Youki 0.7.0 has no mapped mounts, which CDI asks for: they are not asked for."""
     node.add_spec("nvidia-dgx-a100.yaml")
     bundle = node.bundle(glibc, "true", annotations=ALL, user_namespace=True)
     bundle.give_to(200000)
     result = node.run(bundle)
-    assert result.returncode == 255
-    assert "idmapped mounts are not supported" in result.stderr
-    again = Runtime(node.shim.lowlevel, node.shim.root).run(bundle, node.container)
-    assert "idmapped mounts are not supported" in again.stderr
+    assert (result.returncode, result.stderr) == (0, "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocishim.cdi import edits
+from ocishim.cdi import edits, hostdev
 from ocishim.cdi.hostdev import HostDevice
 from ocishim.cdi.registry import entries
 from ocishim.errors import UnresolvedDeviceError
@@ -197,6 +197,90 @@ def test_id_mapped_mounts(mount: dict[str, Any], options: list[str] | None) -> N
     plain: dict[str, Any] = {"linux": {"namespaces": [{"type": "pid"}]}}
     oci.apply(plain, edits.plan(plain, merged, stat))
     assert plain["mounts"][0].get("options") == mount.get("options")
+
+
+class Kernel(hostdev.Kernel):
+    """Maps owners below /mapped alone; `inside`: the runtime is in a user namespace itself."""
+
+    def __init__(self, *, inside: bool = False) -> None:
+        self.inside = inside
+        self.asked: list[tuple[str, bool]] = []
+
+    def maps_owners(self, source: str, *, recursive: bool) -> bool:
+        self.asked.append((source, recursive))
+        return source.startswith("/mapped")
+
+    def makes_no_nodes(self) -> bool:
+        return self.inside
+
+
+MAPPED: dict[str, Any] = {"linux": {"namespaces": [{"type": "user", "path": "/proc/7/ns/user"}]}}
+
+
+@pytest.mark.parametrize(
+    ("source", "mount", "asked", "result"),
+    [
+        pytest.param("/mapped", {"options": ["bind"]}, [("/mapped", False)],
+                     {"type": "bind", "options": ["bind", "idmap"]}, id="granted"),
+        pytest.param("/overlay", {"options": ["ro", "rbind"]}, [("/overlay", True)],
+                     {"type": "bind", "options": ["ro", "rbind"]}, id="not granted"),
+        pytest.param("/overlay", {"type": "bind"}, [("/overlay", False)],
+                     {"type": "bind"}, id="not granted, no options"),
+        pytest.param("/overlay", {"options": ["bind", "idmap"]}, [],
+                     {"type": "bind", "options": ["bind", "idmap"]}, id="the spec asks for it"),
+        pytest.param("tmpfs", {"type": "tmpfs", "options": ["ro"]}, [],
+                     {"type": "tmpfs", "options": ["ro"]}, id="no bind mount"),
+        pytest.param("/overlay", {"type": "none", "options": ["bind"]}, [("/overlay", False)],
+                     {"type": "none", "options": ["bind"]}, id="a type is kept"),
+        pytest.param("/overlay", {"options": ["ro"]}, [], {"options": ["ro"]}, id="neither"),
+    ],
+)  # fmt: skip
+def test_owners_are_mapped_where_the_kernel_can(
+    source: str, mount: dict[str, Any], asked: list[object], result: dict[str, Any]
+) -> None:
+    merged = {"mounts": [{"hostPath": source, "containerPath": "/d", **mount}]}
+    spec = {"linux": {"namespaces": [{"type": "user"}]}}
+    kernel = Kernel()
+    oci.apply(spec, edits.plan(spec, merged, stat, kernel))
+    assert spec["mounts"] == [{"source": source, "destination": "/d", **result}]  # type: ignore[comparison-overlap]
+    assert kernel.asked == asked
+    reference = edits.plan(MAPPED, merged, stat, kernel, as_reference=True)
+    assert kernel.asked == asked
+    assert reference[0].mount.get("type") == mount.get("type")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("node", "spec", "inside", "bound"),
+    [
+        pytest.param({"hostPath": "/dev/char"}, MAPPED, False, True, id="a namespace of its own"),
+        pytest.param({"hostPath": "/dev/char"}, {}, True, True, id="rootless"),
+        pytest.param({"hostPath": "/dev/char"}, {}, False, False, id="root"),
+        pytest.param({}, MAPPED, True, False, id="one name"),
+        pytest.param({"hostPath": "/dev/x"}, MAPPED, True, False, id="one name, twice"),
+    ],
+)
+def test_a_node_of_another_name_is_bound(
+    node: dict[str, Any], spec: dict[str, Any], *, inside: bool, bound: bool
+) -> None:
+    merged = {"deviceNodes": [{"path": "/dev/x", "type": "c", "major": 195, "minor": 3, **node}]}
+    edited: dict[str, Any] = {
+        "linux": {**spec.get("linux", {}), "devices": [{"path": "/dev/x"}, {"path": "/dev/y"}]}
+    }
+    for _ in range(2):  # the second time changes nothing
+        oci.apply(edited, edits.plan(edited, merged, stat, Kernel(inside=inside)))
+        devices = [device["path"] for device in edited["linux"]["devices"]]
+        assert devices == (["/dev/y"] if bound else ["/dev/y", "/dev/x"])
+        assert len(edited.get("mounts", [])) == bound
+    assert edited["linux"]["resources"]["devices"] == [
+        {"allow": True, "type": "c", "major": 195, "minor": 3, "access": "rwm"}
+    ]
+    if bound:
+        assert edited["mounts"][0] == {
+            "destination": "/dev/x", "source": "/dev/char", "type": "bind",
+            "options": ["bind", "rw", "nosuid", "noexec"],
+        }  # fmt: skip
+        change = edits.plan(edited, merged, stat, Kernel(inside=inside))[0]
+        assert change.describe() == "device node /dev/x: a mount of /dev/char"
 
 
 def test_planning_changes_neither_spec_nor_edits() -> None:
