@@ -239,6 +239,8 @@ def create(
             log.write("debug", sentence)
     for warning in (*made.requests.refused, *made.warnings):
         log.write("warning", warning)
+    for sentence in made.requests.noticed:
+        log.write("info", sentence)
     rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
     if rootfs:
         _put_layer(made, rootfs, log)
