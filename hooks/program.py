@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, PyshimError, UsageError, one_line
+from ocishim.errors import DocumentError, PyshimError, UsageError, one_line, unblaming
 from ocishim.hooks import chain, privileges
 from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
@@ -96,7 +96,11 @@ class Reporter:
             _write(f"pyshim-hook: {level}: {message}")
 
     def fail(self, message: str) -> int:
-        """Report the failure that ends the program, last of all; return the exit status."""
+        """Report the failure that ends the program, last of all; return the exit status.
+
+        The runtime puts it into its own error, whose words Podman reads.
+        """
+        message = unblaming(message)
         _write(f"pyshim-hook: {message}")
         _drain(self._call)
         if self._call.options.get("--errors") != "caller":  # pyshim, which logs it itself

@@ -66,6 +66,27 @@ def reason(err: OSError) -> str:
     return ours.get(err.errno or 0) or (err.strerror or str(err)).lower()
 
 
+_BLAMING = {
+    b"executable file not found in": b"no such program in",
+    b"no such file or directory": b"does not exist",
+    b"operation not permitted": b"not allowed",
+    b"permission denied": b"access denied",
+}
+
+
+def unblaming(text: str) -> str:
+    """Return `text` without the phrases by which Podman blames the container's command.
+
+    They may come from anywhere: the kernel's reasons, the last line of a vendor's hook.
+    Source: podman, libpod/oci_util.go, getOCIRuntimeError; letters of either case.
+    """
+    data = text.encode("utf-8", "surrogatepass")  # whose lower() keeps every length
+    for phrase, ours in _BLAMING.items():
+        while (at := data.lower().find(phrase)) >= 0:
+            data = data[:at] + ours + data[at + len(phrase) :]
+    return data.decode("utf-8", "surrogatepass")
+
+
 class UsageError(PyshimError):
     """The command line cannot be understood."""
 

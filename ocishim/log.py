@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from ocishim import posixos as os
-from ocishim.errors import one_line, reason
+from ocishim.errors import one_line, reason, unblaming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def fail(message: str, path: str, log_format: str) -> None:
     `message` becomes one line. Never raises: a log that cannot be written must not hide the text
     on stderr, and where stderr is gone the exit status is all that is left.
     """
-    text = one_line("pyshim: " + message)
+    text = one_line("pyshim: " + unblaming(message))
     os.outlive_writes()
     if path:
         try:

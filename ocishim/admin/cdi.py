@@ -113,20 +113,23 @@ def show(name: str, spec_dirs: tuple[str, ...], *, as_json: bool) -> None:
     """
     (found,) = load(spec_dirs).resolve([name])
     sentences, missing = _effects(edits.merge([found]))
+    findings = stale.findings([found])
+    fatal = [finding.message for finding in findings if finding.certain]
     if as_json:
         whole = {**_summary(found), "containerEdits": found.edits, "common": found.common}
-        printer.report("cdi-show", {**whole, "missing": missing})
+        printer.report("cdi-show", {**whole, "missing": [*missing, *fatal]})
     else:
         printer.line(f"device   {found.name}")
         printer.line(f"spec     {found.path}")
         printer.line(f"version  {found.cdi_version}")
-        for finding in stale.findings([found]):
-            printer.line(f"warning  {finding.message}", fg="yellow")
+        for finding in findings:
+            title, colour = ("missing", "red") if finding.certain else ("warning", "yellow")
+            printer.line(f"{title}  {finding.message}", fg=colour)
         for reason in missing:
             printer.line(f"missing  {reason}", fg="red")
         for sentence in sentences:
             printer.line(f"  {sentence}")
-    if missing:
+    if missing or fatal:
         printer.line(
             f"create fails for a container that asks for {name}: {_MISSING_HINT}", err=True
         )

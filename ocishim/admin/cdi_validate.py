@@ -10,6 +10,7 @@ import click
 
 from ocishim.admin import printer, usable
 from ocishim.admin.editing import files as contents
+from ocishim.cdi import stale
 from ocishim.cdi.document import document
 from ocishim.cdi.registry import registry, scan, unresolved
 from ocishim.errors import reason
@@ -100,8 +101,21 @@ def _judge(verdict: Verdict, data: bytes) -> None:
     verdict.notes = [
         f"unusual for cdiVersion {version}: {fault}" for fault in schema.version_faults(spec)
     ]
+    verdict.notes += _unbound(spec)
     if os.path.splitext(os.path.basename(verdict.path))[1] not in scan.SUFFIXES:
         verdict.notes.append("only files named *.json and *.yaml are loaded")
+
+
+def _unbound(spec: dict[str, Any]) -> list[str]:
+    """What is valid, and fails create wherever it is used."""
+    parts = [spec.get("containerEdits") or {}, *(one["containerEdits"] for one in spec["devices"])]
+    return [
+        f"the mount at {mount['containerPath']} says neither 'bind' nor 'rbind' in its options: "
+        "runc and crun cannot mount it"
+        for part in parts
+        for mount in part.get("mounts") or ()
+        if stale.is_unbound(mount)
+    ]
 
 
 def _judge_by_schema(verdict: Verdict, data: bytes) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocishim.cdi import edits, hostdev
+from ocishim.cdi import edits, hostdev, stale
 from ocishim.cdi.registry import index
 from ocishim.errors import UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
@@ -57,8 +57,13 @@ def conflicts(known: Registry) -> list[Conflict]:
 
 def faults(known: Registry, found: Iterable[Found]) -> list[tuple[str, str]]:
     """Return (spec file, why devices of it are of no use on this host)."""
+    found = list(found)
     told = [(one.paths[-1], f"conflicting devices: {one.describe()}") for one in conflicts(known)]
-    return told + [(lack.path, f"create fails: {lack.describe()}") for lack in missing_nodes(found)]
+    told += [(lack.path, f"create fails: {lack.describe()}") for lack in missing_nodes(found)]
+    for one in stale.findings(found):
+        if one.certain:
+            told.append((one.path, f"create fails: {one.what}: {one.step}"))
+    return told
 
 
 def missing_nodes(found: Iterable[Found], entry: Callable[[str], str] = str) -> list[Lack]:

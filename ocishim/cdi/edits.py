@@ -11,8 +11,8 @@ another name on the host is bound, and a bind mount says its type.
 
 from __future__ import annotations
 
+from ocishim.cdi.hostdev import NodeError
 from ocishim.cdi.names import goquote
-from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ def plan(
     `stat` is hostdev.stat or like it, `kernel` a userns.Kernel; without one owners are always
     mapped. A device without cgroup permissions ("none") gets a rule with empty access from the
     reference, which runc refuses; only `as_reference` plans it.
-    Raises UnresolvedDeviceError with the reference's text when the host has no such device.
+    Raises hostdev.NodeError with the reference's text when the host has no such device.
     """
     changes: list[oci.Change] = [oci.SetEnv(entry) for entry in edits.get("env", ())]
     owner = oci.process_ids(spec)
@@ -156,17 +156,15 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
         if minimal:
             return device
         reason = (e.strerror or str(e)).lower()
-        raise UnresolvedDeviceError(
-            f"failed to stat CDI host device {goquote(host_path)}: {reason}"
-        ) from None
+        subject = f"failed to stat CDI host device {goquote(host_path)}"
+        raise NodeError(subject, reason, host_path, e.errno or 0) from None
     device.setdefault("fileMode", host.mode)
     if minimal:
         return device
     if kind not in ("", host.type):
-        raise UnresolvedDeviceError(
-            f"CDI device ({goquote(path)}, {goquote(host_path)}), "
-            f"host type mismatch ({kind}, {host.type})"
-        )
+        mismatch = f"host type mismatch ({kind}, {host.type})"
+        subject = f"CDI device ({goquote(path)}, {goquote(host_path)}), {mismatch}"
+        raise NodeError(subject, "", host_path, 0)
     device["type"] = host.type
     if host.type != "p" and major == 0:
         # A minor number given alone is overwritten too.

@@ -6,6 +6,7 @@ import _stat
 import errno
 
 from ocishim import posixos as os
+from ocishim.errors import UnresolvedDeviceError
 
 _ALL_IDS = [b"0", b"0", b"4294967295"]  # the initial user namespace's uid_map
 _TYPES = {_stat.S_IFBLK: "b", _stat.S_IFCHR: "c", _stat.S_IFIFO: "p"}
@@ -21,6 +22,19 @@ class HostDevice:
         self.major = major
         self.minor = minor
         self.mode = mode
+
+
+class NodeError(UnresolvedDeviceError):
+    """A device node that the host cannot give: the reference's sentence.
+
+    subject: the sentence without its reason. path: the host's. number: the errno, or 0.
+    """
+
+    def __init__(self, subject: str, why: str, path: str, number: int) -> None:
+        super().__init__(f"{subject}: {why}" if why else subject)
+        self.subject = subject
+        self.path = path
+        self.number = number
 
 
 class Kernel:

@@ -6,10 +6,12 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
+import errno
+
 from ocishim import jsonio
 from ocishim import posixos as os
 from ocishim.create import requests
-from ocishim.errors import DocumentError, UnresolvedDeviceError
+from ocishim.errors import DocumentError, UnresolvedDeviceError, reason
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ocishim.cdi.hostdev import Kernel
+    from ocishim.cdi.hostdev import Kernel, NodeError
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.spec import Change
@@ -122,16 +124,16 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
 
     made.found = registry.load(config.spec_dirs, config.cache).resolve(made.requests.names)
     merged = edits.merge(made.found)
-    _check_stale(made, config)
     present = _known_parts(made.spec)
     try:
         kernel = _kernel(made.spec, config, lowlevel_path)
         made.planned = edits.plan(made.spec, merged, hostdev.stat, kernel)
-    except UnresolvedDeviceError as err:
-        raise _node_error(made.found, err.message) from None
+    except hostdev.NodeError as err:
+        raise _node_error(made.found, err) from None
     made.planned = [_completed(change, config) for change in made.planned]
     changes = [change for change in made.planned if not _is_present(change, present)]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
+    _check_stale(made, config, lowlevel_path)
     added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
 
@@ -166,23 +168,25 @@ def _programs(devices: list[Found]) -> dict[str, str]:
     }
 
 
-def _node_error(devices: list[Found], message: str) -> UnresolvedDeviceError:
-    """Return the reference's sentence about a device node with who needs it and what to do.
+def _node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
+    """Return the reference's sentence about a device node with who needs it and what to do."""
+    from ocishim.cdi import writers  # noqa: PLC0415 - failure only
 
-    Its "no such file or directory" would make Podman blame the container's command.
-    """
-    needing = [
+    first = next(
         device
         for device in devices
         for edits in (device.common, device.edits)
         for node in edits.get("deviceNodes", ())
-        if f'"{node.get("hostPath") or node["path"]}"' in message
-    ]
-    needed = f", needed by {needing[0].name} of {needing[0].path}" if needing else ""
-    return UnresolvedDeviceError(
-        message.replace(": no such file or directory", ": does not exist") + needed,
-        hint="is the driver loaded? If it is, generate the CDI spec again",
+        if fault.path == (node.get("hostPath") or node["path"])
     )
+    again = writers.again(first.path, first.name.partition("=")[0])
+    message, hint = fault.message, again
+    if fault.number:  # in words that do not make Podman blame the container's command
+        message = f"{fault.subject}: {reason(OSError(fault.number, os.strerror(fault.number)))}"
+        hint = f"is the driver loaded? If it is, {again}"
+    if fault.number in (errno.EACCES, errno.EPERM):
+        hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
+    return UnresolvedDeviceError(f"{message}, needed by {first.name} of {first.path}", hint=hint)
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
@@ -198,14 +202,27 @@ def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
     return bool(parts) and all(part in present for part in parts)
 
 
-def _check_stale(made: Plan, config: Config) -> None:
+def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:
+    """Refuse or warn of what no longer fits, as cdi.stale says; the edits are applied already."""
     if config.stale == "ignore":
         return
     from ocishim.cdi import stale  # noqa: PLC0415 - only where devices are
 
-    findings = stale.findings(made.found)
-    if findings and config.stale == "error":
-        raise stale.error(findings)
+    findings = stale.findings(
+        made.found,
+        no_nodes=oci_spec.has_user_namespace(made.spec),
+        mounted=oci_spec.mounted(made.spec),
+    )
+    if not findings:
+        return
+    fatal = [finding for finding in findings if finding.certain]
+    if any(finding.sort.unbound for finding in fatal):
+        version = lowlevel.version(lowlevel_path, config.cache)
+        if not quirks.mounts_by_options(version):
+            fatal = [finding for finding in fatal if not finding.sort.unbound]
+    refused = {"error": findings, "auto": fatal}.get(config.stale)
+    if refused:
+        raise stale.error(refused)
     made.warnings += [finding.message for finding in findings]
 
 
@@ -222,6 +239,8 @@ def create(
             log.write("debug", sentence)
     for warning in (*made.requests.refused, *made.warnings):
         log.write("warning", warning)
+    for sentence in made.requests.noticed:
+        log.write("info", sentence)
     rootfs = readonly.rootfs_path(made.spec, bundle.path) if made.hooks.layer else ""
     if rootfs:
         _put_layer(made, rootfs, log)

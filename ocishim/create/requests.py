@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ocishim import jsonio
 from ocishim.cdi import annotations as cdi_annotations
+from ocishim.cdi import names
 from ocishim.create import device_lists
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
 from ocishim.oci import marks
@@ -22,22 +23,26 @@ if TYPE_CHECKING:
     from ocishim.settings.config import Config
 
 STANDARD_PREFIX = "cdi.k8s.io/"
+_NOTHING = ("", "none", "void")  # what a variable says that asks for nothing
+_GPUS_HOOK = "/nvidia-container-runtime-hook"  # what `docker run --gpus` puts into config.json
 
 
 class Requests:
     """names: qualified device names in the order asked for. sources: one sentence a request.
 
     ignored: one sentence for each request that was not honoured, with the reason.
-    refused: those of them that whoever asked for a device is waiting to read.
+    refused: those of them that whoever asked for a device is waiting to read. noticed: those that
+    may have been no request at all.
     """
 
-    __slots__ = ("ignored", "names", "refused", "sources")
+    __slots__ = ("ignored", "names", "noticed", "refused", "sources")
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.sources: list[str] = []
         self.ignored: list[str] = []
         self.refused: list[str] = []
+        self.noticed: list[str] = []
 
     def add(self, name: str, source: str) -> None:
         """Note that `source` asks for the device `name`."""
@@ -48,6 +53,11 @@ class Requests:
         """Note a request that is not honoured, for the log's readers too."""
         self.ignored.append(sentence)
         self.refused.append(sentence)
+
+    def notice(self, sentence: str) -> None:
+        """Note what looks like a request, for who asks why there is no device."""
+        self.ignored.append(sentence)
+        self.noticed.append(sentence)
 
 
 def gather(spec: dict[str, Any], config: Config) -> Requests:
@@ -61,8 +71,13 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
     asked = {key: value for key, value in written.items() if key.startswith(_prefixes(config))}
     if marks.is_sandbox(written):
         if asked:
-            requests.ignored.append("a sandbox (pause) container never gets devices")
+            keys = ", ".join(f"'{key}'" for key in sorted(asked))
+            requests.refuse(
+                f"a sandbox (pause) container never gets devices: annotation {keys} is the pod's, "
+                "and a device plugin or the CRI's client asks for a container"
+            )
         return requests
+    _refuse_other_prefixes(written, config, requests)
     # One does not undo the other: a pod's author can write Podman's mark, an image's CRI-O's.
     if asked and marks.is_podmans(written) and not config.podman_annotations:
         asked = _refused_under_podman(asked, requests)
@@ -75,7 +90,46 @@ def gather(spec: dict[str, Any], config: Config) -> Requests:
         _gather_mounts(spec, config, requests)
     if not requests.names and config.env_requests:
         _gather_env(spec, config, requests)
+    if not requests.names:
+        _notice(spec, config, requests)
     return requests
+
+
+def _refuse_other_prefixes(written: dict[str, Any], config: Config, requests: Requests) -> None:
+    """Refuse annotations that name CDI devices, and whose keys no setting honours."""
+    prefixes = _prefixes(config)
+    for key, value in written.items():
+        # An annotation of an engine's hardly has both signs: most are not looked at.
+        if not isinstance(value, str) or "=" not in value or "/" not in value:
+            continue
+        if not key.startswith(prefixes) and all(map(names.is_qualified, value.split(","))):
+            requests.refuse(
+                f"annotation '{key}' names {value}, and its key begins with none of "
+                f"cdi.annotation_prefixes in {config.path}: {', '.join(prefixes)}"
+            )
+
+
+def _notice(spec: dict[str, Any], config: Config, requests: Requests) -> None:
+    """Note what would ask for devices with other settings, or asks another program."""
+    process, known = spec.get("process"), [table["name"] for table in config.env_requests]
+    for entry in (process.get("env") if isinstance(process, dict) else None) or ():
+        name, _, value = str(entry).partition("=")
+        if name.endswith("_VISIBLE_DEVICES") and name not in known and value not in _NOTHING:
+            requests.notice(f"environment {entry}: no [[requests.env]] in {config.path} names it")
+    if not config.volume_mounts and device_lists.mounted_names(spec, device_lists.DEFAULT_KIND):
+        requests.notice(
+            f"mounts below {device_lists.MOUNTS_ROOT}: "
+            f"requests.volume_mounts is off in {config.path}"
+        )
+    hooks = spec.get("hooks")
+    created = hooks.get("prestart") if isinstance(hooks, dict) else None
+    for hook in created if isinstance(created, list) else ():
+        path = hook.get("path") if isinstance(hook, dict) else None
+        if isinstance(path, str) and path.endswith(_GPUS_HOOK):
+            requests.notice(
+                f"prestart hook {path}: --gpus asks that program for devices, not CDI; "
+                "--device nvidia.com/gpu=all asks for CDI devices"
+            )
 
 
 def _gather_mounts(spec: dict[str, Any], config: Config, requests: Requests) -> None:
@@ -161,7 +215,7 @@ def _trusted_under_crio(
         if key.startswith(STANDARD_PREFIX):
             requests.ignored.append(f"annotation '{key}': CRI-O injects CDI devices itself")
         elif not isinstance(own, dict) or own.get(key) != value:
-            requests.ignored.append(f"annotation '{key}': not the container's own under CRI-O")
+            requests.refuse(f"annotation '{key}': not the container's own under CRI-O")
         else:
             trusted[key] = value
     return trusted

@@ -23,6 +23,14 @@ def maps_mounts(version: Version) -> bool:
     return version.kind != "youki"
 
 
+def mounts_by_options(version: Version) -> bool:
+    """Whether a mount without `bind` among its options fails, whatever its type says.
+
+    gVisor leaves such a mount out; youki goes by the type.
+    """
+    return version.kind in ("runc", "crun")
+
+
 def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str, str]:
     """Return the executor, RUNTIME or SHIM, and the reason as half a sentence.
 

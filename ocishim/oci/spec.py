@@ -38,6 +38,7 @@ __all__ = [
     "SetNetDevice",
     "apply",
     "has_user_namespace",
+    "mounted",
     "process_ids",
 ]
 
@@ -71,6 +72,12 @@ def has_user_namespace(spec: dict[str, Any]) -> bool:
     """Whether linux.namespaces lists a user namespace, new or joined by path."""
     namespaces = find_list(spec, "linux", "namespaces")
     return any(isinstance(ns, dict) and ns.get("type") == "user" for ns in namespaces)
+
+
+def mounted(spec: dict[str, Any]) -> set[tuple[object, object]]:
+    """Source and destination of every mount of `spec`."""
+    mounts = find_list(spec, "mounts")
+    return {(m.get("source"), m.get("destination")) for m in mounts if isinstance(m, dict)}
 
 
 def _survivors(changes: Sequence[Change]) -> list[Change]:

@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 CHOICES = {
-    "cdi.stale": ("error", "warn", "ignore"),
+    "cdi.stale": ("auto", "error", "warn", "ignore"),
     "hooks.executor": ("auto", "runtime", "shim"),
     "hooks.readonly_rootfs": ("skip", "when-writable", "overlay"),
     "log.level": ("error", "warning", "info", "debug"),

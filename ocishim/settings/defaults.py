@@ -12,7 +12,7 @@ DEFAULTS: dict[str, Any] = {
     "runtimes": ["runc", "crun"],
     "cdi.spec_dirs": ["/etc/cdi", "/var/run/cdi"],
     "cdi.annotation_prefixes": ["cdi.k8s.io/"],
-    "cdi.stale": "warn",
+    "cdi.stale": "auto",
     "hooks.executor": "auto",
     "hooks.native": True,
     "hooks.readonly_rootfs": "skip",

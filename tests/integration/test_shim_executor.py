@@ -360,7 +360,7 @@ FAILURES = [
     pytest.param(hook("echo here; sleep 60", timeout=1),
                  "sh failed: still running after 1 s, killed: here", id="timeout"),
     pytest.param({"path": "/no/such/hook"},
-                 "hook failed: the program cannot be run: No such file or directory", id="missing"),
+                 "hook failed: the program cannot be run: does not exist", id="missing"),
     pytest.param(
         {"path": "/x/nvidia-ctk", "args": ["nvidia-ctk", "hook", "create-symlinks", "--link", "a::/etc"]},
         "create-symlinks failed: /etc -> a: 'etc' is a directory", id="known"),

@@ -419,13 +419,15 @@ def test_the_callers_idea_of_the_working_directory_does_not_count(box: Box) -> N
 
 STALE = {
     **ACME,
-    "containerEdits": {"mounts": [{"hostPath": "/gone/lib.so.1", "containerPath": "/lib.so.1"}]},
+    "containerEdits": {
+        "mounts": [{"hostPath": "/gone/lib.so.1", "containerPath": "/x", "options": ["bind"]}]
+    },
 }
 
 
 @pytest.mark.parametrize(("setting", "warnings"), [("warn", 1), ("ignore", 0)])
 def test_a_stale_spec_starts_all_the_same(box: Box, setting: str, warnings: int) -> None:
-    """As the reference has it; "error" is a row of test_errors.py."""
+    """As the reference has it; "auto" and "error" are rows of test_errors.py."""
     box.add_spec("acme.json", STALE)
     box.settings({"cdi.stale": setting, "log.level": "warning"})
     box.bundle(oci(annotations=ASK))
@@ -433,8 +435,8 @@ def test_a_stale_spec_starts_all_the_same(box: Box, setting: str, warnings: int)
     told = box.log.read_text().splitlines() if box.log.exists() else []
     assert [line.split(" ", 1)[1] for line in told] == warnings * [
         (
-            f"warning container c: {box.spec_dir}/acme.json is stale: mount source /gone/lib.so.1 is gone; "
-            "likely the driver was upgraded or removed: generate the spec again"
+            f"warning container c: {box.spec_dir}/acme.json is stale: mount source /gone/lib.so.1 is gone "
+            "('containerEdits.mounts[0].hostPath'); likely the driver was upgraded or removed: generate the spec again"
         )
     ]
 

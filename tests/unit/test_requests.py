@@ -56,7 +56,75 @@ ASKED = [
 @pytest.mark.parametrize(("annotations", "names"), ASKED)
 def test_asked(annotations: object, names: list[str]) -> None:
     found = gather(annotations)
-    assert (found.names, found.ignored) == (names, [])
+    assert found.names == names
+    assert bool(found.ignored) == (found.refused != []) == (GPU0 in str(annotations) and not names)
+
+
+def never_a_sandbox(*keys: str) -> str:
+    told = ", ".join(f"'{key}'" for key in keys)
+    return (
+        f"a sandbox (pause) container never gets devices: annotation {told} is the pod's, and a "
+        "device plugin or the CRI's client asks for a container"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        pytest.param(OTHER + "x", GPU0, True, id="the device plugin's other prefix"),
+        pytest.param("cdi.k8s.io", f"{GPU0},{GPU1}", True, id="no slash"),
+        pytest.param("acme.com/cdi", GPU0, True, id="whatever prefix"),
+        pytest.param("cdi.k8s.io/x", GPU0, False, id="the right one"),
+        pytest.param("note", "see acme.com/gpu=0", False, id="words"),
+        pytest.param("args", "--a/b=c", False, id="something else"),
+        pytest.param("n", 1, False, id="no string"),
+    ],
+)
+def test_another_prefix_is_told(key: str, value: object, *, told: bool) -> None:
+    found = gather({key: value, "cdi.k8s.io/y": GPU1})
+    assert (
+        found.refused
+        == found.ignored
+        == told
+        * [
+            (
+                f"annotation '{key}' names {value}, and its key begins with none of "
+                "cdi.annotation_prefixes in /c.toml: cdi.k8s.io/"
+            )
+        ]
+    )
+
+
+NVIDIA_HOOK = "/usr/bin/nvidia-container-runtime-hook"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        pytest.param({"process": {"env": ["PATH=/", "NVIDIA_VISIBLE_DEVICES=0"]}},
+                     "environment NVIDIA_VISIBLE_DEVICES=0: no [[requests.env]] in /c.toml names it",
+                     id="a variable without a table"),
+        pytest.param({"process": {"env": ["AMD_VISIBLE_DEVICES=all"]}},
+                     "environment AMD_VISIBLE_DEVICES=all: no [[requests.env]] in /c.toml names it",
+                     id="another's"),
+        pytest.param({"process": {"env": ["NVIDIA_VISIBLE_DEVICES=void", "A=1"]}}, "", id="void"),
+        pytest.param({"hooks": {"prestart": [{"path": NVIDIA_HOOK}]}},
+                     f"prestart hook {NVIDIA_HOOK}: --gpus asks that program for devices, not CDI; "
+                     "--device nvidia.com/gpu=all asks for CDI devices", id="--gpus"),
+        pytest.param({"hooks": {"prestart": [{"path": "/usr/bin/other"}, 1]}}, "", id="others"),
+        pytest.param({"mounts": [{"source": "/dev/null",
+                                  "destination": "/var/run/nvidia-container-devices/0"}]},
+                     "mounts below /var/run/nvidia-container-devices: requests.volume_mounts is off "
+                     "in /c.toml", id="volume mounts"),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_here_is_noticed(spec: dict[str, Any], told: str) -> None:
+    """Unless the container gets devices by something else."""
+    found = requests.gather(spec, settings())
+    assert (found.noticed, found.refused) == ([told] if told else [], [])
+    assert found.ignored == found.noticed
+    asking = {**spec, "annotations": {"cdi.k8s.io/x": GPU0}}
+    assert requests.gather(asking, settings()).noticed == []
 
 
 def test_sources() -> None:
@@ -186,7 +254,7 @@ def test_a_forged_pause_container_of_crios_gets_nothing(data: Path) -> None:
         asked = {**written, **forged, OTHER + "x": GPU0, "cdi.k8s.io/x": GPU0}
         found = gather(asked, cdi__annotation_prefixes=BOTH, requests__podman_annotations=True)
         assert (found.names, found.ignored) == (
-            [], ["a sandbox (pause) container never gets devices"],
+            [], [never_a_sandbox("cdi.k8s.io/mine", "cdi.k8s.io/x", OTHER + "x")],
         )  # fmt: skip
         assert not marks.in_pod({"annotations": asked})
 
@@ -203,7 +271,7 @@ def test_a_forged_pause_container_of_crios_gets_nothing(data: Path) -> None:
 def test_one_hint_of_a_sandbox_is_enough(mark: dict[str, str]) -> None:
     """Whatever the marks of a container say beside it."""
     annotations = {**CONTAINER, **IN_A_POD, **mark, "cdi.k8s.io/x": GPU0}
-    assert gather(annotations).ignored == ["a sandbox (pause) container never gets devices"]
+    assert gather(annotations).ignored == [never_a_sandbox("cdi.k8s.io/x")]
 
 
 @pytest.mark.parametrize("forged", [

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ocishim.admin import usable
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
-from ocishim.cdi import hostdev, stale
+from ocishim.cdi import hostdev, stale, writers
 from ocishim.cdi.document.document import CDISpecError
 from ocishim.cdi.registry import scan, unresolved
 from ocishim.cdi.registry.entries import Found
@@ -118,7 +118,7 @@ def programs(node: Node) -> Iterator[Finding]:
 
 def _again(name: str) -> str:
     """How the spec file `name` is made anew."""
-    return (
+    return writers.of_component(name, "") or (
         f"generate the spec again (pyshimctl cdi generate --output {name}, or restart the device "
         "plugin)"
     )
@@ -182,13 +182,26 @@ def stale_specs(node: Node) -> Iterator[Finding]:
 
     for one in stale.findings(node.found, at(os.lstat), at(os.stat)):  # type: ignore[arg-type]
         yield Finding(
-            "spec-stale",
-            "error" if one.path in node.refused else "warning",
-            f"{node.host.inside(one.path)} no longer fits this host",
-            evidence=one.message,
-            why="the container gets a wrong device, or its create fails on a missing file",
-            next_step=_again(node.host.inside(one.path)),
+            "spec-mount-type" if one.sort.unbound else "spec-stale",
+            "error" if one.certain else "warning",
+            f"{node.host.inside(one.path)} {_UNUSABLE[one.sort.unbound]}",
+            evidence=one.what,
+            why="create fails for every container that asks for such a device"
+            if one.certain
+            else "the container gets a wrong device",
+            next_step=_next(one, node.host.inside(one.path)),
         )
+
+
+_UNUSABLE = ("no longer fits this host", "has mounts that do not say 'bind'")
+
+
+def _next(one: stale.Finding, name: str) -> str:
+    """The step for a finding, on the node that is looked at."""
+    kind = one.device.partition("=")[0]
+    if one.sort.unbound:
+        return f"{one.step} in {name}, or have whatever wrote it mended"
+    return writers.of_component(name, kind) or _again(name)
 
 
 def refused(node: Node) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ EXPLAINED = {
     "through (start, kill, delete) find it without starting Python.",
     "cdi.spec_dirs": "Where CDI spec files lie; a later folder wins over an earlier one.",
     "cdi.annotation_prefixes": "Annotations that ask for CDI devices.",
-    "cdi.stale": "What to do when a spec names a host path that is gone: error, warn or ignore.",
+    "cdi.stale": "What to do when a spec no longer fits the host: refuse what the runtime would\n"
+    "fail on and warn of the rest (auto), refuse all (error), warn (warn), or ignore.",
     "hooks.executor": "Who runs createContainer hooks: the low-level runtime (runtime), pyshim\n"
     "before it (shim), or whoever does it right on this machine (auto).",
     "hooks.native": "Run hooks that pyshim knows itself, instead of the vendor's program.",

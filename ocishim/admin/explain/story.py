@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from ocishim.admin.install import programs
-from ocishim.create import device_lists, plan, requests
+from ocishim.create import plan, requests
 from ocishim.errors import DocumentError, PyshimError
 from ocishim.lowlevel import lowlevel
 from ocishim.oci.bundle import Bundle
@@ -55,7 +55,7 @@ def _asked_for(spec: dict[str, Any], config: settings.Config) -> list[str]:
 
 def _unasked(spec: dict[str, Any], made: plan.Plan, config: settings.Config) -> list[str]:
     """Say that nobody asks for a device, and what is not taken for a request by these settings."""
-    if made.requests.names or made.requests.ignored:
+    if made.requests.names or made.requests.ignored != made.requests.noticed:
         return []
     prefixes = " or ".join(f"'{prefix}'" for prefix in config.annotation_prefixes)
     told = [f"nothing asks for a device: no annotation begins with {prefixes}"]
@@ -65,13 +65,6 @@ def _unasked(spec: dict[str, Any], made: plan.Plan, config: settings.Config) -> 
         name, _, value = str(entry).partition("=")
         if name in known:
             told.append(f"environment {entry} asks for nothing{_VOID if value == 'void' else ''}")
-        elif name.endswith("_VISIBLE_DEVICES"):
-            told.append(f"environment {entry}: no [[requests.env]] in {config.path} names it")
-    if not config.volume_mounts and device_lists.mounted_names(spec, device_lists.DEFAULT_KIND):
-        told.append(
-            f"mounts below {device_lists.MOUNTS_ROOT}: "
-            f"requests.volume_mounts is off in {config.path}"
-        )
     return told
 
 

@@ -14,7 +14,7 @@ import os
 import stat
 from typing import NamedTuple
 
-from ocishim.cdi import names
+from ocishim.cdi import names, writers
 from ocishim.cdi.document import rules
 from ocishim.cdi.registry import index
 from ocishim.errors import UnresolvedDeviceError, reason, shown
@@ -132,6 +132,10 @@ class _Reasons:
             return f"run 'pyshimctl cdi validate {_cut(shown(self.blamed[0]), 100)}'"
         if any(key[0] == "conflict" for key in self.groups):
             return "remove one of the two files"
+        for key, members in self.groups.items():
+            step = writers.of_component("", key[1]) if key[0] == "device" else ""
+            if step and not self._nearest(key[1], members[0]):
+                return step
         if not self.kinds:
             return "generate the vendor's spec, or check cdi.spec_dirs"
         return "run 'pyshimctl cdi list'"

@@ -213,16 +213,33 @@ def test_show_tells_what_the_device_does(filled: Node) -> None:
     assert result.exit_code == 0
 
 
-def test_show_warns_of_a_stale_spec(node: Node) -> None:
-    text = spec("acme.com/gpu", "0").replace(
-        "env:", "mounts: [{hostPath: /gone/lib.so, containerPath: /x}]\n    env:"
-    )
+@pytest.mark.parametrize(
+    ("mount", "told"),
+    [
+        pytest.param(
+            "{hostPath: /gone/lib.so, containerPath: /x, options: [bind]}",
+            "missing  @/etc/acme.yaml is stale: mount source /gone/lib.so is gone",
+            id="a source that is gone",
+        ),
+        pytest.param(
+            "{hostPath: /etc, containerPath: /x, options: [ro]}",
+            "missing  @/etc/acme.yaml: the mount at /x says neither 'bind' nor 'rbind'",
+            id="no bind",
+        ),
+    ],
+)
+def test_show_and_list_tell_that_create_fails(node: Node, mount: str, told: str) -> None:
+    text = spec("acme.com/gpu", "0").replace("env:", f"mounts: [{mount}]\n    env:")
     node.dirs.write("etc/acme.yaml", text)
     result = node.run("show", GPU0)
-    assert "warning  @/etc/acme.yaml is stale: mount source /gone/lib.so is gone" in node.out(
-        result
-    )
-    assert result.exit_code == 0
+    assert told in node.out(result)
+    assert result.exit_code == 1
+    fault = told.removeprefix("missing  @/etc/acme.yaml").removeprefix(": ")
+    for command in ("list", "validate"):
+        result = node.run(command)
+        assert "create fails: @/etc/acme.yaml" in node.err(result)
+        assert fault in node.err(result)
+        assert result.exit_code == 1
 
 
 def test_show_as_json_has_the_edits_of_the_spec(filled: Node) -> None:

@@ -224,7 +224,12 @@ def test_readonly_rootfs_and_its_warning(node: Node) -> None:
         ),
         pytest.param(
             {"annotations": {**ASKED, "io.kubernetes.cri.container-type": "sandbox"}},
-            ["a sandbox (pause) container never gets devices"],
+            [
+                (
+                    f"a sandbox (pause) container never gets devices: annotation '{next(iter(ASKED))}' "
+                    "is the pod's, and a device plugin or the CRI's client asks for a container"
+                )
+            ],
             id="sandbox",
         ),
         pytest.param(

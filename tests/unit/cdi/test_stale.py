@@ -42,6 +42,14 @@ HOST: dict[str, os.stat_result | int] = {
 }
 
 
+NODE = "('devices[name=0].containerEdits.deviceNodes[0].path')"
+MOUNT = "('containerEdits.mounts[0].hostPath')"
+
+
+def bind(source: str, destination: str = "/x") -> dict[str, Any]:
+    return {"hostPath": source, "containerPath": destination, "options": ["bind"]}
+
+
 def host(path: str) -> os.stat_result:
     answer = HOST.get(path, errno.ENOENT)
     if isinstance(answer, int):
@@ -84,8 +92,11 @@ def messages(*devices: Found) -> list[str]:
     ],
 )
 def test_a_node_that_differs(spec: dict[str, Any], fact: str) -> None:
-    message = f"{SPEC} is stale: {fact}{RELOADED}"
+    field = "hostPath" if "hostPath" in spec else "path"
+    where = f"('devices[name=0].containerEdits.deviceNodes[0].{field}')"
+    message = f"{SPEC} is stale: {fact} {where}{RELOADED}"
     assert messages(found({"deviceNodes": [spec]})) == [message]
+    assert not any(one.certain for one in stale.findings([found({"deviceNodes": [spec]})], host))
 
 
 @pytest.mark.parametrize(
@@ -115,24 +126,26 @@ def test_a_node_that_fits_or_that_the_reference_judges(spec: dict[str, Any]) -> 
         pytest.param({"hostPath": "/loop"}, True, id="loop"),
         pytest.param({"hostPath": "/secret"}, False, id="not to be seen"),
         pytest.param({"hostPath": "/gone", "type": "bind"}, True, id="bind"),
-        pytest.param({"hostPath": "/gone", "type": "tmpfs"}, False, id="other type"),
+        pytest.param({"hostPath": "/gone", "type": "tmpfs", "options": []}, False, id="other type"),
         pytest.param({"hostPath": "/gone", "type": "x", "options": ["rbind"]}, True, id="rbind"),
         pytest.param({"hostPath": "tmpfs"}, False, id="no path"),
     ],
 )
 def test_a_mount_whose_source_is_gone(mount: dict[str, Any], *, is_gone: bool) -> None:
-    message = f"{SPEC} is stale: mount source {mount['hostPath']} is gone{UPGRADED}"
-    edits = {"mounts": [{**mount, "containerPath": "/x"}]}
+    where = "('devices[name=0].containerEdits.mounts[0].hostPath')"
+    message = f"{SPEC} is stale: mount source {mount['hostPath']} is gone {where}{UPGRADED}"
+    edits = {"mounts": [{"options": ["bind"], **mount, "containerPath": "/x"}]}
     assert messages(found(edits)) == ([message] if is_gone else [])
+    assert all(one.certain for one in stale.findings([found(edits)], host, host))
 
 
 def test_one_finding_a_file_and_sort_however_many_facts() -> None:
-    common = {"mounts": [{"hostPath": f"/gone/{n}", "containerPath": "/x"} for n in range(26)]}
+    common = {"mounts": [bind(f"/gone/{n}") for n in range(26)]}
     edits = {"deviceNodes": [{"path": "/dev/gpu0", "type": "c", "major": 7}]}
     other = Found("b.c/d=x", "/etc/cdi/b.yaml", "0.6.0", common, {})
-    more = f" and 25 more of this sort{UPGRADED}"
+    more = f" {MOUNT} and 25 more of this sort{UPGRADED}"
     assert messages(found(edits, common), found(edits, common, "1"), other) == [
-        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host{RELOADED}",
+        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host {NODE}{RELOADED}",
         f"{SPEC} is stale: mount source /gone/0 is gone{more}",
         f"/etc/cdi/b.yaml is stale: mount source /gone/0 is gone{more}",
     ]
@@ -145,21 +158,90 @@ def test_each_path_is_looked_at_once_a_request() -> None:
         seen.append(path)
         return host(path)
 
-    common = {"mounts": [{"hostPath": "/usr/lib/libcuda.so", "containerPath": "/x"}]}
+    common = {"mounts": [bind("/usr/lib/libcuda.so")]}
     device = found({"deviceNodes": [{"path": "/dev/gpu0", "major": 1}]}, common)
     stale.findings([device, device, found({}, common, "1")], counted, counted)
     assert seen == ["/usr/lib/libcuda.so", "/dev/gpu0"]
 
 
-def test_the_error_has_all_findings_and_the_way_out() -> None:
+def test_the_error_has_all_findings_who_asks_and_the_way_out() -> None:
     nodes = {"deviceNodes": [{"path": "/dev/gpu0", "type": "c", "major": 7}]}
-    mounts = {"mounts": [{"hostPath": "/gone", "containerPath": "/x"}]}
+    mounts = {"mounts": [bind("/gone")]}
     error = stale.error(stale.findings([found(nodes, mounts)], host, host))
     assert error.message == (
-        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host{RELOADED}; "
-        f"{SPEC} is stale: mount source /gone is gone{UPGRADED}"
+        f"{SPEC} is stale: /dev/gpu0 is c 7:0 in the spec, c 195:0 on this host {NODE}"
+        "; likely its kernel module was loaded again, needed by acme.com/gpu=0; "
+        f"{SPEC} is stale: mount source /gone is gone {MOUNT}"
+        "; likely the driver was upgraded or removed, needed by acme.com/gpu=0"
     )
-    assert error.hint == 'or set cdi.stale = "warn"'
+    assert error.hint == 'generate the spec again, or set cdi.stale = "auto"'
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "step"),
+    [
+        pytest.param("/etc/cdi/acme.yaml", "acme.com/gpu", "generate the spec again", id="any"),
+        pytest.param("/var/run/cdi/nvidia.yaml", "nvidia.com/gpu",
+                     "generate the spec again: pyshimctl cdi generate --output "
+                     "/var/run/cdi/nvidia.yaml", id="NVIDIA"),
+        pytest.param("/var/run/cdi/k8s.gpu.nvidia.com-claim_4711.yaml", "k8s.gpu.nvidia.com/claim",
+                     "only its driver can write it again: delete the pod, so that its claim is "
+                     "prepared anew", id="a claim"),
+        pytest.param("/var/run/cdi/acme.com-claim_1.json", "acme.com/x",
+                     "only its driver can write it again: delete the pod, so that its claim is "
+                     "prepared anew", id="a claim by its file"),
+        pytest.param("/var/run/cdi/k8s.device-plugin.nvidia.com-gpu.json",
+                     "k8s.device-plugin.nvidia.com/gpu",
+                     "restart the device plugin's or driver's pod on this node, which writes it "
+                     "again", id="a plugin"),
+    ],
+)  # fmt: skip
+def test_the_next_step_is_whose_file_it_is(path: str, kind: str, step: str) -> None:
+    one = Found(f"{kind}=0", path, "0.6.0", {}, {"mounts": [bind("/gone")]})
+    assert stale.error(stale.findings([one], host, host)).hint == step
+
+
+@pytest.mark.parametrize(
+    ("mount", "unbound"),
+    [
+        pytest.param({}, True, id="neither"),
+        pytest.param({"options": ["ro", "nosuid"]}, True, id="other options"),
+        pytest.param({"type": "bind"}, True, id="a type is not enough"),
+        pytest.param({"type": "none", "options": ["ro"]}, True, id="none"),
+        pytest.param({"options": ["ro", "rbind"]}, False, id="rbind"),
+        pytest.param({"type": "tmpfs"}, False, id="tmpfs"),
+    ],
+)
+def test_a_mount_that_does_not_say_bind(mount: dict[str, Any], *, unbound: bool) -> None:
+    edits = {"mounts": [{"hostPath": "/usr/lib/libcuda.so", "containerPath": "/x", **mount}]}
+    message = (
+        f"{SPEC}: the mount at /x says neither 'bind' nor 'rbind' "
+        "('devices[name=0].containerEdits.mounts[0].options'); runc and crun cannot mount it: "
+        "add 'bind' to its options"
+    )
+    assert messages(found(edits)) == unbound * [message]
+
+
+def test_a_mount_that_another_device_replaced_is_nobodys() -> None:
+    edits = {"mounts": [bind("/gone", "/x"), bind("/gone/too", "/y")]}
+    left = stale.findings([found(edits)], host, host, mounted={("/gone/too", "/y")})
+    assert [one.what for one in left] == [
+        (
+            f"{SPEC} is stale: mount source /gone/too is gone "
+            "('devices[name=0].containerEdits.mounts[1].hostPath')"
+            "; likely the driver was upgraded or removed"
+        )
+    ]
+
+
+@pytest.mark.parametrize("no_nodes", [True, False])
+def test_a_node_that_only_the_host_could_give(*, no_nodes: bool) -> None:
+    nodes = [{"path": "/dev/none", "type": "c", "major": 7}, {"path": "/secret", "major": 7}]
+    left = stale.findings([found({"deviceNodes": nodes})], host, host, no_nodes=no_nodes)
+    assert [(one.what, one.certain) for one in left] == no_nodes * [
+        ((f"{SPEC} is stale: device node /dev/none is gone {NODE}"
+         "; in a user namespace no other can be made"), True),
+    ]  # fmt: skip
 
 
 def test_on_a_real_host(tmp_path: Path, dangle: Callable[[str], str]) -> None:
@@ -170,13 +252,16 @@ def test_on_a_real_host(tmp_path: Path, dangle: Callable[[str], str]) -> None:
             {"path": "/dev/zero", "type": "c", "major": 1, "minor": 3},
         ],
         "mounts": [
-            {"hostPath": str(tmp_path), "containerPath": "/x"},
-            {"hostPath": gone, "containerPath": "/y"},
+            bind(str(tmp_path)),
+            bind(gone, "/y"),
         ],
     }
     assert [finding.message for finding in stale.findings([found(edits)])] == [
-        f"{SPEC} is stale: /dev/zero is c 1:3 in the spec, c 1:5 on this host{RELOADED}",
-        f"{SPEC} is stale: mount source {gone} is gone{UPGRADED}",
+        f"{SPEC} is stale: {fact} ('devices[name=0].containerEdits.{field}'){cause}"
+        for fact, field, cause in (
+            ("/dev/zero is c 1:3 in the spec, c 1:5 on this host", "deviceNodes[1].path", RELOADED),
+            (f"mount source {gone} is gone", "mounts[1].hostPath", UPGRADED),
+        )
     ]
 
 
@@ -194,6 +279,6 @@ def test_a_path_that_is_none_is_the_runtimes_to_refuse(path: str) -> None:
     given = {"type": "c", "major": 1, "minor": 3}
     edits = {
         "deviceNodes": [{"path": path, **given}, {"path": "/dev/x", "hostPath": path, **given}],
-        "mounts": [{"hostPath": path, "containerPath": "/x"}],
+        "mounts": [bind(path)],
     }
-    assert stale.findings([found(edits)]) == []
+    assert stale.findings([found(edits)], no_nodes=True) == []

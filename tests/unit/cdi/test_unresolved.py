@@ -49,6 +49,25 @@ def two_vendors(dirs: SpecDirs) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        pytest.param("k8s.gpu.acme.com/claim=4711-gpu-0",
+                     "only its driver can write it again: delete the pod, so that its claim is "
+                     "prepared anew", id="a claim after a reboot"),
+        pytest.param("k8s.device-plugin.acme.com/gpu=0",
+                     "restart the device plugin's or driver's pod on this node, which writes it "
+                     "again", id="a plugin's"),
+        pytest.param("acne.com/gpu=9", LIST, id="anybody's"),
+    ],
+)  # fmt: skip
+def test_whose_spec_is_missing(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], name: str, step: str
+) -> None:
+    two_vendors(dirs)
+    assert fails(name)[1] == step
+
+
+@pytest.mark.parametrize(
     ("names", "reasons"),
     [
         pytest.param(

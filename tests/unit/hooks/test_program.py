@@ -155,9 +155,9 @@ def test_quiet_keeps_warnings_back(hook: Hook) -> None:
         (("chain", "--rootfs-id", "x", *LINK), "rootfs identity 'x' is not DEV:INO"),
         (("chain", "--timeout", "x", *LINK), "option --timeout 'x' is not a number of seconds"),
         (("chain", "--timeout", "0", *LINK), "option --timeout '0' is not a number of seconds"),
-        (("chain", "--rootfs", "/no/such", *LINK), "no rootfs found: /no/such: No such file or directory"),
+        (("chain", "--rootfs", "/no/such", *LINK), "no rootfs found: /no/such: does not exist"),
         (("chain", "--rootfs", "/", *LINK), "rootfs '/' is the host's root directory"),
-        ((*LINK, "--container-spec", "/no/such"), "/no/such: No such file or directory"),
+        ((*LINK, "--container-spec", "/no/such"), "/no/such: does not exist"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_line(hook: Hook, words: tuple[str, ...], text: str) -> None:
