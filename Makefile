@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev-stamp
 
 .PHONY: help venv demo test test-newest test-debian13 test-sid test-reading test-youki test-arm64 unit check \
     binary test-binary fuzz lock bench peers matrix clean packages setup dev \
-    conformance scoreboard runtime-tools containerd2
+    soak conformance scoreboard runtime-tools containerd2
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -59,6 +59,10 @@ test-sid:  ## the same on the newest Debian, in build/sid
 fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; what fails is in build/fuzz
 	@tools/venv.sh $(VENV) test,check,fuzz
 	@$(PYTHON_VENV) -m tests.fuzz --seconds $$(( $(or $(MINUTES),1) * 60 )) $(ARGS)
+
+soak: dev  ## a node's life: creates, claims, upgrades, full disks, kills for MINUTES=10 (root)
+	@tools/packages.sh demo
+	@$(PYTHON_VENV) -m tools.soak --minutes $(or $(MINUTES),10)
 
 lock: setup  ## tools/lock anew: the newest versions, with hashes
 	@tools/lock.sh
