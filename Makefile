@@ -42,8 +42,10 @@ test: dev  ## every test: unit, integration, engines
 	@tools/crictl.sh build/crictl || echo "setup: the tests of the CRI will say so" >&2
 	@tools/containerd2.sh peers/containerd2 || echo "setup: containerd 2's tests will say so" >&2
 	@failed=0; \
-	$(PYTEST) tests --ignore=tests/integration -q -n 2 || failed=1; \
-	$(PYTEST) tests/integration -q -n 2 --dist loadgroup || failed=1; \
+	$(PYTEST) tests --ignore=tests/integration -q -n 2 --junitxml=build/junit/unit.xml || failed=1; \
+	$(PYTEST) tests/integration -q -n 2 --dist loadgroup --junitxml=build/junit/integration.xml \
+	    || failed=1; \
+	$(PYTHON_VENV) -m tools.tested test build/junit/unit.xml build/junit/integration.xml; \
 	exit $$failed
 
 test-newest:  ## check and test with the newest of every library instead of tools/lock's
@@ -63,6 +65,7 @@ fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; wha
 soak: dev  ## a node's life: creates, claims, upgrades, full disks, kills for MINUTES=10 (root)
 	@tools/packages.sh demo
 	@$(PYTHON_VENV) -m tools.soak --minutes $(or $(MINUTES),10)
+	@$(PYTHON_VENV) -m tools.tested "soak MINUTES=$(or $(MINUTES),10)"
 
 lock: setup  ## tools/lock anew: the newest versions, with hashes
 	@tools/lock.sh
@@ -131,6 +134,7 @@ conformance: dev  ## the conformance kit on pyshim before runc, and its mutants 
 	    --name pyshim/runc $(ARGS)
 	@PYSHIM_CONFIG=$(CURDIR)/conformance/overlay.toml conformance/check_mutants.py --all \
 	    --runtime $(VENV)/bin/pyshim --hook $(VENV)/bin/pyshim-hook
+	@$(PYTHON_VENV) -m tools.tested conformance
 
 scoreboard: dev peers containerd2  ## conformance/scoreboard.md anew: pyshim beside others (root, Go, an hour)
 	@tools/youki.sh build/youki

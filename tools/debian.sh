@@ -26,7 +26,7 @@ fi
 bring_settings() {
     [ ! -e /etc/pip.conf ] || cp -L /etc/pip.conf "$root/etc/pip.conf"
     # Proxies are spelled small and large.
-    env | grep -iE '^((PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT))|GOPROXY|GO(NO)?SUMDB|(https?|no)_proxy)=' \
+    env | grep -iE '^((TESTED)|(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT))|GOPROXY|GO(NO)?SUMDB|(https?|no)_proxy)=' \
         >"$root/srv/environment" || true
 }
 
@@ -46,7 +46,7 @@ bring_tree() {
 # Everything mounted here is gone with the last of its processes.
 enter() {
     # shellcheck disable=SC2016 # expanded inside
-    exec unshare --mount --pid --fork --kill-child --propagation private sh -euc '
+    unshare --mount --pid --fork --kill-child --propagation private sh -euc '
         mount --bind "$1" "$1"
         cd "$1"
         mount -t proc proc proc
@@ -74,4 +74,7 @@ rm -rf "$root"
 cp -a "$folder/bare" "$root"
 bring_settings
 bring_tree
-enter
+status=0
+enter || status=$?
+[ "${TESTED:-}" != yes ] || cp "$tree/docs/tested.md" docs/tested.md
+exit "$status"
