@@ -101,22 +101,36 @@ def _there(host: Host, folder: str) -> str:
     return inside if os.path.isdir(real) and not _COMPAT.search(f"{inside}/") else ""
 
 
-def version(host: Host, where: list[str], machine: str, running: str) -> str:
-    """Return the version of the driver whose libcuda and libnvidia-ml are both in `where`.
+@dataclass
+class Core:
+    """What there is of libcuda and libnvidia-ml.
 
-    running: the kernel module's, which wins; cuda-compat has no libnvidia-ml. "" when none is.
+    versions: of the files of each. linked: where each libX.so.1 leads, "" when its name tells none.
     """
-    there: dict[str, set[str]] = {stem: set() for stem in _CORE}
-    linked: dict[str, list[str]] = {stem: [] for stem in _CORE}
+
+    versions: dict[str, set[str]]
+    linked: dict[str, list[str]]
+
+    def version(self, running: str) -> str:
+        """Return the version of the driver of which both are there, "" when none is.
+
+        running: the kernel module's, which wins; cuda-compat has no libnvidia-ml.
+        """
+        both = self.versions["libcuda"] & self.versions["libnvidia-ml"]
+        return versions.choose(running, both, self.linked["libnvidia-ml"] + self.linked["libcuda"])
+
+
+def core(host: Host, where: list[str], machine: str) -> Core:
+    """Return what the folders `where` have of the driver's two libraries that everything needs."""
+    found = Core({stem: set() for stem in _CORE}, {stem: [] for stem in _CORE})
     for folder in where:
         for name in _names(host, folder):
             stem = name.partition(".so")[0]
-            if stem in there and (real := _file(host, f"{folder}/{name}", machine)):
-                found = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
-                there[stem] |= {found} - {""}
-                linked[stem] += [found] if name == f"{stem}.so.1" else []
-    both = there["libcuda"] & there["libnvidia-ml"]
-    return versions.choose(running, both, linked["libnvidia-ml"] + linked["libcuda"])
+            if stem in _CORE and (real := _file(host, f"{folder}/{name}", machine)):
+                version = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
+                found.versions[stem] |= {version} - {""}
+                found.linked[stem] += [version] if name == f"{stem}.so.1" else []
+    return found
 
 
 def find(host: Host, where: list[str], version: str, machine: str) -> list[Library]:
