@@ -41,6 +41,8 @@ class Driver:
         self.running = running
         self.core = libraries.core(host, self.folders, self.machine)
         self.version = self.core.version(self.running)
+        homes = self.core.homes.get(self.version, []) if self.version else []
+        self.folders = libraries.with_homes(host, self.folders, homes)
         self._libraries: list[Library] | None = None
 
     @property

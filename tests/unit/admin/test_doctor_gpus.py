@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.admin.drivers import BUS, CONTROL, LIBDIR, MODULE, OLD, VERSION, DriverRoot
 from tests.unit.admin.nodes import Tree, findings
+from tools.lab.driverroot import BUS, CONTROL, LIBDIR, MODULE, OLD, VERSION, DriverRoot
 
 pytestmark = pytest.mark.root
 UUID = "GPU-00000000-0000"
