@@ -7,7 +7,7 @@ PYTEST := $(PYTHON_VENV) -m pytest
 BASE := $(VENV)/.base-stamp
 DEV := $(VENV)/.dev-stamp
 
-.PHONY: help venv demo test test-newest test-debian13 test-sid test-reading test-youki test-arm64 unit check \
+.PHONY: generate-matrix help venv demo test test-newest test-debian13 test-sid test-reading test-youki test-arm64 unit check \
     binary test-binary fuzz lock bench peers matrix clean packages setup dev \
     soak conformance scoreboard runtime-tools containerd2
 
@@ -127,6 +127,9 @@ peers:  ## NVIDIA's programs into peers/, for make bench (needs Go)
 
 containerd2:  ## containerd 2.x into peers/containerd2, for tests and the scoreboard (gets Go)
 	@tools/containerd2.sh peers/containerd2
+
+generate-matrix: dev peers  ## the table of docs/generate.md anew: drivers of many hosts, beside nvidia-ctk (root)
+	@$(PYTHON_VENV) -m tools.generate_matrix $(ARGS)
 
 conformance: dev  ## the conformance kit on pyshim before runc, and its mutants (root)
 	@tools/packages.sh venv demo

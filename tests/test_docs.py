@@ -108,7 +108,7 @@ def problems(document: str) -> list[str]:
     prose = re.sub(r"```console\n.*?```", "", text, flags=re.DOTALL)  # they show mistakes, too
     found += [f"setting {name}" for name in _SETTING.findall(prose) if name not in DEFAULTS]
     for line in code(document):
-        if match := re.match(r"(?:sudo )?make ([a-z]+)\b", line):
+        if match := re.match(r"(?:sudo )?make ([a-z0-9-]+)", line):
             if match[1] not in targets():
                 found.append(f"make target {match[1]}")
         elif re.match(r"(?:\S*/)?pyshimctl( |$)", line):
@@ -118,7 +118,7 @@ def problems(document: str) -> list[str]:
 
 def targets() -> set[str]:
     """Return the Makefile's targets."""
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

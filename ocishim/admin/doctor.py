@@ -22,8 +22,8 @@ CHECKS = (
     "base:ldconfig", "base:log", "base:metrics",
     "specs:directories", "specs:ignored", "specs:rejected", "specs:conflicts", "specs:writable",
     "specs:none", "specs:devices", "specs:programs", "specs:stale_specs", "specs:refused",
-    "specs:links",
-    "engines:check", "nvidia:check", "leftovers:cache", "leftovers:layers",
+    "specs:links", "engines:check", "nvidia:check", "gpuspecs:check", "leftovers:cache",
+    "leftovers:layers",
 )  # fmt: skip
 """Module of checks/ and function of each check: imported one by one, since one may be broken."""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}

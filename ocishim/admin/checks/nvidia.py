@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
+from ocishim.admin.generate import versions
+from ocishim.admin.generate.driver import Driver
+from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
 _VENDOR = "0x10de"
@@ -18,9 +21,8 @@ _GPU_CLASSES = ("0x0300", "0x0302")
 _FABRIC_MANAGER = "nv-fabricmanage"  # the kernel keeps 15 letters of a name, proc(5)
 _FABRIC_PROGRAM = "/usr/bin/nv-fabricmanager"  # of NVIDIA's packages, as their unit starts it
 _FABRIC_VERSION = re.compile(r"Fabric Manager version is\s*:\s*(\d+(?:\.\d+)+)")
-_ROOTS = ("", "/run/nvidia/driver")
-_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
-_ML = "libnvidia-ml.so."
+_ROOTS = ("", "/run/nvidia/driver", "/home/kubernetes/bin/nvidia")
+_ML = "libnvidia-ml"
 _CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -40,8 +42,9 @@ def check(node: Node) -> Iterator[Finding]:
         )
         return
     yield from _nodes(node)
-    yield from _library(node)
-    yield from _versions(node)
+    found = drivers(node)
+    yield from _library(found)
+    yield from _versions(node, found)
     if switches:
         yield from _fabric_manager(node, switches)
     yield from _persistence(node)
@@ -62,9 +65,30 @@ def _hardware(node: Node) -> tuple[list[str], list[str]]:
     return gpus, switches
 
 
+def drivers(node: Node) -> dict[str, Driver]:
+    """Return the driver in each root that this node has one in, "" for its own."""
+    running = module(node)
+    roots = [root for root in _ROOTS if node.exists(f"{root}/")]
+    return {root: Driver(Host(node.host.real(root or "/")), running=running) for root in roots}
+
+
+def module(node: Node) -> str:
+    """Return the version of the driver's module that runs; "" when nothing tells it."""
+    return versions.module(node.read)
+
+
+def versions_there(node: Node) -> set[str]:
+    """Return the versions of the driver's libraries on this node."""
+    cores = [driver.core for driver in drivers(node).values()]
+    return {version for core in cores for version in core.versions[_ML]}
+
+
 def _nodes(node: Node) -> Iterator[Finding]:
-    missing = [path for path in _CONTROL_NODES if not node.exists(path)]
-    names = node.listdir("/dev")
+    def there(path: str) -> bool:
+        return any(node.exists(root + path) for root in _ROOTS)
+
+    missing = [path for path in _CONTROL_NODES if not there(path)]
+    names = [name for root in _ROOTS for name in node.listdir(f"{root}/dev")]
     if not any(name.startswith("nvidia") and name[6:].isdigit() for name in names):
         missing.insert(0, "/dev/nvidia0")
     if missing:
@@ -78,45 +102,34 @@ def _nodes(node: Node) -> Iterator[Finding]:
         )
 
 
-def _library(node: Node) -> Iterator[Finding]:
-    roots = [root for root in _ROOTS if node.exists(root or "/")]
-    for root in roots:
-        for folder in _FOLDERS:
-            if node.exists(f"{root}{folder}/{_ML}1"):
-                return
+def _library(found: dict[str, Driver]) -> Iterator[Finding]:
+    if any(driver.core.linked[_ML] for driver in found.values()):  # there by its SONAME
+        return
+    looked = [f"{root}{folder}" for root, driver in found.items() for folder in driver.folders]
     yield Finding(
         "nvidia-library",
         "error",
         "libnvidia-ml.so.1 is not found on this node",
-        evidence=f"looked in the library folders of {', '.join(root or '/' for root in roots)}",
+        evidence=f"looked in {', '.join(looked) or 'no folder: there is none'}",
         why="the device plugin finds no GPU without it and registers none",
         next_step="install the driver's libraries and run ldconfig; the plugin's own pod needs "
         "runtimeClassName: pyshim or a driver root",
     )
 
 
-def _module(node: Node) -> str:
-    """Return the version of the driver's module that runs; "" when the file does not tell it."""
-    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", node.read("/proc/driver/nvidia/version"))
-    return found[0] if found else ""
-
-
-def _versions(node: Node) -> Iterator[Finding]:
+def _versions(node: Node, found: dict[str, Driver]) -> Iterator[Finding]:
     """The module that runs is the old one until a reboot; the libraries are new at once."""
-    module = _module(node)
-    libraries = {
-        name.removeprefix(_ML)
-        for root in _ROOTS
-        for folder in _FOLDERS
-        for name in node.listdir(f"{root}{folder}")
-        if name.startswith(_ML) and "." in name.removeprefix(_ML)
-    }
-    if module and libraries and module not in libraries:
+    running = module(node)
+    cores = [driver.core for driver in found.values()]
+    there = {version for core in cores for version in core.versions[_ML]}
+    linked = {version for core in cores for version in core.linked[_ML][:1] if version}
+    told = sorted(linked or there, key=versions.numbers)
+    if running and told and running not in told:
         yield Finding(
             "nvidia-version",
             "error",
             "the NVIDIA module that runs is not of the libraries' version",
-            evidence=f"module {module}, libraries {', '.join(sorted(libraries))}",
+            evidence=f"module {running}, libraries {', '.join(told)}",
             why="NVML says 'Driver/library version mismatch' and CUDA fails, on the host too",
             next_step="reboot, or unload the module when nobody uses it: rmmod nvidia_uvm "
             "nvidia_drm nvidia_modeset nvidia; then generate the spec again",
@@ -140,15 +153,15 @@ def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:
 
 
 def _fabric_version(node: Node) -> Iterator[Finding]:
-    module, program = _module(node), _fabric_program_version(node)
-    if module and program and module != program:
+    running, program = module(node), _fabric_program_version(node)
+    if running and program and running != program:
         yield Finding(
             "nvidia-fabricmanager-version",
             "error",
             "Fabric Manager is not of the NVIDIA module's version",
-            evidence=f"module {module}, {_FABRIC_PROGRAM} {program}",
+            evidence=f"module {running}, {_FABRIC_PROGRAM} {program}",
             why="it ends when it is started next, and CUDA fails with error 802",
-            next_step=f"install Fabric Manager {module}, or reboot into the driver {program}; "
+            next_step=f"install Fabric Manager {running}, or reboot into the driver {program}; "
             "then systemctl restart nvidia-fabricmanager",
         )
 

@@ -20,10 +20,11 @@ class Driver:
     """The driver in `host`'s root, for programs of `machine`.
 
     running: version of the kernel module, "" when it is not loaded. version: of the libraries,
-    "" when there is none. folders: where libraries were looked for.
+    "" when there is none. folders: where libraries were looked for. core: what there is of the two
+    that everything needs.
     """
 
-    __slots__ = ("_libraries", "folders", "host", "machine", "running", "version")
+    __slots__ = ("_libraries", "core", "folders", "host", "machine", "running", "version")
 
     def __init__(
         self,
@@ -38,7 +39,10 @@ class Driver:
         if running is None:
             running = versions.module(lambda path: read(host, path))
         self.running = running
-        self.version = libraries.version(host, self.folders, self.machine, self.running)
+        self.core = libraries.core(host, self.folders, self.machine)
+        self.version = self.core.version(self.running)
+        homes = self.core.homes.get(self.version, []) if self.version else []
+        self.folders = libraries.with_homes(host, self.folders, homes)
         self._libraries: list[Library] | None = None
 
     @property

@@ -60,7 +60,7 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
         except ConfigError as err:
             report.tell(f"the GPUs are those of {_PROC}, since {err.message}")
     report.source = _PROC
-    return _from_proc(host, report)
+    return find_in_proc(host, report)
 
 
 def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
@@ -128,7 +128,7 @@ def _bus(text: str) -> str:
 
 
 def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
-    minors = {gpu.bus: gpu.minor for gpu in _from_proc(host, Report())}
+    minors = {gpu.bus: gpu.minor for gpu in find_in_proc(host, Report())}
     found = []
     for index, told in enumerate(asked.gpus()):
         bus = _bus(smi.value(told, "pci", "pci_bus_id"))
@@ -163,7 +163,8 @@ def _add_uuids(found: list[Gpu], asked: smi.Smi, report: Report) -> None:
             mig.uuid = mig.uuid or uuids.get((gpu.index, mig.index), "")
 
 
-def _from_proc(host: Host, report: Report) -> list[Gpu]:
+def find_in_proc(host: Host, report: Report) -> list[Gpu]:
+    """Return the GPUs of /proc/driver/nvidia of that root, and of no other."""
     found: list[Gpu] = []
     for name in sorted(_listdir(host, f"{_PROC}/gpus"), key=_address):
         facts = _read(host, f"{_PROC}/gpus/{name}/information")

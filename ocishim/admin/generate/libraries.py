@@ -30,7 +30,7 @@ _FOLDERS = (
     "/run/host-nvidia/*",  # node agents
     "/usr/local/lib/{0}", "/usr/local/lib64", "/usr/local/lib",
 )  # fmt: skip
-_BELOW = ("", "nvidia/current", "nvidia", "vdpau", "gbm", "tls")
+_BELOW = ("", "nvidia/current", "nvidia/current/vdpau", "nvidia", "vdpau", "gbm", "tls")
 _XORG = (
     "{0}/nvidia/xorg", "{0}/nvidia/current/xorg", "{0}/xorg/modules/drivers",
     "{0}/xorg/modules/extensions", "{0}/xorg/modules/updates/drivers",
@@ -82,6 +82,10 @@ def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
     usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
     bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
              for one in _globbed(host, base)]  # fmt: skip
+    return _with_those_below(host, bases)
+
+
+def _with_those_below(host: Host, bases: list[str]) -> list[str]:
     found = [f"{base}/{below}".rstrip("/") for base in bases for below in _BELOW]
     return list(dict.fromkeys(there for folder in found if (there := _there(host, folder))))
 
@@ -101,22 +105,44 @@ def _there(host: Host, folder: str) -> str:
     return inside if os.path.isdir(real) and not _COMPAT.search(f"{inside}/") else ""
 
 
-def version(host: Host, where: list[str], machine: str, running: str) -> str:
-    """Return the version of the driver whose libcuda and libnvidia-ml are both in `where`.
+@dataclass
+class Core:
+    """What there is of libcuda and libnvidia-ml.
 
-    running: the kernel module's, which wins; cuda-compat has no libnvidia-ml. "" when none is.
+    versions: of the files of each. linked: where each libX.so.1 leads, "" when its name tells none.
+    homes: the folders that the files of a version are really in.
     """
-    there: dict[str, set[str]] = {stem: set() for stem in _CORE}
-    linked: dict[str, list[str]] = {stem: [] for stem in _CORE}
+
+    versions: dict[str, set[str]]
+    linked: dict[str, list[str]]
+    homes: dict[str, list[str]]
+
+    def version(self, running: str) -> str:
+        """Return the version of the driver of which both are there, "" when none is.
+
+        running: the kernel module's, which wins; cuda-compat has no libnvidia-ml.
+        """
+        both = self.versions["libcuda"] & self.versions["libnvidia-ml"]
+        return versions.choose(running, both, self.linked["libnvidia-ml"] + self.linked["libcuda"])
+
+
+def core(host: Host, where: list[str], machine: str) -> Core:
+    """Return what the folders `where` have of the driver's two libraries that everything needs."""
+    found = Core({stem: set() for stem in _CORE}, {stem: [] for stem in _CORE}, {})
     for folder in where:
         for name in _names(host, folder):
             stem = name.partition(".so")[0]
-            if stem in there and (real := _file(host, f"{folder}/{name}", machine)):
-                found = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
-                there[stem] |= {found} - {""}
-                linked[stem] += [found] if name == f"{stem}.so.1" else []
-    both = there["libcuda"] & there["libnvidia-ml"]
-    return versions.choose(running, both, linked["libnvidia-ml"] + linked["libcuda"])
+            if stem in _CORE and (real := _file(host, f"{folder}/{name}", machine)):
+                version = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
+                found.versions[stem] |= {version} - {""}
+                found.homes.setdefault(version, []).append(os.path.dirname(host.inside(real)))
+                found.linked[stem] += [version] if name == f"{stem}.so.1" else []
+    return found
+
+
+def with_homes(host: Host, where: list[str], homes: list[str]) -> list[str]:
+    """Return the folders `where` and those that links from there lead to, with what is below."""
+    return list(dict.fromkeys((*where, *_with_those_below(host, homes))))
 
 
 def find(host: Host, where: list[str], version: str, machine: str) -> list[Library]:

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from ocishim.admin.generate import command
 from ocishim.errors import ConfigError
-from tests.unit.admin.drivers import LIBDIR, VERSION, DriverRoot
 from tests.unit.admin.test_generate_gpus import AmdHost
+from tools.lab.driverroot import LIBDIR, VERSION, DriverRoot
 
 pytestmark = pytest.mark.root
 

@@ -12,7 +12,7 @@ import pytest
 from ocishim.admin.generate import nvidia
 from ocishim.admin.generate.edits import Edits
 from ocishim.errors import ConfigError
-from tests.unit.admin.drivers import LIBDIR, MODULE, OLD, VERSION, DriverRoot
+from tools.lab.driverroot import LIBDIR, MODULE, OLD, VERSION, DriverRoot
 
 pytestmark = pytest.mark.root
 CUDA, ML = f"libcuda.so.{VERSION}", f"libnvidia-ml.so.{VERSION}"

@@ -11,7 +11,7 @@ import pytest
 from ocishim.admin.generate import amd, nvidia, smi
 from ocishim.admin.generate.report import Report
 from ocishim.errors import ConfigError
-from tests.unit.admin.drivers import BUS, VERSION, DriverRoot
+from tools.lab.driverroot import BUS, VERSION, DriverRoot
 
 pytestmark = pytest.mark.root
 

@@ -1,4 +1,4 @@
-"""A driver root for the generator and the doctor: a tree, made in a line, with stand-ins in it."""
+"""A driver root for generate and doctor: a tree of stand-ins, each made in a line (root, gcc)."""
 
 from __future__ import annotations
 
@@ -37,27 +37,33 @@ class DriverRoot:
         self.root = root
 
     def at(self, path: str) -> Path:
+        """Return where `path` lies, its folder made."""
         real = self.root / path.lstrip("/")
         real.parent.mkdir(parents=True, exist_ok=True)
         return real
 
     def write(self, path: str, text: str = "x", mode: int = 0o644) -> None:
+        """Write a text file."""
         self.at(path).write_text(text)
         self.at(path).chmod(mode)
 
     def program(self, path: str, text: str = "#!/bin/sh\nexit 9\n") -> None:
+        """Write a program; by default one that fails."""
         self.write(path, text, 0o755)
 
     def link(self, path: str, target: str) -> None:
+        """Make a symbolic link."""
         self.at(path).symlink_to(target)
 
     def library(self, path: str, soname: str = "", *, machine: int = 62, bits: int = 64) -> None:
+        """Write an ELF library, its SONAME by its name; machine: its e_machine."""
         stem, _, rest = path.rpartition("/")[2].partition(".so.")
         data = bytearray(elf(soname or (f"{stem}.so.1" if rest else "")))
         data[4], data[18] = bits // 32, machine
         self.at(path).write_bytes(data)
 
     def node(self, path: str, *, mode: int = 0o666, gid: int = 0, minor: int = 3) -> None:
+        """Make a character device of the mem driver."""
         real = self.at(path)
         os.mknod(real, stat.S_IFCHR | 0o600, os.makedev(1, minor))
         real.chmod(mode)
