@@ -61,11 +61,12 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         except UnsafePathError as error:
             failures.append(str(error))
         except OSError as error:
-            if error.errno != errno.EPERM:  # not the user's, in a user namespace
-                failures.append(f"{path}: {os.strerror(error.errno or 0)}")
-                continue
-            text = f"{path}: {os.strerror(error.errno or 0)}: mode left as it is"
-            changes.append(Change(text, warning=True))
+            text = f"{path}: {os.strerror(error.errno or 0)}"
+            # Not the user's, in a user namespace; or in a folder that one may not enter.
+            if error.errno == errno.EPERM or rootfs.is_shut_out(path, error):
+                changes.append(Change(f"{text}: mode left as it is", warning=True))
+            else:
+                failures.append(text)
     if failures:
         raise HookError("; ".join(failures))
     return changes

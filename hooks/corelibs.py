@@ -1,8 +1,14 @@
-"""The C library of an image stays its own, whatever lies in the folders a vendor adds.
+"""Whose library counts where image and vendor have one of the same name.
+
+The C library of an image stays its own, whatever lies in the folders a vendor adds.
 
 A driver built with its own libc (NixOS, k8s-device-plugin 1182) may bring libc.so.6 in its folder,
 which comes before the image's: every dynamic program of the image would meet a libc that does not
 fit its loader. What glibc consists of is taken from the image where it has it.
+
+An image's CUDA compatibility folder counts no longer once enable-cuda-compat has decided against
+it: one that lists it in ld.so.conf would win over a driver in a system folder, which comes last
+(vllm 32373).
 """
 
 from __future__ import annotations
@@ -47,13 +53,25 @@ def taken(libraries: Sequence[Library], vendor: Container[str]) -> set[Library]:
     return {library for library in foreign if (library.entry.name, library.entry.flags) in own}
 
 
-def told(taken: set[Library]) -> list[Change]:
+def outdone(libraries: Sequence[Library], refused: Container[tuple[int, int]]) -> set[Library]:
+    """Return the libraries in the folders `refused` (device, inode) of which another has one, too.
+
+    That is one of the same name and kind.
+    """
+    foreign = [library for library in libraries if library.folder.identity in refused]
+    own = {
+        (library.entry.name, library.entry.flags) for library in libraries if library not in foreign
+    }
+    return {library for library in foreign if (library.entry.name, library.entry.flags) in own}
+
+
+def told(taken: set[Library], why: str = "the image's own come first") -> list[Change]:
     """Return one warning for each folder."""
     folders: dict[str, set[str]] = {}
     for library in taken:
         names = folders.setdefault(library.folder.path, set())
         names.add(library.entry.name.decode("utf-8", "backslashreplace"))
     return [
-        Change(f"{folder}: {', '.join(sorted(names))}: the image's own come first", warning=True)
+        Change(f"{folder}: {', '.join(sorted(names))}: {why}", warning=True)
         for folder, names in sorted(folders.items())
     ]

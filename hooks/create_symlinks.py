@@ -62,5 +62,8 @@ def apply(rootfs: Rootfs, request: list[Link]) -> list[Change]:
             text = f"{link.path} -> {link.target}: {error.message}: link left out"
             changes.append(Change(text, warning=True))
         except OSError as error:
-            raise HookError(f"{link.path} -> {link.target}: {error.strerror}") from error
+            text = f"{link.path} -> {link.target}: {error.strerror}"
+            if not rootfs.is_shut_out(link.path, error):
+                raise HookError(text) from error
+            changes.append(Change(f"{text}: link left out", warning=True))
     return changes

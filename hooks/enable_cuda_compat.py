@@ -96,6 +96,8 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         return []
     changes: list[Change] = []
     folder = _folder_to_use(rootfs, request, changes)
+    if not folder:
+        _refuse(rootfs, request.folder)
     if not folder and not rootfs.exists(CUDA_COMPAT_FILE):
         return changes
     try:
@@ -111,6 +113,15 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     if changed:
         changes.append(Change(f"{CUDA_COMPAT_FILE}: {folder or 'no folder'}"))
     return changes
+
+
+def _refuse(rootfs: Rootfs, folder: str) -> None:
+    """Have update-ldcache know that `folder` is not wanted, wherever the image lists it."""
+    try:
+        status = rootfs.lstat(f"{folder.rstrip('/')}/.")
+    except (OSError, UnsafePathError):  # no such folder: nothing to refuse
+        return
+    rootfs.refused.add((status.st_dev, status.st_ino))
 
 
 def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> str:

@@ -52,6 +52,12 @@ class Folder:
         self.mounted: set[str] = set()
         self.covers: dict[str, int] = {}
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Which folder it is, by whatever path."""
+        status = os.fstat(self.fd)
+        return status.st_dev, status.st_ino
+
     def close(self) -> None:
         """Close what is open."""
         for fd in (self.fd, *self.covers.values()):

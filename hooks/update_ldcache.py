@@ -88,10 +88,15 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         data, maker = _cache(rootfs, request.ldconfig_path, view)
         cache, libraries = ldconfig.explained(data, view.folders)
         taken = corelibs.taken(libraries, folders)
+        outdone = corelibs.outdone(libraries, rootfs.refused)
         changes = [*view.changes, *corelibs.told(taken)]
-        libraries = [library for library in libraries if library not in taken]
+        changes += corelibs.told(outdone, "enable-cuda-compat decided for the driver's")
+        libraries = [library for library in libraries if library not in taken | outdone]
         changes += _linked(rootfs, view, libraries)
+        links = _development(view, libraries)
     cache.entries = [library.entry for library in libraries if library.entry.path]
+    for entry in links:
+        _insert(cache.entries, entry, signed=machine.signed)
     first = [*system, *folders] if taken else folders
     return [
         *_unread(conf),
@@ -139,6 +144,32 @@ def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library
             path = os.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""
             library.entry.path = path
     return changes
+
+
+def _development(view: libview.View, libraries: list[ldconfig.Library]) -> list[ldcache.Entry]:
+    """Return what ldconfig would have listed, had the links by SONAME been there: `libcuda.so`.
+
+    A spec makes that link to libcuda.so.1, which nobody has made by then; dlopen(3) asks for it.
+    """
+    found = []
+    for folder in view.folders:
+        known = {
+            os.fsdecode(lib.entry.name): lib.entry for lib in libraries if lib.folder is folder
+        }
+        for name, target in sorted(folder.links.items() if folder.wanted else ()):
+            own = known.get(target)
+            if name.endswith(".so") and name not in known and own and own.path:
+                path = os.fsencode(f"{folder.path.rstrip('/')}/{name}")
+                entry = ldcache.Entry(os.fsencode(name), path, own.flags, own.os_version, own.hwcap)
+                found.append(entry)
+    return found
+
+
+def _insert(entries: list[ldcache.Entry], entry: ldcache.Entry, *, signed: bool) -> None:
+    """Put `entry` where the loader, which halves the list, looks for its name."""
+    place = soname.order(entry.name, signed=signed)
+    later = (soname.order(other.name, signed=signed) < place for other in entries)
+    entries.insert(next((i for i, is_later in enumerate(later) if is_later), len(entries)), entry)
 
 
 def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Change]:

@@ -17,6 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.settings.config import Config
 
+_NOT_AT_RESTORE = (
+    "restore runs no createContainer hooks: links and library cache are those of the rootfs, and a "
+    'rootfs that is not the one of the checkpoint lacks them; hooks.executor = "shim" has them made'
+)
+
 
 def main(program: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
     """Run one command line; returns only on failure, with the exit status.
@@ -61,6 +66,10 @@ def _prepare(program: str, invocation: argv.Invocation) -> str:
         bundle = Bundle(folder, _absolute(invocation.config_file))
         log.owner = record.owner(bundle.spec)
         made = plan.create(bundle, config, path, hook_program(program), log)
+        if invocation.command == "restore" and (made.spec.get("hooks") or {}).get(
+            "createContainer"
+        ):
+            log.write("warning", _NOT_AT_RESTORE)
     except PyshimError as err:
         log.write("error", str(err))
         raise

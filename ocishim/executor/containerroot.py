@@ -12,7 +12,8 @@ import errno
 import os
 import stat
 
-from ocishim.errors import DocumentError, HookError, UnsafePathError
+from ocishim.errors import DocumentError, HookError
+from ocishim.executor import mountpoint
 from ocishim.linux import const, mntns, process, syscalls
 from ocishim.oci.members import find_list
 from ocishim.rootfs import locate
@@ -134,9 +135,10 @@ class Builder:
 
         A read-only file system without the place is the low-level runtime's to complain about.
         """
-        make = root.mkdir_all if is_directory else lambda path: _find_file(root, path)
         try:
-            return self._as_owner(make, path)
+            return self._as_owner(
+                lambda path: mountpoint.find(root, path, is_directory=is_directory), path
+            )
         except OSError as err:
             if err.errno != errno.EROFS:
                 raise
@@ -209,26 +211,3 @@ def _is_device(device: dict[str, Any], path: str) -> bool:
 
 def _within(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def _find_file(root: Rootfs, path: str) -> int:
-    """Open `path`, made as an empty file like runtimes do if it is missing; O_PATH."""
-    try:
-        return root.resolve(path)
-    except FileNotFoundError:
-        pass
-    folder, _, name = path.rpartition("/")
-    parent = root.mkdir_all(folder or "/")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        os.close(os.open(name, flags, 0o644, dir_fd=parent))
-    except FileExistsError:
-        pass  # made by another create meanwhile, or a dangling link
-    finally:
-        os.close(parent)
-    try:
-        return root.resolve(path)
-    except FileNotFoundError:
-        raise UnsafePathError(
-            f"mount point {path!r} is a symbolic link that leads to nothing in the rootfs"
-        ) from None

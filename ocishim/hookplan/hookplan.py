@@ -204,6 +204,9 @@ class Planner:
                 writing = [part for part in parts if part.writes]
                 plan.taken.append(self._quiet(self._chain(spec, writing, timeout)))
                 mounting.append(self._chain(spec, staying, timeout))
+        from ocishim.hookplan import lost  # noqa: PLC0415 - only where pyshim runs hooks
+
+        plan.warnings += lost.warnings(spec, plan.taken, self.version.kind)
         if self.version.kind == "runsc":
             plan.add(hookchanges.TakeHooks([], [_names(hook) for hook in mounting]))
         else:

@@ -39,9 +39,10 @@ def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: 
             if status == "":
                 return candidate
             if status == "itself":
+                what = "another runtime" if "/" in entry else f"the path of the real {entry}"
                 raise ConfigError(
                     f"the low-level runtime {candidate} is pyshim itself",
-                    hint=f"name runc, crun or another runtime in 'runtimes' of {config_path}",
+                    hint=f"write {what} in 'runtimes' of {config_path}",
                 )
             if status != "missing":
                 unusable.append(f"{candidate} {status}")

@@ -29,13 +29,15 @@ class Rootfs(Tree):
     """The tree, to be written as well.
 
     links: those that put_symlink has seen to, as (device, inode) of the folder, and the name.
+    refused: library folders that a hook has decided against, as (device, inode).
     """
 
-    __slots__ = ("links",)
+    __slots__ = ("links", "refused")
 
     def __init__(self, fd: int, path: str) -> None:
         super().__init__(fd, path)
         self.links: set[tuple[object, int, str]] = set()
+        self.refused: set[tuple[int, int]] = set()
 
     def mkdir_all(self, unsafe_path: str, mode: int = 0o755) -> int:
         """Make `unsafe_path` a directory with its parents; return an O_PATH descriptor of it.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _RESOLVE = const.RESOLVE_IN_ROOT | const.RESOLVE_NO_MAGICLINKS
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _READ_LIMIT = 1 << 20  # bytes; an ld.so.conf of Debian has 35
 _LIST_LIMIT = 10_000  # names
 
@@ -111,6 +112,27 @@ class Tree:
             return self.mounts.foreign(fd, unsafe_path)
         finally:
             os.close(fd)
+
+    def is_shut_out(self, unsafe_path: str, error: OSError) -> bool:
+        """Whether `error`, about `unsafe_path`, is of a mount that is somebody else's.
+
+        One that may not be entered or written, as a folder of the user's in a container whose root
+        is another: the deepest folder above that can be reached tells whose it is.
+        """
+        parent = unsafe_path.rstrip("/").rpartition("/")[0]
+        if error.errno not in _DENIED:
+            return False
+        try:
+            fd = self.resolve(parent or "/")
+        except (OSError, UnsafePathError):
+            return bool(parent) and self.is_shut_out(parent, error)
+        try:
+            self.mounts.require(fd, unsafe_path)
+        except ForeignMountError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def lstat(self, unsafe_path: str) -> os.stat_result:
         """The status of `unsafe_path`; of the link itself when it is one."""

@@ -367,6 +367,22 @@ def test_a_hook_that_is_no_object(box: Box) -> None:
     )
 
 
+@pytest.mark.parametrize(("command", "executor", "warns"), [
+    ("restore", "auto", True), ("restore", "shim", False), ("create", "auto", False),
+])  # fmt: skip
+def test_restore_onto_another_rootfs_is_told(
+    box: Box, command: str, executor: str, *, warns: bool
+) -> None:
+    """Runc 5296: runtimes run no createContainer hooks there; ours run."""
+    link = {"path": "/x/nvidia-cdi-hook", "args": ["h", "create-symlinks", "--link", "a::/made"]}
+    box.bundle(oci(hooks={"createContainer": [link]}))
+    box.settings({"hooks.executor": executor, "log.level": "warning"})
+    assert box.call(command, "--bundle", "bundle", "c").status == 0
+    told = box.log.read_text() if box.log.exists() else ""
+    assert told.count("restore runs no createContainer hooks") == warns
+    assert (box.folder / "bundle/rootfs/made").is_symlink() == (executor == "shim")
+
+
 def test_run_and_restore_are_edited_like_create(box: Box) -> None:
     texts = set()
     for command in ("create", "run", "restore"):

@@ -10,6 +10,7 @@ import pytest
 from ocishim.cache import Cache
 from ocishim.errors import DocumentError, HookError
 from ocishim.hookplan import hookplan, knownhooks
+from ocishim.hookplan import lost as lost_links
 from ocishim.lowlevel import lowlevel
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
@@ -321,3 +322,36 @@ def test_an_entry_that_is_no_object(entry: object) -> None:
     with pytest.raises(DocumentError) as caught:
         hookchanges.lists({"hooks": {"poststop": [{"path": "/x"}, entry]}})
     assert str(caught.value) == "config.json: expected object in 'hooks.poststop[1]'"
+
+
+TMPFS = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "mounts", "lost"),
+    [
+        pytest.param("create-symlinks --link ../card0::/dev/dri/by-path/pci-1", [TMPFS],
+                     {"/dev": ["/dev/dri/by-path/pci-1"]}, id="by-path"),
+        pytest.param("create-symlinks --link=a::dev/l --link b::/usr/l", [TMPFS],
+                     {"/dev": ["dev/l"]}, id="one of two"),
+        pytest.param("create-symlinks --link a::/devices/l", [TMPFS], {}, id="not below it"),
+        pytest.param("create-symlinks --link a::/dev/shm/x/l",
+                     [TMPFS, {**TMPFS, "destination": "/dev/shm/"}], {"/dev/shm": ["/dev/shm/x/l"]},
+                     id="the deepest"),
+        pytest.param("create-symlinks --link a::/dev/l", [{**TMPFS, "options": ["rbind"]}], {},
+                     id="a bind mount is another matter"),
+        pytest.param("create-symlinks --link a::/dev/l", [5, {"destination": 5, "type": "x"}], {},
+                     id="no mounts"),
+        pytest.param("update-ldcache --folder /dev/lib", [TMPFS], {}, id="another hook"),
+    ],
+)  # fmt: skip
+def test_links_that_the_containers_mounts_will_hide(
+    line: str, mounts: list[Any], lost: dict[str, list[str]]
+) -> None:
+    spec = {"mounts": mounts}
+    assert lost_links.links(spec, [known(line), vendor("x")]) == lost
+    assert lost_links.warnings(spec, [known(line)], "runsc") == [
+        f"links below the container's own {place} are missing: {', '.join(links)}: pyshim runs the "
+        "hooks before runsc mounts it"
+        for place, links in lost.items()
+    ]

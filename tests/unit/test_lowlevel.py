@@ -158,7 +158,7 @@ def test_itself(tmp_path: Path) -> None:
         lowlevel.find(["runc"], str(tmp_path), str(own), "/c.toml")
     assert str(caught.value) == (
         f"the low-level runtime {tmp_path}/runc is pyshim itself "
-        "(name runc, crun or another runtime in 'runtimes' of /c.toml)"
+        "(write the path of the real runc in 'runtimes' of /c.toml)"
     )
 
 

@@ -248,3 +248,36 @@ def test_three_hundred_links(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "root")
     assert len(_apply(root, *(f"lib{i}.so.1::/usr/lib/lib{i}.so" for i in range(300)))) == 300
     assert len(os.listdir(root / "usr/lib")) == 300
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("link", ["/mnt/in/l", "/mnt/l", "/to/in/l"])
+@isolated
+def test_a_folder_of_somebody_elses_that_may_not_be_entered(
+    tmp_path: Path, link: str, *, read_only: bool
+) -> None:
+    """A container's root that is another user, and a folder of the user's: toolbox, keep-id."""
+    root = make_tree(tmp_path / "root", "dir mnt", "dir opt", "symlink to mnt")
+    secret = make_tree(tmp_path / "secret", "dir in")
+    secret.chmod(0o700)
+    os.chown(root / "opt", 4321, 4321)
+    source = os.open(secret, os.O_PATH)
+    with Rootfs.open_dir(str(root)) as rootfs:
+        mntns.bind(source, rootfs.resolve("mnt"), read_only=read_only)
+        os.setresuid(4321, 4321, 4321)
+        changes = create_symlinks.apply(rootfs, _links(f"a::{link}", "b::/opt/b"))
+        assert [change.warning for change in changes] == [True, False]
+        assert changes[0].text.startswith(f"{link} -> a: ")
+        assert changes[0].text.endswith(": link left out")
+
+
+@pytest.mark.root
+@isolated
+def test_a_folder_of_the_images_that_may_not_be_entered_is_an_error(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "root", "dir mnt/in")
+    (root / "mnt").chmod(0o700)
+    with Rootfs.open_dir(str(root)) as rootfs:
+        os.setresuid(4321, 4321, 4321)
+        with pytest.raises(HookError, match=r"^/mnt/in/l -> a: "):
+            create_symlinks.apply(rootfs, _links("a::/mnt/in/l"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ocishim.hooks import ldcache, soname
 from tests import libs
 from tests.hookcall import Done, call
 from tests.isolated import isolated
@@ -76,6 +77,57 @@ def test_a_link_that_the_spec_asked_for_stays(tmp_path: Path) -> None:
     for _ in range(2):
         update(tmp_path, "/opt", before=asked)
         assert os.readlink(tmp_path / "opt/libx.so.1") == "libx.so.1.2.3"
+
+
+@pytest.mark.parametrize("folder", ["opt", "usr/lib64"])
+def test_the_link_for_dlopen_is_in_the_cache(tmp_path: Path, folder: str) -> None:
+    """Toolkit 944: the spec's libcuda.so leads to a link that was not there for ldconfig."""
+    put(tmp_path, f"{folder}/libcuda.so.535.1", "libcuda.so.1")
+    put(tmp_path, f"{folder}/libother.so.7", "libother.so.7")
+    put(tmp_path, f"{folder}/liba.so.1", "liba.so.1")
+    asked = ("create-symlinks", "--link", f"libcuda.so.1::/{folder}/libcuda.so", "--next")
+    for _ in range(2):
+        update(tmp_path, f"/{folder}", before=asked)
+        assert cached(tmp_path) == {
+            "liba.so.1": f"/{folder}/liba.so.1",
+            "libcuda.so": f"/{folder}/libcuda.so",
+            "libcuda.so.1": f"/{folder}/libcuda.so.1",
+            "libother.so.7": f"/{folder}/libother.so.7",
+        }
+    data = ldcache.parse((tmp_path / "etc/ld.so.cache").read_bytes())
+    keys = [soname.order(entry.name) for entry in data.entries]
+    assert keys == sorted(keys, reverse=True)  # the loader halves the list
+
+
+COMPAT = ("enable-cuda-compat", "--host-driver-version", "535.1", "--next")
+
+
+@pytest.mark.parametrize(
+    ("version", "listed", "path"),
+    [
+        pytest.param("470.1", "/usr/local/cuda/compat", "/usr/lib64/libcuda.so.1", id="older"),
+        pytest.param("470.1", "/usr/local/cuda-11/compat", "/usr/lib64/libcuda.so.1", id="linked"),
+        pytest.param("550.1", "/usr/local/cuda/compat", "/usr/local/cuda-11/compat/libcuda.so.1",
+                     id="newer: chosen"),
+        pytest.param("470.1", "/opt/own", "/opt/own/libcuda.so.1", id="another folder"),
+    ],
+)  # fmt: skip
+def test_what_enable_cuda_compat_refuses_does_not_win(
+    tmp_path: Path, version: str, listed: str, path: str
+) -> None:
+    """Vllm 32373: a driver in a system folder comes after what ld.so.conf lists."""
+    make_tree(tmp_path, INCLUDE, f"file etc/ld.so.conf.d/cuda.conf {listed}\n",
+              "symlink usr/local/cuda cuda-11")  # fmt: skip
+    compat = "opt/own" if listed == "/opt/own" else "usr/local/cuda-11/compat"
+    for file in (f"{compat}/libcuda.so.{version}", "usr/lib64/libcuda.so.535.1"):
+        put(tmp_path, file, "libcuda.so.1")
+    put(tmp_path, f"{compat}/libonly.so.1", "libonly.so.1")
+    make_tree(tmp_path, f"symlink {compat}/libcuda.so.1 libcuda.so.{version}")
+    done = update(tmp_path, "/usr/lib64", before=COMPAT)
+    assert cached(tmp_path)["libcuda.so.1"] == path
+    assert "libonly.so.1" in cached(tmp_path)
+    told = "libcuda.so.1: enable-cuda-compat decided for the driver's" in done.stderr
+    assert told == (path == "/usr/lib64/libcuda.so.1")
 
 
 @isolated
