@@ -10,7 +10,7 @@ import click
 
 from ocishim.admin import printer
 from ocishim.admin.editing import files
-from ocishim.admin.generate import amd, edits, hooks, nvidia
+from ocishim.admin.generate import amd, custom, described, edits, hooks, nvidia
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.report import Report
 from ocishim.errors import ConfigError, UsageError
@@ -37,9 +37,11 @@ class IncompleteError(ConfigError):
 @click.option("--vendor", help="Vendor of the kind; default: the mode's.")
 @click.option("--class", "class_", help="Class of the kind; default: the mode's.")
 @click.option(
-    "--device", "devices", multiple=True, metavar="NAME=PATH",
-    help="A device and a node of it, for anything else; repeat for more.",
+    "--device", "devices", multiple=True, metavar="[NAME=]PATH",
+    help="A device and a node of it, for anything else; a pattern names several.",
 )  # fmt: skip
+@click.option("--kind", metavar="VENDOR/CLASS", help="Instead of --vendor and --class.")
+@click.option("--from", "file", metavar="FILE", help="Devices as a TOML file describes them.")
 @click.option(
     "--name-by", "namings", multiple=True, type=click.Choice(nvidia.NAMINGS),
     help="How devices are named; default: index and uuid, for AMD's index.",
@@ -66,7 +68,7 @@ class IncompleteError(ConfigError):
 def generate(
     *, output: str | None, form: str | None, verbose: bool, as_json: bool, **chosen: Any
 ) -> None:
-    """Write a CDI spec for this host's devices, or for --device NAME=PATH.
+    """Write a CDI spec for this host's devices, for --device PATH, or as --from FILE says.
 
     Options can be given as environment variables, too: PYSHIM_CDI_DRIVER_ROOT=DIR.
 
@@ -148,16 +150,40 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
 
 def _found(chosen: dict[str, Any], report: Report) -> tuple[str, dict[str, Edits], Edits]:
     """Return the kind, the devices' edits by name and the common ones."""
-    vendor, class_ = chosen["vendor"], chosen["class_"]
+    kind = _named_kind(chosen)
     if chosen["devices"]:
-        if not vendor or not class_:
-            raise UsageError("--device needs --vendor and --class")
-        return f"{vendor}/{class_}", plain(chosen["devices"], report), Edits()
+        if not kind:
+            raise UsageError("--device needs --kind, as acme.com/radio")
+        return kind, custom.plain(chosen["devices"], _dev_root(chosen), report), Edits()
+    if chosen["file"]:
+        made = custom.Custom(_dev_root(chosen), _hooks(chosen), report)
+        description = described.read(chosen["file"])
+        description.with_all &= not chosen["no_all"]
+        return kind or description.kind, *made.generate(description)
     if chosen["mode"] == "devices":
-        raise UsageError("mode devices needs --device NAME=PATH")
+        raise UsageError("mode devices needs --device PATH or --from FILE")
     mode, by_name, common = _detect(chosen["mode"], chosen, report)
     default_vendor, default_class = _KINDS[mode]
-    return f"{vendor or default_vendor}/{class_ or default_class}", by_name, common
+    vendor, class_ = chosen["vendor"] or default_vendor, chosen["class_"] or default_class
+    return kind or f"{vendor}/{class_}", by_name, common
+
+
+def _named_kind(chosen: dict[str, Any]) -> str:
+    """Return the kind that the command line names whole, "" when it does not."""
+    vendor, class_ = chosen["vendor"], chosen["class_"]
+    both = f"{vendor}/{class_}" if vendor and class_ else ""
+    if chosen["kind"] and (vendor or class_):
+        raise UsageError("--kind stands for --vendor and --class: give one or the other")
+    return str(chosen["kind"] or both)
+
+
+def _dev_root(chosen: dict[str, Any]) -> str:
+    return str(chosen["dev_root"] or chosen["driver_root"])
+
+
+def _hooks(chosen: dict[str, Any]) -> hooks.Hooks:
+    wanted = hooks.choose(chosen["disable_hook"], chosen["enable_hook"])
+    return hooks.Hooks(chosen["hook_path"] or _hook_path(), wanted, chosen["ldconfig_path"])
 
 
 def _keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
@@ -177,28 +203,12 @@ def _keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
         by_name["all"] = edits.merged(by_name)
 
 
-def plain(devices: tuple[str, ...], report: Report) -> dict[str, Edits]:
-    """Return the devices of `NAME=PATH` words; the same name again adds a node."""
-    found: dict[str, Edits] = {}
-    for word in devices:
-        name, sign, path = word.partition("=")
-        if not sign or not name or not path.startswith("/"):
-            raise UsageError(f"--device {word!r} is not NAME=/PATH")
-        found.setdefault(name, Edits()).add_node(path, path)
-        report.add("devices", name)
-        report.add("nodes", path)
-        if not os.path.lexists(path):
-            report.warn(f"{path} of {name} is not on this host", "create fails until it is")
-    return found
-
-
 def _detect(
     mode: str, chosen: dict[str, Any], report: Report
 ) -> tuple[str, dict[str, Edits], Edits]:
     with_all = not chosen["no_all"]
     if mode == "imex":
-        root = chosen["dev_root"] or chosen["driver_root"]
-        return mode, nvidia.imex_channels(root, report, with_all=with_all), Edits()
+        return mode, nvidia.imex_channels(_dev_root(chosen), report, with_all=with_all), Edits()
     if mode == "amd":
         return mode, *_amd(chosen, report)
     try:
@@ -212,23 +222,21 @@ def _detect(
     except ConfigError as err:
         raise ConfigError(
             f"{first.message}; {err.message}",
-            hint=f"{first.hint}; or describe devices with --device NAME=PATH",
+            hint=f"{first.hint}; or describe devices with --device PATH or --from FILE",
         ) from None
 
 
 def _amd(chosen: dict[str, Any], report: Report) -> tuple[dict[str, Edits], Edits]:
-    root = chosen["dev_root"] or chosen["driver_root"]
     namings = chosen["namings"] or ("index",)
-    return amd.generate(root, report, with_all=not chosen["no_all"], namings=namings)
+    return amd.generate(_dev_root(chosen), report, with_all=not chosen["no_all"], namings=namings)
 
 
 def _generator(chosen: dict[str, Any], report: Report) -> nvidia.Generator:
-    wanted = hooks.choose(chosen["disable_hook"], chosen["enable_hook"])
     return nvidia.Generator(
         driver_root=chosen["driver_root"],
         dev_root=chosen["dev_root"],
         namings=chosen["namings"] or ("index", "uuid"),
-        hooks=hooks.Hooks(chosen["hook_path"] or _hook_path(), wanted, chosen["ldconfig_path"]),
+        hooks=_hooks(chosen),
         library_folders=chosen["library_folder"],
         with_sockets=not chosen["no_sockets"],
         report=report,

@@ -106,6 +106,6 @@ def _proc(root: Host) -> Host:
 
 def _is_expected(root: Host, chosen: dict[str, Any]) -> bool:
     """Whether a spec is owed: the command line names what for, or a driver is there."""
-    named = chosen["mode"] != "auto" or chosen["devices"]
+    named = chosen["mode"] != "auto" or chosen["devices"] or chosen["file"]
     there = (os.path.exists(host.real(path)) for host in (root, Host()) for path in _DRIVERS)
     return bool(named) or any(there)

@@ -405,7 +405,7 @@ def test_command_warns_of_a_mistyped_path() -> None:
     result = run(*words, "--device", "a=/dev/nulll", "--device", "b=/dev/null")
     assert (result.exit_code, result.stderr) == (
         0,
-        "warning: /dev/nulll of a is not on this host; create fails until it is\n",
+        "warning: no device node /dev/nulll of a; create fails until it is there\n",
     )
 
 
@@ -425,8 +425,8 @@ def test_a_spec_has_the_path_whatever_is_in_it(form: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--device", "a=/dev/null"], "--device needs --vendor and --class"),
-        (["--vendor", "a.com", "--class", "b", "--device", "x"], "is not NAME=/PATH"),
+        (["--device", "a=/dev/null"], "--device needs --kind, as acme.com/radio"),
+        (["--vendor", "a.com", "--class", "b", "--device", "x"], "is not NAME=/PATH or /PATH"),
         (["--mode", "devices"], "needs --device"),
         (["--vendor", "a.com", "--class", "b", "--device", "x=/a", "--output", "x.yml"], ".json"),
     ],

@@ -274,7 +274,8 @@ def test_a_node_that_cannot_be_made(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_create_nodes_comes_before_the_spec(proc: Path) -> None:
-    words = (*DEVICE, "--output", str(proc / "x.yaml"), "--driver-root", str(proc))
+    device = ("--kind", "acme.com/uvm", "--device", "0=/dev/nvidia-uvm")
+    words = (*device, "--output", str(proc / "x.yaml"), "--driver-root", str(proc))
     status, output = refresh(*words, "--create-nodes")
     assert status == 0
     assert output.splitlines()[0] == "/dev/nvidiactl: made, 195:255"
