@@ -8,7 +8,7 @@ within a kind as merged. Applying the changes is oci/spec.py's work.
 from __future__ import annotations
 
 from ocishim.cdi.names import goquote
-from ocishim.errors import UnresolvedDeviceError
+from ocishim.errors import UnresolvedDeviceError, reason
 from ocishim.oci import spec as oci
 
 TYPE_CHECKING = False
@@ -33,6 +33,19 @@ if TYPE_CHECKING:
         @property
         def edits(self) -> dict[str, Any]:
             """The device's own container edits."""
+
+
+class HostDeviceError(UnresolvedDeviceError):
+    """The node `host_path` is not on the host, or is another kind of device.
+
+    The message is the reference's, `ours` the same without what Podman would blame on the
+    container's command (errors.reason).
+    """
+
+    def __init__(self, message: str, host_path: str, ours: str = "") -> None:
+        super().__init__(message)
+        self.host_path = host_path
+        self.ours = ours or message
 
 
 _LISTS = ("env", "deviceNodes", "netDevices", "mounts", "hooks", "additionalGids")
@@ -138,18 +151,15 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
     except OSError as e:
         if minimal:
             return device
-        reason = (e.strerror or str(e)).lower()
-        raise UnresolvedDeviceError(
-            f"failed to stat CDI host device {goquote(host_path)}: {reason}"
-        ) from None
+        failed = f"failed to stat CDI host device {goquote(host_path)}: "
+        text = (e.strerror or str(e)).lower()
+        raise HostDeviceError(failed + text, host_path, failed + reason(e)) from None
     device.setdefault("fileMode", host.mode)
     if minimal:
         return device
     if kind not in ("", host.type):
-        raise UnresolvedDeviceError(
-            f"CDI device ({goquote(path)}, {goquote(host_path)}), "
-            f"host type mismatch ({kind}, {host.type})"
-        )
+        devices = f"CDI device ({goquote(path)}, {goquote(host_path)}), "
+        raise HostDeviceError(f"{devices}host type mismatch ({kind}, {host.type})", host_path)
     device["type"] = host.type
     if host.type != "p" and major == 0:
         # A minor number given alone is overwritten too.

@@ -12,7 +12,7 @@ from ocishim.create import requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel
-from ocishim.oci import hookchanges
+from ocishim.oci import hookchanges, members
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
 from ocishim.rootfs import readonly
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ocishim.cdi.edits import HostDeviceError
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.spec import Change
@@ -77,10 +78,10 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
     try:
         return _decide(bundle, config, lowlevel_path, hook_program)
     except DocumentError as err:
-        name, _, fault = err.message.partition(": ")
-        if name != "config.json":
+        if err.source != members.SOURCE:
             raise
-        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint or WRITERS) from None
+        hint = err.hint or WRITERS
+        raise DocumentError(err.fault, source=bundle.config_path, hint=hint) from None
 
 
 def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
@@ -125,8 +126,8 @@ def _inject(made: Plan, config: Config) -> dict[str, str]:
     present = _known_parts(made.spec)
     try:
         made.planned = edits.plan(made.spec, merged, hostdev.stat)
-    except UnresolvedDeviceError as err:
-        raise _node_error(made.found, err.message) from None
+    except edits.HostDeviceError as err:
+        raise _node_error(made.found, err) from None
     made.planned = [_completed(change, config) for change in made.planned]
     changes = [change for change in made.planned if not _is_present(change, present)]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
@@ -138,8 +139,8 @@ def _completed(change: Change, config: Config) -> Change:
     """Return `change`; a hook with what hookplan gives to those that are there already."""
     if not isinstance(change, oci_spec.AddHook):
         return change
-    members = hookplan.missing(change.name, change.hook, config)
-    return oci_spec.AddHook(change.name, {**change.hook, **members})
+    missing = hookplan.missing(change.name, change.hook, config)
+    return oci_spec.AddHook(change.name, {**change.hook, **missing})
 
 
 def _programs(devices: list[Found]) -> dict[str, str]:
@@ -152,21 +153,18 @@ def _programs(devices: list[Found]) -> dict[str, str]:
     }
 
 
-def _node_error(devices: list[Found], message: str) -> UnresolvedDeviceError:
-    """Return the reference's sentence about a device node with who needs it and what to do.
-
-    Its "no such file or directory" would make Podman blame the container's command.
-    """
+def _node_error(devices: list[Found], err: HostDeviceError) -> UnresolvedDeviceError:
+    """Return the sentence about a device node with who needs it and what to do."""
     needing = [
         device
         for device in devices
         for edits in (device.common, device.edits)
         for node in edits.get("deviceNodes", ())
-        if f'"{node.get("hostPath") or node["path"]}"' in message
+        if (node.get("hostPath") or node["path"]) == err.host_path
     ]
     needed = f", needed by {needing[0].name} of {needing[0].path}" if needing else ""
     return UnresolvedDeviceError(
-        message.replace(": no such file or directory", ": does not exist") + needed,
+        err.ours + needed,
         hint="is the driver loaded? If it is, generate the CDI spec again",
     )
 

@@ -73,7 +73,7 @@ def install(
             done = _install(installation, file)
             done += _configuration(installation, lowlevels[:1])
     except OSError as err:
-        raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
+        raise files.refused(err, err.filename or prefix) from None
     name = installation.current
     report: dict[str, object] = {
         "version": name,
@@ -102,7 +102,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
                 what = f"leads to {installation.current}, and this pyshim is {name}"
                 wrong.append(Fault(f"{installation.home}/current", what))
     except OSError as err:
-        raise ConfigError(f"{err.filename or installation.prefix}: {err.strerror}") from None
+        raise files.refused(err, err.filename or installation.prefix) from None
     if as_json:
         found = [{"path": one.path, "what": one.what} for one in wrong]
         printer.report({"version": installation.current, "wrong": found})
