@@ -19,6 +19,7 @@ from ocishim.admin.generate import (
     hooks,
     jetson,
     nvidia,
+    specversion,
     wsl,
 )  # fmt: skip
 from ocishim.admin.generate.edits import Edits
@@ -73,6 +74,9 @@ class IncompleteError(ConfigError):
 )  # fmt: skip
 @click.option("--ldconfig-path", default="", metavar="PATH", help="The host's, for update-ldcache.")
 @click.option("--no-gids", is_flag=True, help="No additionalGids: for engines of CDI 0.6.")
+@click.option(
+    "--spec-version", metavar="VERSION", help="cdiVersion; default: the lowest that fits."
+)
 @click.option("--no-sockets", is_flag=True, help="No sockets of the driver's services.")
 @click.option("--no-all", is_flag=True, help="Make no device 'all'.")
 @click.option("--strict", is_flag=True, help="Write nothing when something expected is missing.")
@@ -160,7 +164,8 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
     spec = edits.spec(kind, by_name, common)
     if chosen["strict"] and report.missing:
         raise IncompleteError(f"nothing is written: {report.missing[0].what}")
-    return spec
+    version = chosen["spec_version"]
+    return specversion.declared(spec, version) if version else spec
 
 
 def _found(chosen: dict[str, Any], report: Report) -> tuple[str, dict[str, Edits], Edits]:
