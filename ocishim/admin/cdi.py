@@ -16,6 +16,7 @@ from ocishim import jsonio
 from ocishim.admin import printer, usable
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
+from ocishim.admin.generate.transform import transform
 from ocishim.admin.refresh.command import refresh
 from ocishim.cache import Cache
 from ocishim.cdi import edits, hostdev, stale, userns
@@ -59,6 +60,7 @@ def command() -> None:
 command.add_command(validate)
 command.add_command(generate)
 command.add_command(refresh)
+command.add_command(transform)
 
 
 @command.command("list", short_help="All devices, where they come from, what they do.")

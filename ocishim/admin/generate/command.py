@@ -10,14 +10,30 @@ import click
 
 from ocishim.admin import printer
 from ocishim.admin.editing import files
-from ocishim.admin.generate import amd, custom, described, edits, hooks, nvidia
+from ocishim.admin.generate import (
+    amd,
+    custom,
+    described,
+    edits,
+    features,
+    hooks,
+    jetson,
+    nvidia,
+    specversion,
+    wsl,
+)  # fmt: skip
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.report import Report
+from ocishim.admin.host import Host
 from ocishim.errors import ConfigError, UsageError
 
 _KINDS = {
     "nvidia": ("nvidia.com", "gpu"),
+    "wsl": ("nvidia.com", "gpu"),
+    "csv": ("nvidia.com", "gpu"),
     "imex": ("nvidia.com", "imex-channel"),
+    **{name: ("nvidia.com", name) for name in features.FEATURES},
+    "management": ("management.nvidia.com", "gpu"),
     "amd": ("amd.com", "gpu"),
 }
 _ENVIRONMENT = "PYSHIM_CDI"
@@ -58,6 +74,9 @@ class IncompleteError(ConfigError):
 )  # fmt: skip
 @click.option("--ldconfig-path", default="", metavar="PATH", help="The host's, for update-ldcache.")
 @click.option("--no-gids", is_flag=True, help="No additionalGids: for engines of CDI 0.6.")
+@click.option(
+    "--spec-version", metavar="VERSION", help="cdiVersion; default: the lowest that fits."
+)
 @click.option("--no-sockets", is_flag=True, help="No sockets of the driver's services.")
 @click.option("--no-all", is_flag=True, help="Make no device 'all'.")
 @click.option("--strict", is_flag=True, help="Write nothing when something expected is missing.")
@@ -145,7 +164,8 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
     spec = edits.spec(kind, by_name, common)
     if chosen["strict"] and report.missing:
         raise IncompleteError(f"nothing is written: {report.missing[0].what}")
-    return spec
+    version = chosen["spec_version"]
+    return specversion.declared(spec, version) if version else spec
 
 
 def _found(chosen: dict[str, Any], report: Report) -> tuple[str, dict[str, Edits], Edits]:
@@ -203,14 +223,40 @@ def _keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
         by_name["all"] = edits.merged(by_name)
 
 
+def _platform(chosen: dict[str, Any]) -> str:
+    """Return the mode of a platform whose driver is another one, else "auto"."""
+    driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
+    if os.path.exists(dev.real("/dev/dxg")):
+        return "wsl"
+    return "csv" if os.path.isdir(driver.real(jetson.FOLDER)) else "auto"
+
+
+def _asked(
+    mode: str, chosen: dict[str, Any], report: Report
+) -> tuple[dict[str, Edits], Edits] | None:
+    """Return the devices of a mode that is asked for by name, None for those `auto` tries."""
+    with_all = not chosen["no_all"]
+    roots = (chosen["driver_root"], chosen["dev_root"])
+    if mode == "imex":
+        return nvidia.imex_channels(_dev_root(chosen), report, with_all=with_all), Edits()
+    if mode in features.FEATURES:
+        return features.feature(mode, *roots, report), Edits()
+    if mode == "management":
+        return features.management(_generator(chosen, report))
+    if mode == "wsl":
+        return wsl.generate(*roots, _hooks(chosen), report)
+    if mode == "csv":
+        return jetson.Jetson(*roots, _hooks(chosen), report).generate(with_all=with_all)
+    return _amd(chosen, report) if mode == "amd" else None
+
+
 def _detect(
     mode: str, chosen: dict[str, Any], report: Report
 ) -> tuple[str, dict[str, Edits], Edits]:
+    mode = _platform(chosen) if mode == "auto" else mode
+    if asked := _asked(mode, chosen, report):
+        return mode, *asked
     with_all = not chosen["no_all"]
-    if mode == "imex":
-        return mode, nvidia.imex_channels(_dev_root(chosen), report, with_all=with_all), Edits()
-    if mode == "amd":
-        return mode, *_amd(chosen, report)
     try:
         return "nvidia", *_generator(chosen, report).generate(with_all=with_all)
     except ConfigError as err:

@@ -63,7 +63,7 @@ class Generator:
 
         Raises ConfigError when there is no driver or no GPU.
         """
-        self._require_driver()
+        self.require_driver()
         proc = kernel(self.host, _GPUS)
         devices = self._devices(proc, gpus.find(proc, self.driver.smi(), self.report))
         if not devices:
@@ -76,9 +76,10 @@ class Generator:
             devices["all"] = merged(devices)
         for name in devices:
             self.report.add("devices", name)
-        return devices, self._common()
+        return devices, self.common()
 
-    def _require_driver(self) -> None:
+    def require_driver(self) -> None:
+        """Raise ConfigError without a driver; say when it is not the one that runs."""
         running, version = self.driver.running, self.driver.version
         if not version:
             raise ConfigError(
@@ -176,7 +177,8 @@ class Generator:
             return None
         return edits
 
-    def _common(self) -> Edits:
+    def common(self) -> Edits:
+        """Return what all GPUs need: the driver's files, control nodes and hooks."""
         edits = Edits()
         found = self.driver.libraries
         edits.add("env", "NVIDIA_VISIBLE_DEVICES=void")

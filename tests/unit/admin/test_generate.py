@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from ocishim.admin.cli import main
 from ocishim.admin.generate import amd, command, elf, libraries, nvidia
 from ocishim.admin.generate import hooks as hooktable
 from ocishim.admin.host import Host
@@ -435,3 +436,20 @@ def test_command_refuses(words: list[str], message: str) -> None:
     result = run(*words)
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
+
+
+def test_management_is_every_node_of_the_driver(driver: Path) -> None:
+    for path in ("/dev/nvidia-caps/nvidia-cap1", "/dev/nvidia-fs0", "/dev/nvidia-nvswitch0"):
+        node(driver, path)
+    words = ["generate", "--mode", "management", "--driver-root", str(driver)]
+    result = CliRunner().invoke(main, ["cdi", *words])
+    assert result.exit_code == 0, result.stderr
+    spec = yaml.safe_load(result.stdout)
+    assert spec["kind"] == "management.nvidia.com/gpu"
+    (device,) = spec["devices"]
+    assert device["name"] == "all"
+    assert [one["path"] for one in device["containerEdits"]["deviceNodes"]] == [
+        "/dev/nvidia0", "/dev/nvidia-caps/nvidia-cap1", "/dev/nvidia-modeset", "/dev/nvidia-uvm",
+        "/dev/nvidia-uvm-tools", "/dev/nvidiactl",
+    ]  # fmt: skip
+    assert spec["containerEdits"]["mounts"]

@@ -1,0 +1,129 @@
+"""The CDI spec of a Jetson, whose driver says in CSV files what a container gets (mode csv).
+
+    dev, /dev/nvmap     a device node           lib, /usr/lib/...   a file
+    dir, /usr/...       a folder                sym, /usr/lib/...   a link, and what it leads to
+
+A file may be a link, too; paths may be patterns. There is one GPU, `0`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ocishim.admin.generate import elf
+from ocishim.admin.generate.edits import Edits
+from ocishim.admin.generate.hooks import Hooks
+from ocishim.admin.generate.nodes import Nodes, listdir
+from ocishim.admin.generate.patterns import expand, is_wild
+from ocishim.admin.generate.report import Report
+from ocishim.errors import ConfigError
+
+FOLDER = "/etc/nvidia-container-runtime/host-files-for-container.d"
+_BASE = ("devices.csv", "drivers.csv", "l4t.csv")
+_RELEASE = "/etc/nv_tegra_release"
+_KINDS = ("dev", "dir", "lib", "sym")
+_AGAIN = "install the driver's packages (nvidia-l4t-*) whole"
+
+
+class Jetson:
+    """One run: where the driver's files and the nodes are, and who makes links."""
+
+    def __init__(self, driver_root: str, dev_root: str, hooks: Hooks, report: Report) -> None:
+        self.files = Nodes(driver_root, report)
+        self.nodes = Nodes(dev_root or driver_root, report)
+        self.hooks = hooks
+        self.report = report
+        self.links: list[tuple[str, str]] = []
+        self.folders: list[str] = []
+
+    def generate(self, *, with_all: bool = True) -> tuple[dict[str, Edits], Edits]:
+        """Return the devices and the driver's files. Raises ConfigError: no CSV file, no node."""
+        lines = self._lines()
+        device, common = Edits(), Edits()
+        for kind, pattern in lines:
+            paths = [one.path for one in expand(self.files.host, pattern)]
+            if kind == "dev":
+                self._device(device, pattern)
+            elif not paths:
+                self.report.warn(f"no {pattern}", _AGAIN)
+            for path in paths if kind != "dev" else ():
+                self._file(common, kind, path)
+        if not device.deviceNodes:
+            raise ConfigError(f"no device node of {FOLDER} is on this host", hint=_AGAIN)
+        if self.files.host.is_file(_RELEASE):
+            self._file(common, "lib", _RELEASE)
+        self.hooks.add_links(common, self._links())
+        self.hooks.add_ldcache(common, self.folders)
+        self.report.source = FOLDER
+        devices = {"0": device} | ({"all": device} if with_all else {})
+        for name in devices:
+            self.report.add("devices", name)
+        return devices, common
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Return kind and path of each line, once; what is none is told with file and line."""
+        names = listdir(self.files.host, FOLDER)
+        found: dict[tuple[str, str], None] = {}
+        if not set(names) & set(_BASE):
+            raise ConfigError(
+                f"none of {', '.join(_BASE)} in {self.files.prefix}{FOLDER}",
+                hint="this is no Jetson, or its package nvidia-l4t-init is missing: --mode nvidia",
+            )
+        for name in names:
+            if name not in _BASE:
+                self.report.tell(f"{FOLDER}/{name} is not the driver's: left out")
+                continue
+            with open(self.files.host.real(f"{FOLDER}/{name}"), encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    kind, comma, path = (word.strip() for word in line.partition(","))
+                    if comma and kind in _KINDS and path.startswith("/"):
+                        found[kind, path] = None
+                    elif line.strip() and not line.startswith("#"):
+                        place = f"{FOLDER}/{name}:{number}"
+                        self.report.warn(
+                            f"{place}: expected '{'|'.join(_KINDS)}, /path', found "
+                            f"{line.strip()!r}", "left out",
+                        )  # fmt: skip
+        return list(found)
+
+    def _links(self) -> list[tuple[str, str]]:
+        """Return the links, each path once, with libcuda.so, which programs open, at the end."""
+        made: dict[str, str] = {}
+        for target, path in self.links:
+            made.setdefault(path, target)
+        for path in [path for path in made if path.endswith("/libcuda.so.1")]:
+            made.setdefault(path.removesuffix(".1"), "libcuda.so.1")
+        return [(target, path) for path, target in made.items()]
+
+    def _device(self, device: Edits, pattern: str) -> None:
+        found = [one.path for one in expand(self.nodes.host, pattern)]
+        for path in found:
+            self.nodes.add(device, path)
+        if not found and not is_wild(pattern):
+            # The files name the nodes of every board.
+            self.report.notes.append(f"no device node {pattern}")
+
+    def _file(self, common: Edits, kind: str, path: str) -> None:
+        """Add what `path` leads to, and each link on the way as a link."""
+        host = self.files.host
+        entry = host.inside(host.entry(path))
+        if entry != path:
+            path = entry  # a folder above is a link: the container's own may be none
+        for _ in range(40):  # path_resolution(7)
+            place = host.entry(path)
+            if not os.path.islink(place):
+                break
+            target = os.readlink(place)
+            self.links.append((target, path))
+            path = host.inside(host.entry(os.path.join(os.path.dirname(path), target)))
+        real = host.real(path)
+        common.add_mount(path, self.files.prefix + host.inside(real))
+        name = os.path.basename(path)
+        if kind == "dir" or ".so" not in name:
+            self.report.add("files", path)
+            return
+        self.report.add("libraries", path)
+        self.folders.append(os.path.dirname(path))
+        soname = elf.soname(real)
+        if soname not in ("", name):
+            self.links.append((name, f"{os.path.dirname(path)}/{soname}"))

@@ -1,0 +1,264 @@
+"""The modes for what is no GPU of an ordinary host: WSL, Jetson, GDS, MOFED, GDRCopy, NVSwitch.
+
+On trees made after NVIDIA's documents, and beside nvidia-ctk's output where make peers built it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import missing
+from tests.unit.admin.test_generate import library
+from tests.unit.admin.test_generate_custom import file, generate, link, node
+
+pytestmark = pytest.mark.root
+
+PEER = Path(__file__).parents[3] / "peers/nvidia-ctk"
+STORE = "/usr/lib/wsl/drivers/nv_dispi.inf_amd64_1"
+CSV = "/etc/nvidia-container-runtime/host-files-for-container.d"
+LIB = "/usr/lib/aarch64-linux-gnu"
+
+
+def spec(root: Path, mode: str, *words: str) -> tuple[dict[str, Any], str]:
+    status, out, err = generate(root, "--mode", mode, *words)
+    assert status == 0, err
+    found: dict[str, Any] = yaml.safe_load(out)
+    return found, err
+
+
+def peer(root: Path, mode: str, *words: str) -> dict[str, Any]:
+    """Return the peer's spec of the same tree."""
+    if not PEER.exists():
+        missing("nvidia-ctk (make peers)")
+    argv = [str(PEER), "cdi", "generate", "--mode", mode, "--driver-root", str(root), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = yaml.safe_load(done.stdout)
+    return found
+
+
+def paths(found: dict[str, Any]) -> dict[str, set[str]]:
+    """Return all nodes and mounts, whoever's they are."""
+    edits = [one.get("containerEdits") or {} for one in (found, *found["devices"])]
+    nodes = {node["path"] for one in edits for node in one.get("deviceNodes") or ()}
+    mounts = {mount["containerPath"] for one in edits for mount in one.get("mounts") or ()}
+    return {"nodes": nodes, "mounts": mounts}
+
+
+def flags(found: dict[str, Any], hook: str) -> set[str]:
+    """Return the values of a hook's flags, of all such hooks."""
+    hooks = found["containerEdits"].get("hooks") or ()
+    words = [one["args"][2:] for one in hooks if one["args"][1] == hook]
+    return {word for one in words for word in one if not word.startswith("--")}
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    for name in (
+        *("nvidia-fs0", "nvidia-fs1", "infiniband/uverbs0", "infiniband/rdma_cm", "gdrdrv"),
+        *("nvidia-nvswitchctl", "nvidia-nvswitch0"),
+    ):
+        node(tmp_path, f"/dev/{name}")
+    file(tmp_path, "/etc/cufile.json", "{}")
+    (tmp_path / "run/udev").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("mode", "nodes", "mounts"),
+    [
+        ("gds", {"/dev/nvidia-fs0", "/dev/nvidia-fs1"}, {"/etc/cufile.json", "/run/udev"}),
+        ("mofed", {"/dev/infiniband/uverbs0", "/dev/infiniband/rdma_cm"}, set()),
+        ("gdrcopy", {"/dev/gdrdrv"}, set()),
+        ("nvswitch", {"/dev/nvidia-nvswitchctl", "/dev/nvidia-nvswitch0"}, set()),
+    ],
+)
+def test_features(features: Path, mode: str, nodes: set[str], mounts: set[str]) -> None:
+    found, _ = spec(features, mode)
+    assert found["kind"] == f"nvidia.com/{mode}"
+    assert [one["name"] for one in found["devices"]] == ["all"]
+    assert paths(found) == {"nodes": nodes, "mounts": mounts}
+
+
+@pytest.mark.parametrize("mode", ["gds", "mofed", "gdrcopy", "nvswitch"])
+def test_features_beside_the_peer(features: Path, mode: str) -> None:
+    assert paths(spec(features, mode)[0]) == paths(peer(features, mode))
+
+
+def test_a_feature_that_is_not_there(tmp_path: Path) -> None:
+    status, _, err = generate(tmp_path, "--mode", "gds")
+    assert status == 1
+    assert err.splitlines() == [
+        f"pyshimctl: no device node for gds: no {tmp_path}/dev/nvidia-fs*",
+        "hint: modprobe nvidia-fs",
+    ]
+
+
+@pytest.fixture
+def wsl(tmp_path: Path) -> Path:
+    node(tmp_path, "/dev/dxg")
+    library(tmp_path / STORE[1:] / "libcuda.so.1.1", "libcuda.so.1")
+    library(tmp_path / STORE[1:] / "libnvidia-ml.so.1", "libnvidia-ml.so.1")
+    for name in ("libcuda_loader.so", "nvcubins.bin", "nvidia-smi", "nvngx.dll", "nvidia.inf"):
+        file(tmp_path, f"{STORE}/{name}")
+    file(tmp_path, "/usr/lib/wsl/lib/libdxcore.so")
+    file(tmp_path, "/usr/lib/wsl/drivers/iigd_dch.inf_amd64_2/libigc.so")
+    return tmp_path
+
+
+def test_wsl(wsl: Path) -> None:
+    found, told = spec(wsl, "wsl")
+    assert [one["name"] for one in found["devices"]] == ["all"]
+    names = ("libcuda.so.1.1", "libcuda_loader.so", "libnvidia-ml.so.1", "nvcubins.bin")
+    assert paths(found) == {
+        "nodes": {"/dev/dxg"},
+        "mounts": {
+            *(f"{STORE}/{name}" for name in (*names, "nvidia-smi", "nvngx.dll")),
+            "/usr/lib/wsl/lib/libdxcore.so",
+        },
+    }
+    assert flags(found, "create-symlinks") == {
+        f"libcuda.so.1.1::{STORE}/libcuda.so.1",
+        f"{STORE}/nvidia-smi::/usr/bin/nvidia-smi",
+    }
+    assert flags(found, "update-ldcache") == {STORE, "/usr/lib/wsl/lib"}
+    assert f"warning: no {STORE}/libnvidia-ptxjitcompiler.so.1; " in told
+
+
+def test_wsl_is_found_by_itself(wsl: Path) -> None:
+    assert spec(wsl, "auto") == spec(wsl, "wsl")
+
+
+def test_wsl_takes_the_newest_of_two_drivers(wsl: Path) -> None:
+    old = "/usr/lib/wsl/drivers/nv_dispi.inf_amd64_0"
+    file(wsl, f"{old}/libcuda.so.1.1")
+    os.utime(wsl / old[1:] / "libcuda.so.1.1", (1, 1))
+    found, told = spec(wsl, "wsl")
+    assert not any(path.startswith(old) for path in paths(found)["mounts"])
+    assert f"older drivers are left out: {old}\n" in told
+
+
+def test_wsl_without_nvidias_driver(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/dxg")
+    status, _, err = generate(tmp_path)
+    assert (status, err.splitlines()[0]) == (
+        1,
+        f"pyshimctl: no NVIDIA driver found: no {tmp_path}/usr/lib/wsl/drivers/*/libcuda.so.1.1",
+    )
+
+
+@pytest.fixture
+def jetson(tmp_path: Path) -> Path:
+    """A tree as JetPack 5 lays it out."""
+    for name in ("nvhost-ctrl", "nvmap", "nvidia0"):
+        node(tmp_path, f"/dev/{name}", 0o660, 44)
+    library(tmp_path / LIB[1:] / "tegra/libcuda.so.1.1", "libcuda.so.1")
+    link(tmp_path, f"{LIB}/tegra/libcuda.so", "libcuda.so.1.1")
+    link(tmp_path, f"{LIB}/libcuda.so", "tegra/libcuda.so")
+    file(tmp_path, f"{LIB}/tegra/nvidia_icd.json")
+    file(tmp_path, "/usr/share/nvidia/x")
+    file(tmp_path, "/etc/nv_tegra_release", "# R35\n")
+    file(
+        tmp_path, f"{CSV}/devices.csv", "dev, /dev/nvhost-ctrl\ndev, /dev/nvmap\ndev, /dev/nvdla0\n"
+    )
+    lines = (
+        f"lib, {LIB}/tegra/libcuda.so.1.1\nsym, {LIB}/libcuda.so\nlib, {LIB}/tegra/nvidia_icd.json\n"
+        "dir, /usr/share/nvidia\n"
+    )
+    file(tmp_path, f"{CSV}/drivers.csv", lines)
+    return tmp_path
+
+
+def test_jetson(jetson: Path) -> None:
+    found, told = spec(jetson, "csv")
+    assert [one["name"] for one in found["devices"]] == ["0", "all"]
+    assert paths(found) == {
+        "nodes": {"/dev/nvhost-ctrl", "/dev/nvmap"},
+        "mounts": {
+            f"{LIB}/tegra/libcuda.so.1.1",
+            f"{LIB}/tegra/nvidia_icd.json",
+            "/usr/share/nvidia",
+            "/etc/nv_tegra_release",
+        },
+    }
+    assert flags(found, "create-symlinks") == {
+        f"libcuda.so.1.1::{LIB}/tegra/libcuda.so.1",
+        f"tegra/libcuda.so::{LIB}/libcuda.so",
+        f"libcuda.so.1.1::{LIB}/tegra/libcuda.so",
+    }
+    assert flags(found, "update-ldcache") == {f"{LIB}/tegra"}
+    assert "warning" not in told
+    assert "libcuda.so.1::" not in str(found)  # the host's own link is
+    assert found["devices"][0]["containerEdits"]["additionalGids"] == [44]
+
+
+def test_jetson_is_found_by_itself(jetson: Path) -> None:
+    assert spec(jetson, "auto") == spec(jetson, "csv")
+
+
+def test_jetson_beside_the_peer(jetson: Path) -> None:
+    """It has all of the peer's, who looks for /etc/nv_tegra_release on this machine alone."""
+    files = [f"--csv.file={jetson}{CSV}/{name}.csv" for name in ("devices", "drivers")]
+    ours, theirs = spec(jetson, "csv")[0], peer(jetson, "csv", *files)
+    assert paths(ours)["nodes"] == paths(theirs)["nodes"]
+    assert paths(ours)["mounts"] - {"/etc/nv_tegra_release"} == paths(theirs)["mounts"]
+    # It writes the driver root into the paths of links, where no container has it.
+    links = [
+        {
+            word.partition("::")[2].removeprefix(str(jetson))
+            for word in flags(one, "create-symlinks")
+        }
+        for one in (ours, theirs)
+    ]
+    assert links[0] >= links[1]
+    assert flags(ours, "update-ldcache") == flags(theirs, "update-ldcache")
+
+
+def test_jetson_tells_what_it_leaves_out(jetson: Path) -> None:
+    text = f"# a comment\n\nlib, {LIB}/gone.so\nlibrary, /x\nno comma\n"
+    file(jetson, f"{CSV}/l4t.csv", text)
+    file(jetson, f"{CSV}/cudnn.csv", "")
+    told = spec(jetson, "csv")[1]
+    for line in (
+        f"warning: no {LIB}/gone.so; install the driver's packages (nvidia-l4t-*) whole",
+        f"warning: {CSV}/l4t.csv:4: expected 'dev|dir|lib|sym, /path', found 'library, /x'; left out",
+        f"warning: {CSV}/l4t.csv:5: expected 'dev|dir|lib|sym, /path', found 'no comma'; left out",
+        f"{CSV}/cudnn.csv is not the driver's: left out",
+    ):
+        assert line in told.splitlines()
+
+
+def test_jetson_without_its_files(tmp_path: Path) -> None:
+    status, _, err = generate(tmp_path, "--mode", "csv")
+    assert status == 1
+    assert err.startswith("pyshimctl: none of devices.csv, drivers.csv, l4t.csv in ")
+
+
+def test_jetson_with_a_circle_of_links(jetson: Path) -> None:
+    link(jetson, f"{LIB}/a.so", "b.so")
+    link(jetson, f"{LIB}/b.so", "a.so")
+    file(jetson, f"{CSV}/l4t.csv", f"sym, {LIB}/a.so\n")
+    status, _, err = generate(jetson, "--mode", "csv")
+    assert status in {0, 1}
+    assert "Traceback" not in err
+
+
+def test_libcuda_has_the_name_that_programs_open(jetson: Path) -> None:
+    (jetson / CSV[1:] / "drivers.csv").write_text(f"lib, {LIB}/tegra/libcuda.so.1.1\n")
+    assert flags(spec(jetson, "csv")[0], "create-symlinks") == {
+        f"libcuda.so.1.1::{LIB}/tegra/libcuda.so.1",
+        f"libcuda.so.1::{LIB}/tegra/libcuda.so",
+    }
+
+
+def test_management(jetson: Path) -> None:
+    """On this machine's class of tree the driver is none, which is told as in mode nvidia."""
+    status, _, err = generate(jetson, "--mode", "management")
+    assert status == 1
+    assert err.startswith(f"pyshimctl: no NVIDIA driver found in {jetson}: ")
