@@ -96,11 +96,7 @@ class Reporter:
             _write(f"pyshim-hook: {level}: {message}")
 
     def fail(self, message: str) -> int:
-        """Report the failure that ends the program, last of all; return the exit status.
-
-        The runtime puts it into its own error, whose words Podman reads.
-        """
-        message = unblaming(message)
+        """Report the failure that ends the program, last of all; return the exit status."""
         _write(f"pyshim-hook: {message}")
         _drain(self._call)
         if self._call.options.get("--errors") != "caller":  # pyshim, which logs it itself
@@ -127,8 +123,11 @@ class Reporter:
 
 
 def _write(line: str) -> None:
-    """One line on stderr, of a length that runtimes and people can bear."""
-    _print(one_line(line) + "\n", _STDERR)
+    """One line on stderr, of a length that runtimes and people can bear.
+
+    A runtime puts all of a failed hook's into its own error, whose words Podman reads.
+    """
+    _print(one_line(unblaming(line)) + "\n", _STDERR)
 
 
 def _print(text: str, fd: int = 1) -> None:

@@ -91,6 +91,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
     made.change(hookplan.restore(made.spec))
     made.change(hookplan.harden(made.spec, config))
     injected = _inject(made, config, lowlevel_path) if made.requests.names else {}
+    _bind_renamed(made, bundle.spec, config)
     linux = made.spec.get("linux")
     if isinstance(linux, dict) and linux.get("netDevices"):
         from ocishim.hookplan import netdevices  # noqa: PLC0415 - rare
@@ -136,6 +137,22 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
     _check_stale(made, config, lowlevel_path)
     added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
+
+
+def _bind_renamed(made: Plan, before: dict[str, Any], config: Config) -> None:
+    """Where nobody makes nodes, bind those of the engine's that the host calls otherwise."""
+    linux = before.get("linux")
+    if not isinstance(linux, dict) or not linux.get("devices"):
+        return
+    from ocishim.cdi import hostdev  # noqa: PLC0415 - few containers have devices of the engine's
+
+    if oci_spec.has_user_namespace(before) or hostdev.Kernel().makes_no_nodes():
+        from ocishim.create import renamed  # noqa: PLC0415 - as above
+
+        changes, warnings = renamed.bound(made.spec, config)
+        made.planned = [*made.planned, *changes]
+        made.changes += oci_spec.apply(made.spec, changes)
+        made.warnings += warnings
 
 
 def _completed(change: Change, config: Config) -> Change:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tools.lab.shim import Shim
 
 USER = 4321
-# $1: an empty folder; $2: the user's id; $3: their home; $4: libraries; then the command.
+# $1: an empty folder; $2: the user's id; $3: their home; $4: libraries; $5: CDI specs for Podman
+# itself; then the command.
 _AS_USER = """
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/up" "$1/work"
@@ -30,9 +31,11 @@ echo "pyshim-test:x:$2:$2::$3:/bin/sh" >>/etc/passwd
 echo "pyshim-test:x:$2:" >>/etc/group
 echo pyshim-test:500000:65536 >/etc/subuid
 echo pyshim-test:500000:65536 >/etc/subgid
+mkdir -p /etc/cdi
+cp "$5"/* /etc/cdi
 mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null || true
 [ ! -d "$4" ] || mount --bind "$4" /mnt
-shift 4
+shift 5
 exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups "$@"
 """
 _CONF = """\
@@ -96,7 +99,7 @@ class Rootless:
         own = ("--storage-driver=overlay", "--events-backend=none", "--cgroup-manager=cgroupfs")
         done = subprocess.run(
             ["unshare", "-m", "sh", "-ec", _AS_USER, "sh", str(self.etc), str(USER), str(self.folder),
-             str(self.libraries), "podman", *own, *argv],
+             str(self.libraries), str(self.shim.spec_dir), "podman", *own, *argv],
             env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         self._forget_namespaces()

@@ -140,6 +140,13 @@ def test_the_work_does_not_wait_for_a_state_it_does_not_need(hook: Hook) -> None
     assert started.returncode == 0
 
 
+def test_warnings_blame_no_command_of_the_containers(hook: Hook) -> None:
+    """Runc puts all that a failed hook said into its error, and Podman sorts that by its words."""
+    status, _, said = hook.run("chmod: Permission denied, no such file or directory")
+    assert status == 0
+    assert "hook 'chmod: access denied, does not exist' is not known" in said
+
+
 def test_quiet_keeps_warnings_back(hook: Hook) -> None:
     assert hook.run("--quiet", "future-hook") == (0, "", "")
 
