@@ -36,7 +36,11 @@ SPEC = {
     ],
 }
 OLD = "acme.com/device=0"
-SANDBOX = ["a sandbox (pause) container never gets devices"]
+SANDBOX = (
+    "a sandbox (pause) container never gets devices: annotation 'cdi.k8s.io/mine' is the pod's, and"
+    " a device plugin or the CRI's client asks for a container"
+)
+VARIABLE = ["environment TEST_VISIBLE_DEVICES=0: no [[requests.env]] in /c.toml names it"]
 CRIO = ["annotation 'cdi.k8s.io/plugin_1': CRI-O injects CDI devices itself"]
 PODMAN = (
     "annotation 'cdi.k8s.io/{}': under Podman an image's author can write it; ask by --device"
@@ -45,19 +49,26 @@ PODMAN = (
 
 # file: the devices that create gives it, and which requests it does not honour
 ROWS: dict[str, tuple[list[str], list[str]]] = {
+    "buildah-1.39.3": ([], []),
+    "buildkit-26.1.5": ([], []),
     "containerd": ([OLD], []),
     "containerd-1.6.20": ([DEVICE], []),
+    "containerd-1.7.24": ([DEVICE], []),
     "containerd-2.4.2": ([DEVICE], []),
     "cri-1.6.20": ([DEVICE], []),
     "cri-1.6.20.pause": ([], []),
+    "cri-1.7.24": ([DEVICE], []),
+    "cri-1.7.24.pause": ([], []),
     "cri-2.4.2": ([DEVICE], []),
     "cri-2.4.2.pause": ([], []),
     "crio": ([], CRIO),
-    "crio.pause": ([], SANDBOX),
+    "crio.pause": ([], [SANDBOX]),
     "docker": ([], []),
-    "docker-20.10.24": ([], []),  # which has no --annotation
+    "docker-20.10.24": ([], VARIABLE),  # which has no --annotation
+    "docker-26.1.5": ([DEVICE], []),
     "podman": ([], [PODMAN.format("example")]),
     "podman-4.3.1": ([], [PODMAN.format("test")]),
+    "podman-5.4.2": ([], [PODMAN.format("test")]),
 }
 
 
