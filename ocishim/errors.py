@@ -44,13 +44,22 @@ def _escaped(char: str) -> str:
 class PyshimError(Exception):
     """A failure with a message for people; `main()` reports it and exits 1.
 
-    Raised through its subclasses only. `hint` may be empty.
+    Raised through its subclasses only. `hint` may be empty. Facts, for whoever decides by the
+    error, as nobody reads its text: `source` is the file it is about, and `line` the line, which
+    stand before `fault` in `message`; `errno` is the kernel's reason. "" and 0 are not known.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self, fault: str, *, hint: str = "", source: str = "", line: int = 0, errno: int | None = 0
+    ) -> None:
+        where = f"{source}:{line}: " if line else f"{source}: " if source else ""
+        super().__init__(where + fault)
+        self.message = where + fault
+        self.fault = fault
         self.hint = hint
+        self.source = source
+        self.line = line
+        self.errno = errno or 0
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

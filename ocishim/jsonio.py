@@ -98,15 +98,19 @@ def loads(data: bytes, source: str, take: Take | None = None) -> Any:
     try:
         value, end = _scan(text, take)
     except StopIteration as stop:
-        raise DocumentError(f"{source}: not valid JSON: {_stop_reason(text, stop.value)}") from None
+        raise DocumentError(
+            f"not valid JSON: {_stop_reason(text, stop.value)}", source=source
+        ) from None
     except RecursionError:
-        raise DocumentError(f"{source}: not valid JSON: nested too deeply") from None
+        raise DocumentError("not valid JSON: nested too deeply", source=source) from None
     except ValueError as err:  # JSONDecodeError, NaN, an integer of thousands of digits
-        raise DocumentError(f"{source}: not valid JSON: {_lower(str(err))}") from None
+        raise DocumentError(f"not valid JSON: {_lower(str(err))}", source=source) from None
     if text[end:].strip(_SPACE):
-        raise DocumentError(f"{source}: not valid JSON: text after the document, {_at(text, end)}")
+        raise DocumentError(
+            f"not valid JSON: text after the document, {_at(text, end)}", source=source
+        )
     if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(value):
-        raise DocumentError(f"{source}: not valid JSON: nested too deeply")
+        raise DocumentError("not valid JSON: nested too deeply", source=source)
     return value
 
 
@@ -194,6 +198,19 @@ def _at(text: str, index: int) -> str:
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
+
+
+def type_name(value: object) -> str:
+    """Return what JSON calls the type of a parsed value, with integers told from other numbers."""
+    for kind, name in _TYPE_NAMES.items():
+        if isinstance(value, kind):
+            return name
+    return "null" if value is None else "number"
+
+
+_TYPE_NAMES = {
+    dict: "object", list: "array", str: "string", bool: "boolean", int: "integer",
+}  # fmt: skip
 
 
 def dumps(value: object) -> bytes:

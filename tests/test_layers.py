@@ -92,6 +92,13 @@ EDITS = (
 )  # fmt: skip
 MAKERS = ("make_dict", "make_list", "remove_first")
 
+# What holds the text of an error, and what reads one.
+ERROR_TEXTS = ("message", "fault", "strerror")
+READING = (
+    "endswith", "find", "index", "partition", "removeprefix", "removesuffix", "rfind", "rpartition",
+    "split", "splitlines", "startswith",
+)  # fmt: skip
+
 MAX_LINES = 300
 MAX_FUNCTION = 45
 MEDIAN_FUNCTION = 8
@@ -299,6 +306,45 @@ def _edited(node: ast.AST) -> list[ast.expr]:
     return edited
 
 
+def reads_an_error(module: Module, known: set[str]) -> list[str]:
+    """Whoever decides by an error's text: words change, and other people's are not known."""
+    found = set()
+    caught = _caught(module.tree)
+    for node in ast.walk(module.tree):
+        read: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            read = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in READING:
+                read = [node.func.value]
+            elif ast.unparse(node.func.value) == "re":
+                read = node.args
+        found |= {
+            f"{module.name} line {part.lineno}: {ast.unparse(part)}"
+            for part in read
+            if _is_text_of_an_error(part, caught)
+        }
+    return sorted(found)
+
+
+def _caught(tree: ast.AST) -> set[str]:
+    """The names by which errors are caught here."""
+    handlers = (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler))
+    return {handler.name for handler in handlers if handler.name}
+
+
+def _is_text_of_an_error(value: ast.expr, caught: set[str]) -> bool:
+    if isinstance(value, ast.Attribute):
+        return value.attr in ERROR_TEXTS
+    if isinstance(value, ast.Subscript):
+        return isinstance(value.value, ast.Attribute) and value.value.attr == "args"
+    if isinstance(value, ast.Call):
+        called = ast.unparse(value.func)
+        of_an_error = bool(value.args) and ast.unparse(value.args[0]) in caught
+        return called == "os.strerror" or (called in ("str", "repr") and of_an_error)
+    return isinstance(value, ast.Name) and value.id in ERROR_TEXTS
+
+
 def is_too_long(module: Module, known: set[str]) -> list[str]:
     count = module.text.count("\n")
     found = [f"{module.name} has {count} lines"] if count > MAX_LINES else []
@@ -320,7 +366,7 @@ def says_nothing(module: Module, known: set[str]) -> list[str]:
 
 RULES: list[Callable[[Module, set[str]], list[str]]] = [
     points_up, reads_the_world, knows_a_stranger, is_away_from_home, reads_the_environment,
-    prints_past_the_printer, edits_a_spec, is_too_long, says_nothing,
+    prints_past_the_printer, edits_a_spec, reads_an_error, is_too_long, says_nothing,
 ]  # fmt: skip
 
 
@@ -411,6 +457,11 @@ WRONG = [
     pytest.param(edits_a_spec, "ocishim.hookplan.hookplan", "def f(spec):\n for a, b in lists(spec).items():\n  b.append(1)", id="appended in a loop"),
     pytest.param(edits_a_spec, "ocishim.executor.usermap", "def f(spec):\n found = find_list(spec, 'mounts')\n found += [1]", id="added to what was found"),
     pytest.param(edits_a_spec, "ocishim.executor.usermap", "def f(spec):\n make_dict(spec, 'linux')", id="made on the way"),
+    pytest.param(reads_an_error, "ocishim.log", "def f(err):\n return 'x' in err.message", id="a word in a message"),
+    pytest.param(reads_an_error, "ocishim.log", "def f(message):\n return os.strerror(13) in message", id="the kernel's word"),
+    pytest.param(reads_an_error, "ocishim.log", "try:\n x()\nexcept ValueError as e:\n y = str(e).startswith('x')", id="how an error begins"),
+    pytest.param(reads_an_error, "ocishim.log", "def f(err):\n return re.search('x', err.message)", id="by regular expression"),
+    pytest.param(reads_an_error, "ocishim.hooks.chmod", "def f(e):\n return e.message.partition(':')", id="in a hook"),
     pytest.param(is_too_long, "ocishim.log", "x = 1\n" * 301, id="301 lines"),
     pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 45, id="46 lines in a function"),
     pytest.param(says_nothing, "ocishim.log", "x = 1", id="no docstring"),

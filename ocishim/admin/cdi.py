@@ -221,9 +221,8 @@ def _faults(known: Registry, found: list[Found]) -> list[dict[str, str]]:
     faults = []
     for path, errors in known.load_errors.items():
         for error in errors:
-            fault = (error.message, error.kind, error.field, error.cdi_version)
             if error.kind != "conflict":
-                reason = unresolved.rejection(path, fault)
+                reason = unresolved.rejection(path, error.record())
                 faults.append({"path": path, "field": error.field, "reason": reason})
     for path, reason in usable.faults(known, found):
         faults.append({"path": path, "field": "", "reason": reason})

@@ -91,8 +91,7 @@ def _judge(verdict: Verdict, data: bytes) -> None:
     try:
         spec = document.load(data, verdict.path)
     except document.CDISpecError as e:
-        fault = (e.message, e.kind, e.field, e.cdi_version)
-        verdict.fault = unresolved.rejection(verdict.path, fault)
+        verdict.fault = unresolved.rejection(verdict.path, e.record())
         return
     devices = len(spec["devices"])
     version = spec["cdiVersion"]

@@ -63,16 +63,11 @@ INTERNAL_STATUS = 70
 """EX_SOFTWARE of sysexits(3): the fault is pyshim's."""
 
 
-def _as_root(message: str) -> str:
-    """Return the hint for what the kernel forbids to an ordinary user, "" for anything else."""
-    forbidden = os.strerror(errno.EACCES) in message or os.strerror(errno.EPERM) in message
-    return "run it as root" if forbidden and os.geteuid() else ""
-
-
-def _tell(message: str, hint: str) -> None:
-    """Print a failure and its next step."""
+def _tell(message: str, hint: str, number: int | None = 0) -> None:
+    """Print a failure and its next step; `number`: why the kernel refused, an errno."""
     printer.line(f"pyshimctl: {message}", err=True, fg="red")
-    hint = hint or _as_root(message)
+    if number in (errno.EACCES, errno.EPERM) and os.geteuid():
+        hint = hint or "run it as root"
     if hint:
         printer.line(f"hint: {hint}", err=True)
 
@@ -128,13 +123,13 @@ class Program(click.Group):
             with _mistakes_shown():
                 return super().invoke(ctx)
         except PyshimError as err:
-            _tell(err.message, err.hint)
+            _tell(err.message, err.hint, err.errno)
             ctx.exit(2 if isinstance(err, UsageError) else 1)
         except OSError as err:
             if err.errno == errno.EPIPE:  # the reader has gone; click ends without a word
                 raise
             where = f"{err.filename}: " if err.filename else ""
-            _tell(f"{where}{err.strerror or err}", "")
+            _tell(f"{where}{err.strerror or err}", "", err.errno)
             ctx.exit(1)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise

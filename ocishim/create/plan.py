@@ -14,7 +14,7 @@ from ocishim.create import requests
 from ocishim.errors import DocumentError, UnresolvedDeviceError, reason
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel, quirks
-from ocishim.oci import hookchanges
+from ocishim.oci import hookchanges, members
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
 from ocishim.rootfs import readonly
@@ -80,10 +80,10 @@ def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) 
     try:
         return _decide(bundle, config, lowlevel_path, hook_program)
     except DocumentError as err:
-        name, _, fault = err.message.partition(": ")
-        if name != "config.json":
+        if err.source != members.SOURCE:
             raise
-        raise DocumentError(f"{bundle.config_path}: {fault}", hint=err.hint or WRITERS) from None
+        hint = err.hint or WRITERS
+        raise DocumentError(err.fault, source=bundle.config_path, hint=hint) from None
 
 
 def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:
@@ -142,8 +142,8 @@ def _completed(change: Change, config: Config) -> Change:
     """Return `change`; a hook with what hookplan gives to those that are there already."""
     if not isinstance(change, oci_spec.AddHook):
         return change
-    members = hookplan.missing(change.name, change.hook, config)
-    return oci_spec.AddHook(change.name, {**change.hook, **members})
+    missing = hookplan.missing(change.name, change.hook, config)
+    return oci_spec.AddHook(change.name, {**change.hook, **missing})
 
 
 def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:

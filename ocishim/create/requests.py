@@ -15,6 +15,7 @@ from ocishim.cdi import names
 from ocishim.create import device_lists
 from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
 from ocishim.oci import marks
+from ocishim.oci.members import must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,10 +173,9 @@ def _prefixes(config: Config) -> tuple[str, ...]:
 
 
 def _parsed(key: str, value: object, config: Config) -> list[str]:
-    if not isinstance(value, str):
-        raise DocumentError(f"config.json: expected string in 'annotations[{key}]'")
+    text = must_be(str, value, f"annotations[{key}]")
     try:
-        return [name for _, name in cdi_annotations.parse({key: value}, _prefixes(config))]
+        return [name for _, name in cdi_annotations.parse({key: text}, _prefixes(config))]
     except PyshimError as err:
         raise UnresolvedDeviceError(
             f"failed to parse CDI device annotations: {err.message} in annotation '{key}'",

@@ -14,7 +14,7 @@ import stat
 
 from ocishim.errors import DocumentError, HookError, UnsafePathError
 from ocishim.linux import const, mntns, process, syscalls
-from ocishim.oci.members import find_list
+from ocishim.oci.members import SOURCE, find_list, must_be
 from ocishim.rootfs import locate
 from ocishim.rootfs.rootfs import Rootfs
 
@@ -65,8 +65,7 @@ class Builder:
         """
         root = self._open()
         for index, mount in enumerate(find_list(spec, "mounts")):
-            if not isinstance(mount, dict):
-                raise DocumentError(f"config.json: expected an object in 'mounts[{index}]'")
+            must_be(dict, mount, f"mounts[{index}]")
             try:
                 self._add(root, mount, f"mounts[{index}]")
             except OSError as err:
@@ -108,7 +107,7 @@ class Builder:
             source_fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
         except (OSError, ValueError) as err:
             why = getattr(err, "strerror", None) or "a NUL is in the path"
-            raise DocumentError(f"config.json: '{field}.source' {source}: {why}") from None
+            raise DocumentError(f"'{field}.source' {source}: {why}", source=SOURCE) from None
         try:
             is_directory = stat.S_ISDIR(os.fstat(source_fd).st_mode)
             target = self._mount_point(root, destination, is_directory=is_directory)

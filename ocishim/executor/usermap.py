@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 
-from ocishim.errors import DocumentError
 from ocishim.linux import const, syscalls
-from ocishim.oci.members import find_list
+from ocishim.oci.members import find_list, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+_MAPPING = ("containerID", "hostID", "size")
 
 
 class Mapping:
@@ -84,13 +85,11 @@ def own_root(uid: int, gid: int) -> None:
 
 def _lines(spec: dict[str, Any], name: str) -> str:
     text = ""
-    for entry in find_list(spec, "linux", name):
-        try:
-            text += f"{int(entry['containerID'])} {int(entry['hostID'])} {int(entry['size'])}\n"
-        except (TypeError, KeyError, ValueError):
-            raise DocumentError(
-                f"config.json: expected containerID, hostID and size in 'linux.{name}'"
-            ) from None
+    for index, entry in enumerate(find_list(spec, "linux", name)):
+        field = f"linux.{name}[{index}]"
+        members = must_be(dict, entry, field)
+        numbers = (must_be(int, members.get(key), f"{field}.{key}") for key in _MAPPING)
+        text += " ".join(map(str, numbers)) + "\n"
     return text
 
 

@@ -14,6 +14,7 @@ from ocishim.cache import identity
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 from ocishim.oci import hookchanges
+from ocishim.oci.members import find_dict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,7 @@ def wanted(spec: dict[str, Any]) -> dict[str, str]:
 
     Raises DocumentError for a property of another shape.
     """
-    linux = spec.get("linux")
-    devices = linux.get("netDevices") if isinstance(linux, dict) else None
-    if devices is None:
-        return {}
-    if not isinstance(devices, dict):
-        raise DocumentError("config.json: expected object in 'linux.netDevices'")
+    devices = find_dict(spec, "linux", "netDevices")
     found = {}
     for host, device in devices.items():
         name = device.get("name") if isinstance(device, dict) else None

@@ -49,10 +49,9 @@ class Bundle:
         self.spec: dict[str, Any] = found.spec
         self._odd = found.odd
         if not isinstance(self.spec, dict):
-            kinds = {"list": "array", "str": "string", "NoneType": "null", "bool": "boolean"}
-            kind = kinds.get(type(self.spec).__name__, "number")
+            found_type = jsonio.type_name(self.spec)
             raise DocumentError(
-                f"{self.config_path}: expected an object, found {kind}", hint=WRITERS
+                f"expected an object, found {found_type}", source=self.config_path, hint=WRITERS
             )
 
     def replace(self, spec: dict[str, Any]) -> bool:
@@ -75,7 +74,8 @@ class Bundle:
         except OSError as err:
             _remove(scratch)
             raise DocumentError(
-                f"{self.config_path}: cannot be replaced: {reason(err)}",
+                f"cannot be replaced: {reason(err)}",
+                source=self.config_path,
                 hint="the bundle is as it was; its folder must be writable and not full",
             ) from None
         return True
@@ -118,18 +118,19 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
     except OSError as err:
         missing = err.errno in (errno.ENOENT, errno.ENOTDIR)
         hint = "--bundle must name a directory with a config.json" if missing else ""
-        raise DocumentError(f"{path}: {reason(err)}", hint=hint) from None
+        raise DocumentError(reason(err), source=path, hint=hint) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise DocumentError(f"{path}: not a regular file")
+            raise DocumentError("not a regular file", source=path)
         data, size = b"", status.st_size
         while size <= MAX_BYTES and (chunk := os.read(descriptor, max(size - len(data), 0) + 1)):
             data += chunk
             size = max(size, len(data))  # it may grow meanwhile
         if size > MAX_BYTES:
             raise DocumentError(
-                f"{path}: {size} bytes, and at most {MAX_BYTES} are read",
+                f"{size} bytes, and at most {MAX_BYTES} are read",
+                source=path,
                 hint="engines write 3 to 60 KiB; is this the right file",
             )
         return data, status

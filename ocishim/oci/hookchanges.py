@@ -7,9 +7,8 @@ is never edited: a changed copy takes its place. Pure.
 
 from __future__ import annotations
 
-from ocishim.errors import DocumentError
 from ocishim.oci.changes import Change
-from ocishim.oci.members import find_dict, find_list, make_dict
+from ocishim.oci.members import find_dict, find_list, make_dict, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ def lists(spec: dict[str, Any]) -> dict[str, list[Hook]]:
         if not isinstance(entries, list) or not entries:
             continue
         for index, entry in enumerate(entries):
-            if not isinstance(entry, dict):
-                raise DocumentError(f"config.json: expected object in 'hooks.{name}[{index}]'")
+            must_be(dict, entry, f"hooks.{name}[{index}]")
         found[name] = entries
     return found
 

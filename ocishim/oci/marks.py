@@ -6,7 +6,7 @@ Pure.
 
 from __future__ import annotations
 
-from ocishim.errors import DocumentError
+from ocishim.oci.members import find_dict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +47,7 @@ _SANDBOX_VALUES = {
 
 def of(spec: dict[str, Any]) -> dict[str, Any]:
     """Return config.json's annotations, {} when there are none; DocumentError when no object."""
-    marks = spec.get("annotations")
-    if marks is None:
-        return {}
-    if not isinstance(marks, dict):
-        raise DocumentError("config.json: expected object in 'annotations'")
-    return marks
+    return find_dict(spec, "annotations")
 
 
 def in_pod(spec: dict[str, Any]) -> bool:

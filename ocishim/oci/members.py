@@ -8,13 +8,18 @@ Pure.
 
 from __future__ import annotations
 
+from ocishim import jsonio
 from ocishim.errors import DocumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
-_JSON_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
+    Kind = TypeVar("Kind")
+
+SOURCE = "config.json"
+"""What errors of shape call the file; who knows the bundle gives its path (create/plan.py)."""
+_WORDS = {dict: "object", list: "array", str: "string", int: "integer"}
 
 
 def find_dict(spec: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -64,11 +69,19 @@ def remove_first(items: list[Any], key: str, wanted: str) -> None:
         del items[index]
 
 
-def _checked(kind: type, value: Any, path: tuple[str, ...]) -> Any:
-    """`value` if it is a `kind` or null."""
-    if value is None or isinstance(value, kind):
+def must_be(kind: type[Kind], value: Any, field: str) -> Kind:
+    """Return `value` if it is a `kind`, which null is not; else raise what wrong() returns."""
+    if isinstance(value, kind):
         return value
-    found = _JSON_NAMES.get(type(value), "number")
-    raise DocumentError(
-        f"config.json: expected {_JSON_NAMES[kind]}, found {found} in '{'.'.join(path)}'"
-    )
+    raise wrong(_WORDS[kind], value, field)
+
+
+def wrong(expected: str, value: Any, field: str) -> DocumentError:
+    """Return the error for a `value` that is not `expected` at `field`."""
+    found = jsonio.type_name(value)
+    return DocumentError(f"expected {expected}, found {found} in '{field}'", source=SOURCE)
+
+
+def _checked(kind: type[Kind], value: Any, path: tuple[str, ...]) -> Kind | None:
+    """`value` if it is a `kind` or null."""
+    return None if value is None else must_be(kind, value, ".".join(path))

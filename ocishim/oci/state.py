@@ -46,7 +46,8 @@ def parse(data: bytes, source: str = "state") -> State:
 
     document = jsonio.loads(data, source)
     if not isinstance(document, dict):
-        raise DocumentError(f"{source}: expected an object")
+        found = jsonio.type_name(document)
+        raise DocumentError(f"expected an object, found {found}", source=source)
     return State(document)
 
 
@@ -58,7 +59,7 @@ def read(fd: int, source: str = "state on stdin") -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_BYTES:
-            raise DocumentError(f"{source}: more than {MAX_BYTES} bytes")
+            raise DocumentError(f"more than {MAX_BYTES} bytes", source=source)
     return b"".join(chunks)
 
 
@@ -94,5 +95,5 @@ def rootfs_path(state: State) -> str:
     root = bundle.spec.get("root")
     path = root.get("path") if isinstance(root, dict) else None
     if not isinstance(path, str) or not path:
-        raise DocumentError(f"{bundle.config_path}: root.path is missing")
+        raise DocumentError("root.path is missing", source=bundle.config_path)
     return os.path.join(state.bundle, path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, reason
+from ocishim.oci.members import SOURCE, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     `..` in a linked bundle for another folder. Raises DocumentError when config.json names none.
     """
     root = spec.get("root")
-    path = root.get("path") if isinstance(root, dict) else None
-    if not isinstance(path, str) or not path or "\0" in path or not _is_text(path):
-        raise DocumentError("config.json: expected a path in 'root.path'")
+    path = must_be(str, root.get("path") if isinstance(root, dict) else None, "root.path")
+    if not path or "\0" in path or not _is_text(path):
+        raise DocumentError(f"expected a path, found {path!r} in 'root.path'", source=SOURCE)
     return os.path.realpath(os.path.join(os.path.realpath(bundle), path))
 
 
@@ -44,7 +45,8 @@ def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
 
 def _missing(rootfs: str, error: OSError) -> DocumentError:
     return DocumentError(
-        f"config.json: root.path {rootfs}: {reason(error)}",
+        f"root.path {rootfs}: {reason(error)}",
+        source=SOURCE,
         hint="the engine mounts it before create: is the container being removed",
     )
 

@@ -38,6 +38,11 @@ _PATHS = {
 }
 _FORM = "'pyshimctl config default' has every setting as it is written"
 _MAX_BYTES = 1 << 20
+_MAX_LINES = 1000  # in which a fault is looked for, a parse a line
+
+
+class NotTomlError(ConfigError):
+    """A text that is no TOML; where it begins, line_of_fault() finds out."""
 
 
 class _Name(NamedTuple):
@@ -52,7 +57,8 @@ def read(path: str) -> dict[str, Any]:
     try:
         data = _content(path)
     except OSError as err:
-        raise ConfigError(f"{path}: cannot be read: {reason(err)}") from None
+        fault = f"cannot be read: {reason(err)}"
+        raise ConfigError(fault, source=path, errno=err.errno) from None
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes", hint="is this the right file")
     return parse(data, path)
@@ -75,14 +81,24 @@ def document(data: bytes, path: str) -> dict[str, Any]:
         found: dict[str, Any] = tomllib.loads(text)
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
-        raise ConfigError(f"{path}:{line}: not valid TOML: not UTF-8", hint=_FORM) from None
+        fault = "not valid TOML: not UTF-8"
+        raise ConfigError(fault, source=path, line=line, hint=_FORM) from None
     except RecursionError:
-        raise ConfigError(f"{path}: not valid TOML: nested too deeply", hint=_FORM) from None
+        fault = "not valid TOML: nested too deeply"
+        raise ConfigError(fault, source=path, hint=_FORM) from None
     except ValueError as err:
-        raise _twice(path, text.splitlines()) or ConfigError(
-            f"{path}: not valid TOML: {_lower(str(err))}", hint=_FORM
+        raise _twice(path, text.splitlines()) or NotTomlError(
+            f"not valid TOML: {_lower(str(err))}", source=path, hint=_FORM
         ) from None
     return found
+
+
+def line_of_fault(text: str) -> int:
+    """Return where what is no TOML begins: behind the longest part that is; 0 in a great text."""
+    lines = text.splitlines()
+    if len(lines) > _MAX_LINES:
+        return 0
+    return next(number for number in range(len(lines), 0, -1) if _valid(lines[: number - 1]))
 
 
 def _twice(path: str, lines: list[str]) -> ConfigError | None:
@@ -108,7 +124,7 @@ def _twice(path: str, lines: list[str]) -> ConfigError | None:
                 "'pyshimctl config set KEY=VALUE' finds the place by itself"
             )
         message = f"{what} is there twice, in lines {older} and {number}"
-        return ConfigError(f"{path}:{number}: {message}", hint=hint)
+        return ConfigError(message, source=path, line=number, hint=hint)
     return None
 
 
@@ -258,9 +274,7 @@ class _Reader:
         return f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
 
     def _error(self, key: str, message: str, hint: str = "") -> ConfigError:
-        line = self._line(key)
-        where = f"{self.path}:{line}" if line else self.path
-        return ConfigError(f"{where}: {message}", hint=hint)
+        return ConfigError(message, source=self.path, line=self._line(key), hint=hint)
 
     def _line(self, key: str) -> int:
         """Return the number of the line that sets `key` or opens its table, 0 when not found."""

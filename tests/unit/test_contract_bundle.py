@@ -362,7 +362,7 @@ def test_a_hook_that_is_no_object(box: Box) -> None:
     done = box.call("create", "-b", "bundle", "c")
     assert (done.status, done.seen) == (1, None)
     assert done.err == (
-        f"pyshim: {box.folder}/bundle/config.json: expected object in 'hooks.createContainer[1]' "
+        f"pyshim: {box.folder}/bundle/config.json: expected object, found null in 'hooks.createContainer[1]' "
         "(the engine and its plugins write this file: look there)\n"
     )
 

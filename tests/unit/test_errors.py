@@ -134,8 +134,8 @@ ROWS = [
     # --- who asks
     pytest.param(asks("gpu0"), LINE, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/x' (write qualified names, vendor.com/class=name, separated by ',' without blanks)", id="annotation malformed"),
     pytest.param(asks("acme.com/gpu=0, acme.com/gpu=1"), LINE, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x' (write qualified names, vendor.com/class=name, separated by ',' without blanks)", id="annotation with a blank"),
-    pytest.param(asks(3), LINE, "{box}/bundle/config.json: expected string in 'annotations[cdi.k8s.io/x]' (the engine and its plugins write this file: look there)", id="annotation no string"),
-    pytest.param(config_json(b'{"annotations":[]}'), LINE, "{box}/bundle/config.json: expected object in 'annotations' (the engine and its plugins write this file: look there)", id="annotations no object"),
+    pytest.param(asks(3), LINE, "{box}/bundle/config.json: expected string, found integer in 'annotations[cdi.k8s.io/x]' (the engine and its plugins write this file: look there)", id="annotation no string"),
+    pytest.param(config_json(b'{"annotations":[]}'), LINE, "{box}/bundle/config.json: expected object, found array in 'annotations' (the engine and its plugins write this file: look there)", id="annotations no object"),
     # --- resolving
     pytest.param(both(ACME_SPEC, asks("acme.com/gpu=7")), LINE, "unresolvable CDI devices acme.com/gpu=7: acme.com/gpu has no device 7, nearest acme.com/gpu=0, acme.com/gpu=1; looked in {box}/cdi (1 file) (run 'pyshimctl cdi list')", id="unknown device"),
     pytest.param(both(ACME_SPEC, asks("acme.com/tpu=0")), LINE, "unresolvable CDI devices acme.com/tpu=0: acme.com has no class tpu, it has gpu; looked in {box}/cdi (1 file) (run 'pyshimctl cdi list')", id="unknown class"),
@@ -163,16 +163,16 @@ ROWS = [
     pytest.param(both(spec(edits(deviceNodes=[{"path": "/dev/null", "type": "c", "major": 1, "minor": 5}])), setting(cdi__stale="error")), LINE, "{box}/cdi/acme.json is stale: /dev/null is c 1:5 in the spec, c 1:3 on this host ('devices[name=0].containerEdits.deviceNodes[0].path'); likely its kernel module was loaded again, needed by acme.com/gpu=0 (generate the spec again, or set cdi.stale = \"auto\")", id="stale device node"),
     pytest.param(nic("nosuch0", "eth7"), LINE, "network device 'nosuch0' is not on this host (another container may have it; 'ip link' lists what is there)", id="network device missing"),
     pytest.param(nic("lo", "eth 7"), LINE, "network device 'eth 7' is no interface name (at most 15 bytes, and none of '/', ':' and blanks)", id="network device's name"),
-    pytest.param(asks_nothing(linux={"netDevices": ["eth0"]}), LINE, "{box}/bundle/config.json: expected object in 'linux.netDevices' (the engine and its plugins write this file: look there)", id="config.json: netDevices no object"),
+    pytest.param(asks_nothing(linux={"netDevices": ["eth0"]}), LINE, "{box}/bundle/config.json: expected object, found array in 'linux.netDevices' (the engine and its plugins write this file: look there)", id="config.json: netDevices no object"),
     # --- the hooks
     pytest.param(spec(edits(hooks=[hook("/no/such/vendor-hook")])), LINE, "{box}/cdi/acme.json: createContainer hook /no/such/vendor-hook: the program does not exist (install it, or generate the CDI spec again)", id="hook program missing"),
     pytest.param(spec(edits(hooks=[hook("/etc/passwd")])), LINE, "{box}/cdi/acme.json: createContainer hook /etc/passwd: the program is not an executable file (install it, or generate the CDI spec again)", id="hook program not executable"),
     pytest.param(spec(edits(hooks=[hook("vendor-hook")])), LINE, "{box}/cdi/acme.json: createContainer hook vendor-hook: the path is not absolute (correct the CDI spec)", id="hook path relative"),
     pytest.param(both(ACME_SPEC, remove("bin/pyshim-hook")), LINE, "createContainer hook {box}/bin/pyshim-hook: the program does not exist (install pyshim again)", id="pyshim-hook missing"),
     pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", root={"path": "gone"})), LINE, "{box}/bundle/config.json: root.path {box}/bundle/gone: does not exist (the engine mounts it before create: is the container being removed)", id="rootfs missing"),
-    pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", root={})), LINE, "{box}/bundle/config.json: expected a path in 'root.path' (the engine and its plugins write this file: look there)", id="root.path missing"),
-    pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", root={"path": "a\0b"})), LINE, "{box}/bundle/config.json: expected a path in 'root.path' (the engine and its plugins write this file: look there)", id="root.path with a NUL"),
-    pytest.param(config_json(json.dumps(oci(hooks={"prestart": [None]})).encode()), LINE, "{box}/bundle/config.json: expected object in 'hooks.prestart[0]' (the engine and its plugins write this file: look there)", id="hook null"),
+    pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", root={})), LINE, "{box}/bundle/config.json: expected string, found null in 'root.path' (the engine and its plugins write this file: look there)", id="root.path missing"),
+    pytest.param(both(ACME_SPEC, asks("acme.com/gpu=0", root={"path": "a\0b"})), LINE, "{box}/bundle/config.json: expected a path, found 'a\\x00b' in 'root.path' (the engine and its plugins write this file: look there)", id="root.path with a NUL"),
+    pytest.param(config_json(json.dumps(oci(hooks={"prestart": [None]})).encode()), LINE, "{box}/bundle/config.json: expected object, found null in 'hooks.prestart[0]' (the engine and its plugins write this file: look there)", id="hook null"),
     # --- settings
     pytest.param(settings("nope = 1\n"), LINE, "{box}/config.toml:1: unknown setting 'nope' (see 'pyshimctl config default')", id="setting unknown"),
     pytest.param(settings('[hooks]\nnative = "yes"\n'), LINE, "{box}/config.toml:2: expected boolean, found string in 'hooks.native'", id="setting of the wrong type"),

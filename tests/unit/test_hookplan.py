@@ -316,8 +316,12 @@ def test_lists(hooks: object, found: list[str]) -> None:
     assert list(hookchanges.lists({"hooks": hooks})) == found
 
 
-@pytest.mark.parametrize("entry", [None, 1, "x", []])
-def test_an_entry_that_is_no_object(entry: object) -> None:
+@pytest.mark.parametrize(("entry", "found"), [
+    (None, "null"), (1, "integer"), ("x", "string"), ([], "array"), (True, "boolean"),
+])  # fmt: skip
+def test_an_entry_that_is_no_object(entry: object, found: str) -> None:
     with pytest.raises(DocumentError) as caught:
         hookchanges.lists({"hooks": {"poststop": [{"path": "/x"}, entry]}})
-    assert str(caught.value) == "config.json: expected object in 'hooks.poststop[1]'"
+    assert (
+        str(caught.value) == f"config.json: expected object, found {found} in 'hooks.poststop[1]'"
+    )

@@ -329,9 +329,9 @@ def test_the_pods_own_json_is_overwritten_by_crio() -> None:
 
 
 FAULTS = [
-    pytest.param(["x"], DocumentError, "config.json: expected object in 'annotations'", id="no object"),
-    pytest.param({"cdi.k8s.io/x": 1}, DocumentError, "config.json: expected string in 'annotations[cdi.k8s.io/x]'", id="no string"),
-    pytest.param({"cdi.k8s.io/x": None}, DocumentError, "config.json: expected string in 'annotations[cdi.k8s.io/x]'", id="null"),
+    pytest.param(["x"], DocumentError, "config.json: expected object, found array in 'annotations'", id="no object"),
+    pytest.param({"cdi.k8s.io/x": 1}, DocumentError, "config.json: expected string, found integer in 'annotations[cdi.k8s.io/x]'", id="no string"),
+    pytest.param({"cdi.k8s.io/x": None}, DocumentError, "config.json: expected string, found null in 'annotations[cdi.k8s.io/x]'", id="null"),
     pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/b'", id="no qualified name"),
     pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x'", id="a blank"),
     pytest.param({"cdi.k8s.io/x": ""}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="empty"),

@@ -41,10 +41,14 @@ def test_a_namespace_to_join() -> None:
     assert found.root_ids() == (0, 0), "config.json does not say"
 
 
-@pytest.mark.parametrize("entry", ["0", {}, {"containerID": 0, "hostID": "x", "size": 1}])
-def test_odd_mappings_are_refused(entry: object) -> None:
+@pytest.mark.parametrize(("entry", "message"), [
+    pytest.param("0", "expected object, found string in 'linux.uidMappings[1]'", id="no object"),
+    pytest.param(None, "expected object, found null in 'linux.uidMappings[1]'", id="null"),
+    pytest.param({}, "expected integer, found null in 'linux.uidMappings[1].containerID'", id="empty"),
+    pytest.param({"containerID": 0, "hostID": "x", "size": 1}, "expected integer, found string in 'linux.uidMappings[1].hostID'", id="a string"),
+    pytest.param({"containerID": 0, "hostID": 1}, "expected integer, found null in 'linux.uidMappings[1].size'", id="no size"),
+])  # fmt: skip
+def test_odd_mappings_are_refused(entry: object, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        usermap.wanted(spec({"type": "user"}, uidMappings=[entry]))
-    assert caught.value.message == (
-        "config.json: expected containerID, hostID and size in 'linux.uidMappings'"
-    )
+        usermap.wanted(spec({"type": "user"}, uidMappings=[MAPPED, entry]))
+    assert caught.value.message == f"config.json: {message}"

@@ -31,8 +31,7 @@ def rejected(node: Node) -> Iterator[Finding]:
 
 
 def _rejection(node: Node, path: str, error: CDISpecError) -> str:
-    fault = (error.message, error.kind, error.field, error.cdi_version)
-    return f"{node.host.inside(path)}: {unresolved.rejection(path, fault)}"
+    return f"{node.host.inside(path)}: {unresolved.rejection(path, error.record())}"
 
 
 def _correct(node: Node, path: str, error: CDISpecError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import click
@@ -66,12 +65,9 @@ def _read(path: str) -> dict[str, Any]:
     """Return the file's settings; an error of TOML begins with file and line like all others."""
     try:
         return configfile.read(path)
-    except ConfigError as err:
-        where = re.search(r" \(at line (\d+), column \d+\)$", err.message)
-        if where is None:
-            raise
-        rest = err.message.removeprefix(f"{path}: ")
-        raise ConfigError(f"{path}:{where[1]}: {rest}", hint=err.hint) from None
+    except configfile.NotTomlError as err:
+        line = configfile.line_of_fault(files.read(Host(), path) or "")
+        raise ConfigError(err.fault, source=path, line=line, hint=err.hint) from None
 
 
 @command.command()

@@ -30,6 +30,11 @@ def content(path: str, limit: int = -1) -> bytes:
         return file.read(limit)
 
 
+def refused(err: OSError, path: object, what: str = "") -> ConfigError:
+    """Return the error for what the kernel refuses to do with `path`."""
+    return ConfigError(f"{what}{err.strerror}", source=str(path), errno=err.errno)
+
+
 def read(host: Host, path: str) -> str | None:
     """Return the text of the file `path`, None when there is none.
 
@@ -40,11 +45,11 @@ def read(host: Host, path: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as err:
-        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from None
+        raise refused(err, path, "cannot be read: ") from None
     except UnicodeDecodeError as err:
-        raise ConfigError(f"{path}: not UTF-8 text at byte {err.start}") from None
+        raise ConfigError(f"not UTF-8 text at byte {err.start}", source=path) from None
     if len(text) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
+        raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
     return text
 
 
@@ -96,7 +101,7 @@ class Edit:
             else:
                 replace(self.host.real(self.path), self.after.encode(), self.mode)
         except OSError as err:
-            raise ConfigError(f"{self.path}: cannot be written: {err.strerror}") from None
+            raise refused(err, self.path, "cannot be written: ") from None
 
 
 def apply_all(edits: list[Edit]) -> None:

@@ -61,7 +61,7 @@ def uninstall(
         with Installation(host, prefix) as installation:
             done = _uninstall(installation, purge=purge)
     except OSError as err:
-        raise ConfigError(f"{err.filename or prefix}: {err.strerror}") from None
+        raise files.refused(err, err.filename or prefix) from None
     tell({"done": done}, as_json=as_json)
 
 

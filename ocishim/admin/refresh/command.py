@@ -78,7 +78,7 @@ def written(path: str, spec: dict[str, Any]) -> str:
         before = files.read(Host(), os.path.abspath(path))
         why = ["there was none"] if before is None else _reasons(before, text)
     except ConfigError as err:
-        why = [err.message.removeprefix(f"{os.path.abspath(path)}: ")]
+        why = [err.fault]
     if why:
         files.replace(os.path.abspath(path), (MARK * (form == "yaml") + text).encode(), 0o644)
     return "; ".join(why)

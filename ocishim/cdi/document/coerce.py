@@ -10,6 +10,7 @@ Source: specs-go/config.go at HEAD (field names and types), encoding/json, yaml.
 
 from __future__ import annotations
 
+from ocishim import jsonio
 from ocishim.cdi.document import goscalars
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ def fold(key: str) -> str:
 
 
 def _mismatch(expected: str, value: Any, field: str) -> FieldError:
-    found = goscalars.type_name(value)
+    found = jsonio.type_name(value)
     place = f" in '{field}'" if field else ""
     return FieldError("json-type", field, f"expected {expected}, found {found}{place}")
 

@@ -24,17 +24,24 @@ class CDISpecError(DocumentError):
     no-devices, empty-edits, env, devnode-path, devnode-type, devnode-permissions, hook-name,
     hook-path, hook-env, mount-host, mount-container, rdt-closid, netdev.
     `field` is the path of the failing field (`devices[0].name`) or "", `cdi_version` the
-    version the file declares, as far as that could be read.
+    version the file declares, as far as that could be read. `reason` is the message without
+    what it says of the file.
     """
 
     def __init__(
-        self, message: str, *, kind: str, path: str = "", field: str = "", cdi_version: str = ""
-    ) -> None:
+        self, message: str, *, kind: str, path: str = "", field: str = "", cdi_version: str = "",
+        reason: str = "",
+    ) -> None:  # fmt: skip
         super().__init__(message)
+        self.reason = reason or message
         self.kind = kind
         self.path = path
         self.field = field
         self.cdi_version = cdi_version
+
+    def record(self) -> tuple[str, str, str, str, str]:
+        """Return message, kind, field, cdi_version and reason: what is remembered of a file."""
+        return (self.message, self.kind, self.field, self.cdi_version, self.reason)
 
 
 def load(data: bytes, path: str) -> dict[str, Any]:
@@ -54,6 +61,7 @@ def load(data: bytes, path: str) -> dict[str, Any]:
     except rules.InvalidSpecError as e:
         raise CDISpecError(
             f"invalid CDI Spec: {e.text}",
+            reason=e.text,
             kind=e.kind,
             path=path,
             field=e.field,
@@ -74,8 +82,9 @@ def parse(data: bytes, path: str) -> dict[str, Any] | None:
     except coerce.FieldError as e:
         version = _declared_version(value, coerce.fold)
         raise CDISpecError(
-            f"{path}: {e.reason}", kind=e.kind, path=path, field=e.field, cdi_version=version
-        ) from None
+            f"{path}: {e.reason}", kind=e.kind, path=path, field=e.field, cdi_version=version,
+            reason=e.reason,
+        ) from None  # fmt: skip
 
 
 def _read(data: bytes, path: str) -> Any:
@@ -91,7 +100,7 @@ def _read(data: bytes, path: str) -> Any:
     try:
         return yamlgo.load(data)
     except goscalars.DialectError as e:
-        raise CDISpecError(f"{path}: {e}", kind="yaml", path=path) from None
+        raise CDISpecError(f"{path}: {e}", kind="yaml", path=path, reason=str(e)) from None
 
 
 def _declared_version(value: Any, fold: Callable[[str], str]) -> str:

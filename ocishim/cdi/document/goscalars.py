@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 _INF = float("inf")
 
@@ -64,9 +62,3 @@ def integral(value: float) -> int | None:
         return None
     # The shortest digits that give this float again, not the float's own.
     return int(Decimal(repr(value)))
-
-
-def type_name(value: Any) -> str:
-    """What messages call a value: JSON's words, with integers told from other numbers."""
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
-    return "null" if value is None else names.get(type(value), "number")

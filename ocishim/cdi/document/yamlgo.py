@@ -14,6 +14,7 @@ from __future__ import annotations
 from yaml import events as ev
 from yaml.error import YAMLError
 
+from ocishim import jsonio
 from ocishim.cdi.document import goscalars, yamlmend, yamlscalars
 from ocishim.cdi.document.goscalars import DialectError
 
@@ -234,7 +235,7 @@ def _typed_key(key: Any) -> tuple[str, Any]:
         or isinstance(key, (dict, list))
         or (type(key) is int and key >> 63 not in (0, -1))
     ):
-        raise DialectError(f"invalid map key: {goscalars.type_name(key)}")
+        raise DialectError(f"invalid map key: {jsonio.type_name(key)}")
     # A new object for nan, which equals nothing, itself included.
     return (type(key).__name__, key if key == key else float("nan"))  # noqa: PLR0124
 

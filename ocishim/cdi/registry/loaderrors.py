@@ -19,13 +19,14 @@ def of(known: Known) -> dict[str, list[CDISpecError]]:
     errors: dict[str, list[CDISpecError]] = {}
     for _priority, path, record in known:
         if record.error is not None:
-            message, kind, field, cdi_version = record.error
+            message, kind, field, cdi_version, reason = record.error
             error = CDISpecError(
                 message,
                 kind=kind,
                 path=path,
                 field=field,
                 cdi_version=cdi_version,
+                reason=reason,
             )
             errors.setdefault(path, []).append(error)
     for name, later, earlier in index.resolve(known)[1]:

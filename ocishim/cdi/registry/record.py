@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
     from ocishim.cache import Place
 
-    # message, kind, field and cdi_version of a CDISpecError
-    Error = tuple[str, str, str, str]
+    # message, kind, field, cdi_version and reason of a CDISpecError
+    Error = tuple[str, str, str, str, str]
 
 
 class Record:

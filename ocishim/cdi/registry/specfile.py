@@ -86,7 +86,7 @@ def _parse(path: str, data: bytes, record: Record) -> tuple[Record, Parts | None
     try:
         spec = document.load(data, path)
     except document.CDISpecError as e:
-        record.error = (e.message, e.kind, e.field, e.cdi_version)
+        record.error = e.record()
         return record, None
     record.kind = spec["kind"]
     parts: dict[str, Any] = {"": (spec["cdiVersion"], spec.get("containerEdits", {}))}
@@ -116,12 +116,12 @@ def _is_null(st: os.stat_result) -> bool:
     return stat.S_ISCHR(st.st_mode) and st.st_rdev == os.makedev(1, 3)
 
 
-def _io_error(path: str, e: OSError) -> tuple[str, str, str, str]:
+def _io_error(path: str, e: OSError) -> tuple[str, str, str, str, str]:
     call = "read" if e.errno == errno.EISDIR else "open"
     text = f"{call} {path}: {(e.strerror or '').lower()}"
     if e.errno != errno.ENOENT:
         text = f"failed to read CDI Spec {_goquote(path)}: {text}"
-    return (text, "io", "", "")
+    return (text, "io", "", "", text)
 
 
 def _goquote(text: str) -> str:

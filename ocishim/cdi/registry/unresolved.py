@@ -34,6 +34,8 @@ _DIRS_BYTES = 250
 _SHOWN = 3
 _NO_KIND = ("yaml", "no-data")
 """Faults of files of which nobody knows the kind."""
+_SAYS_FIELD = ("json-type", "unknown-field", "null-entry", "no-devices")
+"""Faults whose reason names the field."""
 
 
 class Sight(NamedTuple):
@@ -74,19 +76,17 @@ def looked_in(found: Scan, spec_dirs: list[str]) -> str:
 
 def rejection(path: str, fault: Error) -> str:
     """What is wrong with one spec file: reason, field, cdiVersion, what would do instead."""
-    message, kind, field, cdi_version = fault
+    _message, kind, field, cdi_version, told = fault
     if kind == "io":
         return f"cannot be read: {_why_unreadable(path)}"
-    for prefix in (f"{path}: ", "invalid CDI Spec: "):
-        message = message.removeprefix(prefix)
-    if field and field not in message:
+    if field and kind not in _SAYS_FIELD:
         asking = kind == "version-too-old" and field != "cdiVersion"
-        message += f" {'for' if asking else 'in'} '{field}'"
+        told += f" {'for' if asking else 'in'} '{field}'"
     if kind in rules.EXPECTED:
-        message += f": {rules.EXPECTED[kind]}"
-    if cdi_version and cdi_version not in message:
-        message += f" (cdiVersion {cdi_version})"
-    return shown(message)
+        told += f": {rules.EXPECTED[kind]}"
+    if cdi_version and kind != "version-invalid":
+        told += f" (cdiVersion {cdi_version})"
+    return shown(told)
 
 
 class _Reasons:

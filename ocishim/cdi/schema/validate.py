@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+from ocishim import jsonio
 from ocishim.cdi import versions
 from ocishim.cdi.document import goscalars, yamlgo
 
@@ -78,7 +79,7 @@ def _from_json(text: str) -> Any:
 def _from_yaml(data: bytes) -> Any:
     value = yamlgo.load(data, strict=False)
     if value is not None and not isinstance(value, dict):
-        raise goscalars.DialectError(f"expected object, found {goscalars.type_name(value)}")
+        raise goscalars.DialectError(f"expected object, found {jsonio.type_name(value)}")
     return _through_floats(value)
 
 
@@ -126,7 +127,7 @@ def _describe(error: jsonschema.ValidationError) -> Iterable[str]:
 
 def _other(error: jsonschema.ValidationError) -> str:
     if error.validator == "type":
-        found = goscalars.type_name(error.instance)
+        found = jsonio.type_name(error.instance)
         return f"expected {error.validator_value}, found {found}"
     if error.validator == "anyOf":
         return "no edits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -131,28 +132,30 @@ def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "user", "hint"),
+    ("number", "user", "hint"),
     [
-        pytest.param(
-            "/usr/local/lib: Permission denied", 1000, "hint: run it as root\n", id="a user"
-        ),
-        pytest.param("/usr/local/lib: Permission denied", 0, "", id="root"),
-        pytest.param("/usr/local/lib: Read-only file system", 1000, "", id="another reason"),
+        pytest.param(errno.EACCES, 1000, "hint: run it as root\n", id="a user"),
+        pytest.param(errno.EPERM, 1000, "hint: run it as root\n", id="a user, otherwise"),
+        pytest.param(errno.EACCES, 0, "", id="root"),
+        pytest.param(errno.EROFS, 1000, "", id="another reason"),
+        pytest.param(0, 1000, "", id="no reason of the kernel's"),
     ],
 )
 def test_what_only_root_may(
     monkeypatch: pytest.MonkeyPatch,
-    message: str,
+    number: int,
     user: int,
     hint: str,
 ) -> None:
     @click.command()
     def failing() -> None:
-        raise ConfigError(message)
+        raise ConfigError("Permission denied, it says", source="/usr/local/lib", errno=number)
 
     monkeypatch.setattr(cli.Program, "get_command", lambda *_args: failing)
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert CliRunner().invoke(main, ["version"]).stderr == f"pyshimctl: {message}\n{hint}"
+    assert CliRunner().invoke(main, ["version"]).stderr == (
+        f"pyshimctl: /usr/local/lib: Permission denied, it says\n{hint}"
+    )
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:

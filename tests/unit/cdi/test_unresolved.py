@@ -177,9 +177,7 @@ def test_rejection(changes: dict[str, str], reason: str) -> None:
     text = {"cdiVersion": "0.6.0", "kind": "acme.com/gpu", "devices": [device], **changes}
     with pytest.raises(document.CDISpecError) as e:
         document.load(json.dumps(text).encode(), "/a.json")
-    error = e.value
-    fault = (error.message, error.kind, error.field, error.cdi_version)
-    assert unresolved.rejection("/a.json", fault) == reason
+    assert unresolved.rejection("/a.json", e.value.record()) == reason
 
 
 def test_another_vendors_rejected_file_is_not_blamed(

@@ -193,7 +193,7 @@ def test_bytes_that_are_no_text_are_escaped(hook: Hook) -> None:
     ("state", "text"),
     [
         ("", "state on stdin: not valid JSON: the document is empty"),
-        ("[]", "state on stdin: expected an object"),
+        ("[]", "state on stdin: expected an object, found array"),
         ("{}", "state: bundle '' is not an absolute path"),
         ('{"bundle": "/no/such"}', "/no/such/config.json: does not exist"),
         ('{"bundle": "/", "root": "."}', "rootfs '/.' is the host's root directory"),
