@@ -47,9 +47,9 @@ def read(host: Host, path: str) -> str | None:
     except OSError as err:
         raise refused(err, path, "cannot be read: ") from None
     except UnicodeDecodeError as err:
-        raise ConfigError(f"{path}: not UTF-8 text at byte {err.start}") from None
+        raise ConfigError(f"not UTF-8 text at byte {err.start}", source=path) from None
     if len(text) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
+        raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
     return text
 
 
