@@ -51,6 +51,11 @@ class Kernel:
         return os.contents("/proc/self/uid_map").split() != _ALL_IDS
 
 
+def nobody_makes_nodes(*, mapped: bool) -> bool:
+    """Whether the container, `mapped` by a user namespace or not, gets the host's nodes alone."""
+    return mapped or Kernel().makes_no_nodes()
+
+
 def stat(path: str) -> HostDevice:
     """The device node or fifo at `path`, its last component not followed.
 

@@ -85,12 +85,13 @@ class Finding:
 
 def findings(
     found: Iterable[Found], lstat: Stat = os.lstat, stat: Stat = os.stat, *,
-    no_nodes: bool = False, mounted: Collection[tuple[object, object]] | None = None,
+    no_nodes: Callable[[], bool] = lambda: False,
+    mounted: Collection[tuple[object, object]] | None = None,
 ) -> list[Finding]:  # fmt: skip
     """What no longer fits, one finding for each sort and spec file, in order of the request.
 
     `lstat` looks at device nodes, as the reference does, `stat` at the sources of mounts.
-    no_nodes: the container gets the host's device nodes and no others. mounted: sources and
+    no_nodes(): the container gets the host's device nodes and no others. mounted: sources and
     destinations of the mounts that the container will have; None: those of `found`.
     """
     facts: dict[tuple[str, Sort], list[str]] = {}
@@ -130,7 +131,7 @@ def _edits(found: Iterable[Found]) -> Iterator[tuple[Found, str, dict[str, Any]]
 
 def _facts(
     edits: dict[str, Any], lstat: Stat, stat: Stat, *,
-    no_nodes: bool, mounted: Collection[tuple[object, object]] | None,
+    no_nodes: Callable[[], bool], mounted: Collection[tuple[object, object]] | None,
 ) -> Iterator[tuple[Sort, str, str]]:  # fmt: skip
     """Yield a sort, the field it is about and the fact."""
     for index, node in enumerate(edits.get("deviceNodes", ())):
@@ -160,7 +161,9 @@ def is_unbound(mount: dict[str, Any]) -> bool:
     )
 
 
-def _node_fact(node: dict[str, Any], lstat: Stat, *, no_nodes: bool) -> tuple[Sort, str]:
+def _node_fact(
+    node: dict[str, Any], lstat: Stat, *, no_nodes: Callable[[], bool]
+) -> tuple[Sort, str]:
     """How the host's device differs from the spec's; "" if it does not, or nobody can say."""
     path = node.get("hostPath") or node["path"]
     letter = _LETTERS.get(node.get("type", ""))
@@ -172,7 +175,7 @@ def _node_fact(node: dict[str, Any], lstat: Stat, *, no_nodes: bool) -> tuple[So
     except ValueError:  # a NUL: the reference's to judge, or the runtime's
         return _RELOADED, ""
     except OSError as e:
-        gone = no_nodes and e.errno in _GONE
+        gone = e.errno in _GONE and no_nodes()
         return _MISSING, f"device node {path} is gone" if gone else ""
     number = f"{major}:{node.get('minor', 0)}"
     there = _describe(st)

@@ -146,7 +146,7 @@ def _bind_renamed(made: Plan, before: dict[str, Any], config: Config) -> None:
         return
     from ocishim.cdi import hostdev  # noqa: PLC0415 - few containers have devices of the engine's
 
-    if oci_spec.has_user_namespace(before) or hostdev.Kernel().makes_no_nodes():
+    if hostdev.nobody_makes_nodes(mapped=oci_spec.has_user_namespace(before)):
         from ocishim.create import renamed  # noqa: PLC0415 - as above
 
         changes, warnings = renamed.bound(made.spec, config)
@@ -223,11 +223,12 @@ def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:
     """Refuse or warn of what no longer fits, as cdi.stale says; the edits are applied already."""
     if config.stale == "ignore":
         return
-    from ocishim.cdi import stale  # noqa: PLC0415 - only where devices are
+    from ocishim.cdi import hostdev, stale  # noqa: PLC0415 - only where devices are
 
+    mapped = oci_spec.has_user_namespace(made.spec)
     findings = stale.findings(
         made.found,
-        no_nodes=oci_spec.has_user_namespace(made.spec),
+        no_nodes=lambda: hostdev.nobody_makes_nodes(mapped=mapped),
         mounted=oci_spec.mounted(made.spec),
     )
     if not findings:

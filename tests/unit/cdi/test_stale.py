@@ -237,7 +237,7 @@ def test_a_mount_that_another_device_replaced_is_nobodys() -> None:
 @pytest.mark.parametrize("no_nodes", [True, False])
 def test_a_node_that_only_the_host_could_give(*, no_nodes: bool) -> None:
     nodes = [{"path": "/dev/none", "type": "c", "major": 7}, {"path": "/secret", "major": 7}]
-    left = stale.findings([found({"deviceNodes": nodes})], host, host, no_nodes=no_nodes)
+    left = stale.findings([found({"deviceNodes": nodes})], host, host, no_nodes=lambda: no_nodes)
     assert [(one.what, one.certain) for one in left] == no_nodes * [
         ((f"{SPEC} is stale: device node /dev/none is gone {NODE}"
          "; in a user namespace no other can be made"), True),
@@ -281,4 +281,4 @@ def test_a_path_that_is_none_is_the_runtimes_to_refuse(path: str) -> None:
         "deviceNodes": [{"path": path, **given}, {"path": "/dev/x", "hostPath": path, **given}],
         "mounts": [bind(path)],
     }
-    assert stale.findings([found(edits)], no_nodes=True) == []
+    assert stale.findings([found(edits)], no_nodes=lambda: True) == []
