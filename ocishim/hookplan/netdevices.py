@@ -1,7 +1,9 @@
 """Network devices that CDI gives to a container: through the runtime, or moved by pyshim's hook.
 
 runtime-spec 1.3 has linux.netDevices; a runtime whose `features` do not enable it ignores the
-property, so pyshim adds a createRuntime hook that moves the interfaces (hooks/net_devices.py).
+property, and runc and crun lose the interface or its addresses in some cases (lowlevel/quirks.py).
+For those pyshim takes the property and adds a createRuntime hook that moves the interfaces
+(hooks/net_devices.py).
 Nothing is moved or edited here, but the runtime is asked, once, and the answer cached.
 """
 
@@ -13,17 +15,20 @@ from ocishim import jsonio
 from ocishim.cache import identity
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
+from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges
-from ocishim.oci.members import find_dict
+from ocishim.oci.members import find, find_dict, find_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.cache import Cache
+    from ocishim.oci.changes import Change
 
 HOOK = "move-net-devices"
 _SYSFS = "/sys/class/net"
+_OWN_NETWORK = "/proc/self/ns/net"
 _NAME_MAX = 15  # IFNAMSIZ less its NUL, netdevice(7)
 
 
@@ -42,16 +47,18 @@ def wanted(spec: dict[str, Any]) -> dict[str, str]:
 
 def arrange(
     spec: dict[str, Any], runtime: str, cache: Cache, hook_program: str, timeout: int
-) -> tuple[list[hookchanges.PutFirstHook], list[str]]:
+) -> tuple[list[Change], list[str]]:
     """See to it that linux.netDevices reach the container: the change, if one is due, and how.
 
     runtime: the low-level runtime's path.
-    Raises UnresolvedDeviceError for an interface the host does not have or a name that is none.
+    Raises UnresolvedDeviceError for an interface the host does not have or a name that is none,
+    and where the container has the host's network.
     """
     devices = wanted(spec)
     if not devices:
         return [], []
     _check(devices)
+    _check_namespace(spec, next(iter(devices)))
     if _supported(runtime, cache):
         return [], [f"network device {host}: moved by the runtime" for host in devices]
     hook = {
@@ -61,7 +68,28 @@ def arrange(
         "timeout": timeout,
     }
     told = [f"network device {host}: moved by a createRuntime hook of pyshim" for host in devices]
-    return [hookchanges.PutFirstHook("createRuntime", hook, told)], told
+    put = hookchanges.PutFirstHook("createRuntime", hook, told)
+    return [hookchanges.TakeNetDevices(), put], told
+
+
+def _check_namespace(spec: dict[str, Any], device: str) -> None:
+    """Refuse the host's network: there is nowhere to move to, and crun would say nothing."""
+    namespaces = find_list(spec, "linux", "namespaces")
+    at = find(namespaces, "type", "network")
+    path = namespaces[at].get("path") if at >= 0 else _OWN_NETWORK
+    if path and _is_own(path):
+        raise UnresolvedDeviceError(
+            f"network device {device!r} cannot be given to a container in the host's network",
+            hint="give it a network namespace of its own, or ask without the device",
+        )
+
+
+def _is_own(path: object) -> bool:
+    try:
+        there, own = os.stat(str(path)), os.stat(_OWN_NETWORK)
+    except OSError:
+        return False  # the runtime says what is wrong with it
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
 
 def _check(devices: dict[str, str]) -> None:
@@ -95,7 +123,9 @@ def _is_interface_name(text: str) -> bool:
 
 
 def _supported(runtime: str, cache: Cache) -> bool:
-    """Whether the runtime's features enable linux.netDevices; asked once per binary."""
+    """Whether the runtime moves interfaces and loses none; asked once per binary."""
+    if not quirks.keeps_net_devices(lowlevel.version(runtime, cache)):
+        return False
     key = (runtime, identity(os.stat(runtime)))
     known = cache.get("lowlevel-netdevices", key)
     if not isinstance(known, bool):

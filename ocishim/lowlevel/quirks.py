@@ -1,4 +1,4 @@
-"""What low-level runtimes do otherwise than others: who runs the hooks, who maps mounts.
+"""What low-level runtimes do otherwise than others: hooks, mounts, network interfaces.
 
 Pure. createContainer hooks are run by the low-level runtime, or by pyshim before it: gVisor runs
 them from release 20260520 on whatever its `features` say; crun before 1.26 has made a read-only
@@ -21,6 +21,15 @@ _CRUN_SINCE = (1, 26)
 def maps_mounts(version: Version) -> bool:
     """Whether the runtime has mapped mounts: youki 0.7 refuses the option (its features: false)."""
     return version.kind != "youki"
+
+
+def keeps_net_devices(version: Version) -> bool:
+    """Whether linux.netDevices arrive whole, where the runtime's features have them at all.
+
+    runc 1.4 to 1.6 loses global IPv6 addresses of an interface whose peer is down; crun 1.28 does
+    nothing in the host's network, and loses the interface when its name is taken.
+    """
+    return version.kind not in ("runc", "crun")
 
 
 def mounts_by_options(version: Version) -> bool:

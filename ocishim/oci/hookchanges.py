@@ -213,3 +213,18 @@ class DropEmptyHooks(Change):
 
     def describe(self) -> str:
         return f"no {_LIST} hook is left, and config.json gets no empty list of them"
+
+
+class TakeNetDevices(Change):
+    """Take linux.netDevices from the low-level runtime: a hook of pyshim moves the interfaces."""
+
+    __slots__ = ()
+
+    def apply(self, spec: dict[str, Any]) -> None:
+        make_dict(spec, "linux").pop("netDevices", None)
+
+    def present(self, spec: dict[str, Any]) -> bool:
+        return "netDevices" not in find_dict(spec, "linux")
+
+    def sentences(self) -> list[str]:
+        return []  # the hook's says it
