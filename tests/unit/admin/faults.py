@@ -187,7 +187,8 @@ FAULTS: dict[str, Callable[[Tree], Node]] = {
     "spec-none": no_spec,
     "spec-device-gone": lambda tree: edits(tree, "deviceNodes: [{path: /dev/gone}]"),
     "spec-hook-gone": lambda tree: edits(tree, "hooks: [{hookName: createContainer, path: /opt/gone}]"),
-    "spec-stale": lambda tree: edits(tree, "mounts: [{hostPath: /usr/lib/gone.so, containerPath: /a}]"),
+    "spec-stale": lambda tree: edits(tree, "mounts: [{hostPath: /usr/lib/gone.so, containerPath: /a, options: [bind]}]"),
+    "spec-mount-type": lambda tree: edits(tree, "mounts: [{hostPath: /usr, containerPath: /a}]"),
     "char-links": char_links,
     "engine-configuration": lambda tree: engine(tree, "dockerd", "/etc/docker/daemon.json", "{"),
     "engine-unregistered": lambda tree: engine(tree, "containerd"),
@@ -210,4 +211,13 @@ FAULTS: dict[str, Callable[[Tree], Node]] = {
     "nvidia-persistence": lambda tree: gpu(tree, "run/nvidia-persistenced/socket"),
 }  # fmt: skip
 """By the finding's name; those that need this machine itself are ELSEWHERE's."""
-ELSEWHERE = {"hook-program", "spec-refused", "check-failed"}
+ELSEWHERE = {
+    *("hook-program", "spec-refused", "check-failed"),
+    *(
+        "spec-driver",
+        "spec-gpu-gone",
+        "spec-gpu-new",
+        "spec-mig",
+        "spec-mig-new",
+    ),  # test_doctor_gpus.py
+}

@@ -158,7 +158,7 @@ def test_one_cause_is_one_finding(tree: Tree, count: int) -> None:
     """A spec of eight GPUs that is there twice; nodes, hooks and mounts of all of them gone."""
     names = "".join(
         f'- name: "{number}"\n  containerEdits:\n    deviceNodes: [{{path: /dev/gone{number}}}]\n'
-        f"    mounts: [{{hostPath: /gone{number}, containerPath: /x}}]\n"
+        f"    mounts: [{{hostPath: /gone{number}, containerPath: /x, options: [bind]}}]\n"
         f"    hooks: [{{hookName: createContainer, path: /opt/gone{number}}}]\n"
         for number in range(count)
     )

@@ -11,6 +11,13 @@ REPOSITORY = Path(__file__).parents[3]
 SEVERITIES = ("info", "warning", "error")
 
 
+def texts(expression: ast.expr) -> list[str]:
+    """What a text may be: itself, or either side of a condition."""
+    if isinstance(expression, ast.IfExp):
+        return [*texts(expression.body), *texts(expression.orelse)]
+    return [str(ast.literal_eval(expression))]
+
+
 def made() -> dict[str, str]:
     """The findings' names in the sources, and the gravest severity of each."""
     found: dict[str, str] = {}
@@ -21,12 +28,10 @@ def made() -> dict[str, str]:
                 and isinstance(node.func, ast.Name)
                 and node.func.id == "Finding"
             ):
-                name = ast.literal_eval(node.args[0])
-                severities = [
-                    one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)
-                ]
-                here = [str(one) for one in severities if one in SEVERITIES]
-                found[name] = max(found.get(name, "info"), *here, key=SEVERITIES.index)
+                names, severities = map(texts, node.args[:2])
+                for name in names:
+                    here = [severity for severity in severities if severity in SEVERITIES]
+                    found[name] = max(found.get(name, "info"), *here, key=SEVERITIES.index)
     return found
 
 
