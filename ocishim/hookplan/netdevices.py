@@ -14,6 +14,7 @@ from ocishim.cache import identity
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 from ocishim.oci import hookchanges
+from ocishim.oci.hooktable import MOVE_NET_DEVICES
 from ocishim.oci.members import find_dict
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from ocishim.cache import Cache
 
-HOOK = "move-net-devices"
 _SYSFS = "/sys/class/net"
 _NAME_MAX = 15  # IFNAMSIZ less its NUL, netdevice(7)
 
@@ -56,7 +56,7 @@ def arrange(
         return [], [f"network device {host}: moved by the runtime" for host in devices]
     hook = {
         "path": hook_program,
-        "args": ["pyshim-hook", HOOK, *(f"{host}={name}" for host, name in devices.items())],
+        "args": ["pyshim-hook", MOVE_NET_DEVICES, *map("=".join, devices.items())],
         "env": list(knownhooks.MINIMAL_ENV),
         "timeout": timeout,
     }

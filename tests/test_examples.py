@@ -1,0 +1,111 @@
+"""CONTRIBUTING's ways to add something, followed in a copy: a made-up hook and runtime, and they work."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+HOOK = '''
+"""touch-stamp: write the file --path in the rootfs."""
+from ocishim.hooks import flags
+from ocishim.hooks.change import Change
+
+NAME = "touch-stamp"
+
+def parse(args):
+    return flags.last(flags.of(NAME, args), "path")
+
+def apply(rootfs, path):
+    rootfs.put_file(path, b"1")
+    return [Change(f"{path}: made")]
+'''
+
+
+class Copy:
+    """A copy of the code, in which a newcomer works."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "clone"
+        for name in ("ocishim", "hooks"):
+            shutil.copytree(
+                ROOT / name, self.root / name, symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )  # fmt: skip
+        self.touched: list[str] = []
+
+    def write(self, path: str, text: str) -> None:
+        """A file of its own."""
+        (self.root / path).write_text(text)
+        self.touched.append(path)
+
+    def row(self, path: str, below: str, row: str) -> None:
+        """Write `row` below the one line that begins with `below`."""
+        file = self.root / path
+        lines = file.read_text().splitlines()
+        (index,) = (i for i, line in enumerate(lines) if line.startswith(below))
+        file.write_text("\n".join([*lines[: index + 1], row, *lines[index + 1 :]]) + "\n")
+        self.touched.append(path)
+
+    def run(self, code: str, *words: str) -> str:
+        """What Python prints for `code` in this copy."""
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=self.root, capture_output=True, text=True,
+            check=False, stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin"},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+
+@pytest.fixture(name="copy")
+def _copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_hook(copy: Copy, tmp_path: Path) -> None:
+    copy.write("hooks/touch_stamp.py", HOOK)
+    copy.row("ocishim/oci/hooktable.py", "HOOKS = {",
+             '    "touch-stamp": Row("path", needs=_FILES, generated=ASKED),')  # fmt: skip
+    (tmp_path / "rootfs").mkdir()
+    copy.run(
+        "import sys; from ocishim.hooks.program import main; sys.exit(main(sys.argv[1:]))",
+        "chain", "--rootfs", str(tmp_path / "rootfs"), "touch-stamp", "--path", "/stamp",
+    )  # fmt: skip
+    assert (tmp_path / "rootfs/stamp").read_bytes() == b"1"
+    planned = copy.run(
+        "from ocishim.hookplan import knownhooks\n"
+        "hook = {'path': '/x/pyshim-hook', 'args': ['x', 'touch-stamp', '--path', '/a']}\n"
+        "(part,) = knownhooks.parse(hook)\n"
+        "print(part.describe(), part.writes)\n"
+        "from ocishim.admin.generate import hooks\n"
+        "print('touch-stamp' in hooks.HOOKS, 'touch-stamp' in hooks.DEFAULT_HOOKS)\n"
+    )
+    assert planned == "touch-stamp --path /a True\nTrue False\n"
+    assert copy.touched == ["hooks/touch_stamp.py", "ocishim/oci/hooktable.py"]
+
+
+def test_a_low_level_runtime(copy: Copy) -> None:
+    copy.row("ocishim/lowlevel/quirks.py", "RUNTIMES = {",
+             '    "newrun": Runtime(readonly=(2, 1), runs_hooks=(0, 9)),')  # fmt: skip
+    chosen = copy.run(
+        "from ocishim.lowlevel import lowlevel, quirks\n"
+        "from ocishim.admin.checks import base\n"
+        "for number in ('0.8', '2.0', '2.1'):\n"
+        "    version = lowlevel.parse_version(f'newrun version {number}')\n"
+        "    print(quirks.choose('auto', version, root_readonly=True))\n"
+        "    print([one.what for one in base._older(version, '')])\n"
+    )
+    assert chosen.splitlines() == [
+        "('shim', 'newrun 0.8 does not run createContainer hooks')",
+        "['newrun before 2.1 makes a read-only root unwritable before hooks run']",
+        "('shim', 'newrun 2.0 makes the root read-only before it runs them')",
+        "['newrun before 2.1 makes a read-only root unwritable before hooks run']",
+        "('runtime', 'newrun 2.1 runs createContainer hooks')",
+        "[]",
+    ]
+    assert copy.touched == ["ocishim/lowlevel/quirks.py"]
