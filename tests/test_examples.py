@@ -1,7 +1,8 @@
-"""CONTRIBUTING's ways to add something, followed in a copy: a made-up hook and runtime, and they work."""
+"""CONTRIBUTING's ways to add something, followed in a copy, with what is made up; and it works."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,30 @@ def apply(rootfs, path):
     return [Change(f"{path}: made")]
 '''
 
+CHANGE = '''
+
+class AddRlimit(Change):
+    """Add a resource limit, NAME=VALUE."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self, entry):
+        self.entry = entry
+
+    def apply(self, spec):
+        make_list(spec, "process", "rlimits").append(self.member())
+
+    def present(self, spec):
+        return self.member() in find_list(spec, "process", "rlimits")
+
+    def describe(self):
+        return f"limit {self.entry}"
+
+    def member(self):
+        name, _, value = self.entry.partition("=")
+        return {"type": name, "hard": int(value), "soft": int(value)}
+'''
+
 
 class Copy:
     """A copy of the code, in which a newcomer works."""
@@ -42,6 +67,12 @@ class Copy:
     def write(self, path: str, text: str) -> None:
         """A file of its own."""
         (self.root / path).write_text(text)
+        self.touched.append(path)
+
+    def append(self, path: str, text: str) -> None:
+        """Write `text` at the end of a file."""
+        with (self.root / path).open("a") as file:
+            file.write(text)
         self.touched.append(path)
 
     def row(self, path: str, below: str, row: str) -> None:
@@ -109,3 +140,44 @@ def test_a_low_level_runtime(copy: Copy) -> None:
         "[]",
     ]
     assert copy.touched == ["ocishim/lowlevel/quirks.py"]
+
+
+def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
+    copy.row("ocishim/cdi/fields.py", "FIELDS = (",
+             '    Field("rlimits", "limit", "string", since="1.1.0", change="AddRlimit"),')  # fmt: skip
+    copy.append("ocishim/oci/changes.py", CHANGE)
+    document = {"cdiVersion": "1.1.0", "kind": "acme.com/gpu", "devices": [
+        {"name": "0", "containerEdits": {"rlimits": ["RLIMIT_CORE=0"]}}]}  # fmt: skip
+    told = copy.run(
+        "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])",
+        "cdi", "show", "acme.com/gpu=0", "--spec-dir", spec_dir(tmp_path / "new", document),
+    )  # fmt: skip
+    assert told.splitlines()[-1] == "  limit RLIMIT_CORE=0"
+    older = {**document, "cdiVersion": "0.7.0"}
+    refused = copy.run(
+        "import json, sys\n"
+        "from ocishim.cdi.document import document\n"
+        "try:\n    document.load(sys.argv[1].encode(), '/x.json')\n"
+        "except document.CDISpecError as err:\n    print(err.kind, err.field)\n",
+        json.dumps(older),
+    )
+    assert refused == "version-too-old devices[0].containerEdits.rlimits\n"
+    spec = copy.run(
+        "import json\n"
+        "from ocishim.cdi import edits\n"
+        "from ocishim.oci import spec as oci\n"
+        "spec = {}\n"
+        "for _ in range(2):\n"
+        "    print(len(oci.apply(spec, edits.plan(spec, {'rlimits': ['RLIMIT_CORE=0']}, None))))\n"
+        "print(json.dumps(spec))\n"
+    )
+    limit = {"type": "RLIMIT_CORE", "hard": 0, "soft": 0}
+    assert spec == "1\n0\n" + json.dumps({"process": {"rlimits": [limit]}}) + "\n"
+    assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
+
+
+def spec_dir(folder: Path, document: dict[str, object]) -> str:
+    """A spec dir with this document."""
+    folder.mkdir()
+    (folder / "acme.json").write_text(json.dumps(document))
+    return str(folder)

@@ -45,7 +45,7 @@ CREATE = PASS_THROUGH | {
 }  # fmt: skip
 
 DEVICE = CREATE | {
-    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
+    "ocishim.cdi.edits", "ocishim.cdi.fields", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
     "ocishim.cdi.registry.entries", "ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan",
     "ocishim.cdi.stale",
     "ocishim.oci.container",
