@@ -176,7 +176,7 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
     assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
 
 
-def spec_dir(folder: Path, document: dict[str, object]) -> str:
+def spec_dir(folder: Path, document: object) -> str:
     """A spec dir with this document."""
     folder.mkdir()
     (folder / "acme.json").write_text(json.dumps(document))
