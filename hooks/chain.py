@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from ocishim.errors import HookError, PyshimError, UsageError
+from ocishim.oci.hooktable import HOOKS, NEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
     from ocishim.rootfs.rootfs import Rootfs
 
     Say = Callable[[str, str], None]
-
-MODULES = {
-    "chmod": "chmod",
-    "create-soname-symlinks": "create_soname_symlinks",
-    "create-symlinks": "create_symlinks",
-    "disable-device-node-modification": "disable_device_node_modification",
-    "enable-cuda-compat": "enable_cuda_compat",
-    "update-application-profile": "update_application_profile",
-    "update-ldcache": "update_ldcache",
-}
-"""Hook name -> module of this package."""
-
-NEXT = "--next"
 
 
 class Step:
@@ -48,8 +36,8 @@ class Step:
 
 
 def load(name: str) -> ModuleType:
-    """Import the hook `name` of MODULES."""
-    path = "ocishim.hooks." + MODULES[name]
+    """Import the hook `name` of hooktable.HOOKS."""
+    path = "ocishim.hooks." + name.replace("-", "_")
     __import__(path)  # importlib costs 1 ms
     return sys.modules[path]
 
@@ -72,7 +60,7 @@ def parse(parts: list[list[str]], say: Say) -> list[Step]:
     """
     steps = []
     for name, *args in parts:
-        if name not in MODULES:
+        if name not in HOOKS:
             say("warning", f"hook {name!r} is not known and is left out")
             continue
         module = load(name)

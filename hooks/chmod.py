@@ -35,7 +35,7 @@ class Request:
 
 def parse(args: list[str]) -> Request:
     """Return the mode and the paths, each once; UsageError names the bad value."""
-    values = flags.parse(args, ("mode", "path"))
+    values = flags.of(NAME, args)
     text = flags.last(values, "mode")
     if not text:
         raise UsageError("flag '--mode' is missing")

@@ -30,7 +30,7 @@ class Link:
 
 def parse(args: list[str]) -> list[Link]:
     """Return the links of `--link` flags in order, each once; UsageError names the bad one."""
-    texts = flags.parse(args, ("link",))["link"]
+    texts = flags.of(NAME, args)["link"]
     return [_parse_link(text) for text in dict.fromkeys(texts)]
 
 

@@ -29,7 +29,7 @@ _ATTRIBUTES = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATT
 
 def parse(args: list[str]) -> None:
     """Take no flag; UsageError for any."""
-    flags.parse(args, ())
+    flags.of(NAME, args)
 
 
 def modified(text: bytes) -> bytes | None:

@@ -58,10 +58,11 @@ class Note:
 
 def parse(args: list[str]) -> Request:
     """Return the request; without a version the hook does nothing."""
-    names = ("host-driver-version", "host-cuda-version", "cuda-compat-container-root")
-    values = flags.parse(args, names)
-    driver, cuda = (values[name][-1] if values[name] else "" for name in names[:2])
-    return Request(driver, cuda, flags.last(values, names[2], DEFAULT_FOLDER))
+    values = flags.of(NAME, args)
+    driver, cuda = (
+        "".join(values[name][-1:]) for name in ("host-driver-version", "host-cuda-version")
+    )
+    return Request(driver, cuda, flags.last(values, "cuda-compat-container-root", DEFAULT_FOLDER))
 
 
 def version(text: str) -> Version | None:

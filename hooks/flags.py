@@ -7,6 +7,12 @@ mean is each hook's part.
 from __future__ import annotations
 
 from ocishim.errors import UsageError
+from ocishim.oci.hooktable import HOOKS
+
+
+def of(name: str, args: list[str]) -> dict[str, list[str]]:
+    """Parse the command line of the hook `name`, whose flags are in hooktable.HOOKS."""
+    return parse(args, HOOKS[name].flags)
 
 
 def parse(args: list[str], known: tuple[str, ...]) -> dict[str, list[str]]:

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ocishim.errors import HookError, UsageError
+from ocishim.oci.hooktable import MOVE_NET_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocishim.oci.state import State
 
-NAME = "move-net-devices"
 _RT_SCOPE_UNIVERSE = 0
 _IFA_F_PERMANENT = 0x80
 
@@ -43,7 +43,7 @@ def run(words: Sequence[str], state: State) -> None:
     """Move what `words` name into the namespace of the container `state` tells of."""
     devices = parse(words)
     if state.pid < 1:
-        raise HookError(f"{NAME}: the runtime tells no pid of the container")
+        raise HookError(f"{MOVE_NET_DEVICES}: the runtime tells no pid of the container")
     apply(devices, state.pid)
 
 

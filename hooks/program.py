@@ -17,6 +17,7 @@ from ocishim.hooks import chain, privileges
 from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
 from ocishim.oci.container import Container
+from ocishim.oci.hooktable import HOOKS, MOVE_NET_DEVICES
 from ocishim.rootfs import locate
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
 
 Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by
 --container-spec FILE. Hooks:
-  {", ".join(sorted(chain.MODULES))}
+  {", ".join(sorted(HOOKS))}
 """
 _CHAIN_OPTIONS = (
     "--rootfs", "--rootfs-id", "--user", "--tmpfs", "--timeout", "--log", "--log-level",
@@ -264,7 +265,7 @@ def main(words: list[str]) -> int:
         return 0
     reporter = Reporter(Call())
     try:
-        if words[:1] == ["move-net-devices"]:
+        if words[:1] == [MOVE_NET_DEVICES]:
             _move_net_devices(words[1:])
             return 0
         call = parse(words)
@@ -284,7 +285,7 @@ def _move_net_devices(words: list[str]) -> None:
     """Run the one hook that works on the container's network, not on its rootfs."""
     from ocishim.hooks import net_devices  # noqa: PLC0415 - pyroute2 costs 100 ms, and it is rare
 
-    privileges.limit(["move-net-devices"])
+    privileges.limit([MOVE_NET_DEVICES])
     net_devices.run(words, state.parse(state.read(0)))
 
 

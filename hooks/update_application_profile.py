@@ -28,7 +28,7 @@ _BITS = 64
 
 def parse(args: list[str]) -> None:
     """Take no flag; UsageError for any."""
-    flags.parse(args, ())
+    flags.of(NAME, args)
 
 
 def profile(mask: int) -> bytes:

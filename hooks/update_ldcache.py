@@ -58,7 +58,7 @@ class Request:
 
 def parse(args: list[str]) -> Request:
     """Return the folders, each once, in order; UsageError names the bad value."""
-    values = flags.parse(args, ("folder", "ldconfig-path"))
+    values = flags.of(NAME, args)
     folders = dict.fromkeys(ldconfig.folder(text) for text in values["folder"])
     path = flags.last(values, "ldconfig-path", ldconfig.DEFAULT_PATH)
     if not path.startswith("/") or "\0" in path:

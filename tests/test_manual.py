@@ -9,7 +9,7 @@ import click
 import pytest
 
 from ocishim.admin.cli import main
-from ocishim.hooks import chain
+from ocishim.oci import hooktable
 from ocishim.settings.defaults import DEFAULTS
 from tests.conftest import need
 from tools.packaging import manual, project
@@ -76,7 +76,7 @@ def test_every_setting_is_there(setting: str) -> None:
     assert f"\n**{setting}** = " in manual.config_page()
 
 
-@pytest.mark.parametrize("hook", chain.MODULES)
+@pytest.mark.parametrize("hook", hooktable.HOOKS)
 def test_every_hook_is_there(hook: str) -> None:
     own = manual.hook_page().partition(f"\n## {hook}\n\n")[2].partition("\n## ")[0]
     assert "lags" in own

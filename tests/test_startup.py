@@ -39,13 +39,13 @@ CREATE = PASS_THROUGH | {
     "ocishim.hookplan.knownhooks", "ocishim.lowlevel.quirks", "ocishim.rootfs",
     "ocishim.rootfs.readonly",
     "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields",
-    "ocishim.oci.hookchanges",
+    "ocishim.oci.hookchanges", "ocishim.oci.hooktable",
     "ocishim.oci.marks", "ocishim.oci.members", "ocishim.oci.reading", "ocishim.oci.spec",
     "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
 }  # fmt: skip
 
 DEVICE = CREATE | {
-    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
+    "ocishim.cdi.edits", "ocishim.cdi.fields", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
     "ocishim.cdi.registry.entries", "ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan",
     "ocishim.cdi.stale",
     "ocishim.oci.container",
@@ -56,7 +56,7 @@ HOOK = {
     "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags",
     "ocishim.hooks.privileges", "ocishim.hooks.program",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.privileges",
-    "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.state",
+    "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.hooktable", "ocishim.oci.state",
     "ocishim.rootfs", "ocishim.rootfs.dirent", "ocishim.rootfs.handle", "ocishim.rootfs.ownmounts",
     "ocishim.rootfs.locate", "ocishim.rootfs.rootfs", "ocishim.rootfs.tree",
 }  # fmt: skip

@@ -19,7 +19,7 @@ from ocishim.admin.generate.command import generate
 from ocishim.admin.generate.transform import transform
 from ocishim.admin.refresh.command import refresh
 from ocishim.cache import Cache
-from ocishim.cdi import edits, hostdev, stale, userns
+from ocishim.cdi import edits, fields, hostdev, stale, userns
 from ocishim.cdi.registry import registry, unresolved
 from ocishim.errors import UnresolvedDeviceError
 from ocishim.oci import spec as oci_spec
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from ocishim.cdi.registry.registry import Registry
 
     Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
-
-_SHORT = {
-    "env": "env",
-    "deviceNodes": "node",
-    "netDevices": "net device",
-    "mounts": "mount",
-    "hooks": "hook",
-    "additionalGids": "gid",
-}
 
 _MISSING_HINT = "load the device's driver, or generate the spec again"
 
@@ -201,12 +192,13 @@ def edits_in_short(found: Found) -> str:
     """`5 nodes, 26 mounts, 6 hooks`: what a container gets that asks for this device alone."""
     merged = edits.merge([found])
     words = []
-    for field, noun in _SHORT.items():
-        count = len(merged[field])
-        if count:
-            words.append(f"{count} {noun}" + ("s" if count > 1 and noun != "env" else ""))
-    if "intelRdt" in merged:
-        words.append("intelRdt")
+    for field in sorted(fields.FIELDS, key=lambda field: field.single):
+        count = len(merged.get(field.name, ()))
+        if field.single and field.name in merged:
+            words.append(field.word)
+        elif count:
+            plural = "s" if count > 1 and field.word != "env" else ""
+            words.append(f"{count} {field.word}{plural}")
     return ", ".join(words)
 
 

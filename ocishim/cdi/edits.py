@@ -11,13 +11,15 @@ another name on the host is bound, and a bind mount says its type.
 
 from __future__ import annotations
 
+from ocishim.cdi import fields
 from ocishim.cdi.hostdev import NodeError
 from ocishim.cdi.names import goquote
+from ocishim.oci import changes as of_oci
 from ocishim.oci import spec as oci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol
 
     from ocishim.cdi.hostdev import HostDevice, Kernel
@@ -39,15 +41,12 @@ if TYPE_CHECKING:
             """The device's own container edits."""
 
 
-_LISTS = ("env", "deviceNodes", "netDevices", "mounts", "hooks", "additionalGids")
-
-
 def merge(found: Iterable[FoundDevice]) -> dict[str, Any]:
     """The container edits of all devices as one, in the order of the request.
 
     A file's common edits come once, in front of its first device. Nothing is de-duplicated.
     """
-    merged: dict[str, Any] = {name: [] for name in _LISTS}
+    merged: dict[str, Any] = {field.name: [] for field in fields.LISTS}
     seen = set()
     for device in found:
         if device.path not in seen:
@@ -58,10 +57,11 @@ def merge(found: Iterable[FoundDevice]) -> dict[str, Any]:
 
 
 def _append(merged: dict[str, Any], edits: dict[str, Any]) -> None:
-    for name in _LISTS:
-        merged[name] += edits.get(name, ())
-    if "intelRdt" in edits:
-        merged["intelRdt"] = edits["intelRdt"]
+    for field in fields.FIELDS:
+        if not field.single:
+            merged[field.name] += edits.get(field.name, ())
+        elif field.name in edits:
+            merged[field.name] = edits[field.name]
 
 
 def plan(
@@ -79,7 +79,7 @@ def plan(
     reference, which runc refuses; only `as_reference` plans it.
     Raises hostdev.NodeError with the reference's text when the host has no such device.
     """
-    changes: list[oci.Change] = [oci.SetEnv(entry) for entry in edits.get("env", ())]
+    changes = _plain(fields.FIELDS[:1], edits)
     owner = oci.process_ids(spec)
     mapped = oci.has_user_namespace(spec)
     for node in edits.get("deviceNodes", ()):
@@ -104,9 +104,21 @@ def plan(
     if "intelRdt" in edits:
         # Go leaves empty members out when it writes.
         changes.append(oci.SetIntelRdt({k: v for k, v in edits["intelRdt"].items() if v}))
-    # 0 is skipped: the reference cannot tell it from "not set".
-    changes += [oci.AddGid(gid) for gid in edits.get("additionalGids", ()) if gid]
-    return changes
+    return changes + _plain(fields.FIELDS[1:], edits)
+
+
+def _plain(rows: Sequence[fields.Field], edits: dict[str, Any]) -> list[oci.Change]:
+    """The changes of those fields of which each entry is one.
+
+    A number 0 is skipped: the reference cannot tell it from "not set".
+    """
+    return [
+        getattr(of_oci, field.change)(entry)
+        for field in rows
+        if field.change
+        for entry in edits.get(field.name, ())
+        if entry != 0
+    ]
 
 
 def _plan_node(

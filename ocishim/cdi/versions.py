@@ -17,7 +17,7 @@ Pure.
 
 from __future__ import annotations
 
-from ocishim.cdi import names
+from ocishim.cdi import fields, names
 from ocishim.errors import DocumentError
 
 TYPE_CHECKING = False
@@ -79,17 +79,15 @@ def _v110(spec: dict[str, Any]) -> str:
             return f"{place}.intelRdt.schemata"
         if rdt.get("enableMonitoring"):
             return f"{place}.intelRdt.enableMonitoring"
-        if edits.get("netDevices"):
-            return f"{place}.netDevices"
+        if used := fields.new_in("1.1.0", edits):
+            return f"{place}.{used}"
     return ""
 
 
 def _v070(spec: dict[str, Any]) -> str:
     for place, edits in _all_edits(spec):
-        if "intelRdt" in edits:
-            return f"{place}.intelRdt"
-        if edits.get("additionalGids"):
-            return f"{place}.additionalGids"
+        if used := fields.new_in("0.7.0", edits):
+            return f"{place}.{used}"
     return ""
 
 

@@ -172,7 +172,7 @@ def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:
     from ocishim.cdi import userns  # noqa: PLC0415 - few containers have a user namespace
 
     version = lowlevel.version(lowlevel_path, config.cache)
-    return userns.Kernel(config.cache, can_map=quirks.maps_mounts(version))
+    return userns.Kernel(config.cache, can_map=quirks.of(version).maps_mounts)
 
 
 def _programs(devices: list[Found]) -> dict[str, str]:
@@ -236,7 +236,7 @@ def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:
     fatal = [finding for finding in findings if finding.certain]
     if any(finding.sort.unbound for finding in fatal):
         version = lowlevel.version(lowlevel_path, config.cache)
-        if not quirks.mounts_by_options(version):
+        if not quirks.of(version).mounts_by_options:
             fatal = [finding for finding in fatal if not finding.sort.unbound]
     refused = {"error": findings, "auto": fatal}.get(config.stale)
     if refused:

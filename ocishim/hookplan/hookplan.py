@@ -12,6 +12,7 @@ from ocishim.hookplan import knownhooks
 from ocishim.lowlevel import quirks
 from ocishim.oci import hookchanges, marks
 from ocishim.oci import spec as oci_spec
+from ocishim.oci.hooktable import CHAIN, NEXT
 from ocishim.rootfs import readonly
 
 TYPE_CHECKING = False
@@ -95,13 +96,14 @@ def missing(name: str, hook: dict[str, Any], config: Config) -> dict[str, Any]:
 class Planner:
     """The facts one decision needs."""
 
-    __slots__ = ("bundle", "config", "hook_program", "version")
+    __slots__ = ("bundle", "config", "hook_program", "runtime", "version")
 
     def __init__(self, config: Config, bundle: str, hook_program: str, version: Version) -> None:
         self.config = config
         self.bundle = bundle
         self.hook_program = hook_program
         self.version = version
+        self.runtime = quirks.of(version)
 
     def decide(self, spec: dict[str, Any], injected: dict[str, str]) -> HookPlan:
         """Decide what becomes of the hooks of `spec`, which are hardened already.
@@ -126,12 +128,12 @@ class Planner:
     def _without_unwritable(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
     ) -> list[dict[str, Any]]:
-        elsewhere = readonly.elsewhere(spec) if self.version.kind == "runsc" else ""
+        elsewhere = readonly.elsewhere(spec) if self.runtime.own_root else ""
         reason = elsewhere or self._readonly_reason(spec)
         if reason and not elsewhere and self.config.readonly_rootfs == "overlay":
             if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
                 plan.layer = True
-                plan.stacked = self.version.kind == "runsc" and marks.in_pod(spec)
+                plan.stacked = self.runtime.own_root and marks.in_pod(spec)
                 plan.sentences.append(f"hooks write to a layer over the rootfs: {reason}")
             return hooks
         if not reason or not any(_writes(hook) for hook in hooks):
@@ -207,7 +209,7 @@ class Planner:
         from ocishim.hookplan import lost  # noqa: PLC0415 - only where pyshim runs hooks
 
         plan.warnings += lost.warnings(spec, plan.taken, self.version.kind)
-        if self.version.kind == "runsc":
+        if self.runtime.own_root:
             plan.add(hookchanges.TakeHooks([], [_names(hook) for hook in mounting]))
         else:
             plan.add(hookchanges.TakeHooks(mounting, []))
@@ -215,7 +217,7 @@ class Planner:
     def _quiet(self, hook: dict[str, Any]) -> dict[str, Any]:
         """Return `hook`; a chain that leaves its failure to us, who log it."""
         args = hook.get("args") or []
-        ours = hook.get("path") == self.hook_program and args[1:2] == [knownhooks.CHAIN]
+        ours = hook.get("path") == self.hook_program and args[1:2] == [CHAIN]
         if not ours or "--errors" in args:
             return hook
         return {**hook, "args": [*args[:2], "--errors", "caller", *args[2:]]}
@@ -227,13 +229,13 @@ class Planner:
         from ocishim.oci.container import Container  # noqa: PLC0415 - only where hooks are
 
         rootfs = readonly.rootfs_path(spec, self.bundle)
-        args = ["pyshim-hook", knownhooks.CHAIN, "--rootfs", rootfs]
+        args = ["pyshim-hook", CHAIN, "--rootfs", rootfs]
         args += ["--rootfs-id", "{}:{}".format(*readonly.identity(spec, self.bundle))]
         args += Container.of(spec).options()
         args += ["--timeout", str(timeout or self.config.timeout)]
         args += self.config.log_flags()
         for index, part in enumerate(parts):
-            args += [knownhooks.NEXT] if index else []
+            args += [NEXT] if index else []
             args += [part.name, *part.args]
         return {
             "path": self.hook_program,

@@ -8,6 +8,7 @@ them; CVE-2025-23266 for the environment.
 from __future__ import annotations
 
 from ocishim.errors import HookError
+from ocishim.oci.hooktable import CHAIN, HOOKS, NEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,43 +24,7 @@ MINIMAL_ENV = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 """The environment of a hook that names none."""
 
 
-class Known:
-    """A hook's flags, each with a value; whether it writes to the rootfs (else it only mounts)."""
-
-    __slots__ = ("flags", "writes")
-
-    def __init__(self, *flags: str, writes: bool = True) -> None:
-        self.flags = flags
-        self.writes = writes
-
-    def takes(self, args: list[str]) -> bool:
-        """Whether `args` are its flags and their values, as hooks/flags.py reads them."""
-        words = iter(args)
-        for word in words:
-            name, separator, _ = word.lstrip("-").partition("=")
-            if len(word) - len(word.lstrip("-")) not in (1, 2) or name not in self.flags:
-                return False
-            if not separator and next(words, None) is None:
-                return False
-        return True
-
-
-KNOWN = {
-    "create-symlinks": Known("link"),
-    "update-ldcache": Known("folder", "ldconfig-path"),
-    "enable-cuda-compat": Known(
-        "host-driver-version", "host-cuda-version", "cuda-compat-container-root"
-    ),
-    "chmod": Known("mode", "path"),
-    "disable-device-node-modification": Known(writes=False),
-    "update-application-profile": Known(),
-    "create-soname-symlinks": Known("folder", "ldconfig-path"),
-}
-"""Every hook pyshim knows."""
-
-CHAIN = "chain"
 _OURS = "pyshim-hook"
-NEXT = "--next"
 _SWITCHES = ("--debug", "-d", "--quiet", "-q")
 
 
@@ -81,7 +46,7 @@ class Part:
     @property
     def writes(self) -> bool:
         """True when the hook writes to the rootfs."""
-        return KNOWN[self.name].writes
+        return HOOKS[self.name].writes
 
     def describe(self) -> str:
         """Return the hook as a person would type it."""
@@ -121,10 +86,10 @@ def _skip_switches(words: list[str]) -> list[str]:
 
 
 def _part(words: list[str]) -> list[Part]:
-    if not words or words[0] not in KNOWN or NEXT in words:
+    if not words or words[0] not in HOOKS or NEXT in words:
         return []
     name, *args = words
-    return [Part(name, args)] if KNOWN[name].takes(args) else []
+    return [Part(name, args)] if HOOKS[name].takes(args) else []
 
 
 def _split_chain(words: list[str]) -> list[Part]:

@@ -17,6 +17,7 @@ from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges
+from ocishim.oci.hooktable import MOVE_NET_DEVICES
 from ocishim.oci.members import find, find_dict, find_list
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ocishim.cache import Cache
     from ocishim.oci.changes import Change
 
-HOOK = "move-net-devices"
 _SYSFS = "/sys/class/net"
 _OWN_NETWORK = "/proc/self/ns/net"
 _NAME_MAX = 15  # IFNAMSIZ less its NUL, netdevice(7)
@@ -63,7 +63,7 @@ def arrange(
         return [], [f"network device {host}: moved by the runtime" for host in devices]
     hook = {
         "path": hook_program,
-        "args": ["pyshim-hook", HOOK, *(f"{host}={name}" for host, name in devices.items())],
+        "args": ["pyshim-hook", MOVE_NET_DEVICES, *map("=".join, devices.items())],
         "env": list(knownhooks.MINIMAL_ENV),
         "timeout": timeout,
     }
@@ -124,7 +124,7 @@ def _is_interface_name(text: str) -> bool:
 
 def _supported(runtime: str, cache: Cache) -> bool:
     """Whether the runtime moves interfaces and loses none; asked once per binary."""
-    if not quirks.keeps_net_devices(lowlevel.version(runtime, cache)):
+    if not quirks.of(lowlevel.version(runtime, cache)).keeps_net_devices:
         return False
     key = (runtime, identity(os.stat(runtime)))
     known = cache.get("lowlevel-netdevices", key)

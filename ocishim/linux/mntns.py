@@ -115,20 +115,13 @@ def is_mountpoint(fd: int) -> bool:
 
 
 def _listed_mountpoint(fd: int) -> bool:
-    """The same from /proc: a mount whose id is the file's and whose mount point is its path."""
-    lines = os.contents(f"/proc/self/fdinfo/{fd}").splitlines()
-    fields = dict(line.split(b":", 1) for line in lines if b":" in line)
-    mount_id = fields[b"mnt_id"].strip()
-    path = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
-    rows = [line.split(b" ") for line in os.contents("/proc/self/mountinfo").splitlines()]
-    return any(row[0] == mount_id and _unescape(row[4]) == path for row in rows)
+    """The same from /proc: the file's mount is mounted where the file is."""
+    from ocishim.linux import mountinfo  # noqa: PLC0415 - old kernels only
 
-
-def _unescape(field: bytes) -> bytes:
-    r"""A path of mountinfo: space, tab, newline and backslash are \ooo there (proc(5))."""
-    for octal, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        field = field.replace(octal, char)
-    return field
+    try:
+        return mountinfo.mount_of(fd).point == os.readlink(f"/proc/self/fd/{fd}")
+    except LookupError:  # a mount of another namespace
+        return False
 
 
 def pivot_into(root_fd: int) -> None:

@@ -1,8 +1,10 @@
-"""What low-level runtimes do otherwise than others: hooks, mounts, network interfaces.
+"""What low-level runtimes do otherwise, one row each; plan and doctor ask it here. Pure.
 
-Pure. createContainer hooks are run by the low-level runtime, or by pyshim before it: gVisor runs
-them from release 20260520 on whatever its `features` say; crun before 1.26 has made a read-only
-root unwritable by then; runc and youki run them in time.
+Facts: gVisor runs createContainer hooks from release 20260520 on, whatever its `features` say; crun
+before 1.26 has made a read-only root unwritable by then; runc before 1.3 gives a hook that names no
+environment the image's; youki 0.7 refuses mapped mounts (its features: false); runc 1.4 loses
+global IPv6 addresses of a network device whose peer is down, crun 1.28 does nothing in the host's
+network and loses the device when its name is taken.
 """
 
 from __future__ import annotations
@@ -14,30 +16,60 @@ if TYPE_CHECKING:
 RUNTIME = "runtime"
 SHIM = "shim"
 
-_RUNSC_SINCE = (20260520,)
-_CRUN_SINCE = (1, 26)
+EVER: tuple[int, ...] = ()
+"""In every version."""
 
 
-def maps_mounts(version: Version) -> bool:
-    """Whether the runtime has mapped mounts: youki 0.7 refuses the option (its features: false)."""
-    return version.kind != "youki"
+class Runtime:
+    """One low-level runtime; versions are the first that do it right.
 
-
-def keeps_net_devices(version: Version) -> bool:
-    """Whether linux.netDevices arrive whole, where the runtime's features have them at all.
-
-    runc 1.4 to 1.6 loses global IPv6 addresses of an interface whose peer is down; crun 1.28 does
-    nothing in the host's network, and loses the interface when its name is taken.
+    runs_hooks: the createContainer hooks. readonly: makes the root read-only only after them.
+    environment: a hook without environment gets none of the image's.
+    keeps_net_devices: linux.netDevices arrive whole, where its features have them at all.
+    maps_mounts: has mapped mounts. mounts_by_options: a mount without `bind` among its options
+    fails, whatever its type says (gVisor leaves such a mount out; youki goes by the type).
+    own_root: shows the container a file system of its own: an annotation can make the root another
+    one, further containers of a pod are opened at `start` only, and no hook's mount gets there.
     """
-    return version.kind not in ("runc", "crun")
+
+    __slots__ = (
+        "environment", "keeps_net_devices", "maps_mounts", "mounts_by_options", "own_root",
+        "readonly", "runs_hooks",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        runs_hooks: tuple[int, ...] = EVER,
+        readonly: tuple[int, ...] = EVER,
+        environment: tuple[int, ...] = EVER,
+        maps_mounts: bool = True,
+        keeps_net_devices: bool = True,
+        mounts_by_options: bool = False,
+        own_root: bool = False,
+    ) -> None:
+        self.runs_hooks = runs_hooks
+        self.readonly = readonly
+        self.environment = environment
+        self.maps_mounts = maps_mounts
+        self.keeps_net_devices = keeps_net_devices
+        self.mounts_by_options = mounts_by_options
+        self.own_root = own_root
 
 
-def mounts_by_options(version: Version) -> bool:
-    """Whether a mount without `bind` among its options fails, whatever its type says.
+RUNTIMES = {
+    "runc": Runtime(environment=(1, 3), mounts_by_options=True, keeps_net_devices=False),
+    "crun": Runtime(readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False),
+    "youki": Runtime(maps_mounts=False),
+    "runsc": Runtime(runs_hooks=(20260520,), own_root=True),
+}
+"""By the first word of their answer to --version."""
+_UNKNOWN = Runtime()
 
-    gVisor leaves such a mount out; youki goes by the type.
-    """
-    return version.kind in ("runc", "crun")
+
+def of(version: Version) -> Runtime:
+    """Return the row of a runtime; one that is not known is taken to do all right."""
+    return RUNTIMES.get(version.kind, _UNKNOWN)
 
 
 def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str, str]:
@@ -47,10 +79,10 @@ def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str,
     """
     if setting != "auto":
         return setting, f"hooks.executor is '{setting}'"
-    name = f"{version.kind} {version.text}"
-    if version.kind == "runsc" and version.number < _RUNSC_SINCE:
+    name, runtime = f"{version.kind} {version.text}", of(version)
+    if version.number < runtime.runs_hooks:
         return SHIM, f"{name} does not run createContainer hooks"
-    if version.kind == "crun" and version.number < _CRUN_SINCE and root_readonly:
+    if version.number < runtime.readonly and root_readonly:
         return SHIM, f"{name} makes the root read-only before it runs them"
     if version.kind:
         return RUNTIME, f"{name} runs createContainer hooks"

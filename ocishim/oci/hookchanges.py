@@ -8,6 +8,7 @@ is never edited: a changed copy takes its place. Pure.
 from __future__ import annotations
 
 from ocishim.oci.changes import Change
+from ocishim.oci.hooktable import CHAIN
 from ocishim.oci.members import find_dict, find_list, make_dict, must_be
 
 TYPE_CHECKING = False
@@ -186,7 +187,7 @@ class SetRootfsIdentity(Change):
     def told_to(self, hook: Hook) -> Hook:
         """Return the hook with the identity; itself when it is no chain."""
         args = hook.get("args") or []
-        if args[1:2] != ["chain"] or _IDENTITY not in args:
+        if args[1:2] != [CHAIN] or _IDENTITY not in args:
             return hook
         index = args.index(_IDENTITY) + 1
         told = "{}:{}".format(*self.identity)

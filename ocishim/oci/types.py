@@ -1,4 +1,4 @@
-"""The shape of config.json, as far as pyshim reads or writes it; for the type checker and readers.
+"""The shape of what pyshim puts into config.json; for the type checker and readers.
 
 Never imported when a container starts (typing costs 10 ms): specs are plain dicts there, and
 members.py meets what people really write. Every member may be missing. Unknown ones are kept.
@@ -10,30 +10,6 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class User(TypedDict, total=False):
-    """process.user."""
-
-    uid: int
-    gid: int
-    additionalGids: list[int]
-
-
-class Process(TypedDict, total=False):
-    """process; `env` holds NAME=value, and sometimes a bare NAME."""
-
-    user: User
-    env: list[str]
-    args: list[str]
-    cwd: str
-
-
-class Root(TypedDict, total=False):
-    """root; `path` is absolute or relative to the bundle."""
-
-    path: str
-    readonly: bool
-
-
 class Mount(TypedDict, total=False):
     """One of mounts, in the order of mounting."""
 
@@ -41,26 +17,6 @@ class Mount(TypedDict, total=False):
     source: str
     type: str
     options: list[str]
-
-
-class Hook(TypedDict, total=False):
-    """One program of hooks; `timeout` in seconds, no `env` is an empty one by the specification."""
-
-    path: str
-    args: list[str]
-    env: list[str]
-    timeout: int
-
-
-class Hooks(TypedDict, total=False):
-    """hooks: programs by the moment they run at, in order."""
-
-    prestart: list[Hook]
-    createRuntime: list[Hook]
-    createContainer: list[Hook]
-    startContainer: list[Hook]
-    poststart: list[Hook]
-    poststop: list[Hook]
 
 
 class Device(TypedDict, total=False):
@@ -83,55 +39,3 @@ class DeviceRule(TypedDict, total=False):
     major: int
     minor: int
     access: str
-
-
-class Resources(TypedDict, total=False):
-    """linux.resources."""
-
-    devices: list[DeviceRule]
-
-
-class Namespace(TypedDict, total=False):
-    """One of linux.namespaces; with a `path` it is joined, else made."""
-
-    type: str
-    path: str
-
-
-class NetDevice(TypedDict, total=False):
-    """One of linux.netDevices: the name in the container of the host's interface."""
-
-    name: str
-
-
-class IntelRdt(TypedDict, total=False):
-    """linux.intelRdt."""
-
-    closID: str
-    l3CacheSchema: str
-    memBwSchema: str
-    schemata: list[str]
-    enableMonitoring: bool
-
-
-class Linux(TypedDict, total=False):
-    """linux."""
-
-    devices: list[Device]
-    resources: Resources
-    namespaces: list[Namespace]
-    netDevices: dict[str, NetDevice]
-    intelRdt: IntelRdt
-
-
-class Spec(TypedDict, total=False):
-    """config.json."""
-
-    ociVersion: str
-    hostname: str
-    process: Process
-    root: Root
-    mounts: list[Mount]
-    hooks: Hooks
-    annotations: dict[str, str]
-    linux: Linux

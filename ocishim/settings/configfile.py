@@ -107,7 +107,7 @@ def _twice(path: str, lines: list[str]) -> ConfigError | None:
     A snippet for an empty file, appended to one that has its table already.
     """
     before: list[tuple[int, _Name]] = []
-    for number, name in _named(lines):
+    for number, name in named(lines):
         same = [line for line, other in before if other.key == name.key][-1:]
         older = [*same, *(line for line, other in before if _overlap(other, name)), 0][0]
         before.append((number, name))
@@ -142,7 +142,7 @@ def _valid(lines: list[str]) -> bool:
     return True
 
 
-def _named(lines: list[str]) -> Iterator[tuple[int, _Name]]:
+def named(lines: list[str]) -> Iterator[tuple[int, _Name]]:
     """Yield the number of each line that opens a table or sets a key, and its name."""
     table = ""
     for number, text in enumerate(lines, 1):
@@ -278,7 +278,7 @@ class _Reader:
 
     def _line(self, key: str) -> int:
         """Return the number of the line that sets `key` or opens its table, 0 when not found."""
-        for number, found in _named(self.lines):
+        for number, found in named(self.lines):
             if found.key == key or found.key.startswith(key + "."):
                 return number
         return 0

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import chain, sandbox
+from ocishim.hooks import sandbox
 from ocishim.linux import const, syscalls
+from ocishim.oci import hooktable
 from tests import libs
 from tests.hookcall import Call
 from tests.isolated import run
@@ -69,7 +70,7 @@ def _nobody() -> None:
 FLAGS = {"chmod": ["--mode", "1"]}
 
 
-@pytest.mark.parametrize("name", chain.MODULES)
+@pytest.mark.parametrize("name", hooktable.HOOKS)
 def test_a_hook_is_not_entered(name: str) -> None:
     """It waits for the state of its container."""
     words = [sys.executable, "-I", "-S", "-c", START, name, *FLAGS.get(name, ())]

@@ -111,7 +111,7 @@ def test_one_setting_leaves_the_others(file: Path) -> None:
 
 
 def _defaults(file: Path) -> config.Config:
-    return config.Config(defaults.DEFAULTS, str(file), Cache("/nowhere"))
+    return config.Config(defaults.DEFAULTS, str(file), Cache("/dev/null/nowhere"))
 
 
 def test_defaults_are_not_shared(file: Path) -> None:

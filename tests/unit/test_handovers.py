@@ -84,7 +84,7 @@ def test_every_hand_over_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_who_gets_what(name: str) -> None:
-    settings = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/nowhere"))
+    settings = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/dev/null/nowhere"))
     found = requests.gather(handed_over(name), settings)
     asked, refused = ROWS[name]
     assert (found.names, found.ignored) == (asked, refused)

@@ -62,7 +62,7 @@ def decide(
 ) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
     """The createContainer hooks that remain, in short; the plan; and the spec."""
     chosen = {key.replace("__", "."): value for key, value in values.items()}
-    made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+    made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/dev/null/nowhere"))
     spec = {"root": {"path": "rootfs", "readonly": readonly},
             "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})}}  # fmt: skip
     oci_spec.apply(spec, hookplan.harden(spec, made))
@@ -289,7 +289,7 @@ def test_a_mapped_root_must_reach_our_program(
     closed.mkdir(mode=0o700)
     program = closed / "pyshim-hook"
     program.touch(0o755)
-    made = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/nowhere"))
+    made = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/dev/null/nowhere"))
     planner = hookplan.Planner(made, str(tmp_path), str(program), lowlevel.parse_version(RUNC))
     spec = {
         "root": {"path": "rootfs"},

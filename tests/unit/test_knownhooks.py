@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from ocishim.errors import UsageError
 from ocishim.hookplan import knownhooks
-from ocishim.hookplan.knownhooks import Known, Part
+from ocishim.hookplan.knownhooks import Part
 from ocishim.hooks import chain, flags
+from ocishim.oci import hooktable
 
 
 def hook(line: str, **more: object) -> dict[str, Any]:
@@ -95,11 +96,11 @@ def test_unknown(unknown: dict[str, Any]) -> None:
 
 
 def test_every_hook_the_peer_has() -> None:
-    assert set(knownhooks.KNOWN) == set(chain.MODULES) == {
+    assert set(hooktable.HOOKS) == {
         "create-symlinks", "update-ldcache", "enable-cuda-compat", "chmod",
         "disable-device-node-modification", "update-application-profile", "create-soname-symlinks",
     }  # fmt: skip
-    assert [name for name, known in knownhooks.KNOWN.items() if not known.writes] == [
+    assert [name for name, known in hooktable.HOOKS.items() if not known.writes] == [
         "disable-device-node-modification",
     ]
 
@@ -108,7 +109,7 @@ class Seen(Exception):  # noqa: N818 - what a hook asks its flags for
     pass
 
 
-@pytest.mark.parametrize("name", sorted(knownhooks.KNOWN))
+@pytest.mark.parametrize("name", sorted(hooktable.HOOKS))
 def test_the_flags_are_the_hooks_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def parse(_args: list[str], known: tuple[str, ...]) -> NoReturn:
         raise Seen(known)
@@ -116,7 +117,7 @@ def test_the_flags_are_the_hooks_own(monkeypatch: pytest.MonkeyPatch, name: str)
     monkeypatch.setattr(flags, "parse", parse)
     with pytest.raises(Seen) as seen:
         chain.load(name).parse([])
-    assert knownhooks.KNOWN[name].flags == seen.value.args[0]
+    assert hooktable.HOOKS[name].flags == seen.value.args[0]
 
 
 @given(st.lists(st.sampled_from(
@@ -130,7 +131,7 @@ def test_what_a_hook_takes(args: list[str]) -> None:
         taken = False
     else:
         taken = True
-    assert Known("mode", "path").takes(args) == taken
+    assert hooktable.Row("mode", "path").takes(args) == taken
 
 
 @pytest.mark.parametrize(("hook", "lacks"), [

@@ -42,7 +42,7 @@ def test_bound(tmp_path: Path, device: Any, told: list[str], warning: str) -> No
                 "devices": [{"name": "0", "containerEdits": edits}]}  # fmt: skip
     (tmp_path / "acme.json").write_text(json.dumps(document))
     values = {**defaults.DEFAULTS, "cdi.spec_dirs": [os.fspath(tmp_path)]}
-    chosen = config.Config(values, "/c.toml", Cache("/nowhere"))
+    chosen = config.Config(values, "/c.toml", Cache("/dev/null/nowhere"))
     changes, warnings = renamed.bound({"linux": {"devices": [device]}}, chosen)
     assert [change.describe() for change in changes] == told
     assert warnings == ([warning] if warning else [])

@@ -23,7 +23,7 @@ OTHER = "nvidia.cdi.k8s.io/"
 def settings(**values: Any) -> config.Config:
     """Settings with these values over the defaults; "__" stands for the dot."""
     chosen = {key.replace("__", "."): value for key, value in values.items()}
-    return config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/nowhere"))
+    return config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/dev/null/nowhere"))
 
 
 def gather(annotations: object, **values: Any) -> requests.Requests:

@@ -32,7 +32,7 @@ def gather(
     annotations: object = None,
 ) -> requests.Requests:
     values = {"requests.env": tables, "requests.volume_mounts": volume_mounts}
-    settings = config.Config({**defaults.DEFAULTS, **values}, "/c.toml", Cache("/nowhere"))
+    settings = config.Config({**defaults.DEFAULTS, **values}, "/c.toml", Cache("/dev/null/nowhere"))
     process = {"env": ["PATH=/bin", *env], "capabilities": capabilities}
     bound = [{"source": "/dev/null", "destination": f"{MOUNTS}/{name}"} for name in mounts]
     spec = {"process": process, "mounts": bound, "annotations": annotations}

@@ -20,7 +20,8 @@ import click
 
 from ocishim.admin.cli import main as pyshimctl
 from ocishim.admin.config.settings import EXPLAINED, toml
-from ocishim.hooks import chain, program
+from ocishim.hooks import program
+from ocishim.oci.hooktable import HOOKS
 from ocishim.settings import defaults
 from tools.packaging.project import DAY, ROOT, SUMMARY, VERSION, paragraphs, section
 
@@ -53,14 +54,14 @@ def hook_page() -> str:
     return page("pyshim-hook", 8, summary, {
         "SYNOPSIS": block(inspect.cleandoc(f"       {usage}")),
         "DESCRIPTION": plain(words.partition(" Hooks:")[0]),
-        "HOOKS": "\n\n".join(map(_hook, sorted(chain.MODULES))),
+        "HOOKS": "\n\n".join(map(_hook, sorted(HOOKS))),
         "EXIT STATUS": plain(own.partition("Exit status ")[2]),
     })  # fmt: skip
 
 
 def _hook(name: str) -> str:
     """Return what a hook's module says of itself: "NAME: summary.", and the rest."""
-    source = (ROOT / f"hooks/{chain.MODULES[name]}.py").read_text()
+    source = (ROOT / f"hooks/{name.replace('-', '_')}.py").read_text()
     summary, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")
     words = summary.partition(": ")[2]
     return f"## {name}\n\n{plain(words[0].upper() + words[1:])}\n\n{plain(rest)}"

@@ -118,25 +118,32 @@ def runtime(node: Node) -> Iterator[Finding]:
 
 def _older(version: Version, told: str) -> Iterator[Finding]:
     """What pyshim does otherwise for older versions."""
-    if version.kind == "runc" and version.number < (1, 3):
+    runtime, kind = quirks.of(version), version.kind
+    first = _dotted(runtime.environment)
+    if version.number < runtime.environment:
         yield Finding(
             "runtime-environment",
             "info",
-            "runc before 1.3 starts hooks with the image's environment",
+            f"{kind} before {first} starts hooks with the image's environment",
             evidence=told,
             why="pyshim gives every hook an environment of its own (CVE-2025-23266); "
             "containers started past pyshim are not guarded",
-            next_step="use pyshim for all containers with CDI hooks, or runc 1.3 and newer",
+            next_step=f"use pyshim for all containers with CDI hooks, or {kind} {first} and newer",
         )
-    if version.kind == "crun" and version.number < (1, 26):
+    first = _dotted(runtime.readonly)
+    if version.number < runtime.readonly:
         yield Finding(
             "runtime-readonly",
             "info",
-            "crun before 1.26 makes a read-only root unwritable before hooks run",
+            f"{kind} before {first} makes a read-only root unwritable before hooks run",
             evidence=told,
             why="pyshim runs the hooks itself for such containers",
-            next_step="nothing to do, or crun 1.26 and newer",
+            next_step=f"nothing to do, or {kind} {first} and newer",
         )
+
+
+def _dotted(number: tuple[int, ...]) -> str:
+    return ".".join(map(str, number))
 
 
 def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Finding]:

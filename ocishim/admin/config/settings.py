@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from ocishim.settings import configfile
 from ocishim.settings.defaults import DEFAULTS
 
 EXPLAINED = {
@@ -80,21 +81,11 @@ def _unicode_escape(char: str) -> str:
 def lines_of(text: str) -> dict[str, int]:
     """Return the line, from 1, on which each setting of the valid TOML `text` stands."""
     found: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]#]*?)\s*\]", line)
-        setting = re.match(r"\s*([\w.\"' -]+?)\s*=", line)
-        if header:
-            table = _bare(header[1])
-        name = f"{table}.{_bare(setting[1])}".strip(".") if setting and not header else table
+    for number, name in configfile.named(text.splitlines()):
         for key in DEFAULTS:
-            if name == key or name.startswith(f"{key}."):
+            if name.key == key or name.key.startswith(f"{key}."):
                 found.setdefault(key, number)
     return found
-
-
-def _bare(name: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in name.split("."))
 
 
 def read_early(text: str) -> bool:

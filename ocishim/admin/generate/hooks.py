@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from ocishim.admin.generate.edits import Edits
 from ocishim.errors import UsageError
+from ocishim.oci import hooktable
 
-HOOKS = (
-    *("create-symlinks", "enable-cuda-compat", "update-ldcache"),
-    *("disable-device-node-modification", "update-application-profile", "chmod"),
-)
-OFF_BY_DEFAULT = ("chmod",)
+HOOKS = tuple(name for name, row in hooktable.HOOKS.items() if row.generated != hooktable.NEVER)
+OFF_BY_DEFAULT = tuple(name for name in HOOKS if hooktable.HOOKS[name].generated == hooktable.ASKED)
 DEFAULT_HOOKS = tuple(name for name in HOOKS if name not in OFF_BY_DEFAULT)
 
 

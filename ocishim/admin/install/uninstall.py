@@ -25,6 +25,7 @@ from ocishim.admin.install.command import (
 )
 from ocishim.admin.install.installation import PROGRAMS, Installation
 from ocishim.errors import ConfigError, PyshimError
+from ocishim.linux import mountinfo
 from ocishim.settings import defaults
 
 _RUN = "/run/pyshim"
@@ -145,9 +146,9 @@ def _remove_run(host: Host) -> list[str]:
     real = host.real(_RUN)
     if not os.path.isdir(real):
         return []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        used = [line.split()[4] for line in file if line.split()[4].startswith(real + "/")]
+    used = mountinfo.below(mountinfo.read(), real)
     if used:
-        raise ConfigError(f"{used[0]} is mounted: a container uses it", hint="delete it first")
+        fault = f"{real}/{used[0]} is mounted: a container uses it"
+        raise ConfigError(fault, hint="delete it first")
     shutil.rmtree(real)
     return [f"remove {_RUN}"]

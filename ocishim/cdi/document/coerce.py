@@ -11,6 +11,7 @@ Source: specs-go/config.go at HEAD (field names and types), encoding/json, yaml.
 from __future__ import annotations
 
 from ocishim import jsonio
+from ocishim.cdi import fields
 from ocishim.cdi.document import goscalars
 
 TYPE_CHECKING = False
@@ -191,15 +192,22 @@ _NET_DEVICE = _struct(
     ("hostInterfaceName", _string, False),
     ("name", _string, False),
 )
-_EDITS = _struct(
-    ("env", _STRINGS, True),
-    ("deviceNodes", _list(_DEVICE_NODE, pointers=True), True),
-    ("netDevices", _list(_NET_DEVICE, pointers=True), True),
-    ("hooks", _list(_HOOK, pointers=True), True),
-    ("mounts", _list(_MOUNT, pointers=True), True),
-    ("intelRdt", _INTEL_RDT, True),
-    ("additionalGids", _list(_UINT32), True),
-)
+_PLAIN = {"string": _string, "uint32": _UINT32}
+_OBJECTS = {
+    "device node": _DEVICE_NODE, "net device": _NET_DEVICE, "hook": _HOOK, "mount": _MOUNT,
+    "intelRdt": _INTEL_RDT,
+}  # fmt: skip
+
+
+def _of_edits(field: fields.Field) -> tuple[str, Decoder, bool]:
+    if field.single:
+        return (field.name, _OBJECTS[field.entries], True)
+    if field.entries in _PLAIN:
+        return (field.name, _list(_PLAIN[field.entries]), True)
+    return (field.name, _list(_OBJECTS[field.entries], pointers=True), True)
+
+
+_EDITS = _struct(*map(_of_edits, fields.FIELDS))
 _DEVICE = _struct(
     ("name", _string, False),
     ("annotations", _string_map, True),

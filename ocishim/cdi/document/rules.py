@@ -7,7 +7,7 @@ keys). Versions are versions.py's, the structure is coerce.py's. Pure.
 
 from __future__ import annotations
 
-from ocishim.cdi import names, versions
+from ocishim.cdi import fields, names, versions
 from ocishim.cdi.names import goquote
 from ocishim.errors import DocumentError
 
@@ -38,7 +38,6 @@ EXPECTED = {
     "rdt-closid": "expected the name of a folder in resctrl, or /",
 }
 """What would do instead, by the class of the fault: the reference's texts leave it out."""
-_CONTENT = ("env", "deviceNodes", "hooks", "mounts", "additionalGids", "netDevices")
 
 
 class InvalidSpecError(Exception):
@@ -89,7 +88,7 @@ def _check_device(device: dict[str, Any], field: str) -> None:
     _check_name(names.validate_device_name, name, "device-name", f"{field}.name")
     edits = device.get("containerEdits", {})
     field = f"{field}.containerEdits"
-    if "intelRdt" not in edits and not any(edits.get(key) for key in _CONTENT):
+    if not any(field.is_used(edits) for field in fields.FIELDS):
         raise InvalidSpecError("empty-edits", field, "invalid device, empty device edits")
     try:
         _check_edits(edits, field)

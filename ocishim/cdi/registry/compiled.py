@@ -35,14 +35,14 @@ _TEMPORARY_AGE = 60
 
 
 class Compiled:
-    """The index, what was learnt of each file, and the parts of those parsed just now."""
+    """The index, what is known of each file, and the parts of those parsed just now, by number."""
 
-    __slots__ = ("fresh", "index", "known")
+    __slots__ = ("index", "known", "parsed")
 
-    def __init__(self, known: Known, fresh: dict[int, Parts]) -> None:
+    def __init__(self, known: Known, parsed: dict[int, Parts]) -> None:
         self.index: Index = index.compile_index(known)
         self.known = known
-        self.fresh = fresh
+        self.parsed = parsed
 
 
 def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
@@ -54,20 +54,21 @@ def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
     name = dirs_name(TABLE, spec_dirs)
     table: Any = (cache.get(name, code_state()) if cache is not None else None) or {}
     known: Known = []
-    fresh: dict[int, Parts] = {}
-    for number, (priority, path, what) in enumerate(found.files()):
+    parsed: dict[int, Parts] = {}
+    for number, (priority, path, identity) in enumerate(found.files()):
         data = table.get(path)
-        if data is not None and data[0] == what:
-            record = Record(*data)
-        elif stat_errno(what):
-            record = specfile.stat_failed(path, what)
+        before = Record(*data) if data else None
+        if before is not None and before.identity == identity:
+            record = before
+        elif stat_errno(identity):
+            record = specfile.stat_failed(path, identity)
         else:
-            record, parts = specfile.read(path, Record(*data) if data else None, now)
+            record, parts = specfile.read(path, before, now)
             if parts is not None:
                 record.places = put_parts(record.entry, parts, cache)
-                fresh[number] = parts
+                parsed[number] = parts
         known.append((priority, path, record))
-    compiled = Compiled(known, fresh)
+    compiled = Compiled(known, parsed)
     if cache is not None:
         _save(spec_dirs, found, compiled, table, cache)
     return compiled
@@ -88,7 +89,7 @@ def _save(
         cache.put(dirs_name(TABLE, spec_dirs), code_state(), records)
         _prune(len(records), cache)
     # An index must not outlive a change it cannot see, nor speak of a state nobody has read.
-    states = [what for _priority, _path, what in found.files()]
+    states = [identity for _priority, _path, identity in found.files()]
     if states == [record.identity for _priority, _path, record in compiled.known]:
         cache.put(dirs_name(INDEX, spec_dirs), (code_state(), found.key), compiled.index)
 

@@ -42,7 +42,8 @@ def compile_index(known: Known) -> Index:
     devices, _conflicts = resolve(known)
     lines = []
     for name, (number, device) in devices.items():
-        offset, length = known[number][2].places[device + 1]
+        _priority, _path, record = known[number]
+        offset, length = record.place_of(device)
         lines.append(f"{name}\t{number}\t{offset}\t{length}")
     files = [
         f"{number}\t{record.entry}\t{record.places[0][1]}"

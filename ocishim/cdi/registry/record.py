@@ -38,6 +38,10 @@ class Record:
         self.places = places or []
         self.error = error
 
+    def place_of(self, device: int) -> Place:
+        """Where the edits of a device lie in the cache; `device`: its place in `names`."""
+        return self.places[device + 1]
+
     def data(self) -> tuple[Any, ...]:
         """The record as the cache keeps it; `Record(*data)` is equal to this one."""
         return (self.identity, self.entry, self.kind, self.names, self.places, self.error)

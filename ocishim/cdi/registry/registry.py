@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Registry:
     """The devices that the reference would know after reading the same spec dirs."""
 
-    __slots__ = ("_cache", "_devices", "_files", "_fresh", "_known", "found", "spec_dirs")
+    __slots__ = ("_cache", "_devices", "_files", "_known", "_parsed", "found", "spec_dirs")
 
     def __init__(
         self, spec_dirs: list[str], found: Scan, index: Index, cache: Cache | None
@@ -35,7 +35,7 @@ class Registry:
         self.found = found
         self._devices, self._files = index
         self._cache = cache
-        self._fresh: dict[int, Parts] = {}
+        self._parsed: dict[int, Parts] = {}
         self._known: Known | None = None
 
     @classmethod
@@ -43,10 +43,10 @@ class Registry:
         """The registry when the index does not answer for what was found."""
         from ocishim.cdi.registry import compiled  # noqa: PLC0415 - a spec file has changed
 
-        fresh = compiled.build(spec_dirs, found, cache)
-        registry = cls(spec_dirs, found, fresh.index, cache)
-        registry._fresh = fresh.fresh
-        registry._known = fresh.known
+        built = compiled.build(spec_dirs, found, cache)
+        registry = cls(spec_dirs, found, built.index, cache)
+        registry._parsed = built.parsed
+        registry._known = built.known
         return registry
 
     @property
@@ -113,13 +113,13 @@ class Registry:
 
     def _part(self, number: int, entry: str, device: str, place: Place) -> Any:
         """One device's edits, or a spec's own (""): from the cache, else from the file."""
-        if number not in self._fresh:
+        if number not in self._parsed:
             if self._cache is not None:
                 value = self._cache.get(entry, (entry, device), place)
                 if value is not None:
                     return value
-            self._fresh[number] = self._read_again(number, entry)
-        return self._fresh[number][device]
+            self._parsed[number] = self._read_again(number, entry)
+        return self._parsed[number][device]
 
     def _read_again(self, number: int, entry: str) -> Parts:
         """The parts of a file whose cache entry is lost or damaged. Raises _ChangedError."""

@@ -14,6 +14,7 @@ from ocishim import hooks
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
 from ocishim.hooks import chain
 from ocishim.hooks.change import Change
+from ocishim.oci import hooktable
 from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree, names
 
@@ -53,7 +54,7 @@ def done() -> list[str]:
 def modules(monkeypatch: pytest.MonkeyPatch, done: list[str]) -> dict[str, Recorder]:
     made = {"one": Recorder("one", done), "two": Recorder("two", done), "all": Merger("all", done)}
     for name, module in made.items():
-        monkeypatch.setitem(chain.MODULES, name, name)
+        monkeypatch.setitem(hooktable.HOOKS, name, hooktable.Row())
         monkeypatch.setitem(sys.modules, f"ocishim.hooks.{name}", module)
         monkeypatch.setattr(hooks, name, module, raising=False)
     return made
@@ -162,7 +163,7 @@ def test_real_hooks_share_one_rootfs(rootfs: Rootfs) -> None:
     assert names(Path(rootfs.path)) == ["d", "d/l"]
 
 
-@pytest.mark.parametrize("name", sorted(chain.MODULES))
+@pytest.mark.parametrize("name", sorted(hooktable.HOOKS))
 def test_every_hook_has_its_module(name: str) -> None:
     module = chain.load(name)
     assert name == module.NAME

@@ -1,0 +1,183 @@
+"""CONTRIBUTING's ways to add something, followed in a copy, with what is made up; and it works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+HOOK = '''
+"""touch-stamp: write the file --path in the rootfs."""
+from ocishim.hooks import flags
+from ocishim.hooks.change import Change
+
+NAME = "touch-stamp"
+
+def parse(args):
+    return flags.last(flags.of(NAME, args), "path")
+
+def apply(rootfs, path):
+    rootfs.put_file(path, b"1")
+    return [Change(f"{path}: made")]
+'''
+
+CHANGE = '''
+
+class AddRlimit(Change):
+    """Add a resource limit, NAME=VALUE."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self, entry):
+        self.entry = entry
+
+    def apply(self, spec):
+        make_list(spec, "process", "rlimits").append(self.member())
+
+    def present(self, spec):
+        return self.member() in find_list(spec, "process", "rlimits")
+
+    def describe(self):
+        return f"limit {self.entry}"
+
+    def member(self):
+        name, _, value = self.entry.partition("=")
+        return {"type": name, "hard": int(value), "soft": int(value)}
+'''
+
+
+class Copy:
+    """A copy of the code, in which a newcomer works."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "clone"
+        for name in ("ocishim", "hooks"):
+            shutil.copytree(
+                ROOT / name, self.root / name, symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )  # fmt: skip
+        self.touched: list[str] = []
+
+    def write(self, path: str, text: str) -> None:
+        """A file of its own."""
+        (self.root / path).write_text(text)
+        self.touched.append(path)
+
+    def append(self, path: str, text: str) -> None:
+        """Write `text` at the end of a file."""
+        with (self.root / path).open("a") as file:
+            file.write(text)
+        self.touched.append(path)
+
+    def row(self, path: str, below: str, row: str) -> None:
+        """Write `row` below the one line that begins with `below`."""
+        file = self.root / path
+        lines = file.read_text().splitlines()
+        (index,) = (i for i, line in enumerate(lines) if line.startswith(below))
+        file.write_text("\n".join([*lines[: index + 1], row, *lines[index + 1 :]]) + "\n")
+        self.touched.append(path)
+
+    def run(self, code: str, *words: str) -> str:
+        """What Python prints for `code` in this copy."""
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=self.root, capture_output=True, text=True,
+            check=False, stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin"},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+
+@pytest.fixture(name="copy")
+def _copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_hook(copy: Copy, tmp_path: Path) -> None:
+    copy.write("hooks/touch_stamp.py", HOOK)
+    copy.row("ocishim/oci/hooktable.py", "HOOKS = {",
+             '    "touch-stamp": Row("path", needs=_FILES, generated=ASKED),')  # fmt: skip
+    (tmp_path / "rootfs").mkdir()
+    copy.run(
+        "import sys; from ocishim.hooks.program import main; sys.exit(main(sys.argv[1:]))",
+        "chain", "--rootfs", str(tmp_path / "rootfs"), "touch-stamp", "--path", "/stamp",
+    )  # fmt: skip
+    assert (tmp_path / "rootfs/stamp").read_bytes() == b"1"
+    planned = copy.run(
+        "from ocishim.hookplan import knownhooks\n"
+        "hook = {'path': '/x/pyshim-hook', 'args': ['x', 'touch-stamp', '--path', '/a']}\n"
+        "(part,) = knownhooks.parse(hook)\n"
+        "print(part.describe(), part.writes)\n"
+        "from ocishim.admin.generate import hooks\n"
+        "print('touch-stamp' in hooks.HOOKS, 'touch-stamp' in hooks.DEFAULT_HOOKS)\n"
+    )
+    assert planned == "touch-stamp --path /a True\nTrue False\n"
+    assert copy.touched == ["hooks/touch_stamp.py", "ocishim/oci/hooktable.py"]
+
+
+def test_a_low_level_runtime(copy: Copy) -> None:
+    copy.row("ocishim/lowlevel/quirks.py", "RUNTIMES = {",
+             '    "newrun": Runtime(readonly=(2, 1), runs_hooks=(0, 9)),')  # fmt: skip
+    chosen = copy.run(
+        "from ocishim.lowlevel import lowlevel, quirks\n"
+        "from ocishim.admin.checks import base\n"
+        "for number in ('0.8', '2.0', '2.1'):\n"
+        "    version = lowlevel.parse_version(f'newrun version {number}')\n"
+        "    print(quirks.choose('auto', version, root_readonly=True))\n"
+        "    print([one.what for one in base._older(version, '')])\n"
+    )
+    assert chosen.splitlines() == [
+        "('shim', 'newrun 0.8 does not run createContainer hooks')",
+        "['newrun before 2.1 makes a read-only root unwritable before hooks run']",
+        "('shim', 'newrun 2.0 makes the root read-only before it runs them')",
+        "['newrun before 2.1 makes a read-only root unwritable before hooks run']",
+        "('runtime', 'newrun 2.1 runs createContainer hooks')",
+        "[]",
+    ]
+    assert copy.touched == ["ocishim/lowlevel/quirks.py"]
+
+
+def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
+    copy.row("ocishim/cdi/fields.py", "FIELDS = (",
+             '    Field("rlimits", "limit", "string", since="1.1.0", change="AddRlimit"),')  # fmt: skip
+    copy.append("ocishim/oci/changes.py", CHANGE)
+    document = {"cdiVersion": "1.1.0", "kind": "acme.com/gpu", "devices": [
+        {"name": "0", "containerEdits": {"rlimits": ["RLIMIT_CORE=0"]}}]}  # fmt: skip
+    told = copy.run(
+        "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])",
+        "cdi", "show", "acme.com/gpu=0", "--spec-dir", spec_dir(tmp_path / "new", document),
+    )  # fmt: skip
+    assert told.splitlines()[-1] == "  limit RLIMIT_CORE=0"
+    older = {**document, "cdiVersion": "0.7.0"}
+    refused = copy.run(
+        "import json, sys\n"
+        "from ocishim.cdi.document import document\n"
+        "try:\n    document.load(sys.argv[1].encode(), '/x.json')\n"
+        "except document.CDISpecError as err:\n    print(err.kind, err.field)\n",
+        json.dumps(older),
+    )
+    assert refused == "version-too-old devices[0].containerEdits.rlimits\n"
+    spec = copy.run(
+        "import json\n"
+        "from ocishim.cdi import edits\n"
+        "from ocishim.oci import spec as oci\n"
+        "spec = {}\n"
+        "for _ in range(2):\n"
+        "    print(len(oci.apply(spec, edits.plan(spec, {'rlimits': ['RLIMIT_CORE=0']}, None))))\n"
+        "print(json.dumps(spec))\n"
+    )
+    limit = {"type": "RLIMIT_CORE", "hard": 0, "soft": 0}
+    assert spec == "1\n0\n" + json.dumps({"process": {"rlimits": [limit]}}) + "\n"
+    assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
+
+
+def spec_dir(folder: Path, document: object) -> str:
+    """A spec dir with this document."""
+    folder.mkdir()
+    (folder / "acme.json").write_text(json.dumps(document))
+    return str(folder)
