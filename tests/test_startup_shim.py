@@ -32,7 +32,7 @@ EXECUTOR = KERNEL | {
 LAYER = KERNEL | {"ocishim.rootfs.layer", "ocishim.linux.mountinfo"}
 # What a container with a hook that is none of ours loads whoever runs it.
 PLAIN = {name for name in DEVICE if not name.startswith("ocishim.cdi.registry")} - {
-    "ocishim.cdi.edits", "ocishim.cdi.hostdev", "ocishim.cdi.stale", "ocishim.oci.container",
+    "ocishim.cdi.edits", "ocishim.cdi.fields", "ocishim.cdi.hostdev", "ocishim.cdi.stale", "ocishim.oci.container",
 }  # fmt: skip
 # What is rare may have all of it, 0.9 ms.
 OS = {"_abc", "_collections_abc", "abc", "genericpath", "os", "posixpath", "stat"}

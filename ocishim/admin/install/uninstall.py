@@ -97,9 +97,9 @@ def _would(installation: Installation, *, purge: bool) -> list[str]:
     """Return what an uninstall would do."""
     host, wrong = installation.host, installation.wrong_links()
     links = [f"{installation.bin}/{one}" for one in PROGRAMS]
-    told = [f"remove {path}" for path in links if path not in wrong]
-    told += [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
+    told = [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
     told += [f"remove {path}" for path in units.there(installation)]
+    told += [f"remove {path}" for path in links if path not in wrong]
     told += _configuration(installation, purge=purge)
     home = host.real(installation.home)
     return [*told, f"remove {installation.home}"] if os.path.isdir(home) else told

@@ -116,7 +116,9 @@ def test_unknown_properties_survive(cdi: dict[str, Any], before: dict[str, Any])
         assert {k: v for k, v in old.items() if k[:2] == "x-"} == {
             k: v for k, v in new.items() if k[:2] == "x-"
         }
-    replaced = {m["containerPath"] for m in edits.merge(found(cdi))["mounts"]}
+    merged = edits.merge(found(cdi))
+    replaced = {m["containerPath"] for m in merged["mounts"]}
+    replaced |= {node["path"] for node in merged["deviceNodes"]}  # bound in user namespaces
     for mount in before.get("mounts") or ():
         assert mount["destination"] in replaced or mount in after["mounts"]
     for hook in (before.get("hooks") or {}).get("createContainer", ()):
