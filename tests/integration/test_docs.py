@@ -28,6 +28,7 @@ pytestmark = [
 
 DOCUMENTS = {
     "README.md": ("runc", "busybox"),
+    "docs/gpu.md": ("containerd", "ctr", "dockerd", "docker", "runc", "busybox", "gcc"),
     "docs/quickstart-containerd.md": ("containerd", "ctr", "runc", "busybox"),
     "docs/quickstart-crio.md": ("runc",),
     "docs/quickstart-docker.md": ("dockerd", "docker", "runc", "busybox"),
