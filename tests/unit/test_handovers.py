@@ -50,10 +50,13 @@ PODMAN = (
 # file: the devices that create gives it, and which requests it does not honour
 ROWS: dict[str, tuple[list[str], list[str]]] = {
     "buildah-1.39.3": ([], []),
+    "buildah-1.43.2": ([], []),
     "buildkit-26.1.5": ([], []),
+    "buildkit-28.5.2": ([], []),
     "containerd": ([OLD], []),
     "containerd-1.6.20": ([DEVICE], []),
     "containerd-1.7.24": ([DEVICE], []),
+    "containerd-2.1.9": ([DEVICE], []),
     "containerd-2.4.2": ([DEVICE], []),
     "cri-1.6.20": ([DEVICE], []),
     "cri-1.6.20.pause": ([], []),
@@ -66,9 +69,11 @@ ROWS: dict[str, tuple[list[str], list[str]]] = {
     "docker": ([], []),
     "docker-20.10.24": ([], VARIABLE),  # which has no --annotation
     "docker-26.1.5": ([DEVICE], []),
+    "docker-28.5.2": ([DEVICE], []),
     "podman": ([], [PODMAN.format("example")]),
     "podman-4.3.1": ([], [PODMAN.format("test")]),
     "podman-5.4.2": ([], [PODMAN.format("test")]),
+    "podman-5.8.6": ([], [PODMAN.format("test")]),
 }
 
 
