@@ -82,13 +82,16 @@ def plan(
     changes = _plain(fields.FIELDS[:1], edits)
     owner = oci.process_ids(spec)
     mapped = oci.has_user_namespace(spec)
-    for node in edits.get("deviceNodes", ()):
+    nodes = edits.get("deviceNodes", ())
+    last = {node["path"]: at for at, node in enumerate(nodes)}
+    for at, node in enumerate(nodes):
         planned = _plan_node(node, owner, stat, as_reference=as_reference)
         if not as_reference and is_bound(node, kernel, mapped=mapped):
             from ocishim.oci.bound import BindDevice  # noqa: PLC0415 - rare
 
             planned[0] = BindDevice(node["path"], node["hostPath"])
-        changes += planned
+        replaced = mapped and not as_reference and last[node["path"]] != at
+        changes += planned[1:] if replaced else planned
     for net in edits.get("netDevices", ()):
         changes.append(oci.SetNetDevice(net["hostInterfaceName"], net["name"]))
     for mount in edits.get("mounts", ()):
