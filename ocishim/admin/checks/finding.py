@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, asdict, dataclass
+
 SEVERITIES = ("info", "warning", "error")
 EXIT_STATUS = {"": 0, "info": 0, "warning": 3, "error": 4}
 """The doctor's exit status by the gravest finding; 1 and 2 are pyshimctl's own."""
 
 
+@dataclass(frozen=True)
 class Finding:
     """name: short and stable, for machines. severity: one of SEVERITIES.
 
     what, evidence and why are half sentences; next_step is a command or an instruction.
     """
 
-    __slots__ = ("evidence", "name", "next_step", "severity", "what", "why")
-
-    def __init__(
-        self, name: str, severity: str, what: str, *, evidence: str, why: str, next_step: str
-    ) -> None:
-        self.name = name
-        self.severity = severity
-        self.what = what
-        self.evidence = evidence
-        self.why = why
-        self.next_step = next_step
+    name: str
+    severity: str
+    what: str
+    _: KW_ONLY
+    evidence: str
+    why: str
+    next_step: str
 
     def as_dict(self) -> dict[str, str]:
         """Return the finding as a JSON object's members."""
-        return {key: getattr(self, key) for key in sorted(self.__slots__)}
+        return dict(sorted(asdict(self).items()))
 
 
 def gravest(findings: list[Finding]) -> str:

@@ -440,7 +440,8 @@ ALLOWED = {
     "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.create_symlinks",
     "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.privileges",
-    "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.state",
+    "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.hooktable",
+    "ocishim.oci.state",
     "ocishim.rootfs", "ocishim.rootfs.dirent", "ocishim.rootfs.handle", "ocishim.rootfs.locate",
     "ocishim.rootfs.ownmounts", "ocishim.rootfs.rootfs", "ocishim.rootfs.tree",
 }  # fmt: skip
