@@ -37,6 +37,7 @@ _KINDS = {
     "amd": ("amd.com", "gpu"),
 }
 _ENVIRONMENT = "PYSHIM_CDI"
+_SHOWN = 16  # names of devices in the last line
 INCOMPLETE = 3
 """Exit status under --strict when something expected is missing."""
 
@@ -116,8 +117,9 @@ def generate(
         printer.text(text)
     tell(report, verbose=verbose)
     if output:
-        names = ", ".join(device["name"] for device in found["devices"])
-        printer.line(f"{output}: {found['kind']} with {names}", err=True)
+        names = [device["name"] for device in found["devices"]]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        printer.line(f"{output}: {found['kind']} with {', '.join(names[:_SHOWN])}{more}", err=True)
 
 
 def read_environment(command: click.Command) -> None:
@@ -158,7 +160,8 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
     report = report if report is not None else Report()
     _require_folders(chosen)
     kind, by_name, common = _found(chosen, report)
-    _keep(by_name, chosen["device_ids"])
+    edits.keep(by_name, chosen["device_ids"])
+    report.found["devices"] = list(by_name)
     for one in (*by_name.values(), common) if chosen["no_gids"] else ():
         one.additionalGids.clear()
     spec = edits.spec(kind, by_name, common)
@@ -206,23 +209,6 @@ def _hooks(chosen: dict[str, Any]) -> hooks.Hooks:
     return hooks.Hooks(chosen["hook_path"] or _hook_path(), wanted, chosen["ldconfig_path"])
 
 
-def _keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
-    """Leave out devices that are not wanted, in all their names. Raises ConfigError: not there."""
-    ids = [one for word in wanted for one in word.split(",")]
-    if not ids or "all" in ids:
-        return
-    for one in ids:
-        if one not in by_name:
-            there = ", ".join(name for name in by_name if name != "all")
-            raise ConfigError(f"no device {one!r} on this host", hint=f"there are {there}")
-    kept = [by_name[one] for one in ids]
-    everything = by_name.pop("all", None)
-    for name in [name for name, one in by_name.items() if not any(one is k for k in kept)]:
-        del by_name[name]
-    if everything:
-        by_name["all"] = edits.merged(by_name)
-
-
 def _platform(chosen: dict[str, Any]) -> str:
     """Return the mode of a platform whose driver is another one, else "auto"."""
     driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
@@ -263,6 +249,10 @@ def _detect(
         if mode == "nvidia":
             raise
         first = err
+    installed = report.driver
+    report.clear()
+    if installed:  # a driver without a GPU is worth a word beside AMD's
+        report.tell(f"no NVIDIA GPU is in the spec: {first.message}")
     try:
         return "amd", *_amd(chosen, report)
     except ConfigError as err:

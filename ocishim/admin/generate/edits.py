@@ -10,6 +10,7 @@ from typing import Any
 
 from ocishim.cdi import names, versions
 from ocishim.cdi.document import document
+from ocishim.errors import ConfigError
 
 FORMATS = ("yaml", "json")
 _LISTS = ("env", "deviceNodes", "mounts", "hooks", "additionalGids")
@@ -80,6 +81,23 @@ def merged(devices: dict[str, Edits]) -> Edits:
     for edits in devices.values():
         everything.update(edits)
     return everything
+
+
+def keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
+    """Leave out devices that are not wanted, in all their names. Raises ConfigError: not there."""
+    ids = [one for word in wanted for one in word.split(",")]
+    if not ids or "all" in ids:
+        return
+    for one in ids:
+        if one not in by_name:
+            there = ", ".join(name for name in by_name if name != "all")
+            raise ConfigError(f"no device {one!r} on this host", hint=f"there are {there}")
+    kept = [by_name[one] for one in ids]
+    everything = by_name.pop("all", None)
+    for name in [name for name, one in by_name.items() if not any(one is k for k in kept)]:
+        del by_name[name]
+    if everything:
+        by_name["all"] = merged(by_name)
 
 
 def _natural(path: str) -> tuple[str, int]:

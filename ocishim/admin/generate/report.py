@@ -40,6 +40,10 @@ class Report:
     told: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def clear(self) -> None:
+        """Forget everything: another vendor is tried."""
+        vars(self).update(vars(Report()))
+
     def add(self, kind: str, path: str) -> None:
         """Count `path` among what was found of `kind`, once."""
         if path not in self.found[kind]:

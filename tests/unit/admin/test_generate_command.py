@@ -171,6 +171,32 @@ def test_auto_says_what_both_lack(tmp_path: Path) -> None:
     assert "no AMD GPU found" in result.exception.message
 
 
+def test_an_nvidia_driver_without_a_gpu_beside_amds(tmp_path: Path) -> None:
+    tree = DriverRoot(tmp_path)
+    tree.core()
+    AmdHost(tmp_path).gpus(1, 1)
+    argv = ["--driver-root", str(tmp_path), "--json"]
+    result = CliRunner().invoke(command.generate, argv)
+    told = json.loads(result.stdout)
+    assert (told["driver"], told["found"]["libraries"]) == ("", [])
+    assert told["found"]["devices"] == ["0", "all"]
+    nothing = f"no NVIDIA GPU found: none in {tmp_path}/dev and /proc/driver/nvidia/gpus"
+    assert told["told"] == [f"no NVIDIA GPU is in the spec: {nothing}"]
+
+
+def test_the_last_line_has_not_every_name(tmp_path: Path) -> None:
+    AmdHost(tmp_path).gpus(3, 8)
+    argv = ["--driver-root", str(tmp_path), "--output", str(tmp_path / "amd.yaml")]
+    last = CliRunner().invoke(command.generate, argv).stderr.splitlines()[-1]
+    first = ", ".join(map(str, range(16)))
+    assert last == f"{tmp_path}/amd.yaml: amd.com/gpu with {first} and 9 more"
+
+
+def test_the_report_has_the_devices_that_are_kept(root: DriverRoot) -> None:
+    told = json.loads(run(root, "--json", "--device-id", "1").stdout)
+    assert told["found"]["devices"] == ["1", "GPU-00000001-0000", "all"]
+
+
 def test_amd_of_the_driver_root(tmp_path: Path) -> None:
     AmdHost(tmp_path).gpus(1, 1)
     argv = ["--driver-root", str(tmp_path), "--device-id", "0"]
