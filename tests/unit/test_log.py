@@ -237,6 +237,42 @@ def _system_log() -> None:
     own.write("error", "nobody listens any more")
 
 
+@pytest.mark.root
+def test_the_journal() -> None:
+    """Where journald is, an entry of its own protocol: what programs ask for are fields."""
+    isolated.run(_journal)
+
+
+def _journal() -> None:
+    for folder in ("/dev", "/run"):
+        syscalls.mount("tmpfs", folder, "tmpfs", const.MS_NOSUID, "size=64k")
+    os.makedirs("/run/systemd/journal")
+    own = log.OwnLog("", "info", "c1")
+    own.owner = {"POD": "ns/web"}
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon,
+    ):
+        journal.bind("/run/systemd/journal/socket")
+        daemon.bind("/dev/log")
+        journal.settimeout(5)
+        own.write("info", "gave\nit", {"CDI_DEVICE": ["a.b/c=0", "a.b/c=\nPRIORITY=0"]})
+        entry = journal.recv(4096).decode()
+        daemon.setblocking(False)
+        _expect_nothing(daemon)
+    assert entry.splitlines() == [
+        "MESSAGE=container c1 of pod ns/web: gave it",
+        "PRIORITY=6",
+        "SYSLOG_FACILITY=3",
+        "SYSLOG_IDENTIFIER=pyshim",
+        f"SYSLOG_PID={os.getpid()}",
+        "CONTAINER_ID=c1",
+        "POD=ns/web",
+        "CDI_DEVICE=a.b/c=0",
+        "CDI_DEVICE=a.b/c= PRIORITY=0",
+    ]
+
+
 def _expect_nothing(daemon: socket.socket) -> None:
     try:
         raise AssertionError(daemon.recv(4096))

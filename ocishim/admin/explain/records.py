@@ -88,7 +88,7 @@ def _result(told: dict[str, Any]) -> str:
     edits = told.get("edits", 0)
     return (
         f"{os.path.basename(told['runtime'])} got config.json with {edits}"
-        f" edit{'' if edits == 1 else 's'}{hooks}; what it said of it is in the engine's error"
+        f" edit{'' if edits == 1 else 's'}{hooks}; how it went on is the engine's to tell"
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ID, OTHER = "a1" * 32, "b2" * 32
 WHEN = "2026-03-04T05:06:07Z"
 POD_STEP = "runtimeClassName: pyshim in the pod, or pyshimctl configure containerd --set-as-default"
-GOT = "result    runc got config.json with 3 edits, hooks chmod; what it said of it is in the engine's error"
+GOT = "result    runc got config.json with 3 edits, hooks chmod; how it went on is the engine's to tell"
 FAILED = "unresolvable CDI devices acme.com/demo=7"
 
 
