@@ -41,6 +41,7 @@ test: dev  ## every test: unit, integration, engines
 	@tools/packages.sh demo test || echo "setup: tests that need what is missing will say so" >&2
 	@tools/crictl.sh build/crictl || echo "setup: the tests of the CRI will say so" >&2
 	@tools/containerd2.sh peers/containerd2 || echo "setup: containerd 2's tests will say so" >&2
+	@tools/runc.sh build/runc || echo "setup: the tests of user namespaces will say so" >&2
 	@failed=0; \
 	$(PYTEST) tests --ignore=tests/integration -q -n 2 --junitxml=build/junit/unit.xml || failed=1; \
 	$(PYTEST) tests/integration -q -n 2 --dist loadgroup --junitxml=build/junit/integration.xml \
