@@ -51,7 +51,7 @@ def test_one_json_record(box: Box) -> None:
     assert (record["level"], record["msg"]) == ("error", line)
     assert re.fullmatch(TIME, record["time"])
     written = time.strptime(record["time"], "%Y-%m-%dT%H:%M:%SZ")
-    assert -2 < before - time.mktime((*written[:8], 0)) + time.timezone < 2
+    assert -60 < before - time.mktime((*written[:8], 0)) + time.timezone < 2
     assert path.read_bytes().endswith(b"}\n")
 
 
@@ -282,7 +282,7 @@ def _expect_nothing(daemon: socket.socket) -> None:
 
 @pytest.mark.root
 def test_a_system_log_that_is_full_does_not_wait() -> None:
-    isolated.run(_full_system_log, limit=10)
+    isolated.run(_full_system_log, limit=100)
 
 
 def _full_system_log() -> None:
