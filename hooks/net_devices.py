@@ -143,9 +143,12 @@ def _give(side: Any, index: int, namespace: str, name: str) -> None:
 
 
 def _bring_up(side: Any, index: int, device: Device) -> None:
-    """Give the link the addresses it had (IPv6 ones go when it goes down) and set it up."""
+    """Set the link up and give it the addresses it had.
+
+    In this order: IPv6 ones go when it goes down, and when it comes up while its peer is down.
+    """
+    side.link("set", index=index, state="up")
     has = {message.get_attr("IFA_ADDRESS") for message in side.get_addr(index=index)}
     for address, prefix in device.addresses:
         if address not in has:
             side.addr("add", index=index, address=address, prefixlen=prefix)
-    side.link("set", index=index, state="up")

@@ -85,8 +85,9 @@ class Shim(Runtime):
 
     @property
     def warnings(self) -> str:
-        """What pyshim has written to its own log."""
-        return self.log.read_text() if self.log.exists() else ""
+        """What pyshim has written to its own log, but for the line that tells of each create."""
+        lines = self.log.read_text().splitlines(keepends=True) if self.log.exists() else []
+        return "".join(line for line in lines if line.split()[1:2] != ["info"])
 
 
 def install(folder: Path) -> None:
