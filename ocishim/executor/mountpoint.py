@@ -22,12 +22,19 @@ _MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 def find(root: Rootfs, unsafe_path: str, *, is_directory: bool) -> int:
     """Return an O_PATH descriptor of `unsafe_path`, made if it is missing; the caller closes it.
 
-    Raises UnsafePathError for links without end and for what is in the way.
+    Raises UnsafePathError for links without end, for what is in the way, and below /dev for a link
+    that leads to nothing.
     """
     try:
         return root.resolve(unsafe_path)
     except (FileNotFoundError, NotADirectoryError):
         place = _without_links(root, unsafe_path)
+        if f"{unsafe_path}/".startswith("/dev/") and place != unsafe_path:
+            # runc makes its links by the path on the host: seen with 1.1.5, outside of the root.
+            message = f"mount point {unsafe_path!r} is refused: a link there leads to nothing"
+            raise UnsafePathError(
+                f"{message} in the rootfs, and runtimes write below /dev"
+            ) from None
     if is_directory:
         return root.mkdir_all(place)
     return _file(root, place, unsafe_path)

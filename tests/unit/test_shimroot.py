@@ -226,6 +226,15 @@ def test_links_without_end_are_refused(tree: Path, tmp_path: Path) -> None:
         in_root(tree, [bind(tmp_path / "file", "/grow")], lambda *_: None)
 
 
+@pytest.mark.parametrize("destination", ["/dev", "/dev/shm"])
+def test_a_dangling_link_at_dev_is_refused(tree: Path, tmp_path: Path, destination: str) -> None:
+    """Runc makes its links below /dev by the path on the host."""
+    (tree / "dev").symlink_to("/gone")
+    with pytest.raises(UnsafePathError, match=f"'{destination}' is refused: a link there leads"):
+        in_root(tree, [bind(tmp_path, destination)], lambda *_: None)
+    assert not (tree / "gone").exists()
+
+
 def test_a_missing_source_is_named(tree: Path) -> None:
     with pytest.raises(DocumentError) as caught:
         in_root(tree, [bind("/etc", "/mnt"), bind("/no/such", "/mnt")], lambda *_: None)
