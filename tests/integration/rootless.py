@@ -1,4 +1,4 @@
-"""An ordinary user of this session's own, and the Podman they run.
+"""An ordinary user of the tests' own, and the Podman they run.
 
 /etc is an overlay for them, so that the node's users and subordinate ids stay as they are.
 """
