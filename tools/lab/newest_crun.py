@@ -6,6 +6,7 @@ From 1.26 on crun makes bind mounts read-only only after createContainer hooks h
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,8 +28,7 @@ def program(folder: Path) -> Path | None:
     libraries.mkdir(exist_ok=True)
     for path in sorted((_FOLDER / "unpacked").rglob("*.so*")):
         if path.is_file():
-            (libraries / path.name).unlink(missing_ok=True)
-            (libraries / path.name).symlink_to(path.resolve())
+            shutil.copy(path, libraries / path.name)  # an ordinary user may not enter the clone
     own = folder / "crun.bin"
     own.write_bytes(_with_loader(crun.read_bytes()))
     own.chmod(0o755)

@@ -1,24 +1,23 @@
 """The modes for what is no GPU of an ordinary host: WSL, Jetson, GDS, MOFED, GDRCopy, NVSwitch.
 
-On trees made after NVIDIA's documents, and beside nvidia-ctk's output where make peers built it.
+On trees made after NVIDIA's documents, and beside what nvidia-ctk prints of the same.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests import peer
 from tests.unit.admin.test_generate import library
 from tests.unit.admin.test_generate_custom import file, generate, link, node
 
 pytestmark = pytest.mark.root
 
-PEER = Path(__file__).parents[3] / "peers/nvidia-ctk"
 STORE = "/usr/lib/wsl/drivers/nv_dispi.inf_amd64_1"
 CSV = "/etc/nvidia-container-runtime/host-files-for-container.d"
 LIB = "/usr/lib/aarch64-linux-gnu"
@@ -29,17 +28,6 @@ def spec(root: Path, mode: str, *words: str) -> tuple[dict[str, Any], str]:
     assert status == 0, err
     found: dict[str, Any] = yaml.safe_load(out)
     return found, err
-
-
-def peer(root: Path, mode: str, *words: str) -> dict[str, Any]:
-    """Return the peer's spec of the same tree."""
-    if not PEER.exists():
-        pytest.skip("a comparison: make peers builds nvidia-ctk")
-    argv = [str(PEER), "cdi", "generate", "--mode", mode, "--driver-root", str(root), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
-    return found
 
 
 def paths(found: dict[str, Any]) -> dict[str, set[str]]:
@@ -87,7 +75,8 @@ def test_features(features: Path, mode: str, nodes: set[str], mounts: set[str]) 
 
 @pytest.mark.parametrize("mode", ["gds", "mofed", "gdrcopy", "nvswitch"])
 def test_features_beside_the_peer(features: Path, mode: str) -> None:
-    assert paths(spec(features, mode)[0]) == paths(peer(features, mode))
+    argv = ("cdi", "generate", "--mode", mode, "--driver-root", str(features))
+    assert paths(spec(features, mode)[0]) == paths(peer.spec(mode, features, *argv))
 
 
 def test_a_feature_that_is_not_there(tmp_path: Path) -> None:
@@ -204,7 +193,8 @@ def test_jetson_is_found_by_itself(jetson: Path) -> None:
 def test_jetson_beside_the_peer(jetson: Path) -> None:
     """It has all of the peer's, who looks for /etc/nv_tegra_release on this machine alone."""
     files = [f"--csv.file={jetson}{CSV}/{name}.csv" for name in ("devices", "drivers")]
-    ours, theirs = spec(jetson, "csv")[0], peer(jetson, "csv", *files)
+    argv = ("cdi", "generate", "--mode", "csv", "--driver-root", str(jetson), *files)
+    ours, theirs = spec(jetson, "csv")[0], peer.spec("csv", jetson, *argv)
     assert paths(ours)["nodes"] == paths(theirs)["nodes"]
     assert paths(ours)["mounts"] - {"/etc/nv_tegra_release"} == paths(theirs)["mounts"]
     # It writes the driver root into the paths of links, where no container has it.
