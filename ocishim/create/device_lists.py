@@ -22,13 +22,18 @@ def env_value(spec: dict[str, Any], name: str) -> str | None:
 
     The last entry of a name wins, as in every runtime; an entry without "=" is no variable.
     """
-    process = spec.get("process")
-    env = process.get("env") if isinstance(process, dict) else None
     value = None
-    for entry in env if isinstance(env, list) else ():
-        if isinstance(entry, str) and entry.startswith(name + "="):
+    for entry in variables(spec):
+        if entry.startswith(name + "="):
             value = entry[len(name) + 1 :]
     return value
+
+
+def variables(spec: dict[str, Any]) -> list[str]:
+    """Return the entries of process.env that are text, as they stand there."""
+    process = spec.get("process")
+    env = process.get("env") if isinstance(process, dict) else None
+    return [entry for entry in env if isinstance(entry, str)] if isinstance(env, list) else []
 
 
 def is_privileged(spec: dict[str, Any]) -> bool:

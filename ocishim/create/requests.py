@@ -112,9 +112,9 @@ def _refuse_other_prefixes(written: dict[str, Any], config: Config, requests: Re
 
 def _notice(spec: dict[str, Any], config: Config, requests: Requests) -> None:
     """Note what would ask for devices with other settings, or asks another program."""
-    process, known = spec.get("process"), [table["name"] for table in config.env_requests]
-    for entry in (process.get("env") if isinstance(process, dict) else None) or ():
-        name, _, value = str(entry).partition("=")
+    known = [table["name"] for table in config.env_requests]
+    for entry in device_lists.variables(spec):
+        name, _, value = entry.partition("=")
         if name.endswith("_VISIBLE_DEVICES") and name not in known and value not in _NOTHING:
             requests.notice(f"environment {entry}: no [[requests.env]] in {config.path} names it")
     if not config.volume_mounts and device_lists.mounted_names(spec, device_lists.DEFAULT_KIND):

@@ -7,6 +7,7 @@ pyshim's hooks see an empty tmpfs where the container will have its own (/dev, a
 from __future__ import annotations
 
 from ocishim.hookplan import knownhooks
+from ocishim.oci.container import has_bind_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +40,10 @@ def _own_mounts(spec: dict[str, Any]) -> Iterator[str]:
     """Where config.json mounts a file system that is made for the container."""
     mounts = spec.get("mounts")
     for mount in mounts if isinstance(mounts, list) else ():
-        options = mount.get("options") if isinstance(mount, dict) else ()
         if not isinstance(mount, dict) or mount.get("type") in (None, "", "bind", "none"):
             continue
         place = mount.get("destination")
-        if isinstance(place, str) and not {"bind", "rbind"} & set(map(str, options or ())):
+        if isinstance(place, str) and not has_bind_option(mount):
             yield place
 
 

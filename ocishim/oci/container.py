@@ -117,8 +117,13 @@ def _tmpfs_of(mounts: list[Any]) -> Sequence[str]:
     for mount in mounts:
         if not isinstance(mount, dict) or mount.get("type") != "tmpfs":
             continue
-        path, options = mount.get("destination"), mount.get("options")
-        binds = isinstance(options, list) and {"bind", "rbind"} & {str(word) for word in options}
+        path, binds = mount.get("destination"), has_bind_option(mount)
         if isinstance(path, str) and path and not binds and not set(":\0") & set(path):
             found.append("/" + path.strip("/"))
     return found
+
+
+def has_bind_option(mount: dict[str, Any]) -> bool:
+    """Whether the options of a mount make it a bind mount, whatever its type says."""
+    options = mount.get("options")
+    return isinstance(options, list) and ("bind" in options or "rbind" in options)

@@ -346,6 +346,8 @@ TMPFS = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": [
                      id="a bind mount is another matter"),
         pytest.param("create-symlinks --link a::/dev/l", [5, {"destination": 5, "type": "x"}], {},
                      id="no mounts"),
+        pytest.param("create-symlinks --link a::/dev/l", [{**TMPFS, "options": 5}],
+                     {"/dev": ["/dev/l"]}, id="options that are none"),
         pytest.param("update-ldcache --folder /dev/lib", [TMPFS], {}, id="another hook"),
     ],
 )  # fmt: skip

@@ -108,6 +108,8 @@ NVIDIA_HOOK = "/usr/bin/nvidia-container-runtime-hook"
                      "environment AMD_VISIBLE_DEVICES=all: no [[requests.env]] in /c.toml names it",
                      id="another's"),
         pytest.param({"process": {"env": ["NVIDIA_VISIBLE_DEVICES=void", "A=1"]}}, "", id="void"),
+        pytest.param({"process": {"env": 5}}, "", id="the runtime's to refuse"),
+        pytest.param({"process": {"env": [5, None]}}, "", id="entries that are no text"),
         pytest.param({"hooks": {"prestart": [{"path": NVIDIA_HOOK}]}},
                      f"prestart hook {NVIDIA_HOOK}: --gpus asks that program for devices, not CDI; "
                      "--device nvidia.com/gpu=all asks for CDI devices", id="--gpus"),
