@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 
 from ocishim import jsonio
-from ocishim.cache import identity
 from ocishim.errors import DocumentError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 from ocishim.lowlevel import lowlevel, quirks
@@ -86,10 +85,9 @@ def _check_namespace(spec: dict[str, Any], device: str) -> None:
 
 def _is_own(path: object) -> bool:
     try:
-        there, own = os.stat(str(path)), os.stat(_OWN_NETWORK)
+        return os.path.samestat(os.stat(str(path)), os.stat(_OWN_NETWORK))
     except OSError:
         return False  # the runtime says what is wrong with it
-    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
 
 def _check(devices: dict[str, str]) -> None:
@@ -126,27 +124,14 @@ def _supported(runtime: str, cache: Cache) -> bool:
     """Whether the runtime moves interfaces and loses none; asked once per binary."""
     if not quirks.of(lowlevel.version(runtime, cache)).keeps_net_devices:
         return False
-    key = (runtime, identity(os.stat(runtime)))
-    known = cache.get("lowlevel-netdevices", key)
-    if not isinstance(known, bool):
-        known = _ask(runtime)
-        cache.put("lowlevel-netdevices", key, known)
-    return known
+    return lowlevel.remembered("lowlevel-netdevices", runtime, cache, bool, _has_them)
 
 
-def _ask(runtime: str) -> bool:
-    import subprocess  # noqa: PLC0415 - once per binary
-
+def _has_them(runtime: str) -> bool:
+    """Whether the runtime's features say that it has linux.netDevices."""
+    status, output = lowlevel.asked(runtime, "features")
     try:
-        asked = subprocess.run(
-            [runtime, "features"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=5,
-            check=True,
-        )
-        features = jsonio.loads(asked.stdout, "features")
-        return bool(features["linux"]["netDevices"]["enabled"] is True)
-    except (OSError, subprocess.SubprocessError, DocumentError, KeyError, TypeError):
+        features = jsonio.loads(output, "features")
+        return status == 0 and features["linux"]["netDevices"]["enabled"] is True
+    except (DocumentError, KeyError, TypeError):
         return False

@@ -15,14 +15,17 @@ from ocishim.errors import ConfigError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from ocishim.cache import Cache
+
+    Answer = TypeVar("Answer")
 
 USUAL_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 UNTOUCHED = True
 """For become(): the interpreter was started without a change to the signals."""
-_VERSION_TIMEOUT = 5  # seconds; runc --version takes 3 ms
+_TIMEOUT = 5  # seconds; runc --version takes 3 ms
 
 
 def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: str) -> str:
@@ -116,29 +119,42 @@ def version(path: str, cache: Cache) -> Version:
 
     A runtime that does not answer, or answers in words of its own, has kind "" and no number.
     """
+    return parse_version(remembered("lowlevel-version", path, cache, str, _ask_version))
+
+
+def remembered(
+    entry: str, path: str, cache: Cache, kind: type[Answer], ask: Callable[[str], Answer]
+) -> Answer:
+    """Return ask(path), a `kind`, which is kept in the cache's `entry` while the binary stays."""
     key = (path, identity(os.stat(path)))
-    known = cache.get("lowlevel-version", key)
-    if not isinstance(known, str):
-        known = _ask_version(path)
-        cache.put("lowlevel-version", key, known)
-    return parse_version(known)
+    known = cache.get(entry, key)
+    if isinstance(known, kind):
+        return known
+    answer = ask(path)
+    cache.put(entry, key, answer)
+    return answer
 
 
-def _ask_version(path: str) -> str:
+def asked(path: str, word: str) -> tuple[int, bytes]:
+    """Run the runtime with one word; return exit status and output, (-1, b"") when it cannot be."""
     import subprocess  # noqa: PLC0415 - once per binary
 
     try:
-        asked = subprocess.run(
-            [path, "--version"],
+        done = subprocess.run(
+            [path, word],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=_VERSION_TIMEOUT,
+            timeout=_TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return asked.stdout[:4096].decode("utf-8", "backslashreplace")
+        return -1, b""
+    return done.returncode, done.stdout
+
+
+def _ask_version(path: str) -> str:
+    return asked(path, "--version")[1][:4096].decode("utf-8", "backslashreplace")
 
 
 def parse_version(text: str) -> Version:

@@ -96,7 +96,7 @@ def test_a_runtime_that_does_not_tell(
 
 
 def test_a_runtime_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowlevel, "_VERSION_TIMEOUT", 0.2)
+    monkeypatch.setattr(lowlevel, "_TIMEOUT", 0.2)
     program = make(tmp_path / "runc", "exec sleep 20")
     started = time.monotonic()
     assert lowlevel.version(str(program), Cache(str(tmp_path / "cache"))).kind == ""
