@@ -66,9 +66,7 @@ def _prepare(program: str, invocation: argv.Invocation) -> str:
         bundle = Bundle(folder, _absolute(invocation.config_file))
         log.owner = record.owner(bundle.spec)
         made = plan.create(bundle, config, path, hook_program(program), log)
-        if invocation.command == "restore" and (made.spec.get("hooks") or {}).get(
-            "createContainer"
-        ):
+        if invocation.command == "restore" and made.creates():
             log.write("warning", _NOT_AT_RESTORE)
     except PyshimError as err:
         log.write("error", str(err))

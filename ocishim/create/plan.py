@@ -60,6 +60,10 @@ class Plan:
         own = [sentence for change in changes for sentence in change.sentences()]
         self.of_hooks += own if told is None else told
 
+    def creates(self) -> list[dict[str, Any]]:
+        """The createContainer hooks that the low-level runtime is left with."""
+        return hookchanges.lists(self.spec).get("createContainer", [])
+
     def sentences(self) -> list[str]:
         """Return the story of this create in order, one sentence a step."""
         return [
@@ -266,8 +270,7 @@ def create(
         if made.hooks.taken:
             from ocishim.executor import hookprocess  # noqa: PLC0415 - only where the runtime leaves them to us
 
-            hooks = made.hooks.taken
-            identity = made.hooks.identity
+            hooks, identity = made.hooks.taken, made.hooks.identity
             hookprocess.run(
                 hookprocess.Job(bundle.path, made.spec, hooks, log.subject, log, identity=identity)
             )

@@ -13,7 +13,7 @@ from ocishim import jsonio
 from ocishim.cache import Cache
 from ocishim.errors import PyshimError, one_line
 from ocishim.hookplan import knownhooks
-from ocishim.oci import hookchanges, marks
+from ocishim.oci import marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ def _asked(spec: dict[str, Any], config: Config) -> tuple[list[str], list[str]]:
 
 def _hooks(made: Plan) -> list[str]:
     """Return the names of the createContainer hooks that run, whoever runs them."""
-    created = hookchanges.lists(made.spec).get("createContainer", [])
     names = []
-    for hook in [*made.hooks.taken, *created]:
+    for hook in [*made.hooks.taken, *made.creates()]:
         parts = knownhooks.parse(hook)
         names += [part.name for part in parts] or [str(hook.get("path"))]
     return names

@@ -14,7 +14,6 @@ from ocishim.oci.members import find_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from ocishim.settings.config import Config
@@ -23,11 +22,14 @@ if TYPE_CHECKING:
 def bound(spec: dict[str, Any], config: Config) -> tuple[list[BindDevice], list[str]]:
     """Return the nodes to bind from elsewhere, and a warning for each that nobody knows."""
     changes, warnings = [], []
+    known: dict[str, list[str]] | None = None
     for device in find_list(spec, "linux", "devices"):
         path = device.get("path") if isinstance(device, dict) else None
         if not isinstance(path, str) or device.get("type") not in ("b", "c") or _is(device, path):
             continue
-        source = next((p for p in _host_paths(path, config) if _is(device, p)), "")
+        if known is None:
+            known = _host_paths(config)
+        source = next((p for p in known.get(path, ()) if _is(device, p)), "")
         if source:
             changes.append(BindDevice(path, source))
         else:
@@ -49,11 +51,13 @@ def _is(device: dict[str, Any], path: str) -> bool:
     return (host.type, host.major, host.minor) == wanted
 
 
-def _host_paths(path: str, config: Config) -> Iterator[str]:
-    """The host's paths that spec files have for the node `path`."""
+def _host_paths(config: Config) -> dict[str, list[str]]:
+    """The host's paths that spec files have for device nodes, by the path in the container."""
+    paths: dict[str, list[str]] = {}
     known = registry.load(config.spec_dirs, config.cache)
     for found in known.resolve(known.devices()):
         for edits in (found.common, found.edits):
             for node in edits.get("deviceNodes", ()):
-                if node["path"] == path and node.get("hostPath"):
-                    yield node["hostPath"]
+                if node.get("hostPath"):
+                    paths.setdefault(node["path"], []).append(node["hostPath"])
+    return paths
