@@ -71,6 +71,18 @@ def machine() -> str:
     return _COMPATIBLE.get(name, name) if sys.maxsize > 1 << 32 else name
 
 
+def sees_all_ids() -> bool:
+    """Whether every user of the machine has a number here: not in a user namespace of another's.
+
+    Without /proc nobody can tell; that is an initramfs or the like, which has no such namespace.
+    Source: user_namespaces(7).
+    """
+    try:
+        return contents("/proc/self/uid_map").split() == [b"0", b"0", b"4294967295"]
+    except FileNotFoundError:
+        return True
+
+
 def open_standard() -> None:
     """Put something where 0, 1 or 2 was left closed: what is opened next must not become one."""
     try:

@@ -24,7 +24,7 @@ EXECUTOR = KERNEL | {
     "ocishim.executor", "ocishim.executor.containerroot", "ocishim.executor.devicerules",
     "ocishim.executor.hookgroup", "ocishim.executor.hookprocess", "ocishim.executor.hookrunner",
     "ocishim.executor.mountpoint", "ocishim.executor.usermap", "ocishim.hookplan.lost",
-    "ocishim.linux.memfd", "ocishim.linux.process",
+    "ocishim.linux.memfd", "ocishim.linux.process", "ocishim.linux.usernamespace",
     "ocishim.oci.container", "ocishim.rootfs.dirent", "ocishim.rootfs.handle",
     "ocishim.rootfs.locate", "ocishim.rootfs.ownmounts", "ocishim.rootfs.rootfs",
     "ocishim.rootfs.tree",

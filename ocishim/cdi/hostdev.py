@@ -8,7 +8,6 @@ import errno
 from ocishim import posixos as os
 from ocishim.errors import UnresolvedDeviceError
 
-_ALL_IDS = [b"0", b"0", b"4294967295"]  # the initial user namespace's uid_map
 _TYPES = {_stat.S_IFBLK: "b", _stat.S_IFCHR: "c", _stat.S_IFIFO: "p"}
 
 
@@ -48,7 +47,7 @@ class Kernel:
 
     def makes_no_nodes(self) -> bool:
         """Whether the low-level runtime is in a user namespace, where nobody makes devices."""
-        return os.contents("/proc/self/uid_map").split() != _ALL_IDS
+        return not os.sees_all_ids()
 
 
 def nobody_makes_nodes(*, mapped: bool) -> bool:

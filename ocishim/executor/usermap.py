@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ocishim.linux import const, syscalls
+from ocishim.linux import const, syscalls, usernamespace
 from ocishim.oci.members import find_list, must_be
 
 TYPE_CHECKING = False
@@ -56,8 +56,8 @@ class Mapping:
 
     def write(self, pid: int) -> None:
         """Give the namespace of process `pid` its mappings; called by the parent."""
-        _write(f"/proc/{pid}/uid_map", self.uids)
-        _write(f"/proc/{pid}/gid_map", self.gids)
+        usernamespace.write(f"/proc/{pid}/uid_map", self.uids)
+        usernamespace.write(f"/proc/{pid}/gid_map", self.gids)
 
     def become_root(self) -> None:
         """Be the namespace's root, once the mapping is there."""
@@ -78,9 +78,7 @@ def wanted(spec: dict[str, Any]) -> Mapping | None:
 
 def own_root(uid: int, gid: int) -> None:
     """In a new user namespace of the ordinary user `uid`: be root there, mapped to that user."""
-    _write("/proc/self/setgroups", "deny")  # gid_map demands it (user_namespaces(7))
-    _write("/proc/self/uid_map", f"0 {uid} 1\n")
-    _write("/proc/self/gid_map", f"0 {gid} 1\n")
+    usernamespace.map_root("self", uid, gid)
 
 
 def _lines(spec: dict[str, Any], name: str) -> str:
@@ -99,11 +97,3 @@ def _host_id(lines: str) -> int:
         if inside == "0":
             return int(outside)
     return 0
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

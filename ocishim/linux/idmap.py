@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from ocishim import posixos as os
-from ocishim.linux import const, process, syscalls
+from ocishim.linux import const, process, syscalls, usernamespace
 
 
 def maps_owners(source_fd: int, *, recursive: bool) -> bool:
@@ -51,10 +51,7 @@ def _user_namespace() -> int:
         os.read(waits, 1)
         os._exit(0)
     try:
-        # gid_map demands it of whoever has no right over groups (user_namespaces(7)).
-        _write(f"/proc/{pid}/setgroups", "deny")
-        _write(f"/proc/{pid}/uid_map", f"0 {os.geteuid()} 1\n")
-        _write(f"/proc/{pid}/gid_map", f"0 {os.getegid()} 1\n")
+        usernamespace.map_root(str(pid), os.geteuid(), os.getegid())
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(waits)
@@ -68,11 +65,3 @@ def _wait(pid: int) -> None:
     except OSError as error:
         if error.errno != errno.ECHILD:  # the engine has us ignore SIGCHLD
             raise
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
