@@ -6,14 +6,13 @@ and the working directory (hookprocess.py), and ends what a hook leaves running 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
 
 from ocishim.errors import DocumentError, HookError, shown
 from ocishim.hookplan import knownhooks
-from ocishim.linux import const, memfd
+from ocishim.linux import memfd
 from ocishim.oci.members import find_list
 
 TYPE_CHECKING = False
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _KEPT_OUTPUT = 8192  # bytes: the end of it, where the reason stands
 _SHOWN_LINE = 500  # characters
-_SEALS = const.F_SEAL_WRITE | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_SEAL
 _SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25  # the same on every architecture we have numbers for
 
 
@@ -43,7 +41,7 @@ class Runner:
         view = memoryview(state)
         while view:
             view = view[os.write(self.state_fd, view) :]
-        fcntl.fcntl(self.state_fd, const.F_ADD_SEALS, _SEALS)  # no hook rewrites it for the next
+        memfd.seal(self.state_fd)  # no hook rewrites it for the next
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from ocishim.linux import const
 _MODE = 0o111
 _PRIVATE = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV
 _SEALS = const.F_SEAL_SEAL | const.F_SEAL_SHRINK | const.F_SEAL_GROW | const.F_SEAL_WRITE
+_PINNED_TRIES = 30  # each of which waits 0.15 s in the kernel
 
 
 def create(name: str, purpose: int = const.MFD_NOEXEC_SEAL) -> int:
@@ -36,6 +37,23 @@ def create(name: str, purpose: int = const.MFD_NOEXEC_SEAL) -> int:
         if error.errno != errno.EINVAL:
             raise
         return os.memfd_create(name, flags)
+
+
+def seal(fd: int) -> None:
+    """Let nobody change the file any more, its length or its seals; OSError when it cannot be.
+
+    A page that the kernel itself holds at that moment (reclaim, compaction, migration between
+    NUMA nodes) is a writer to fcntl(2), which waits 150 ms for it and then says EBUSY: busy nodes
+    take longer.
+    """
+    for left in reversed(range(_PINNED_TRIES)):
+        try:
+            fcntl.fcntl(fd, const.F_ADD_SEALS, _SEALS)
+        except OSError as error:
+            if error.errno != errno.EBUSY or not left:
+                raise
+        else:
+            return
 
 
 def _copy(source: int, target: int, size: int) -> None:
@@ -67,7 +85,7 @@ def sealed(program: str | int) -> int:
         try:
             _copy(source, target, status.st_size)
             os.fchmod(target, _MODE)
-            fcntl.fcntl(target, const.F_ADD_SEALS, _SEALS)
+            seal(target)
         except BaseException:
             os.close(target)
             raise

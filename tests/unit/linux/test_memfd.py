@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,36 @@ def test_the_copy_cannot_be_changed(program: Path, attack: Callable[[int], objec
         assert os.pread(fd, 1 << 24, 0) == program.read_bytes()
     finally:
         os.close(fd)
+
+
+def test_a_page_that_is_held_for_a_moment_is_waited_for() -> None:
+    """As by reclaim on a busy node: the kernel's own wait is 0.15 s, then it says EBUSY."""
+    fd = memfd.create("held")
+    os.write(fd, b"x" * 4096)
+    reader, writer = os.pipe()
+    os.splice(fd, writer, 4096, offset_src=0)  # the pipe holds the page itself
+    drain = threading.Timer(0.5, os.read, (reader, 4096))
+    try:
+        with pytest.raises(OSError) as caught:
+            fcntl.fcntl(fd, const.F_ADD_SEALS, const.F_SEAL_WRITE)
+        assert caught.value.errno == errno.EBUSY
+        drain.start()
+        memfd.seal(fd)
+        with pytest.raises(PermissionError):
+            _write(fd)
+    finally:
+        drain.join()
+        for end in (fd, reader, writer):
+            os.close(end)
+
+
+def test_a_writer_that_stays_is_an_error() -> None:
+    fd = memfd.create("held")
+    os.ftruncate(fd, 4096)
+    with mmap.mmap(fd, 4096), pytest.raises(OSError) as caught:
+        memfd.seal(fd)
+    assert caught.value.errno == errno.EBUSY
+    os.close(fd)
 
 
 def test_the_program_itself_is_only_read(program: Path) -> None:
