@@ -17,7 +17,7 @@ import pytest
 from tools.lab.shim import BINARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # A shell's background job ignores both, and every program a test starts would inherit that.
 for _number, _usual in (
@@ -44,6 +44,16 @@ def need(program: str) -> str:
     if found is None:
         missing(f"{program} is not installed; tools/packages.sh test gets it")
     return str(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of the session's own for what pyshim keeps; nothing of a test in the host's."""
+    os.environ.setdefault("PYSHIM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    yield
+    ours, host = os.fsencode(tmp_path_factory.getbasetemp()), Path("/run/pyshim")
+    left = [file for file in host.glob("*") if ours in file.read_bytes()]
+    assert not left, "a test wrote to the host's cache"
 
 
 @pytest.fixture(scope="session", name="need")

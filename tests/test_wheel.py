@@ -175,9 +175,10 @@ def run(programs: Path, line: str) -> tuple[int, str, str]:
     """Run a command line; return exit status, stdout and stderr with the folders' names taken out."""
     folder = programs.parents[1]
     words = line.format(programs=programs, folder=folder).split()
+    own = {"PYSHIM_CONFIG": str(folder / "config.toml"), "PYSHIM_CACHE_DIR": str(folder / "cache")}
     done = subprocess.run(
         [programs / words[0], *words[1:]],
-        cwd=folder, env={"PATH": "/usr/bin:/bin", "PYSHIM_CONFIG": str(folder / "config.toml")},
+        cwd=folder, env={"PATH": "/usr/bin:/bin", **own},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     site = next((programs.parent / "lib").glob("python3*/site-packages"))

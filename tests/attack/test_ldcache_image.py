@@ -1,7 +1,7 @@
 """Images that attack the hooks which run ldconfig; numbers T1... are rows of the attack table.
 
 Whatever the image is: nothing outside of it changes, none of its files is executed, the answer
-comes within 2 seconds, no process takes 64 MiB, and a refusal says what was refused.
+comes within 8 seconds, no process takes 64 MiB, and a refusal says what was refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from ocishim.hooks import arch, libview
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
-from tests.hookcall import call, measured
+from tests.hookcall import PROMPT, call, measured
 from tests.isolated import isolated
 from tests.trees import make_tree, snapshot
 
@@ -65,7 +65,7 @@ def survey(root: Path, outside: Path, *args: str) -> str:
     assert snapshot(outside) == before
     assert digest(HOSTS_LDCONFIG) == program
     assert not (root / "executed").exists()
-    assert done.seconds < 2, done
+    assert done.seconds < PROMPT, done
     assert done.peak_kib < 64 << 10, done.peak_kib
     assert done.status in (0, 1)
     assert "Traceback" not in done.stderr
@@ -321,7 +321,7 @@ def test_t1_compatibility_folder_that_leads_away(tmp_path: Path, target: str) ->
     assert snapshot(outside) == before
     assert done.status == 0
     assert not (root / "etc/ld.so.conf.d").exists()
-    assert (done.seconds < 2, done.peak_kib < 64 << 10) == (True, True), done
+    assert (done.seconds < PROMPT, done.peak_kib < 64 << 10) == (True, True), done
 
 
 @pytest.mark.parametrize("line", [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import libs
-from tests.hookcall import call
+from tests.hookcall import PROMPT, call
 from tests.swapper import Swapper
 from tests.trees import make_tree, snapshot
 
@@ -57,13 +57,13 @@ def test_swapped_with_a_link_to_the_host(tmp_path: Path, outside: Path, name: st
         ("create-soname-symlinks", "--folder", "/opt/lib"),
         ("enable-cuda-compat", "--host-driver-version=570.1"),
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     runs = 0
     with Swapper(root / name, tmp_path / "swap/link") as swapper:
         while swapper.swaps < SWAPS or runs < 12:
             done = call(root, *hooks[runs % len(hooks)])
             assert done.status in (0, 1), done
-            assert done.seconds < 5, done
+            assert done.seconds < PROMPT, done
             assert "Traceback" not in done.stderr
             assert time.monotonic() < end
             runs += 1
@@ -80,6 +80,6 @@ def test_a_fifo_that_comes_and_goes(tmp_path: Path, outside: Path) -> None:
         while swapper.swaps < SWAPS or len(statuses) < 2:
             done = call(root, "update-ldcache", "--folder", "/opt/lib")
             statuses.add(done.status)
-            assert done.seconds < 2, done
+            assert done.seconds < PROMPT, done
             assert done.status == 0 or "/etc/ld.so.conf" in done.stderr, done
     assert snapshot(outside) == before

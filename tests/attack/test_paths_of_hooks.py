@@ -1,7 +1,7 @@
 """Images that attack the paths hooks act on: links, modes; T1... are rows of the attack table.
 
 Each hook runs as a program of its own. Whatever the image is: nothing outside of it is created,
-changed or read into it, the answer comes within 2 seconds, no process takes 64 MiB, and a refusal
+changed or read into it, the answer comes within 8 seconds, no process takes 64 MiB, and a refusal
 is one line that names the path and says why.
 """
 
@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 
 from ocishim.linux import syscalls
-from tests.hookcall import Done, call, measured
+from tests.hookcall import PROMPT, Done, call, measured
 from tests.isolated import isolated
 from tests.swapper import Swapper
 from tests.trees import hostile_tree, link_chain, make_tree, names, snapshot
 
 pytestmark = pytest.mark.root
 
-SECONDS = 2.0
 MEMORY_KIB = 64 << 10
 
 NO_WAY = "is a symbolic link that leads to no directory in the rootfs"
@@ -45,7 +44,7 @@ class Image:
         before = snapshot(self.outside)
         done = measured(self.root, *(arg.format(out=self.outside) for arg in args))
         assert snapshot(self.outside) == before
-        assert done.seconds < SECONDS, done
+        assert done.seconds < PROMPT, done
         assert done.peak_kib < MEMORY_KIB, done
         assert done.status in (0, 1), done
         assert "Traceback" not in done.stderr
@@ -233,7 +232,7 @@ def test_t1_magic_links_of_a_real_proc(tmp_path: Path, args: tuple[str, ...]) ->
     before = snapshot(image.outside)
     done = call(image.root, *args)
     assert snapshot(image.outside) == before
-    assert done.seconds < SECONDS
+    assert done.seconds < PROMPT
     if args[0] == "update-ldcache":
         assert done.status in (0, 1)
     else:
@@ -266,7 +265,7 @@ def test_a_second_container_swaps_in_a_shared_volume(tmp_path: Path, good: str, 
         end = time.monotonic() + 20
         while swapper.swaps < 10_000 and time.monotonic() < end:
             done = call(image.root, *hook)
-            assert done.seconds < SECONDS
+            assert done.seconds < PROMPT
             assert "Traceback" not in done.stderr
             seen.add(done.status)
         assert swapper.swaps >= 10_000
@@ -304,7 +303,7 @@ def test_a_hostile_tree_and_every_hook(tmp_path: Path) -> None:
         ("chmod", "--mode", "777", "--path", "/out"),
     ):  # fmt: skip
         done = measured(root, *hook)
-        assert done.seconds < SECONDS, (hook, done)
+        assert done.seconds < PROMPT, (hook, done)
         assert done.peak_kib < MEMORY_KIB, (hook, done)
         assert "Traceback" not in done.stderr, done
         assert snapshot(outside) == before, hook
@@ -333,7 +332,7 @@ def test_a_directory_of_100_000_names(tmp_path: Path) -> None:
     before = snapshot(image.outside)
     done = measured(image.root, "create-symlinks", "--link", "t::/d/new", "--link", "t::/d/7")
     assert (done.status, done.stderr) == (0, "")
-    assert done.seconds < SECONDS
+    assert done.seconds < PROMPT
     assert done.peak_kib < MEMORY_KIB
     assert os.readlink(image.root / "d/7") == "t"
     assert snapshot(image.outside) == before

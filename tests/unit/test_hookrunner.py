@@ -137,7 +137,7 @@ def test_timeout_kills_the_group(tmp_path: Path) -> None:
     started = time.monotonic()
     message = failure(sh(f"sleep 60 & echo $! > {out}; echo working; wait", timeout=1))
     assert message == ("createContainer hook sh failed: still running after 1 s, killed: working")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 40
     pid = int(out.read_text())
     for _ in range(100):
         if not os.path.exists(f"/proc/{pid}") or " Z " in Path(f"/proc/{pid}/stat").read_text():
@@ -148,8 +148,8 @@ def test_timeout_kills_the_group(tmp_path: Path) -> None:
 
 def test_a_child_that_keeps_the_output_open_is_not_waited_for() -> None:
     started = time.monotonic()
-    run(sh("sleep 3 &", timeout=10))
-    assert time.monotonic() - started < 2
+    run(sh("sleep 60 &", timeout=100))
+    assert time.monotonic() - started < 40
 
 
 def test_much_output_is_no_trouble() -> None:

@@ -216,7 +216,7 @@ def test_a_small_text_does_not_become_a_large_document() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
     start = time.monotonic()
     assert "excessive aliasing" in fault("\n".join(lines)).message
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 30
 
 
 def test_aliases_at_the_very_end_count_too() -> None:

