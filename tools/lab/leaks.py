@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -30,6 +31,31 @@ def processes() -> set[str]:
     found: set[str] = set()
     _walk(os.getpid(), found)
     return found
+
+
+def wait(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """Wait for a child, in seconds, and reap orphans meanwhile; return its exit status.
+
+    As engines' shims do: gVisor's `delete` waits a minute for a sandbox that nobody reaps.
+    TimeoutExpired when it does not end.
+    """
+    deadline = time.monotonic() + timeout
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise subprocess.TimeoutExpired(process.args, timeout)
+        try:
+            process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            _reap(but=process.pid)
+    return process.returncode
+
+
+def _reap(but: int) -> None:
+    for child in set(_children(os.getpid())) - {but}:
+        try:
+            os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:
+            continue
 
 
 def end_processes() -> None:

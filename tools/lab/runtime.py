@@ -14,7 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.lab import leaks
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tools.lab.bundle import Bundle
 
 # crun refuses hybrid cgroups, so it gets a mount namespace of its own with cgroup2 alone.
@@ -73,6 +77,7 @@ class Runtime:
         stdin: str = "",
         pass_fds: tuple[int, ...] = (),
         timeout: float = 300,
+        wait: Callable[[subprocess.Popen[bytes], float], int] = subprocess.Popen.wait,
     ) -> Result:
         """Run the program and wait for it.
 
@@ -85,19 +90,18 @@ class Runtime:
         ):
             text.write(stdin)
             text.seek(0)
-            done = subprocess.run(
-                self.argv(*args),
-                stdin=text,
-                stdout=out,
-                stderr=err,
-                check=False,
-                env=self.environment,
+            with subprocess.Popen(
+                self.argv(*args), stdin=text, stdout=out, stderr=err, env=self.environment,
                 pass_fds=pass_fds,
-                timeout=timeout,
-            )
+            ) as process:  # fmt: skip
+                try:
+                    status = wait(process, timeout)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
             out.seek(0)
             err.seek(0)
-            return Result(done.returncode, out.read(), err.read())
+            return Result(status, out.read(), err.read())
 
     def run(self, bundle: Bundle, container: str, *options: str, stdin: str = "") -> Result:
         """`run` the bundle in the foreground."""
@@ -118,5 +122,5 @@ class Runtime:
         return started
 
     def delete(self, container: str) -> Result:
-        """`delete --force` the container."""
-        return self.call("delete", "--force", container)
+        """`delete --force` the container; what it leaves to this process is reaped meanwhile."""
+        return self.call("delete", "--force", container, wait=leaks.wait)
