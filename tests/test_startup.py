@@ -36,7 +36,7 @@ CREATE = PASS_THROUGH | {
     "ocishim.jsonio", "ocishim.log", "ocishim.create.device_lists", "ocishim.create.plan",
     "ocishim.create.record",
     "ocishim.create.requests", "ocishim.hookplan", "ocishim.hookplan.hookplan",
-    "ocishim.hookplan.knownhooks", "ocishim.lowlevel.quirks", "ocishim.rootfs",
+    "ocishim.hookplan.knownhooks", "ocishim.hookplan.programs", "ocishim.lowlevel.quirks", "ocishim.rootfs",
     "ocishim.rootfs.readonly",
     "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields",
     "ocishim.oci.hookchanges", "ocishim.oci.hooktable",

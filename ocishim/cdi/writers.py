@@ -1,6 +1,16 @@
-"""Who writes a CDI spec file, and so how one that is gone or no longer right comes back. Pure."""
+"""Who writes a CDI spec file, and so how one that is gone or no longer right comes back."""
 
 from __future__ import annotations
+
+import errno
+
+from ocishim import posixos as os
+from ocishim.errors import UnresolvedDeviceError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.cdi.hostdev import NodeError
+    from ocishim.cdi.registry.entries import Found
 
 _GENERATED = ("nvidia.com/gpu", "amd.com/gpu")  # by `pyshimctl cdi generate`
 
@@ -28,3 +38,22 @@ def of_component(path: str, kind: str) -> str:
     if "claim" in class_ or "claim" in name:
         return _CLAIM
     return _PLUGIN if vendor.startswith("k8s.") or name.startswith("k8s.") else ""
+
+
+def node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
+    """Return the reference's sentence about a device node with who needs it and what to do."""
+    first = next(
+        device
+        for device in devices
+        for edits in (device.common, device.edits)
+        for node in edits.get("deviceNodes", ())
+        if fault.path == (node.get("hostPath") or node["path"])
+    )
+    step = again(first.path, first.name.partition("=")[0])
+    message, hint = fault.message, step
+    if fault.number:  # in words that do not make Podman blame the container's command
+        message = f"{fault.subject}: {reason(OSError(fault.number, os.strerror(fault.number)))}"
+        hint = f"is the driver loaded? If it is, {step}"
+    if fault.number in (errno.EACCES, errno.EPERM):
+        hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
+    return UnresolvedDeviceError(f"{message}, needed by {first.name} of {first.path}", hint=hint)

@@ -6,12 +6,10 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
-import errno
-
 from ocishim import jsonio
 from ocishim import posixos as os
 from ocishim.create import requests
-from ocishim.errors import DocumentError, UnresolvedDeviceError, reason
+from ocishim.errors import DocumentError
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges, members
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ocishim.cdi.hostdev import Kernel, NodeError
+    from ocishim.cdi.hostdev import Kernel
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.spec import Change
@@ -103,10 +101,13 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         made.change(*netdevices.arrange(
             made.spec, lowlevel_path, config.cache, hook_program, config.timeout
         ))  # fmt: skip
-    if hookchanges.lists(made.spec):
+    places = [c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)]
+    if config.readonly_rootfs != "overlay":
+        places = []
+    if places or hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
-        made.hooks = planner.decide(made.spec, injected)
+        made.hooks = planner.decide(made.spec, injected, places)
         made.change(made.hooks.changes, made.hooks.sentences)
         made.warnings += made.hooks.warnings
     made.change(_without_empty(made.spec, bundle.spec))
@@ -134,7 +135,9 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
         kernel = _kernel(made.spec, config, lowlevel_path)
         made.planned = edits.plan(made.spec, merged, hostdev.stat, kernel)
     except hostdev.NodeError as err:
-        raise _node_error(made.found, err) from None
+        from ocishim.cdi import writers  # noqa: PLC0415 - failure only
+
+        raise writers.node_error(made.found, err) from None
     made.planned = [_completed(change, config) for change in made.planned]
     changes = [change for change in made.planned if not _is_present(change, present)]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
@@ -187,27 +190,6 @@ def _programs(devices: list[Found]) -> dict[str, str]:
         for edits in (device.common, device.edits)
         for hook in edits.get("hooks", ())
     }
-
-
-def _node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
-    """Return the reference's sentence about a device node with who needs it and what to do."""
-    from ocishim.cdi import writers  # noqa: PLC0415 - failure only
-
-    first = next(
-        device
-        for device in devices
-        for edits in (device.common, device.edits)
-        for node in edits.get("deviceNodes", ())
-        if fault.path == (node.get("hostPath") or node["path"])
-    )
-    again = writers.again(first.path, first.name.partition("=")[0])
-    message, hint = fault.message, again
-    if fault.number:  # in words that do not make Podman blame the container's command
-        message = f"{fault.subject}: {reason(OSError(fault.number, os.strerror(fault.number)))}"
-        hint = f"is the driver loaded? If it is, {again}"
-    if fault.number in (errno.EACCES, errno.EPERM):
-        hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
-    return UnresolvedDeviceError(f"{message}, needed by {first.name} of {first.path}", hint=hint)
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:

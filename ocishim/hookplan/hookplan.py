@@ -6,24 +6,21 @@ reasons, as sentences; nothing is edited or run here.
 
 from __future__ import annotations
 
-from ocishim import posixos as os
-from ocishim.errors import HookError
-from ocishim.hookplan import knownhooks
+from ocishim.hookplan import knownhooks, programs
 from ocishim.lowlevel import quirks
 from ocishim.oci import hookchanges, marks
-from ocishim.oci import spec as oci_spec
 from ocishim.oci.hooktable import CHAIN, NEXT
 from ocishim.rootfs import readonly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ocishim.lowlevel.lowlevel import Version
     from ocishim.oci.spec import Change
     from ocishim.settings.config import Config
 
-_RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
 """Run by the container's first process, whose environment may be the image's (CVE-2025-23266)."""
 
@@ -105,14 +102,18 @@ class Planner:
         self.version = version
         self.runtime = quirks.of(version)
 
-    def decide(self, spec: dict[str, Any], injected: dict[str, str]) -> HookPlan:
+    def decide(
+        self, spec: dict[str, Any], injected: dict[str, str], places: Sequence[str] = ()
+    ) -> HookPlan:
         """Decide what becomes of the hooks of `spec`, which are hardened already.
 
         injected: programs of the hooks that were just injected, which must exist, and the CDI
-        spec each comes from.
+        spec each comes from. places: mount points that the rootfs has to have, if by a layer.
         Raises HookError before anything has run.
         """
         plan = HookPlan()
+        if places:
+            self._make_places(spec, places, plan)
         left = hookchanges.lists(spec)
         hooks = left.get("createContainer", [])
         if hooks:
@@ -120,10 +121,25 @@ class Planner:
             kept = self._without_unwritable(spec, hooks, plan)
             hooks = self._taken_over(spec, kept, plan)
             left = {**left, "createContainer": hooks}
-        self._check_programs(spec, left, injected)
+        programs.check(spec, left, injected, self.hook_program)
         if plan.executor == quirks.SHIM:
             self._take(spec, hooks, plan)
         return plan
+
+    def _make_places(self, spec: dict[str, Any], places: Sequence[str], plan: HookPlan) -> None:
+        """Plan a layer where the root cannot be written and lacks a mount point."""
+        own_root = self.runtime.own_root
+        rootfs = readonly.rootfs_path(spec, self.bundle)
+        reason = readonly.unwritable(rootfs)
+        if not reason or (own_root and readonly.elsewhere(spec)):
+            return
+        if place := readonly.lacking(rootfs, spec, places, own_root=own_root):
+            self._lay(spec, plan, f"mount point {place} is made in a layer: {reason}")
+
+    def _lay(self, spec: dict[str, Any], plan: HookPlan, sentence: str) -> None:
+        plan.layer = True
+        plan.stacked = self.runtime.own_root and marks.in_pod(spec)
+        plan.sentences.append(sentence)
 
     def _without_unwritable(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
@@ -132,9 +148,7 @@ class Planner:
         reason = elsewhere or self._readonly_reason(spec)
         if reason and not elsewhere and self.config.readonly_rootfs == "overlay":
             if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
-                plan.layer = True
-                plan.stacked = self.runtime.own_root and marks.in_pod(spec)
-                plan.sentences.append(f"hooks write to a layer over the rootfs: {reason}")
+                self._lay(spec, plan, f"hooks write to a layer over the rootfs: {reason}")
             return hooks
         if not reason or not any(_writes(hook) for hook in hooks):
             return hooks
@@ -244,23 +258,6 @@ class Planner:
             "timeout": timeout or self.config.timeout,
         }
 
-    def _check_programs(
-        self, spec: dict[str, Any], left: dict[str, list[dict[str, Any]]], injected: dict[str, str]
-    ) -> None:
-        """Refuse what is known to fail: a program that is not there or cannot be reached."""
-        for name, hooks in left.items():
-            if name not in _RUN_AT_CREATE:
-                continue
-            for hook in hooks:
-                path = hook.get("path")
-                ours = path == self.hook_program
-                if isinstance(path, str) and (ours or path in injected):
-                    _check_program(f"{name} hook {path}", path, injected.get(path, ""))
-                    if ours:
-                        knownhooks.must_be_utf8(path, *hook["args"])
-                    if ours and oci_spec.has_user_namespace(spec):
-                        _check_reachable(path)
-
 
 def _writes(hook: dict[str, Any]) -> bool:
     return any(part.writes for part in knownhooks.parse(hook))
@@ -274,26 +271,3 @@ def _told(hook: dict[str, Any]) -> list[str]:
     """Say what is run for `hook`, one sentence a known hook."""
     told = [f"hook {part.describe()}" for part in knownhooks.parse(hook)]
     return told or [f"hook {hook.get('path')} keeps its program"]
-
-
-def _check_program(hook: str, path: str, cdi_spec: str) -> None:
-    subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
-    if not os.path.isabs(path) or "\0" in path:
-        raise HookError(f"{subject}: the path is not absolute", hint="correct the CDI spec")
-    if not os.access(path, os.X_OK) or os.path.isdir(path):
-        there = "is not an executable file" if os.path.exists(path) else "does not exist"
-        hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
-        raise HookError(f"{subject}: the program {there}", hint=hint)
-
-
-def _check_reachable(path: str) -> None:
-    """The container's root is another user here: every folder above must let others through."""
-    folder = os.path.dirname(os.path.realpath(path))
-    while folder != "/":
-        if not os.stat(folder).st_mode & 0o001:
-            raise HookError(
-                f"the container has a user namespace, and {folder} keeps others out, so its root "
-                f"cannot run {path}",
-                hint="install pyshim in a folder everybody can enter",
-            )
-        folder = os.path.dirname(folder)

@@ -6,11 +6,12 @@ Asks the kernel (statvfs); what follows from the answer is decided in hookplan.p
 from __future__ import annotations
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, reason
-from ocishim.oci.members import SOURCE, must_be
+from ocishim.errors import DocumentError, UnsafePathError, reason
+from ocishim.oci.members import SOURCE, find_list, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -88,3 +89,25 @@ def unwritable(rootfs: str) -> str:
     except OSError as err:
         raise _missing(rootfs, err) from None
     return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""
+
+
+def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_root: bool) -> str:
+    """Return the first of `places`, mounts' destinations, that is not there in `rootfs`, or "".
+
+    What lies below another mount of `spec` is that one's to have; not under a runtime with
+    `own_root` (gVisor), which mounts binds on the rootfs and shows other mounts to nobody there.
+    """
+    from ocishim.rootfs.rootfs import Rootfs  # noqa: PLC0415 - where a root cannot be written
+
+    mounts = [mount for mount in find_list(spec, "mounts") if isinstance(mount, dict)]
+    counting = [m for m in mounts if not own_root or m.get("type") == "bind"]
+    above = {f"{str(mount.get('destination', '')).rstrip('/')}/" for mount in counting} - {"/"}
+    with Rootfs.open_dir(rootfs) as root:
+        for place in places:
+            if place.startswith(tuple(above)):
+                continue
+            try:
+                os.close(root.resolve(place))
+            except (OSError, UnsafePathError):
+                return place
+    return ""

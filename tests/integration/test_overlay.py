@@ -295,6 +295,45 @@ def test_user_namespace(node: Node, glibc: Path, image: Maker) -> None:
     assert result.stdout.splitlines() == ["0", SEEN[0]], result
 
 
+@pytest.mark.parametrize(
+    ("there", "root"),
+    [pytest.param(False, "overlay", id="lacking"), pytest.param(True, "erofs", id="there")],
+)
+def test_a_device_of_mounts_alone(
+    node: Node,
+    busybox: Path,
+    image: Maker,
+    there: bool,  # noqa: FBT001
+    root: str,
+) -> None:
+    """No hook writes, and the image cannot be given a mount point: a layer where one is missing."""
+    (tool := node.folder / "tool").write_text("of the host\n")
+    mounts = [
+        {"hostPath": str(tool), "containerPath": place, "options": ["ro", "bind"]}
+        for place in ("/bin/tool", "/tmp/below/a/mount")
+    ]
+    device = {"name": "0", "containerEdits": {"mounts": mounts}}
+    document = {"cdiVersion": "0.5.0", "kind": "acme.com/tool", "devices": [device]}
+    node.shim.add_spec("acme.json", json.dumps(document))
+    tree = node.folder / "tree"
+    shutil.copytree(busybox, tree, symlinks=True)
+    (tree / "tmp").mkdir(exist_ok=True)
+    if there:
+        (tree / "bin/tool").touch()
+    script = "cat /bin/tool /tmp/below/a/mount; grep ' / ' /proc/mounts | cut -d' ' -f3"
+    asked = {"cdi.k8s.io/t": "acme.com/tool=0"}
+    bundle = on_image(node, image, "erofs", tree, script, annotations=asked, readonly=True)
+    spec = bundle.spec
+    spec["mounts"].append(
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": []}
+    )
+    bundle.write(spec)
+    result = node.run(bundle)
+    assert result.stdout.splitlines()[:2] == ["of the host"] * 2, result
+    if "runsc" not in node.shim.lowlevel:  # which shows a root of its own
+        assert result.stdout.splitlines()[2] == root, result
+
+
 def test_a_volume_over_a_folder_of_links(node: Node, glibc: Path, image: Maker) -> None:
     """A read-only ConfigMap at /etc/nvidia: the profile is left out, the rest is there."""
     node.add_spec("nvidia-dgx-a100.yaml")

@@ -122,9 +122,10 @@ def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:
     (tmp_path / "cdi").joinpath(os.fsdecode(b"a\xff.yaml")).write_text("cdiVersion: 9.9.9\n")
     config = tmp_path / "config.toml"
     config.write_text(f'[cdi]\nspec_dirs = ["{tmp_path}/cdi"]\n')
+    own = {"PYSHIM_CONFIG": str(config), "PYSHIM_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, "-m", "ocishim.admin", "cdi", "validate"],
-        env={"PYSHIM_CONFIG": str(config), "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
+        env={**own, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
         capture_output=True, check=False, cwd=REPOSITORY,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, b"")

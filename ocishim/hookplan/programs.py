@@ -1,0 +1,58 @@
+"""Refuse a container whose hooks are known to fail: the programs are looked for at create."""
+
+from __future__ import annotations
+
+from ocishim import posixos as os
+from ocishim.errors import HookError
+from ocishim.hookplan import knownhooks
+from ocishim.oci import spec as oci_spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
+
+
+def check(
+    spec: dict[str, Any],
+    lists: dict[str, list[dict[str, Any]]],
+    injected: dict[str, str],
+    own: str,
+) -> None:
+    """HookError for a program of the hooks in `lists` that is not there or cannot be reached.
+
+    injected: programs that must exist, and the CDI spec each comes from; own: pyshim's.
+    """
+    for name in _RUN_AT_CREATE:
+        for hook in lists.get(name, ()):
+            path = hook.get("path")
+            if isinstance(path, str) and (path == own or path in injected):
+                _check_program(f"{name} hook {path}", path, injected.get(path, ""))
+                if path == own:
+                    knownhooks.must_be_utf8(path, *hook["args"])
+                    if oci_spec.has_user_namespace(spec):
+                        _check_reachable(path)
+
+
+def _check_program(hook: str, path: str, cdi_spec: str) -> None:
+    subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
+    if not os.path.isabs(path) or "\0" in path:
+        raise HookError(f"{subject}: the path is not absolute", hint="correct the CDI spec")
+    if not os.access(path, os.X_OK) or os.path.isdir(path):
+        there = "is not an executable file" if os.path.exists(path) else "does not exist"
+        hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
+        raise HookError(f"{subject}: the program {there}", hint=hint)
+
+
+def _check_reachable(path: str) -> None:
+    """The container's root is another user here: every folder above must let others through."""
+    folder = os.path.dirname(os.path.realpath(path))
+    while folder != "/":
+        if not os.stat(folder).st_mode & 0o001:
+            raise HookError(
+                f"the container has a user namespace, and {folder} keeps others out, so its root "
+                f"cannot run {path}",
+                hint="install pyshim in a folder everybody can enter",
+            )
+        folder = os.path.dirname(folder)
