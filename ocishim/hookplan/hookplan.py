@@ -9,6 +9,7 @@ from __future__ import annotations
 from ocishim.hookplan import knownhooks, programs
 from ocishim.lowlevel import quirks
 from ocishim.oci import hookchanges, marks
+from ocishim.oci import spec as oci_spec
 from ocishim.oci.hooktable import CHAIN, NEXT
 from ocishim.rootfs import readonly
 
@@ -194,9 +195,12 @@ class Planner:
             timeout = self.config.timeout
             hooks = knownhooks.fuse(hooks, lambda *args: self._chain(spec, *args), timeout)
         if hooks:
+            mapped = self.runtime.enters_bundle and oci_spec.has_user_namespace(spec)
             plan.executor, why = quirks.choose(
-                self.config.executor, self.version, root_readonly=readonly.asked_readonly(spec)
-            )
+                self.config.executor, self.version,
+                root_readonly=readonly.asked_readonly(spec),
+                closed=programs.closed(self.bundle) if mapped else "",
+            )  # fmt: skip
             plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")
         plan.add(hookchanges.SetHooks(hooks, [told for hook in hooks for told in _told(hook)]))
         return hooks

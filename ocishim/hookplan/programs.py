@@ -46,13 +46,22 @@ def _check_program(hook: str, path: str, cdi_spec: str) -> None:
 
 
 def _check_reachable(path: str) -> None:
-    """The container's root is another user here: every folder above must let others through."""
-    folder = os.path.dirname(os.path.realpath(path))
+    if folder := closed(os.path.dirname(path)):
+        raise HookError(
+            f"the container has a user namespace, and {folder} keeps others out, so its root "
+            f"cannot run {path}",
+            hint="install pyshim in a folder everybody can enter",
+        )
+
+
+def closed(path: str) -> str:
+    """Return the folder at or above `path` that lets no other user in, or "".
+
+    The root of a container with a user namespace is such a user.
+    """
+    folder = os.path.realpath(path)
     while folder != "/":
         if not os.stat(folder).st_mode & 0o001:
-            raise HookError(
-                f"the container has a user namespace, and {folder} keeps others out, so its root "
-                f"cannot run {path}",
-                hint="install pyshim in a folder everybody can enter",
-            )
+            return folder
         folder = os.path.dirname(folder)
+    return ""

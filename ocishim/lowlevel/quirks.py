@@ -1,10 +1,11 @@
 """What low-level runtimes do otherwise, one row each; plan and doctor ask it here. Pure.
 
 Facts: gVisor runs createContainer hooks from release 20260520 on, whatever its `features` say; crun
-before 1.26 has made a read-only root unwritable by then; runc before 1.3 gives a hook that names no
-environment the image's; youki 0.7 refuses mapped mounts (its features: false); runc 1.4 loses
-global IPv6 addresses of a network device whose peer is down, crun 1.28 does nothing in the host's
-network and loses the device when its name is taken.
+before 1.26 has made a read-only root unwritable by then, and 1.21 enters the bundle as the
+container's root before a hook, which ends in "exit code: 1" where it may not; runc before 1.3 gives
+a hook that names no environment the image's; youki 0.7 refuses mapped mounts (its features: false);
+runc 1.4 loses global IPv6 addresses of a network device whose peer is down, crun 1.28 does nothing
+in the host's network and loses the device when its name is taken.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class Runtime:
     keeps_net_devices: linux.netDevices arrive whole, where its features have them at all.
     maps_mounts: has mapped mounts. mounts_by_options: a mount without `bind` among its options
     fails, whatever its type says (gVisor leaves such a mount out; youki goes by the type).
+    enters_bundle: as the container's root, before it runs createContainer hooks.
     own_root: shows the container a file system of its own: an annotation can make the root another
     one, further containers of a pod are opened at `start` only, and no hook's mount gets there.
     """
 
     __slots__ = (
-        "environment", "keeps_net_devices", "maps_mounts", "mounts_by_options", "own_root",
-        "readonly", "runs_hooks",
+        "enters_bundle", "environment", "keeps_net_devices", "maps_mounts", "mounts_by_options",
+        "own_root", "readonly", "runs_hooks",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +48,7 @@ class Runtime:
         maps_mounts: bool = True,
         keeps_net_devices: bool = True,
         mounts_by_options: bool = False,
+        enters_bundle: bool = False,
         own_root: bool = False,
     ) -> None:
         self.runs_hooks = runs_hooks
@@ -54,12 +57,15 @@ class Runtime:
         self.maps_mounts = maps_mounts
         self.keeps_net_devices = keeps_net_devices
         self.mounts_by_options = mounts_by_options
+        self.enters_bundle = enters_bundle
         self.own_root = own_root
 
 
 RUNTIMES = {
     "runc": Runtime(environment=(1, 3), mounts_by_options=True, keeps_net_devices=False),
-    "crun": Runtime(readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False),
+    "crun": Runtime(
+        readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False, enters_bundle=True
+    ),
     "youki": Runtime(maps_mounts=False),
     "runsc": Runtime(runs_hooks=(20260520,), own_root=True),
 }
@@ -72,10 +78,13 @@ def of(version: Version) -> Runtime:
     return RUNTIMES.get(version.kind, _UNKNOWN)
 
 
-def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str, str]:
+def choose(
+    setting: str, version: Version, *, root_readonly: bool, closed: str = ""
+) -> tuple[str, str]:
     """Return the executor, RUNTIME or SHIM, and the reason as half a sentence.
 
-    setting: `hooks.executor`. root_readonly: root.readonly of config.json.
+    setting: `hooks.executor`. root_readonly: root.readonly of config.json. closed: a folder on the
+    way to the bundle that the container's root may not enter, or "".
     """
     if setting != "auto":
         return setting, f"hooks.executor is '{setting}'"
@@ -84,6 +93,8 @@ def choose(setting: str, version: Version, *, root_readonly: bool) -> tuple[str,
         return SHIM, f"{name} does not run createContainer hooks"
     if version.number < runtime.readonly and root_readonly:
         return SHIM, f"{name} makes the root read-only before it runs them"
+    if runtime.enters_bundle and closed:
+        return SHIM, f"{name} fails where the container's root may not enter {closed}"
     if version.kind:
         return RUNTIME, f"{name} runs createContainer hooks"
     return RUNTIME, "the runtime is not one pyshim knows better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -47,7 +48,8 @@ def veth(host: Any) -> Iterator[str]:
     host.link("set", index=index, state="up")
     yield name
     for left in host.link_lookup(ifname=peer):
-        host.link("del", index=left)
+        with contextlib.suppress(pyroute2.NetlinkError):  # gone with the other's network namespace
+            host.link("del", index=left)
 
 
 def nic_spec(host_name: str, name: str, *more: tuple[str, str]) -> str:

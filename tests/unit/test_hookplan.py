@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,6 @@ from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
 from ocishim.settings import config, defaults
 from tests import isolated
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNC, CRUN, RUNSC = "runc version 1.1.5", "crun version 1.8.1", "runsc version 0.0~20240729.0"
 
@@ -121,6 +120,38 @@ def test_plan(  # noqa: PLR0917
     taken = spec["hooks"].get(hookchanges.TAKEN, [])
     assert (taken != []) == (executor == "shim")
     assert [name for name in short(plan.taken) if name] != [] or executor == "runtime"
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "users", "executor"),
+    [
+        pytest.param(CRUN, 0o700, True, "shim", id="crun"),
+        pytest.param(CRUN, 0o711, True, "runtime", id="crun, open to others"),
+        pytest.param(CRUN, 0o700, False, "runtime", id="crun, no user namespace"),
+        pytest.param(RUNC, 0o700, True, "runtime", id="runc"),
+    ],
+)
+def test_a_bundle_that_the_containers_root_may_not_enter(
+    version: str,
+    mode: int,
+    users: bool,  # noqa: FBT001
+    executor: str,
+) -> None:
+    """Crun enters it before it runs a hook: rootless Podman's --userns=auto, nomap, --uidmap."""
+    namespaces = [{"type": "user"}] if users else []
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        bundle = Path(folder, "above", "bundle")
+        (bundle / "rootfs").mkdir(parents=True)
+        bundle.parent.chmod(mode)
+        made = config.Config(defaults.DEFAULTS, "/c.toml", Cache("/dev/null/nowhere"))
+        planner = hookplan.Planner(made, str(bundle), "/bin/sh", lowlevel.parse_version(version))
+        spec = {"root": {"path": "rootfs"}, "linux": {"namespaces": namespaces},
+                "hooks": {"createContainer": [OTHER]}}  # fmt: skip
+        plan = planner.decide(spec, {})
+    assert plan.executor == executor
+    told = f"fails where the container's root may not enter {bundle.parent}" in plan.sentences[0]
+    assert told is (executor == "shim")
 
 
 def test_what_was_taken_is_decided_afresh(bundle: Path) -> None:
