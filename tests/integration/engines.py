@@ -329,7 +329,8 @@ class Podman(Engine):
         )
         # Podman 5 forgets this folder when a container cannot be created.
         for left in Path(runroot, "libpod/persist").glob("*"):
-            shutil.rmtree(left)
+            if not (self.folder / "root/vfs-containers" / left.name).exists():
+                shutil.rmtree(left)
         return result
 
     def begin(self, tree: Path) -> str:

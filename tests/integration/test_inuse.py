@@ -26,7 +26,7 @@ def test_it_stays_until_the_last_container_is_deleted(daemon: Engine, busybox: P
     program = daemon.shim.program
     container = daemon.begin(busybox)
     called = {
-        Containerd: f"containerd {container[:12]}",
+        Containerd: f"containerd {container}",
         Docker: f"docker {container[:12]}",
         Podman: f"podman {_podmans_name(daemon, container)}",
     }

@@ -28,6 +28,7 @@ _STATES = (
 """Where containerd keeps its state; elsewhere it is found by its shims, which stand in bundles."""
 _CRI = ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.cri.sandbox-name")
 _CRIO_NAME = re.compile(r"k8s_[^_]+_([^_]+)_([^_]+)_[^_]+_[0-9]+")
+_MADE_ID = re.compile(r"[0-9a-f]{13,}")
 _CRIO = "io.kubernetes.cri-o."
 _MAX_BYTES = 16 << 20
 _MAX_SCRIPT = 1 << 16
@@ -49,8 +50,9 @@ class Container(NamedTuple):
     handler: str = ""
 
     def describe(self) -> str:
-        """Return what people call it."""
-        return f"pod {self.pod}" if self.pod else f"{self.engine} {self.name or self.id[:12]}"
+        """Return what people call it; of an id that a program made, as much as engines show."""
+        short = self.id[:12] if _MADE_ID.fullmatch(self.id) else self.id
+        return f"pod {self.pod}" if self.pod else f"{self.engine} {self.name or short}"
 
 
 def of(host: Host, program: str) -> list[Container]:

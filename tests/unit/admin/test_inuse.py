@@ -227,3 +227,17 @@ def test_the_installers_own_pod_is_not_locked_in(pod: Pod, monkeypatch: pytest.M
 def test_this_machine_is_read_too() -> None:
     """Whatever runs here: all of it can be read."""
     assert all(one.program for one in inuse.there(Host()))
+
+
+@pytest.mark.parametrize(
+    ("id_", "name", "pod", "called"),
+    [
+        pytest.param(ID, "", "", "containerd 4f1c0d9e1234", id="an id that a program made"),
+        pytest.param("training-job-17", "", "", "containerd training-job-17", id="a person's"),
+        pytest.param("deadbeef", "", "", "containerd deadbeef", id="short"),
+        pytest.param(ID, "web", "", "containerd web", id="a name"),
+        pytest.param(ID, "web", "ns/web-0", "pod ns/web-0", id="a pod"),
+    ],
+)
+def test_what_people_call_it(id_: str, name: str, pod: str, called: str) -> None:
+    assert inuse.Container("containerd", id_, name, pod, "").describe() == called
