@@ -96,9 +96,10 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
     if not request.driver and not request.cuda:
         return []
     changes: list[Change] = []
-    folder = _folder_to_use(rootfs, request, changes)
-    if not folder:
-        _refuse(rootfs, request.folder)
+    with rootfs.container().reading():  # what is found out, everybody in the container can read
+        folder = _folder_to_use(rootfs, request, changes)
+        if not folder:
+            _refuse(rootfs, request.folder)
     if not folder and not rootfs.exists(CUDA_COMPAT_FILE):
         return changes
     try:
@@ -129,6 +130,8 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
     """The resolved folder in the container, or "" when the driver's own libraries serve."""
     try:
         libraries = _libraries(rootfs, request.folder)
+    except PermissionError:
+        return _not_read(request.folder, changes)
     except UnsafePathError as error:
         changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
         return ""
@@ -142,6 +145,8 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
         fd = rootfs.open(path, follow=False)
     except (FileNotFoundError, NotADirectoryError):
         return ""  # taken away meanwhile, in a volume that others share
+    except PermissionError:
+        return _not_read(path, changes)
     except UnsafePathError as error:
         changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
         return ""
@@ -155,6 +160,13 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
     finally:
         os.close(fd)
     return folder if fits(version(libraries[0][len(_LIBRARY) :]), note, request) else ""
+
+
+def _not_read(path: str, changes: list[Change]) -> str:
+    """Warn of what the container's user could not load either."""
+    text = f"{path}: not for the container's user to read: no compatibility library used"
+    changes.append(Change(text, warning=True))
+    return ""
 
 
 def _libraries(rootfs: Rootfs, folder: str) -> list[str]:

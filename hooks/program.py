@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
-       pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS]
+       pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS[:held]]
                    [--tmpfs PATH:PATH...] [--timeout SECONDS] [--log FILE] [--log-level LEVEL]
                    [--errors log|caller] NAME [FLAGS] [--next NAME [FLAGS]]...
        pyshim-hook --version | --help

@@ -123,9 +123,14 @@ class OwnLog:
             return f"{now} {level} {self._line(message)}\n".encode()
         from ocishim import jsonio  # noqa: PLC0415 - loaded in a create, not in every hook
 
-        named = {name.lower(): value for name, value in about.items()}
+        named = {name.lower(): _told(value) for name, value in about.items()}
         told = {"time": now, "level": level, "msg": one_line(message), **named}
         return jsonio.dumps(told) + b"\n"
+
+
+def _told(value: str | list[str]) -> str | list[str]:
+    """A field's value as logs can carry it: names come from images, pods and spec files."""
+    return [one_line(each) for each in value] if isinstance(value, list) else one_line(value)
 
 
 def _send(severity: int, line: str, about: Fields) -> None:
@@ -151,6 +156,6 @@ def _entry(severity: int, line: str, about: Fields) -> bytes:
     entry = [f"MESSAGE={line}", f"PRIORITY={severity}", "SYSLOG_FACILITY=3"]
     entry += ["SYSLOG_IDENTIFIER=pyshim", f"SYSLOG_PID={os.getpid()}"]
     for name, value in about.items():
-        values = value if isinstance(value, list) else [value]
-        entry += [f"{name}={one_line(str(each))}" for each in values]
+        told = _told(value)
+        entry += [f"{name}={each}" for each in (told if isinstance(told, list) else [told])]
     return "".join(f"{text}\n" for text in entry).encode()

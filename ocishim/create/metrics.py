@@ -1,11 +1,14 @@
 """Counters of this node's creates, in a file as Prometheus' text format has them.
 
-node-exporter's textfile collector reads it. Each create adds its own under a lock and replaces
-the file by one rename: a reader sees whole files, and of creates at the same time each counts.
+node-exporter's textfile collector reads it. Each create adds its own under a lock on the next file,
+which then replaces it by one rename: a reader sees whole files, and of creates at the same time
+each counts.
 """
 
 from __future__ import annotations
 
+import _stat as stat
+import errno
 import time
 
 from ocishim import posixos as os
@@ -23,22 +26,24 @@ FAMILIES = {
 """Every counter there is, with its words for people."""
 _TRIES, _PAUSE = 100, 0.005
 """A create waits half a second for the lock, then does without being counted."""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_SCRATCH = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_BYTES = 1 << 20
 
 
 def add(path: str, samples: Samples) -> None:
     """Add `samples` to the counters in `path`. Raises OSError; the old file then stands."""
-    folder = os.open(os.path.dirname(path), _DIRECTORY)
+    scratch = f"{path}.pyshim"  # not *.prom, which the collector reads
+    descriptor = _lock(scratch)
     try:
-        _lock(folder)
         counted = _read(path)
         for name, value in samples.items():
             counted[name] = counted.get(name, 0) + value
-        _replace(path, text(counted).encode())
+        os.ftruncate(descriptor, 0)  # of a create that was killed
+        os.write(descriptor, text(counted).encode())
+        os.fchmod(descriptor, 0o644)
+        os.rename(scratch, path)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def text(counted: Samples) -> str:
@@ -56,17 +61,42 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6f}"
 
 
-def _lock(folder: int) -> None:
+def _lock(scratch: str) -> int:
+    """Return the next file, empty but for what a killed create wrote, in our hands alone.
+
+    It is ours and nobody else can open it: a lock on the folder, or on the counters, could be held
+    by everybody who may read them.
+    """
     import fcntl  # noqa: PLC0415 - only where counters are kept
 
     for _ in range(_TRIES):
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE)
-        else:
-            return
+            descriptor = os.open(scratch, _SCRATCH, 0o600)
+        except OSError as err:
+            if err.errno != errno.ELOOP:
+                raise
+            os.unlink(scratch)
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_next(descriptor, scratch):
+                return descriptor
+        except OSError:  # another create has it, and may have made it the counters
+            pass
+        os.close(descriptor)
+        time.sleep(_PAUSE)
     raise BlockingIOError("the counters are locked")
+
+
+def _is_next(descriptor: int, scratch: str) -> bool:
+    """Whether that file is still the one called so; one that is not private is removed."""
+    found, named = os.fstat(descriptor), os.lstat(scratch)
+    if (found.st_dev, found.st_ino) != (named.st_dev, named.st_ino):
+        return False
+    if (found.st_mode, found.st_uid, found.st_nlink) != (stat.S_IFREG | 0o600, os.geteuid(), 1):
+        os.unlink(scratch)
+        return False
+    return True
 
 
 def _read(path: str) -> Samples:
@@ -94,18 +124,3 @@ def _content(path: str) -> bytes:
         return os.read(descriptor, _MAX_BYTES)
     finally:
         os.close(descriptor)
-
-
-def _replace(path: str, data: bytes) -> None:
-    scratch = f"{path}.pyshim"  # not *.prom, which the collector reads
-    try:
-        os.unlink(scratch)  # left by a create that was killed
-    except FileNotFoundError:
-        pass
-    descriptor = os.open(scratch, _NEW, 0o644)
-    try:
-        os.write(descriptor, data)
-        os.fchmod(descriptor, 0o644)
-    finally:
-        os.close(descriptor)
-    os.rename(scratch, path)

@@ -12,14 +12,16 @@ _ESCAPED = ((b"\\", b"\\134"), (b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\
 class Mount:
     """One mount of this namespace.
 
-    `point` is where it is mounted, `source` what its maker called it; `shared`: it has peers.
+    `point` is where it is mounted, `kind` the file system's type, `source` what its maker called
+    it; `shared`: it has peers.
     """
 
-    __slots__ = ("id", "point", "shared", "source")
+    __slots__ = ("id", "kind", "point", "shared", "source")
 
-    def __init__(self, number: int, point: str, source: str, *, shared: bool) -> None:
+    def __init__(self, number: int, point: str, kind: str, source: str, *, shared: bool) -> None:
         self.id = number
         self.point = point
+        self.kind = kind
         self.source = source
         self.shared = shared
 
@@ -81,7 +83,8 @@ def parse(line: bytes) -> Mount:
     fields = line.split(b" ")
     dash = fields.index(b"-", 6)
     shared = any(field.startswith(b"shared:") for field in fields[6:dash])
-    return Mount(int(fields[0]), _unescape(fields[4]), _unescape(fields[dash + 2]), shared=shared)
+    kind, source = map(_unescape, fields[dash + 1 : dash + 3])
+    return Mount(int(fields[0]), _unescape(fields[4]), kind, source, shared=shared)
 
 
 def _unescape(field: bytes) -> str:

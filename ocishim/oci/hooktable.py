@@ -43,7 +43,7 @@ class Row:
 
 # Files and folders of an image belong to anybody, also in a folder with the sticky bit.
 _FILES = ("DAC_OVERRIDE", "FOWNER")
-# Where folders are read as the container's user.
+# Where files and folders are read as the container's user.
 _AS_USER = ("SETUID", "SETGID")
 # ldconfig has namespaces of its own, becomes nobody there, with an empty bounding set, and is
 # killed at its deadline; SYS_CHROOT is for where no root can be pivoted (an initramfs).
@@ -53,7 +53,7 @@ HOOKS = {
     "create-symlinks": Row("link", needs=_FILES, generated=ALWAYS),
     "enable-cuda-compat": Row(
         "host-driver-version", "host-cuda-version", "cuda-compat-container-root",
-        needs=_FILES, generated=ALWAYS,
+        needs=(*_FILES, *_AS_USER), generated=ALWAYS,
     ),
     "update-ldcache": Row(
         "folder", "ldconfig-path", needs=(*_FILES, *_AS_USER, *_LDCONFIG), generated=ALWAYS

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 # A container that asked for a read-only root writes nothing there itself: the hooks' few files.
 _READONLY_BYTES = 64 << 20
 _LAYER, _FILES = "pyshim", "pyshim-files"  # the overlay and its tmpfs, as mountinfo calls them
-SOURCES = (_LAYER, _FILES)
-"""By these names a mount table shows that a mount is a layer's."""
+_MOUNTS = (("overlay", _LAYER), ("tmpfs", _FILES))
 
 _KEPT_FLAGS = const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC
 _MOVE_MOUNT_SET_GROUP = 0x100  # Linux 5.15, linux/mount.h
@@ -65,15 +64,24 @@ def stack(rootfs: str, spec: dict[str, Any]) -> None:
                     "over a folder that is no mount the layer would stay for ever",
                     hint='set it to "skip" or "when-writable" for this runtime',
                 )
-            source = mountinfo.mount_of(handle).source
+            there = mountinfo.mount_of(handle)
         finally:
             os.close(handle)
-        if source == _FILES:  # a killed create got half-way
+        if not is_layer(there):
+            _cover(rootfs, spec)
+        elif there.source == _FILES:  # a killed create got half-way
             unstack(rootfs)
-        if source != _LAYER:
             _cover(rootfs, spec)
     except OSError as err:
         raise _impossible(rootfs, err) from None
+
+
+def is_layer(mount: mountinfo.Mount) -> bool:
+    """Whether a mount is one of a layer's two, by its name and by a type that takes root's rights.
+
+    Every user may mount a FUSE file system, and call it as he likes.
+    """
+    return (mount.kind, mount.source) in _MOUNTS
 
 
 def unstack(rootfs: str) -> None:
@@ -81,11 +89,12 @@ def unstack(rootfs: str) -> None:
     while True:
         handle = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if mountinfo.mount_of(handle).source not in SOURCES:
+            if not is_layer(mountinfo.mount_of(handle)):
                 return
+            # What was looked at, wherever the path leads by now.
+            syscalls.umount2(f"/proc/self/fd/{handle}", const.MNT_DETACH)
         finally:
             os.close(handle)
-        syscalls.umount2(rootfs, const.MNT_DETACH)
 
 
 def _impossible(rootfs: str, err: OSError) -> ConfigError:

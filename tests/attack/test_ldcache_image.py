@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ocishim.hooks import arch, libview
+from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import PROMPT, call, measured
@@ -328,7 +329,7 @@ def test_t1_compatibility_folder_that_leads_away(tmp_path: Path, target: str) ->
     pytest.param("file etc/ld.so.conf /volume/closed/lib\n", id="a folder below it"),
     pytest.param("symlink opt/libnew.so.1 /volume/closed/lib/libnew.so.1.2", id="a link's target"),
 ])  # fmt: skip
-@pytest.mark.parametrize("user", ["65534:65534:", "0:0:"])
+@pytest.mark.parametrize("user", ["65534:65534:", "0:0::held", "0:0:"])
 def test_s2_no_names_below_a_folder_that_the_user_cannot_enter(
     tmp_path: Path, line: str, user: str, program: tuple[str, ...]
 ) -> None:
@@ -336,11 +337,38 @@ def test_s2_no_names_below_a_folder_that_the_user_cannot_enter(
     root = make_tree(tmp_path / "root", "dir opt", line)
     libs.put(libs.library("libnew.so.1"), root / "volume/closed/lib/libnew.so.1.2")
     (root / "volume/closed").chmod(0o700)
+    os.chown(root / "volume/closed", 4242, 4242)
     words = ("update-ldcache", "--folder", "/opt", *program)
     done = call(root, "chain", "--rootfs", str(root), "--user", user, *words)
     assert done.status == 0, done
     cached = b"libnew" in (root / "etc/ld.so.cache").read_bytes()
     assert cached == (user == "0:0:")
+
+
+@pytest.mark.parametrize("user", ["65534:65534:", "0:0::held", "0:0:"])
+@pytest.mark.parametrize("closed", ["volume/closed", "volume/closed/v9"])
+def test_s2_no_compatibility_folder_that_the_user_cannot_enter(
+    tmp_path: Path, user: str, closed: str
+) -> None:
+    """Its path, as links below a closed folder resolve it, is told to everybody."""
+    root = make_tree(
+        tmp_path / "root", INCLUDE, "dir usr/local/cuda",
+        "symlink usr/local/cuda/compat /volume/closed/current", "symlink volume/closed/current v9",
+    )  # fmt: skip
+    tmp_path.chmod(0o755)
+    libs.put(libs.compat_library(None), root / "volume/closed/v9/libcuda.so.999.1")
+    (root / closed).chmod(0o700)
+    os.chown(root / closed, 4242, 4242)
+    words = ("enable-cuda-compat", "--host-driver-version=570.1")
+    done = call(root, "chain", "--rootfs", str(root), "--user", user, *words)
+    conf = root / CUDA_COMPAT_FILE[1:]
+    told = "/volume/closed/v9\n" if user == "0:0:" else ""
+    assert (done.status, conf.read_text() if conf.exists() else "") == (0, told), done
+    denied = (
+        "pyshim-hook: warning: enable-cuda-compat: /usr/local/cuda/compat: not for the "
+        "container's user to read: no compatibility library used\n"
+    )
+    assert done.stderr == ("" if user == "0:0:" else denied)
 
 
 def test_the_names_of_all_folders_are_limited(

@@ -292,3 +292,23 @@ def _full_system_log() -> None:
         daemon.bind("/dev/log")
         for _ in range(2000):  # net.unix.max_dgram_qlen is 10 to 512
             own.write("error", "x" * 3000)
+
+
+ODD = "a\u202eb\x9bc\x1b[2Jd\ne\x7f\udce9"
+
+
+@pytest.mark.parametrize("where", ["subject", "owner", "list"])
+def test_fields_of_a_json_line_are_text(tmp_path: Path, where: str) -> None:
+    """Containers' and pods' names: of an image or a pod, where an engine copies what they say."""
+    own = log.OwnLog(str(tmp_path / "l"), "info", ODD if where == "subject" else "c", "json")
+    own.owner = {"POD": ODD * 5000} if where == "owner" else {}
+    own.write("info", "said", {"CDI_HOOK": [ODD, "x"]} if where == "list" else None)
+    line = (tmp_path / "l").read_bytes()
+    assert line.endswith(b"\n")
+    assert line.isascii()
+    assert line[:-1].decode().isprintable()
+    assert len(line) < 3 * 4000
+    told = json.loads(line)
+    said = {"subject": told["container_id"], "owner": told.get("pod"),
+            "list": told.get("cdi_hook", [""])[0]}  # fmt: skip
+    assert said[where].startswith(r"a\u202eb\x9bc\x1b[2Jd e\x7f\xe9")

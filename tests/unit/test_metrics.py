@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,9 @@ def test_creates_at_the_same_time_all_count(box: Box) -> None:
 @pytest.mark.parametrize("what", ["folder missing", "a folder", "locked for ever", "a FIFO"])
 def test_what_cannot_be_counted_stops_nothing(box: Box, what: str) -> None:
     file = box.folder / "textfile/pyshim.prom"
-    lock = os.open(file.parent, os.O_RDONLY)
+    lock = os.open(f"{file}.pyshim", os.O_RDONLY | os.O_CREAT, 0o600)
     if what == "folder missing":
+        os.unlink(f"{file}.pyshim")
         file.parent.rmdir()
     elif what == "a folder":
         file.mkdir()
@@ -103,6 +105,33 @@ def test_what_was_counted_stays(tmp_path: Path) -> None:
     for _ in range(3):
         metrics.add(path, {"pyshim_warnings_total": 2, "pyshim_create_seconds_total": 0.25})
     assert metrics._read(path) == {"pyshim_warnings_total": 6, "pyshim_create_seconds_total": 0.75}
+
+
+@pytest.mark.parametrize("what", ["textfile", "textfile/pyshim.prom"])
+def test_who_may_read_it_cannot_hold_it_up(box: Box, what: str) -> None:
+    (box.folder / "textfile/pyshim.prom").touch()
+    lock = os.open(box.folder / what, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert box.call("create", "--bundle", "plain", "c").status == 0
+    os.close(lock)
+    assert counted(box)[f'{CREATES}{{result="plain"}}'] == "1"
+
+
+@pytest.mark.parametrize("make", [
+    pytest.param(lambda path: path.write_text("noise" * 100), id="of a create that was killed"),
+    pytest.param(lambda path: (path.touch(0o666), path.chmod(0o666)), id="everybody's"),
+    pytest.param(lambda path: path.hardlink_to(path.parent / "victim"), id="a hard link"),
+    pytest.param(os.mkfifo, id="a FIFO"),
+])  # fmt: skip
+def test_what_lies_in_the_next_files_place(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    (tmp_path / "victim").write_text("as it was")
+    (tmp_path / "victim").chmod(0o600)
+    make(tmp_path / "x.prom.pyshim")
+    for _ in range(2):
+        metrics.add(str(tmp_path / "x.prom"), {"pyshim_warnings_total": 1})
+    assert (tmp_path / "x.prom").read_text() == metrics.text({"pyshim_warnings_total": 2})
+    assert (tmp_path / "victim").read_text() == "as it was"
+    assert sorted(os.listdir(tmp_path)) == ["victim", "x.prom"]
 
 
 def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path) -> None:

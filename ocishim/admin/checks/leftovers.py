@@ -113,7 +113,7 @@ def _layers(node: Node) -> Iterator[str]:
     # The mounts of this machine are those this process sees; of another, its first process's.
     path = "/proc/1/mountinfo" if node.host.elsewhere else "/proc/self/mountinfo"
     try:
-        lines = files.content(node.host.real(path)).splitlines()
+        lines = files.content(node.host.real(path)).split(b"\n")  # "\r" may be in a name
     except OSError:
         return
     for line in lines:
@@ -121,7 +121,7 @@ def _layers(node: Node) -> Iterator[str]:
             mount = mountinfo.parse(line)
         except (ValueError, IndexError):
             continue  # not what proc(5) says: another machine's file may be anything
-        if mount.source in layer.SOURCES:
+        if layer.is_layer(mount):
             yield mount.point
 
 

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ocishim.admin.host import Host
@@ -121,7 +122,8 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
     """Write the file `path` by temporary file and rename.
 
     mode is the file's from now on; by default it keeps the one it has, and a new one gets 0644.
-    An owner is kept. Missing folders are made. Raises OSError.
+    An owner is kept. Missing folders are made. Raises OSError. The folder may be another user's:
+    what he has put in the temporary file's place is neither followed nor written.
     """
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
@@ -129,11 +131,13 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
     # The name starts with a dot and ends in no engine's suffix: CRI-O alone reads every file of
     # its drop-in folder, and would read the same text.
     scratch = f"{folder}/.{name}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(scratch)  # of one that was killed
     try:
-        with open(scratch, "wb") as file:
+        with open(scratch, "xb", opener=_private) as file:
             if old is not None:
                 os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            kept = 0o644 if old is None else stat.S_IMODE(old.st_mode)
+            kept = 0o644 if old is None else old.st_mode & 0o777
             os.fchmod(file.fileno(), kept if mode is None else mode)
             file.write(data)
             file.flush()
@@ -145,6 +149,10 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
         except OSError:
             pass
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def link(target: str, path: str) -> None:

@@ -29,6 +29,7 @@ from ocishim.errors import ConfigError
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
 _RECORD = "installed.json"
+_LOCK = ".lock"
 _SCRATCH = ".new-"
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
@@ -56,8 +57,12 @@ class Installation:
             os.close(self._lock)
 
     def lock(self) -> None:
-        """Wait until no other process changes this installation, whose folder is there."""
-        self._lock = os.open(self.host.real(self.home), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Wait until no other process changes this installation, whose folder is there.
+
+        Not by the folder itself, which everybody may open, and then lock for ever.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._lock = os.open(f"{self.host.real(self.home)}/{_LOCK}", flags, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     @property

@@ -14,6 +14,7 @@ from ocishim.admin import doctor
 from ocishim.admin.checks import leftovers
 from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
+from ocishim.linux import mountinfo
 from ocishim.rootfs import layer
 from tests.isolated import isolated
 from tests.trees import make_tree
@@ -26,6 +27,7 @@ MOUNTS = f"""\
 32 31 0:3 / {BUNDLE}/rootfs rw - overlay pyshim rw
 33 1 0:4 / /run/containerd/task/c2/rootfs rw - overlay overlay rw
 """
+ENGINES = b"33 1 0:4 / /x rw - tmpfs engine rw"
 POD = {"annotations": {"io.kubernetes.cri.sandbox-id": "pod1"}}
 
 
@@ -61,6 +63,45 @@ def test_a_layer_with_a_bundle(node_of: Tree, command: str, config: str, *, used
 
 def test_another_trees_layers_are_not_unmounted(node_of: Tree) -> None:
     assert leftovers.fix_layers(node_of.node()) == []
+
+
+@pytest.mark.parametrize("mount", [
+    pytest.param("/home/eve/m rw - fuse pyshim rw", id="a FUSE file system of a user's"),
+    pytest.param("/home/eve/m rw - fuse.sshfs pyshim-files rw", id="another"),
+    pytest.param("/home/eve/m rw - fuse.overlay pyshim rw", id="one with a type of its own"),
+    pytest.param("/srv/m rw - tmpfs pyshim rw", id="a tmpfs of root's"),
+    pytest.param("/home/eve/\r30 rw - fuse pyshim rw", id="a carriage return in a name"),
+])  # fmt: skip
+def test_a_mount_that_is_called_as_a_layer(tree: Tree, mount: str) -> None:
+    tree.write("/proc/1/mountinfo", f"30 1 0:1 / {mount}\n")
+    assert "layers" not in findings(tree.node())
+
+
+@isolated
+@pytest.mark.parametrize("source", [pytest.param("engine", id="a file system of the host's"),
+                                    pytest.param("pyshim-files", id="a layer in use")])  # fmt: skip
+def test_the_folder_above_is_swapped_while_a_layer_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """By the owner of a folder above it, between the look and the act."""
+    root, victim = tmp_path / "eve/m", tmp_path / "host/m"
+    for place, name in ((root, "pyshim-files"), (victim, source)):
+        place.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", name, place], check=True)
+    (victim / "file").touch()
+    look = mountinfo.mount_of
+
+    def swapping(fd: int) -> mountinfo.Mount:
+        found = look(fd)
+        root.parent.rename(tmp_path / "moved")
+        root.parent.symlink_to(victim.parent)
+        monkeypatch.setattr(mountinfo, "mount_of", lambda _: mountinfo.parse(ENGINES))
+        return found
+
+    monkeypatch.setattr(mountinfo, "mount_of", swapping)
+    layer.unstack(str(root))
+    assert (victim / "file").exists()
+    assert not os.path.ismount(tmp_path / "moved/m")
 
 
 @isolated

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ocishim.admin.editing.files import Edit, apply_all, read
+from ocishim.admin.editing.files import Edit, apply_all, read, replace
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -36,6 +37,29 @@ def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^/folder: cannot be written: Is a directory"):
         Edit(host, "/folder", None, "text").apply()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("link", [
+    pytest.param(os.symlink, id="a symbolic link"),
+    pytest.param(os.link, id="a hard link"),
+])  # fmt: skip
+@pytest.mark.parametrize("before", [None, "old"])
+def test_what_lies_in_the_temporary_files_place_is_not_written(
+    tmp_path: Path, link: Callable[[Path, Path], None], before: str | None
+) -> None:
+    """In a folder of another user, who knows how it will be called."""
+    victim, folder = tmp_path / "victim", tmp_path / "eve"
+    victim.write_text("root's")
+    victim.chmod(0o600)
+    folder.mkdir()
+    if before:
+        (folder / "x.yaml").write_text(before)
+        (folder / "x.yaml").chmod(0o4644)
+    link(victim, folder / f".x.yaml.{os.getpid()}")
+    replace(str(folder / "x.yaml"), b"new")
+    assert (victim.read_text(), victim.stat().st_mode) == ("root's", 0o100600)
+    assert listing(folder) == {"x.yaml": "new"}
+    assert (folder / "x.yaml").stat().st_mode == 0o100644
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from ocishim.admin.host import Host
 from ocishim.admin.install import programs
 from ocishim.admin.install.installation import Installation
 from ocishim.create.entry import hook_program
+from tests.isolated import run
 from tests.unit.admin.installing import CONFIG, HOME, Node
 
 
@@ -68,6 +70,8 @@ def test_everybody_can_read_it_whatever_the_umask(node: Node) -> None:
         *(node.root / "usr/local").rglob("*"),
         node.root / CONFIG,
     ]:
+        if path.name == ".lock":
+            continue
         wanted = 0o755 if path.is_dir() else 0o444
         assert path.is_symlink() or path.stat().st_mode & wanted == wanted, path
     assert (node.root / HOME / node.current / "bin/pyshim").stat().st_mode & 0o777 == 0o755
@@ -274,6 +278,15 @@ def test_a_relative_prefix_is_a_usage_error(node: Node) -> None:
     assert node.call("install", "--prefix", "x").exit_code == 2
 
 
+def test_who_may_read_it_cannot_hold_an_install_up(node: Node) -> None:
+    node.install()
+    held = os.open(node.root / HOME, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    run(node.install, flags=0, limit=20)
+    os.close(held)
+    assert (node.root / HOME / ".lock").stat().st_mode & 0o777 == 0o600
+
+
 def test_two_installs_wait_for_each_other(node: Node) -> None:
     node.install()
     with Installation(Host(str(node.root)), "/usr/local") as first:
@@ -282,6 +295,6 @@ def test_two_installs_wait_for_each_other(node: Node) -> None:
             "import fcntl, os, sys\n"
             "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
         )
-        command = [sys.executable, "-c", script, str(node.root / HOME)]
+        command = [sys.executable, "-c", script, str(node.root / HOME / ".lock")]
         assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode != 0
     assert subprocess.run(command, check=False).returncode == 0

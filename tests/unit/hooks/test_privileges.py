@@ -41,12 +41,14 @@ def names(mask: str) -> set[str]:
 CHAINS = [
     pytest.param(["create-symlinks", "--link", "a::/b"], FILES, id="create-symlinks"),
     pytest.param(["chmod", "--mode", "1"], FILES | {"FSETID"}, id="chmod"),
-    pytest.param(["enable-cuda-compat"], FILES, id="enable-cuda-compat"),
+    pytest.param(["enable-cuda-compat"], FILES | AS_USER, id="enable-cuda-compat"),
     pytest.param(["update-application-profile"], FILES, id="update-application-profile"),
     pytest.param(["disable-device-node-modification"], {"DAC_OVERRIDE", "SYS_ADMIN"}, id="params"),
     pytest.param(["update-ldcache"], LDCONFIG, id="update-ldcache"),
     pytest.param(["create-soname-symlinks"], FILES | AS_USER, id="create-soname-symlinks"),
-    pytest.param(["chain", "enable-cuda-compat", "--next", "create-symlinks"], FILES, id="a chain"),
+    pytest.param(
+        ["chain", "update-application-profile", "--next", "create-symlinks"], FILES, id="a chain"
+    ),
     pytest.param(
         ["chain", "--timeout", "9", "chmod", "--mode", "1", "--next", "update-ldcache"],
         LDCONFIG | {"FSETID"},
