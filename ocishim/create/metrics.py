@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from ocishim import posixos as os
+from ocishim.errors import SORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "pyshim_creates_total": "Creates, by what came of them: injected, plain or failed.",
+    "pyshim_creates_failed_total": "Creates that failed, by the sort of failure.",
     "pyshim_devices_total": "CDI devices that containers were given, by kind.",
     "pyshim_warnings_total": "Warnings of creates.",
     "pyshim_create_seconds_total": "Seconds that creates took before the low-level runtime.",
@@ -33,7 +35,9 @@ def add(path: str, samples: Samples) -> None:
     folder = os.open(os.path.dirname(path), _DIRECTORY)
     try:
         _lock(folder)
-        counted = _read(path)
+        # All from the first: Prometheus sees no increase in a counter that appears with its first.
+        counted = {f'pyshim_creates_failed_total{{reason="{sort}"}}': 0.0 for sort in SORTS}
+        counted |= _read(path)
         for name, value in samples.items():
             counted[name] = counted.get(name, 0) + value
         _replace(path, text(counted).encode())

@@ -11,7 +11,7 @@ import errno
 from ocishim import jsonio
 from ocishim import posixos as os
 from ocishim.create import requests
-from ocishim.errors import DocumentError, UnresolvedDeviceError, reason
+from ocishim.errors import DocumentError, StaleError, reason
 from ocishim.hookplan import hookplan, knownhooks
 from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges, members
@@ -189,7 +189,7 @@ def _programs(devices: list[Found]) -> dict[str, str]:
     }
 
 
-def _node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
+def _node_error(devices: list[Found], fault: NodeError) -> StaleError:
     """Return the reference's sentence about a device node with who needs it and what to do."""
     from ocishim.cdi import writers  # noqa: PLC0415 - failure only
 
@@ -207,7 +207,7 @@ def _node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError
         hint = f"is the driver loaded? If it is, {again}"
     if fault.number in (errno.EACCES, errno.EPERM):
         hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
-    return UnresolvedDeviceError(f"{message}, needed by {first.name} of {first.path}", hint=hint)
+    return StaleError(f"{message}, needed by {first.name} of {first.path}", hint=hint)
 
 
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
