@@ -1,4 +1,4 @@
-/* Reads the command line as ocishim/create/argv.py does, the first setting as ocishim/settings/configfile.py, and
+/* Reads the command line as ocishim/create/argv.py does, the first setting as ocishim/settings/brokenfile.py, and
  * looks for the runtime as ocishim/lowlevel/lowlevel.py: tests/unit/test_binary.py holds them together. What
  * is not plain is left to them, who word all errors. The words are theirs, too (tables.h). */
 

@@ -47,7 +47,10 @@ class PyshimError(Exception):
     Raised through its subclasses only. `hint` may be empty. Facts, for whoever decides by the
     error, as nobody reads its text: `source` is the file it is about, and `line` the line, which
     stand before `fault` in `message`; `errno` is the kernel's reason. "" and 0 are not known.
+    `sort` is a name of SORTS, the class's own: what failures are counted by.
     """
+
+    sort = "internal"
 
     def __init__(
         self, fault: str, *, hint: str = "", source: str = "", line: int = 0, errno: int | None = 0
@@ -99,25 +102,58 @@ def unblaming(text: str) -> str:
 class UsageError(PyshimError):
     """The command line cannot be understood."""
 
+    sort = "usage"
+
 
 class ConfigError(PyshimError):
     """A setting is unknown, has the wrong type, or cannot be honoured."""
 
+    sort = "configuration"
+
+
+class LowlevelError(ConfigError):
+    """There is no low-level runtime that could be executed."""
+
+    sort = "runtime"
+
 
 class DocumentError(PyshimError):
-    """A file (config.json, a CDI spec, a state) is not what its format demands."""
+    """A file (config.json, a CDI spec, a state) is not what its format demands.
+
+    Of a create it is config.json: CDI specs that are wrong are UnresolvedDeviceError's to tell.
+    """
+
+    sort = "bundle"
 
 
 class UnresolvedDeviceError(PyshimError):
     """A requested CDI device cannot be resolved or injected."""
 
+    sort = "unresolved"
+
+
+class RequestError(UnresolvedDeviceError):
+    """A request names no CDI device."""
+
+    sort = "request"
+
+
+class StaleError(UnresolvedDeviceError):
+    """A CDI spec asks for what this host does not have."""
+
+    sort = "stale"
+
 
 class UnsafePathError(PyshimError):
     """A path from an image or spec leaves its root, or is not what it must be."""
 
+    sort = "path"
+
 
 class HookError(PyshimError):
     """A hook failed, timed out or cannot be run."""
+
+    sort = "hook"
 
 
 class ForeignMountError(PyshimError):
@@ -126,7 +162,25 @@ class ForeignMountError(PyshimError):
     `path` is what was asked for, `mount` where that mount is, in the container's eyes.
     """
 
+    sort = "path"
+
     def __init__(self, path: str, mount: str) -> None:
         super().__init__(f"{path!r} lies on the mount {mount}")
         self.path = path
         self.mount = mount
+
+
+SORTS = (
+    "usage", "configuration", "runtime", "bundle", "request", "unresolved", "stale", "path", "hook",
+    "system", "memory", "internal",
+)  # fmt: skip
+"""Every sort of failure, also of what is no PyshimError. docs/pyshimctl.md has a word for each."""
+
+
+def sort_of(err: BaseException) -> str:
+    """Return the sort of any failure, by its type."""
+    if isinstance(err, PyshimError):
+        return err.sort
+    if isinstance(err, OSError):
+        return "system"
+    return "memory" if isinstance(err, MemoryError) else "internal"

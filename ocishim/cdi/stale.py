@@ -14,7 +14,7 @@ import _stat as stat
 import errno
 
 from ocishim import posixos as os
-from ocishim.errors import UnresolvedDeviceError
+from ocishim.errors import StaleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ def findings(
     return [Finding(*key, devices[key], facts[key]) for key in keys]
 
 
-def error(found: list[Finding]) -> UnresolvedDeviceError:
+def error(found: list[Finding]) -> StaleError:
     """The error of a create that is refused for these findings."""
     message = "; ".join(f"{finding.what}, needed by {finding.device}" for finding in found)
     certain = all(finding.certain for finding in found)
     hint = found[0].step + ("" if certain else ', or set cdi.stale = "auto"')
-    return UnresolvedDeviceError(message, hint=hint)
+    return StaleError(message, hint=hint)
 
 
 def _edits(found: Iterable[Found]) -> Iterator[tuple[Found, str, dict[str, Any]]]:

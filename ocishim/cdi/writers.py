@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from ocishim import posixos as os
-from ocishim.errors import UnresolvedDeviceError, reason
+from ocishim.errors import StaleError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def of_component(path: str, kind: str) -> str:
     return _PLUGIN if vendor.startswith("k8s.") or name.startswith("k8s.") else ""
 
 
-def node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
+def node_error(devices: list[Found], fault: NodeError) -> StaleError:
     """Return the reference's sentence about a device node with who needs it and what to do."""
     first = next(
         device
@@ -56,4 +56,4 @@ def node_error(devices: list[Found], fault: NodeError) -> UnresolvedDeviceError:
         hint = f"is the driver loaded? If it is, {step}"
     if fault.number in (errno.EACCES, errno.EPERM):
         hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
-    return UnresolvedDeviceError(f"{message}, needed by {first.name} of {first.path}", hint=hint)
+    return StaleError(f"{message}, needed by {first.name} of {first.path}", hint=hint)

@@ -10,7 +10,7 @@ import time
 
 from ocishim import posixos as os
 from ocishim.create import argv
-from ocishim.errors import PyshimError, UsageError, reason
+from ocishim.errors import PyshimError, UsageError, reason, sort_of
 from ocishim.lowlevel import lowlevel
 
 TYPE_CHECKING = False
@@ -33,15 +33,15 @@ def main(program: str, arguments: list[str], signals: bool = False) -> int:  # n
     try:
         lowlevel.become(_prepare(program, invocation), arguments, signals)
     except PyshimError as err:
-        _fail(invocation, program, str(err))
+        _fail(invocation, program, str(err), err)
     except OSError as err:
         where = f"{err.filename}: " if err.filename else ""
-        _fail(invocation, program, f"{invocation.command}: {where}{reason(err)}")
-    except MemoryError:
-        _fail(invocation, program, f"{invocation.command}: out of memory")
+        _fail(invocation, program, f"{invocation.command}: {where}{reason(err)}", err)
+    except MemoryError as err:
+        _fail(invocation, program, f"{invocation.command}: out of memory", err)
     except Exception as err:  # noqa: BLE001 - a traceback in the container's stderr helps nobody
         words = f"{type(err).__name__}: {err}"
-        _fail(invocation, program, f"{invocation.command}: internal error: {words}")
+        _fail(invocation, program, f"{invocation.command}: internal error: {words}", err)
     return 1
 
 
@@ -89,9 +89,9 @@ def _lowlevel_regardless(program: str) -> str:
     try:
         config = settings.load()
     except PyshimError:
-        from ocishim.settings import configfile  # noqa: PLC0415 - rare: a broken file
+        from ocishim.settings import brokenfile  # noqa: PLC0415 - rare: a broken file
 
-        runtimes = configfile.runtimes_of_broken(settings.path())
+        runtimes = brokenfile.runtimes_of_broken(settings.path())
         return lowlevel.find(runtimes, settings.search_path(), program, settings.path())
     return _find(config, program)
 
@@ -112,7 +112,7 @@ def hook_program(program: str) -> str:
     return beside if os.access(beside, os.X_OK) or not os.IS_STATIC else file
 
 
-def _fail(invocation: argv.Invocation, program: str, message: str) -> None:
+def _fail(invocation: argv.Invocation, program: str, message: str, err: Exception) -> None:
     from ocishim import log  # noqa: PLC0415 - failure only
 
     log.fail(message, invocation.log, invocation.log_format)
@@ -123,6 +123,6 @@ def _fail(invocation: argv.Invocation, program: str, message: str) -> None:
 
         folder = _absolute(invocation.bundle) or os.getcwd()
         call = record.Call(invocation.container_id, folder, program)
-        record.failed(call, _absolute(invocation.config_file), message)
+        record.failed(call, _absolute(invocation.config_file), message, sort_of(err))
     except Exception:  # noqa: BLE001, S110 - what failed has been said
         pass

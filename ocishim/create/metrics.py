@@ -12,6 +12,7 @@ import errno
 import time
 
 from ocishim import posixos as os
+from ocishim.errors import SORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "pyshim_creates_total": "Creates, by what came of them: injected, plain or failed.",
+    "pyshim_creates_failed_total": "Creates that failed, by the sort of failure.",
     "pyshim_devices_total": "CDI devices that containers were given, by kind.",
     "pyshim_warnings_total": "Warnings of creates.",
     "pyshim_create_seconds_total": "Seconds that creates took before the low-level runtime.",
@@ -35,7 +37,9 @@ def add(path: str, samples: Samples) -> None:
     scratch = f"{path}.pyshim"  # not *.prom, which the collector reads
     descriptor = _lock(scratch)
     try:
-        counted = _read(path)
+        # All from the first: Prometheus sees no increase in a counter that appears with its first.
+        counted = {f'pyshim_creates_failed_total{{reason="{sort}"}}': 0.0 for sort in SORTS}
+        counted |= _read(path)
         for name, value in samples.items():
             counted[name] = counted.get(name, 0) + value
         os.ftruncate(descriptor, 0)  # of a create that was killed

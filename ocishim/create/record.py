@@ -69,8 +69,10 @@ def succeeded(call: Call, made: Plan, config: Config, lowlevel: str, log: OwnLog
         pass
 
 
-def failed(call: Call, config_file: str, message: str) -> None:
+def failed(call: Call, config_file: str, message: str, sort: str) -> None:
     """Note that a create failed with `message`, with what its bundle says, if it can be read.
+
+    sort: what it is counted as, of errors.SORTS.
 
     May raise what it likes: the caller has told the failure.
     """
@@ -82,7 +84,8 @@ def failed(call: Call, config_file: str, message: str) -> None:
     if config.metrics:
         from ocishim.create import metrics  # noqa: PLC0415 - only where counters are kept
 
-        metrics.add(config.metrics, {'pyshim_creates_total{result="failed"}': 1})
+        failure = f'pyshim_creates_failed_total{{reason="{sort}"}}'
+        metrics.add(config.metrics, {'pyshim_creates_total{result="failed"}': 1, failure: 1})
 
 
 def _config() -> Config:
@@ -91,7 +94,10 @@ def _config() -> Config:
     try:
         return config.load()
     except PyshimError:
-        return config.Config(defaults.DEFAULTS, "", Cache(config.cache_dir()))
+        from ocishim.settings import brokenfile  # noqa: PLC0415 - loaded by what failed
+
+        values = {**defaults.DEFAULTS, "log.metrics": brokenfile.metrics_of_broken(config.path())}
+        return config.Config(values, "", Cache(config.cache_dir()))
 
 
 def _spec(call: Call, config_file: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ocishim import jsonio
 from ocishim.cdi import annotations as cdi_annotations
 from ocishim.cdi import names
 from ocishim.create import device_lists
-from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+from ocishim.errors import DocumentError, PyshimError, RequestError
 from ocishim.oci import marks
 from ocishim.oci.members import must_be
 
@@ -64,7 +64,7 @@ class Requests:
 def gather(spec: dict[str, Any], config: Config) -> Requests:
     """Return the devices config.json asks for.
 
-    Raises DocumentError when the annotations are not strings, UnresolvedDeviceError naming the
+    Raises DocumentError when the annotations are not strings, RequestError naming the
     annotation when its value is not a list of qualified device names.
     """
     requests = Requests()
@@ -177,7 +177,7 @@ def _parsed(key: str, value: object, config: Config) -> list[str]:
     try:
         return [name for _, name in cdi_annotations.parse({key: text}, _prefixes(config))]
     except PyshimError as err:
-        raise UnresolvedDeviceError(
+        raise RequestError(
             f"failed to parse CDI device annotations: {err.message} in annotation '{key}'",
             hint="write qualified names, vendor.com/class=name, separated by ',' without blanks",
         ) from None

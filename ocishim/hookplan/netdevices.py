@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from ocishim import jsonio
-from ocishim.errors import DocumentError, UnresolvedDeviceError
+from ocishim.errors import DocumentError, StaleError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges
@@ -101,7 +101,7 @@ def _check(devices: dict[str, str]) -> None:
                     hint=f"at most {_NAME_MAX} bytes, and none of '/', ':' and blanks",
                 )
         if not os.path.exists(f"{_SYSFS}/{host}"):
-            raise UnresolvedDeviceError(
+            raise StaleError(
                 f"network device {host!r} is not on this host",
                 hint="another container may have it; 'ip link' lists what is there",
             )

@@ -11,7 +11,7 @@ import errno
 
 from ocishim import posixos as os
 from ocishim.cache import identity
-from ocishim.errors import ConfigError, reason
+from ocishim.errors import LowlevelError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: 
 
     An entry with a slash is a path; a name is looked up in `search_path` (colon-separated), then
     in the usual directories. own_path is pyshim's own, which is never the answer.
-    Raises ConfigError when there is none, or when the one found is pyshim itself.
+    Raises LowlevelError when there is none, or when the one found is pyshim itself.
     """
     unusable: list[str] = []
     for entry in runtimes:
@@ -43,7 +43,7 @@ def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: 
                 return candidate
             if status == "itself":
                 what = "another runtime" if "/" in entry else f"the path of the real {entry}"
-                raise ConfigError(
+                raise LowlevelError(
                     f"the low-level runtime {candidate} is pyshim itself",
                     hint=f"write {what} in 'runtimes' of {config_path}",
                 )
@@ -51,7 +51,7 @@ def find(runtimes: Sequence[str], search_path: str, own_path: str, config_path: 
                 unusable.append(f"{candidate} {status}")
     names = ", ".join(f"'{entry}'" for entry in runtimes)
     detail = f" ({'; '.join(unusable)})" if unusable else ""
-    raise ConfigError(
+    raise LowlevelError(
         f"no low-level runtime found: looked for {names}{detail}",
         hint=f"install one or name its path in 'runtimes' of {config_path}",
     )
@@ -83,7 +83,7 @@ def _judge(candidate: str, own_path: str) -> str:
 
 
 def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # noqa: FBT001, FBT002
-    """Replace this process by the low-level runtime; returns only by raising ConfigError.
+    """Replace this process by the low-level runtime; returns only by raising LowlevelError.
 
     signals: UNTOUCHED, or they have what CPython's start did to them.
     """
@@ -94,7 +94,7 @@ def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # no
     except OSError as err:
         # It was there a moment ago, so what is missing is what its first line or ELF header names.
         why = "its interpreter does not exist" if err.errno == errno.ENOENT else reason(err)
-        raise ConfigError(
+        raise LowlevelError(
             f"the low-level runtime {path} cannot be executed: {why}",
             hint="check that it is a program for this machine",
         ) from None

@@ -55,7 +55,7 @@ class _Name(NamedTuple):
 def read(path: str) -> dict[str, Any]:
     """Return the settings in `path` over the defaults. Raises ConfigError."""
     try:
-        data = _content(path)
+        data = content(path)
     except OSError as err:
         fault = f"cannot be read: {reason(err)}"
         raise ConfigError(fault, source=path, errno=err.errno) from None
@@ -159,28 +159,7 @@ def _bare(name: str) -> str:
     return ".".join(part.strip() for part in name.replace('"', "").replace("'", "").split("."))
 
 
-def runtimes_of_broken(path: str) -> list[str]:
-    """Return `runtimes` from a file that need not be valid, else the default.
-
-    A command that passes through needs this one setting and no other: a broken configuration
-    never blocks a kill or a delete.
-    """
-    try:
-        lines = _content(path).decode("utf-8", "replace").split("\n")
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("["):
-            break
-        array = re.match(r"runtimes\s*=\s*\[((?:\s*(?:\"[^\"]*\"|'[^']*')\s*,?)*)", line)
-        if array:
-            names = re.findall(r"\"([^\"]+)\"|'([^']+)'", array[1])
-            return [double or single for double, single in names] or DEFAULTS["runtimes"]
-    runtimes: list[str] = DEFAULTS["runtimes"]
-    return runtimes
-
-
-def _content(path: str) -> bytes:
+def content(path: str) -> bytes:
     """Read a regular file, at most one byte too much; a FIFO would block a kill for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:

@@ -17,7 +17,7 @@ import pytest
 from ocishim.admin.config import settings
 from ocishim.create import argv
 from ocishim.lowlevel import lowlevel
-from ocishim.settings import configfile
+from ocishim.settings import brokenfile
 from tests.conftest import need
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def test_the_runtime(decide: Path, node: Path, text: bytes, expected: str) -> No
     found = ask(decide, "runtime", config, search_path, node / "self")
     assert found == [f"{node}/{expected}" if expected else "unsure"]
     if expected:
-        runtimes = configfile.runtimes_of_broken(str(config))
+        runtimes = brokenfile.runtimes_of_broken(str(config))
         own = str(node / "self")
         assert lowlevel.find(runtimes, search_path, own, str(config)) == found[0]
 
