@@ -33,6 +33,8 @@ _TASK_ROOTS = (
 _STORES = ("/var/lib/containers/storage", "/run/containers/storage")
 _OWN_STORES = ("~/.local/share/containers/storage", "$XDG_RUNTIME_DIR/containers/storage")
 _LOG_NAME = re.compile(r"([^_]+)_([^_]+)_(.+)-([0-9a-f]{64})\.log")
+# As runc takes it. Any user's process can look like conmon, and crun 1.8 goes where `../` leads.
+_ID = re.compile(r"(?!\.\.?$)[\w+.][\w+.-]*", re.ASCII)
 _DEFAULT = "the engine's default runtime"
 _MAX_BYTES = 64 << 20
 
@@ -60,7 +62,7 @@ def known() -> list[Container]:
     found: list[Container] = []
     for source in (_dockers, _containerds, _conmons, _stored, _kubelets, _nerdctls):
         try:
-            found += [one for one in source() if one.id]
+            found += [one for one in source() if _ID.fullmatch(one.id)]
         except (OSError, ConfigError):
             continue
     return found

@@ -174,6 +174,17 @@ def test_a_container_that_pyshim_did_not_start(node: Node, engine: Any, by: str,
     assert "created" not in told
 
 
+@pytest.mark.parametrize(
+    "id_", ["../../tmp/x", "/tmp/x", "..", ".", "--root=/tmp", "-x", "a b", "a\n"]
+)
+def test_what_is_no_id_is_asked_of_nobody(node: Node, id_: str) -> None:
+    """Any user's process can look like conmon: the runtime would read that user's state."""
+    write(node, "/proc/77/cmdline", f"conmon\0-c\0{id_}\0-n\0web\0-r\0pyshim\0")
+    done = node.explain("--container", "web")
+    assert done.exit_code == 2
+    assert "no container 'web' found" in done.output
+
+
 def test_one_that_runs_and_is_not_ours(node: Node) -> None:
     """The low-level runtime knows it, the records reach back further and have none of it."""
     node.bundle(annotations=ASKED)
