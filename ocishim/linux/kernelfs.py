@@ -46,6 +46,10 @@ NAMES = {
     0x11307854: "mtd",
     0xBAD1DEA: "futexfs",
     0x187: "autofs",
+    0x6C6F6F70: "binder",
+    0x0A647361: "functionfs",  # drivers/usb/gadget/function/f_fs.c
+    0xAEE71EE7: "gadgetfs",  # drivers/usb/gadget/legacy/inode.c
+    0x23C9B64E: "spufs",  # arch/powerpc/platforms/cell/spufs/inode.c
 }
 """f_type -> the file system's name."""
 

@@ -196,7 +196,7 @@ def test_the_kernels_file_systems_are_the_headers() -> None:
         for number in re.findall(r"^#define \w+\s+(0x[0-9a-fA-F]+)", text, re.MULTILINE)
     }
     elsewhere = {"configfs", "fusectl", "nfsd", "rpc_pipefs", "mqueue", "resctrl", "apparmorfs",
-                 "pidfs", "guest_memfd"}  # fmt: skip
+                 "pidfs", "guest_memfd", "functionfs", "gadgetfs", "spufs"}  # fmt: skip
     missing = {name for number, name in kernelfs.NAMES.items() if number not in found}
     assert missing <= elsewhere
     data = ("ext4", 0xEF53), ("overlay", 0x794C7630), ("tmpfs", 0x01021994), ("btrfs", 0x9123683E)
