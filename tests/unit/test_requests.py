@@ -9,7 +9,7 @@ import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import requests
-from ocishim.errors import DocumentError, PyshimError, UnresolvedDeviceError
+from ocishim.errors import DocumentError, PyshimError, RequestError
 from ocishim.oci import marks
 from ocishim.settings import config, defaults
 
@@ -334,11 +334,11 @@ FAULTS = [
     pytest.param(["x"], DocumentError, "config.json: expected object, found array in 'annotations'", id="no object"),
     pytest.param({"cdi.k8s.io/x": 1}, DocumentError, "config.json: expected string, found integer in 'annotations[cdi.k8s.io/x]'", id="no string"),
     pytest.param({"cdi.k8s.io/x": None}, DocumentError, "config.json: expected string, found null in 'annotations[cdi.k8s.io/x]'", id="null"),
-    pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/b'", id="no qualified name"),
-    pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x'", id="a blank"),
-    pytest.param({"cdi.k8s.io/x": ""}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="empty"),
-    pytest.param({"cdi.k8s.io/x": GPU0 + ","}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="a comma at the end"),
-    pytest.param({"cdi.k8s.io/x": "acme.com/gpu=0\x1b[31m"}, UnresolvedDeviceError, "failed to parse CDI device annotations: invalid CDI device name \"acme.com/gpu=0\\x1b[31m\" in annotation 'cdi.k8s.io/x'", id="a terminal's command"),
+    pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/b'", id="no qualified name"),
+    pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x'", id="a blank"),
+    pytest.param({"cdi.k8s.io/x": ""}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="empty"),
+    pytest.param({"cdi.k8s.io/x": GPU0 + ","}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="a comma at the end"),
+    pytest.param({"cdi.k8s.io/x": "acme.com/gpu=0\x1b[31m"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"acme.com/gpu=0\\x1b[31m\" in annotation 'cdi.k8s.io/x'", id="a terminal's command"),
 ]  # fmt: skip
 
 
