@@ -2,6 +2,7 @@
 
     pyshim-hook [--debug] [--quiet] NAME [FLAGS]      as nvidia-cdi-hook and nvidia-ctk hook
     pyshim-hook chain [OPTIONS] NAME [FLAGS] [--next NAME [FLAGS]]...    written by pyshim
+    pyshim-hook guard [OPTIONS] -- PATH [ARG...]                         written by pyshim
 
 Exit status 0: done, or the hook is not known (a warning says so). 1: one line on stderr says
 what failed. That and warnings go to pyshim's own log as well: crun shows nobody a hook's stderr.
@@ -12,18 +13,16 @@ from __future__ import annotations
 import sys
 
 from ocishim import posixos as os
-from ocishim.errors import DocumentError, PyshimError, UsageError, one_line, unblaming
+from ocishim.errors import DocumentError, HookError, PyshimError, UsageError, one_line, unblaming
 from ocishim.hooks import chain, privileges
-from ocishim.linux.privileges import kill_after
 from ocishim.oci import state
 from ocishim.oci.container import Container
-from ocishim.oci.hooktable import HOOKS, MOVE_NET_DEVICES
+from ocishim.oci.hooktable import CHAIN, GUARD, HOOKS, MOVE_NET_DEVICES
 from ocishim.rootfs import locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
     from typing import NoReturn
 
     from ocishim.log import OwnLog
@@ -34,6 +33,8 @@ usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
        pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS[:held]]
                    [--tmpfs PATH:PATH...] [--timeout SECONDS] [--log FILE] [--log-level LEVEL]
                    [--errors log|caller] NAME [FLAGS] [--next NAME [FLAGS]]...
+       pyshim-hook guard --stage NAME --timeout SECONDS [--log FILE] [--log-level LEVEL]
+                   -- PATH [ARG...]
        pyshim-hook --version | --help
 
 Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by
@@ -42,10 +43,8 @@ Runs one CDI hook in the rootfs of the container whose state is on stdin, or des
 """
 _CHAIN_OPTIONS = (
     "--rootfs", "--rootfs-id", "--user", "--tmpfs", "--timeout", "--log", "--log-level",
-    "--log-format", "--errors",
+    "--log-format", "--errors", "--stage",
 )  # fmt: skip
-# Our own deadline comes before the runtime's, whose SIGKILL would leave no message.
-_DEADLINE = 0.9
 _STDERR = 2
 
 
@@ -145,17 +144,20 @@ def parse(words: list[str]) -> Call:
     words = _switches(call, words)
     if words[:1] == ["hook"]:  # nvidia-ctk hook NAME
         words = _switches(call, words[1:])
-    if words[:1] == ["chain"]:
-        words = words[1:]
-        while words and words[0] in _CHAIN_OPTIONS:
-            if len(words) == 1:
-                raise UsageError(f"option {words[0]} needs a value")
-            call.options[words[0]] = words[1]
-            words = words[2:]
-        call.parts = chain.split(words)
+    if words[:1] == [CHAIN]:
+        call.parts = chain.split(_options(call, words[1:]))
     elif words:
         call.parts = [_without_spec_file(call, words)]
     return call
+
+
+def _options(call: Call, words: list[str]) -> list[str]:
+    while words and words[0] in _CHAIN_OPTIONS:
+        if len(words) == 1:
+            raise UsageError(f"option {words[0]} needs a value")
+        call.options[words[0]] = words[1]
+        words = words[2:]
+    return words
 
 
 def _switches(call: Call, words: list[str]) -> list[str]:
@@ -193,7 +195,7 @@ def run(call: Call, reporter: Reporter) -> None:
     if not steps:
         return
     if "--timeout" in call.options:
-        _set_deadline(call.options["--timeout"])
+        privileges.set_deadline(call.options["--timeout"])
     reporter.state = call.state
     privileges.limit(step.name for step in steps)
     os.umask(0o022)  # for folders that hooks make, whatever the engine's umask is
@@ -237,22 +239,6 @@ def _open_rootfs(call: Call) -> Rootfs:
     return rootfs
 
 
-def _set_deadline(text: str) -> None:
-    """Fail by ourselves shortly before we are killed; `text` is the timeout in seconds."""
-    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` costs 3 ms
-
-    if not text.isdecimal() or not int(text):
-        raise UsageError(f"option --timeout {text!r} is not a number of seconds")
-    seconds = int(text) * _DEADLINE
-
-    def expire(_number: int, _frame: FrameType | None) -> None:
-        raise PyshimError(f"not done after {seconds:g} seconds")
-
-    kill_after(int(text))
-    _signal.signal(_signal.SIGALRM, expire)
-    _signal.setitimer(_signal.ITIMER_REAL, seconds)
-
-
 def main(words: list[str]) -> int:
     """Run the program with the arguments after its name; return the exit status."""
     if words[:1] in (["--help"], ["-h"], ["-help"]) or {"--help", "-h"} & set(words[1:2]):
@@ -263,8 +249,14 @@ def main(words: list[str]) -> int:
 
         _print(f"pyshim-hook {__version__}\n")
         return 0
-    reporter = Reporter(Call())
+    call = Call()
+    reporter = Reporter(call)
     try:
+        if words[:1] == [GUARD]:
+            from ocishim.hooks import guard  # noqa: PLC0415 - hooks of others are rare
+
+            guard.run(_options(call, words[1:]), call.options, call.state())
+            return 0
         if words[:1] == [MOVE_NET_DEVICES]:
             _move_net_devices(words[1:])
             return 0
@@ -273,7 +265,8 @@ def main(words: list[str]) -> int:
         run(call, reporter)
         _drain(call)
     except (PyshimError, OSError) as error:
-        return reporter.fail(chain.reason(error))
+        reporter.fail(chain.reason(error))
+        return error.status if isinstance(error, HookError) else 1
     except MemoryError:
         return reporter.fail("out of memory")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, too

@@ -151,9 +151,10 @@ class UnsafePathError(PyshimError):
 
 
 class HookError(PyshimError):
-    """A hook failed, timed out or cannot be run."""
+    """A hook failed, timed out or cannot be run; `status` is its program's where that ended."""
 
     sort = "hook"
+    status = 1
 
 
 class ForeignMountError(PyshimError):

@@ -36,6 +36,13 @@ def fsdecode(path: str | bytes) -> str:
     return path if isinstance(path, str) else path.decode(_ENCODING, _ERRORS)
 
 
+def environment() -> list[str]:
+    """Return what this process was given, NAME=VALUE each, to be handed on whole."""
+    loaded = sys.modules.get("os")
+    entries = loaded.environb if loaded else environ
+    return [fsdecode(name + b"=" + value) for name, value in entries.items()]
+
+
 def getenv(name: str, default: str = "") -> str:
     """Return an environment variable's value, as `os` has it where that is loaded."""
     loaded = sys.modules.get("os")

@@ -82,8 +82,9 @@ class Runner:
             reason = f"killed by signal {os.WTERMSIG(status)}"
             raise HookError(self._failed(hook, reason, output))
         if status:
-            reason = f"exit status {os.WEXITSTATUS(status)}"
-            raise HookError(self._failed(hook, reason, output))
+            error = HookError(self._failed(hook, f"exit status {os.WEXITSTATUS(status)}", output))
+            error.status = os.WEXITSTATUS(status)
+            raise error
 
     def _spawn(self, hook: Hook, output: int) -> int:
         """Start the hook's program; OSError when that is impossible."""

@@ -125,6 +125,15 @@ class Planner:
         programs.check(spec, left, injected, self.hook_program)
         if plan.executor == quirks.SHIM:
             self._take(spec, hooks, plan)
+            left = {**left, "createContainer": []}
+        foreign = {name: left[name] for name in programs.RUN_AT_CREATE if name in left}
+        if self.config.native and any(
+            not knownhooks.parse(h) for hs in foreign.values() for h in hs
+        ):
+            from ocishim.hookplan import guarded  # noqa: PLC0415 - hooks of others are rare
+
+            for change in guarded.changes(spec, foreign, self.hook_program, self.config):
+                plan.add(change)
         return plan
 
     def _make_places(self, spec: dict[str, Any], places: Sequence[str], plan: HookPlan) -> None:

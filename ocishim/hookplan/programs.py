@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
+RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 
 
 def check(
@@ -24,7 +24,7 @@ def check(
 
     injected: programs that must exist, and the CDI spec each comes from; own: pyshim's.
     """
-    for name in _RUN_AT_CREATE:
+    for name in RUN_AT_CREATE:
         for hook in lists.get(name, ()):
             path = hook.get("path")
             if isinstance(path, str) and (path == own or path in injected):

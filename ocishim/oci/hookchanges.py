@@ -8,7 +8,7 @@ is never edited: a changed copy takes its place. Pure.
 from __future__ import annotations
 
 from ocishim.oci.changes import Change
-from ocishim.oci.hooktable import CHAIN
+from ocishim.oci.hooktable import CHAIN, GUARD
 from ocishim.oci.members import find_dict, find_list, make_dict, must_be
 
 TYPE_CHECKING = False
@@ -72,22 +72,53 @@ class CompleteHook(Change):
         return told
 
 
+class GuardHook(CompleteHook):
+    """Have the hook at `index` of the list `name` run by `pyshim-hook guard`, its new members."""
+
+    __slots__ = ()
+
+    def sentences(self) -> list[str]:
+        seconds = unguarded(self.members)["timeout"]
+        hook = f"{self.name} hook {self.path}"
+        return [f"{hook} is run by pyshim-hook, which ends it after {seconds} s"]
+
+
+def unguarded(hook: Hook) -> Hook:
+    """Return the hook that `pyshim-hook guard` is to run; any other hook as it is."""
+    args = hook.get("args")
+    if not isinstance(args, list) or args[:2] != ["pyshim-hook", GUARD] or "--" not in args:
+        return hook
+    end = args.index("--")
+    seconds = str(dict(zip(args[2:end:2], args[3:end:2], strict=False)).get("--timeout"))
+    if len(args) < end + 2 or not seconds.isdecimal():
+        return hook
+    before = {**hook, "path": args[end + 1], "args": args[end + 2 :], "timeout": int(seconds)}
+    if not before["args"]:
+        del before["args"]
+    return before
+
+
 class RestoreHooks(Change):
-    """Give the createContainer hooks back that an earlier create took: this one decides afresh."""
+    """Give the hooks back that an earlier create took or guarded: this one decides afresh."""
 
     __slots__ = ()
 
     def apply(self, spec: dict[str, Any]) -> None:
         hooks = find_dict(spec, "hooks")
-        taken = hooks.pop(TAKEN)
-        hooks[_LIST] = taken + [hook for hook in hooks.get(_LIST) or () if hook not in taken]
+        if isinstance(hooks.get(TAKEN), list):
+            taken = hooks.pop(TAKEN)
+            hooks[_LIST] = taken + [hook for hook in hooks.get(_LIST) or () if hook not in taken]
+        for name, found in lists(spec).items():
+            hooks[name] = [unguarded(hook) for hook in found]
 
     def present(self, spec: dict[str, Any]) -> bool:
         hooks = spec.get("hooks")
-        return not (isinstance(hooks, dict) and isinstance(hooks.get(TAKEN), list))
+        return not (isinstance(hooks, dict) and isinstance(hooks.get(TAKEN), list)) and all(
+            unguarded(hook) is hook for found in lists(spec).values() for hook in found
+        )
 
     def describe(self) -> str:
-        return f"{_LIST} hooks that pyshim ran for an earlier create are planned anew"
+        return "hooks that an earlier create took or guarded are planned anew"
 
 
 class SetHooks(Change):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 CHAIN, NEXT = "chain", "--next"
 """`pyshim-hook chain [OPTIONS] NAME [FLAGS] [--next NAME [FLAGS]]...` runs several hooks."""
+GUARD = "guard"
+"""`pyshim-hook guard [OPTIONS] -- PATH [ARG...]` runs one that pyshim does not know."""
 NEVER, ASKED, ALWAYS = "never", "asked", "always"
 """When `pyshimctl cdi generate` writes a hook."""
 

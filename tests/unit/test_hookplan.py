@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocishim import jsonio
 from ocishim.cache import Cache
 from ocishim.errors import DocumentError, HookError
 from ocishim.hookplan import hookplan, knownhooks
@@ -16,6 +17,7 @@ from ocishim.hookplan import lost as lost_links
 from ocishim.lowlevel import lowlevel
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
+from ocishim.oci.hooktable import GUARD
 from ocishim.settings import config, defaults
 from tests import isolated
 
@@ -57,9 +59,13 @@ def decide(
     readonly: bool = False,
     injected: dict[str, str] | None = None,
     lists: dict[str, Any] | None = None,
+    guards: bool = False,
     **values: Any,
 ) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
-    """The createContainer hooks that remain, in short; the plan; and the spec."""
+    """The createContainer hooks that remain, in short; the plan; and the spec.
+
+    guards: with those around vendors' hooks.
+    """
     chosen = {key.replace("__", "."): value for key, value in values.items()}
     made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/dev/null/nowhere"))
     spec = {"root": {"path": "rootfs", "readonly": readonly},
@@ -69,6 +75,11 @@ def decide(
     planner = hookplan.Planner(made, str(bundle), program, lowlevel.parse_version(version))
     plan = planner.decide(spec, injected or {})
     oci_spec.apply(spec, plan.changes)
+    if not guards:
+        found = hookchanges.lists(spec).items()
+        spec["hooks"] |= {
+            name: [hookchanges.unguarded(hook) for hook in each] for name, each in found
+        }
     return short(spec["hooks"].get("createContainer", [])), plan, spec
 
 
@@ -219,6 +230,7 @@ def test_sentences(bundle: Path) -> None:
     assert plan.sentences == [
         "createContainer hooks run by the runtime: runc 1.1.5 runs createContainer hooks",
         "hook create-symlinks --link a::/b", "hook /opt/other keeps its program",
+        "createContainer hook /opt/other is run by pyshim-hook, which ends it after 10 s",
     ]  # fmt: skip
 
 
@@ -391,4 +403,61 @@ def test_links_that_the_containers_mounts_will_hide(
         f"links below the container's own {place} are missing: {', '.join(links)}: pyshim runs the "
         "hooks before runsc mounts it"
         for place, links in lost.items()
+    ]
+
+
+def guards(spec: dict[str, Any], stage: str = "createContainer") -> list[str]:
+    """The programs that a guard runs."""
+    found = spec["hooks"].get(stage, [])
+    return [hook["args"][-2] for hook in found if hook["args"][1:2] == [GUARD]]
+
+
+@pytest.mark.parametrize(("hooks", "how", "guarded"), [
+    pytest.param([OTHER], {}, ["/opt/other"], id="a vendor's"),
+    pytest.param([LINKS, OTHER, CACHE], {}, ["/opt/other"], id="between known ones"),
+    pytest.param([OLDER], {}, ["--csv-filename"], id="a known one with a flag that is not"),
+    pytest.param([vendor("v", timeout=0)], {}, [], id="without a timeout that counts"),
+    pytest.param([vendor("v", args=[7])], {}, [], id="arguments that are no text"),
+    pytest.param([OTHER, LINKS], {"hooks__native": False}, [], id="not native"),
+    pytest.param([OTHER], {"hooks__executor": "shim"}, [], id="run by pyshim itself"),
+])  # fmt: skip
+def test_which_are_guarded(
+    bundle: Path, hooks: list[Any], how: dict[str, Any], guarded: list[str]
+) -> None:
+    assert guards(decide(bundle, hooks, guards=True, **how)[2]) == guarded
+
+
+def test_a_guard(bundle: Path) -> None:
+    """It hands on what it is not asked to change, and another create finds the hook as it was."""
+    hook = {"path": "/opt/other", "env": ["A=1"], "timeout": 3, "x": 1}
+    left = {"createContainer": [hook, {**hook, "args": ["other", "--", "a"]}], "prestart": [hook]}
+    _, _, spec = decide(bundle, [], guards=True, lists=jsonio.copy(left), log__file="/var/log/x")
+    first, second = spec["hooks"]["createContainer"]
+    options = ["--timeout", "3", "--log", "/var/log/x", "--log-level", "info", "--", "/opt/other"]
+    words = ["pyshim-hook", GUARD, "--stage", "createContainer", *options]
+    ours = {"path": str(bundle / "bin/pyshim-hook"), "timeout": 5, "env": ["A=1"], "x": 1}
+    assert (first, second) == (
+        {**ours, "args": words},
+        {**ours, "args": [*words, "other", "--", "a"]},
+    )
+    assert spec["hooks"]["prestart"][0]["args"][3] == "prestart"
+    assert not hookchanges.RestoreHooks().present(spec)
+    oci_spec.apply(spec, [hookchanges.RestoreHooks()])
+    assert spec["hooks"] == left
+    assert hookchanges.RestoreHooks().present(spec)
+
+
+@pytest.mark.parametrize("args", [
+    None, [], ["pyshim-hook", "guard"], ["pyshim-hook", "guard", "--"], ["pyshim-hook", "guard", "--", "/x"],
+    ["pyshim-hook", "guard", "--timeout", "x", "--", "/x"], ["other", "guard", "--timeout", "3", "--", "/x"],
+])  # fmt: skip
+def test_what_is_no_guard_of_ours_stays(args: object) -> None:
+    hook = {"path": "/opt/pyshim-hook", "args": args}
+    assert hookchanges.unguarded(hook) is hook
+
+
+def test_without_a_program_to_guard_with_hooks_run_as_ever(bundle: Path) -> None:
+    (bundle / "bin/pyshim-hook").chmod(0o644)
+    assert decide(bundle, [OTHER], guards=True)[2]["hooks"]["createContainer"] == [
+        {**OTHER, "timeout": 10}
     ]

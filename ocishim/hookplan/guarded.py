@@ -1,0 +1,67 @@
+"""Hooks that pyshim does not know, run by the runtime: `pyshim-hook guard` holds their timeout.
+
+runc waits for whoever holds a hook's output open, whatever the timeout; crun gives to nobody what
+the hook says. Loaded where there are such hooks only; hooks.native = false guards none.
+"""
+
+from __future__ import annotations
+
+from ocishim import posixos as os
+from ocishim.hookplan import knownhooks, programs
+from ocishim.oci import hookchanges
+from ocishim.oci import spec as oci_spec
+from ocishim.oci.hooktable import GUARD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocishim.settings.config import Config
+
+    Hook = dict[str, Any]
+
+_LATER = 2  # seconds after ours, when the runtime's timeout comes, whose SIGKILL leaves no message
+
+
+def changes(
+    spec: dict[str, Any], left: dict[str, list[Hook]], program: str, config: Config
+) -> list[hookchanges.GuardHook]:
+    """Return what has `program` guard those of `left`, lists of hooks, that need it.
+
+    None where `program` cannot be run: what a hook of somebody else's needs is not its business.
+    """
+    mapped = oci_spec.has_user_namespace(spec)
+    return [
+        hookchanges.GuardHook(name, index, hook.get("path"), _members(name, hook, program, config))
+        for name, hooks in left.items()
+        if _can_run(program, inside=mapped and name == "createContainer")
+        for index, hook in enumerate(hooks)
+        if _is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
+    ]
+
+
+def _is_foreign(hook: Hook, program: str) -> bool:
+    """Whether it is no program of ours, and can be named to one."""
+    path, args = hook.get("path"), hook.get("args") or []
+    words = [path, *args] if isinstance(args, list) else [None]
+    return path != program and all(isinstance(word, str) and "\0" not in word for word in words)
+
+
+def _members(name: str, hook: Hook, program: str, config: Config) -> dict[str, Any]:
+    seconds = knownhooks.timeout_of(hook, 0)
+    args = ["pyshim-hook", GUARD, "--stage", name, "--timeout", str(seconds), *config.log_flags()]
+    return {
+        "path": program,
+        "args": [*args, "--", hook["path"], *(hook.get("args") or [])],
+        "timeout": seconds + _LATER,
+    }
+
+
+def _can_run(program: str, *, inside: bool) -> bool:
+    try:
+        program.encode()
+    except UnicodeEncodeError:
+        return False
+    return os.access(program, os.X_OK) and not (
+        inside and programs.closed(os.path.dirname(program))
+    )
