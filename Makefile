@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev-stamp
 
 .PHONY: generate-matrix help venv demo test test-newest test-debian13 test-sid test-reading test-youki test-arm64 unit check \
     binary test-binary fuzz lock bench peers matrix clean packages setup dev \
-    soak conformance scoreboard runtime-tools containerd2
+    soak conformance scoreboard runtime-tools containerd2 test-kubernetes
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -58,6 +58,15 @@ test-debian13:  ## make demo and make test on a bare Debian 13 in build/debian13
 
 test-sid:  ## the same on the newest Debian, in build/sid
 	@tools/debian.sh sid build/sid "make demo && make test"
+
+test-kubernetes: dev binary  ## a cluster of one node, containerd 2 and 1.6 (root, half an hour after its builds)
+	@tools/packages.sh demo test debian kubernetes
+	@tools/containerd2.sh peers/containerd2
+	@tools/kubernetes.sh build/kubernetes
+	@failed=0; \
+	CI=true $(PYTEST) tests/kubernetes -q --junitxml=build/junit/kubernetes.xml $(ARGS) || failed=1; \
+	$(PYTHON_VENV) -m tools.tested test-kubernetes build/junit/kubernetes.xml; \
+	exit $$failed
 
 fuzz: dev  ## the readers of untrusted input, MINUTES=1 each, two at a time; what fails is in build/fuzz
 	@tools/venv.sh $(VENV) test,check,fuzz

@@ -19,6 +19,9 @@ from tools.lab.shim import BINARY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Named on the command line they run: make test-kubernetes.
+collect_ignore = ["kubernetes"]
+
 # A shell's background job ignores both, and every program a test starts would inherit that.
 for _number, _usual in (
     (signal.SIGINT, signal.default_int_handler),

@@ -28,6 +28,13 @@ PROGRAMS = {
     "Docker": "dockerd --version",
     "Podman": "podman --version",
 }
+CLUSTER = {
+    "Kubernetes": "build/kubernetes/kubelet --version",
+    "containerd 2": PROGRAMS["containerd 2"],
+    "containerd": PROGRAMS["containerd"],
+    "runc": PROGRAMS["runc"],
+}
+"""Those of make test-kubernetes."""
 _VERSION = re.compile(r"\d[0-9.~]*\d")
 
 
@@ -56,10 +63,10 @@ def system() -> str:
     return f"{name}, Linux {kernel}, cgroup {groups}, Python {platform.python_version()}"
 
 
-def programs() -> str:
-    """Return the engines and runtimes that are here, with their versions."""
+def programs(target: str = "") -> str:
+    """Return the engines and runtimes that are here for a target, with their versions."""
     found = []
-    for name, command in PROGRAMS.items():
+    for name, command in (CLUSTER if target == "test-kubernetes" else PROGRAMS).items():
         try:
             told = subprocess.run(
                 command.split(), capture_output=True, text=True, check=False, timeout=20
@@ -88,7 +95,7 @@ def main(target: str, reports: list[str]) -> None:
     if os.environ.get("TESTED") != "yes":
         return
     told = result([Path(one) for one in reports]) if reports else "passed"
-    line = row(target, system(), programs(), told, time.strftime("%Y-%m-%d", time.gmtime()))
+    line = row(target, system(), programs(target), told, time.strftime("%Y-%m-%d", time.gmtime()))
     PAGE.write_text(put(PAGE.read_text(), line))
 
 

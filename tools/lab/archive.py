@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write(path: Path, name: str, tree: Path, command: list[str]) -> None:
+def write(
+    path: Path, name: str, tree: Path, command: list[str], entrypoint: list[str] | None = None
+) -> None:
     """Write the image `name`, whose files are those of `tree` and which runs `command`."""
     layer = _layer(tree)
     config = json.dumps(
         {
             "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
             "os": "linux",
-            "config": {"Cmd": command, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+            "config": {
+                "Entrypoint": entrypoint,
+                "Cmd": command,
+                "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+            },
             "rootfs": {
                 "type": "layers",
                 "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"],
