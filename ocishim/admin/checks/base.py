@@ -51,9 +51,9 @@ def kernel(node: Node) -> Iterator[Finding]:
             "kernel",
             "error",
             "the kernel is older than Linux 5.6",
-            evidence=f"uname says {node.kernel}",
+            evidence=f"/proc/sys/kernel/osrelease is {node.kernel}, and openat2 came with 5.6",
             why="hooks reach into images only through openat2, which it lacks",
-            next_step="boot a newer kernel",
+            next_step="install the distribution's kernel of 5.6 or newer; then reboot",
         )
     if node.read("/proc/sys/vm/memfd_noexec").strip() == "2":
         yield Finding(

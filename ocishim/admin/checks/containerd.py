@@ -51,7 +51,7 @@ def _reached(
     """Yield what keeps requests from pyshim, which the files name as `ours`."""
     yield from _imports(files, command)
     for name, table in ours.items():
-        yield from _annotations(node, name, table, command)
+        yield from _annotations(node, name, table, _file(files, name), command)
         program = find(table, "options", "BinaryName")
         if "/" in program and not node.host.is_program(program):
             yield registration.missing_program("containerd", name, program)
@@ -61,11 +61,18 @@ def _reached(
             "containerd-cdi",
             "error",
             "containerd neither applies CDI nor passes the annotations on",
-            evidence="enable_cdi is false and container_annotations lacks the prefix",
+            evidence=f"{files.path}: enable_cdi is false and container_annotations lacks the"
+            " prefix",
             why="no container of this node gets a device",
             next_step=f"{command} --enable-cdi",
         )
-    yield from _default(files.everything(), ours)
+    yield from _default(files, ours)
+
+
+def _file(files: Files, name: str) -> str:
+    """Return the file whose table of the runtime `name` counts: the last that has one."""
+    having = (path for path in reversed(files.having) if name in _ours(files.table(path)))
+    return next(having, files.path)
 
 
 def _ask(node: Node, *argv: str) -> tuple[int, str, str]:
@@ -123,7 +130,7 @@ def _switched_off(files: Files) -> Finding:
         "containerd-cri",
         "error",
         "containerd's CRI is switched off",
-        evidence=f"disabled_plugins has '{files.is_off[0]}'",
+        evidence=f"{files.path}: disabled_plugins has '{files.is_off[0]}'",
         why="the kubelet cannot start a pod: unknown service runtime.v1.RuntimeService",
         next_step=f"take it out of disabled_plugins in {files.path}; then"
         " systemctl restart containerd",
@@ -220,13 +227,16 @@ def _passes(node: Node, table: dict[str, Any]) -> bool:
     )
 
 
-def _annotations(node: Node, name: str, table: dict[str, Any], command: str) -> Iterator[Finding]:
+def _annotations(
+    node: Node, name: str, table: dict[str, Any], file: str, command: str
+) -> Iterator[Finding]:
     if not _passes(node, table):
         yield Finding(
             "containerd-annotations",
             "warning",
             f"annotations do not reach the runtime '{name}'",
-            evidence=f"container_annotations is {table.get('container_annotations') or 'not set'}",
+            evidence=f"{file}: container_annotations is"
+            f" {table.get('container_annotations') or 'not set'}",
             why="containerd keeps what no pattern lists, so pyshim sees no request",
             next_step=command,
         )
@@ -236,20 +246,21 @@ def _annotations(node: Node, name: str, table: dict[str, Any], command: str) -> 
                 "containerd-pod-annotations",
                 "error",
                 f"pods' own annotations reach the runtime '{name}'",
-                evidence=f"pod_annotations lists '{pattern}'",
+                evidence=f"{file}: pod_annotations lists '{pattern}'",
                 why="whoever may create a pod can take any device of the node",
-                next_step=f"remove '{pattern}' from pod_annotations of '{name}'",
+                next_step=f"remove '{pattern}' from pod_annotations of '{name}' in {file}; then"
+                " systemctl restart containerd",
             )
 
 
-def _default(cri: dict[str, Any], ours: dict[str, Any]) -> Iterator[Finding]:
-    default = find(cri, "containerd", "default_runtime_name")
+def _default(files: Files, ours: dict[str, Any]) -> Iterator[Finding]:
+    default = find(files.everything(), "containerd", "default_runtime_name")
     if default not in ours:
         yield Finding(
             "default-runtime",
             "info",
             "pods use pyshim only with a RuntimeClass",
-            evidence=f"default_runtime_name is {default or 'runc'}",
+            evidence=f"{files.path}: default_runtime_name is {default or 'runc'}",
             why="a pod without runtimeClassName is started past pyshim",
             next_step="set runtimeClassName in the pod, or pyshimctl configure containerd "
             "--set-as-default",

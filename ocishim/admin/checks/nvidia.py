@@ -129,7 +129,7 @@ def _versions(node: Node, found: dict[str, Driver]) -> Iterator[Finding]:
             "nvidia-version",
             "error",
             "the NVIDIA module that runs is not of the libraries' version",
-            evidence=f"module {running}, libraries {', '.join(told)}",
+            evidence=f"/proc/driver/nvidia/version: module {running}, libraries {', '.join(told)}",
             why="NVML says 'Driver/library version mismatch' and CUDA fails, on the host too",
             next_step="reboot, or unload the module when nobody uses it: rmmod nvidia_uvm "
             "nvidia_drm nvidia_modeset nvidia; then generate the spec again",
@@ -146,7 +146,7 @@ def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:
         "nvidia-fabricmanager",
         "error",
         "Fabric Manager is not running on a node with NVSwitch",
-        evidence=f"NVSwitch at {switches[0]}, no process nv-fabricmanager",
+        evidence=f"NVSwitch at {switches[0]}, no process nv-fabricmanager in /proc",
         why="CUDA fails with error 802, system not yet initialized",
         next_step="systemctl enable --now nvidia-fabricmanager",
     )

@@ -158,7 +158,7 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
             "spec-dir",
             "error",
             f"{name} is not a directory",
-            evidence="it is a file",
+            evidence=f"cdi.spec_dirs names it, and it is a file of {os.stat(path).st_size} bytes",
             why="the scan ends there: directories after it are not read",
             next_step=f"rm {name} && mkdir {name}",
         )

@@ -66,13 +66,19 @@ def test_the_module_is_another(
     root.write("/proc/driver/nvidia/version", MODULE.format(OLD))
     told = findings(tree.node())
     assert set(told) == {"nvidia-version"}
-    assert told["nvidia-version"].evidence == f"module {OLD}, libraries {VERSION}"
+    assert (
+        told["nvidia-version"].evidence
+        == f"/proc/driver/nvidia/version: module {OLD}, libraries {VERSION}"
+    )
 
 
 def test_both_are_there_and_the_wrong_one_is_linked(tree: Tree, root: DriverRoot) -> None:
     root.core(version=OLD)
     root.library(f"{LIBDIR}/libnvidia-ml.so.{VERSION}")
-    assert findings(tree.node())["nvidia-version"].evidence == f"module {VERSION}, libraries {OLD}"
+    assert (
+        findings(tree.node())["nvidia-version"].evidence
+        == f"/proc/driver/nvidia/version: module {VERSION}, libraries {OLD}"
+    )
 
 
 def test_what_an_older_driver_left_is_no_fault(tree: Tree, root: DriverRoot) -> None:

@@ -45,7 +45,7 @@ HOST = (
 _COMMAND = re.compile(r"(?<![\w/.'-])'?((?:pyshimctl|" + "|".join(HOST) + r") [^;,(]*)")
 # Steps that take a person or the vendor: a command is only a part of them, or there is none.
 BY_HAND = {
-    "kernel": "boot a newer kernel",
+    "kernel": "install the distribution's kernel of 5.6 or newer; then reboot",
     "memfd-noexec": "nothing; sysctl vm.memfd_noexec=1 is as strict for programs that do not ask",
     "runtime-unknown": "pyshimctl config set hooks.executor=shim, if it does not",
     "runtime-environment": "use pyshim for all containers with CDI hooks, or runc 1.3 and newer",

@@ -76,7 +76,10 @@ def test_libraries_of_another_driver(tree: Tree, library: str, *, found: bool) -
     told = findings(tree.node())
     assert set(told) == ({"nvidia-version"} if found else set())
     if found:
-        assert told["nvidia-version"].evidence == "module 570.86.15, libraries 575.51.03"
+        assert (
+            told["nvidia-version"].evidence
+            == "/proc/driver/nvidia/version: module 570.86.15, libraries 575.51.03"
+        )
 
 
 def test_fabric_manager_does_not_run(tree: Tree) -> None:
