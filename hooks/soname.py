@@ -7,6 +7,8 @@ of a library, without a folder. Links that are right stay, and so do those a spe
 
 from __future__ import annotations
 
+import errno
+
 from ocishim import posixos as os
 from ocishim.errors import DocumentError, ForeignMountError, UnsafePathError
 from ocishim.hooks import elf, libview
@@ -26,6 +28,9 @@ _LONGEST = 255  # bytes, NAME_MAX
 def is_sane(name: str) -> bool:
     """Whether a SONAME can be a name in a folder of libraries."""
     return libview.is_library(name) and "/" not in name and len(os.fsencode(name)) <= _LONGEST
+
+
+_NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 class Sonames:
@@ -49,7 +54,11 @@ class Sonames:
     def _soname(self, name: str) -> str:
         try:
             fd = libview.read_at(self._folder, self._rootfs, name)
-        except (OSError, UnsafePathError):
+        except UnsafePathError:
+            return ""
+        except OSError as error:
+            if error.errno in _NO_FAULT_OF_THE_FILE:
+                self.unread.append(f"{name} ({error.strerror})")
             return ""
         try:
             soname = os.fsdecode(elf.soname(lambda size, offset: os.pread(fd, size, offset)))

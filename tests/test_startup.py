@@ -48,7 +48,6 @@ DEVICE = CREATE | {
     "ocishim.cdi.edits", "ocishim.cdi.fields", "ocishim.cdi.hostdev", "ocishim.cdi.registry",
     "ocishim.cdi.registry.entries", "ocishim.cdi.registry.registry", "ocishim.cdi.registry.scan",
     "ocishim.cdi.stale",
-    "ocishim.hookplan.guarded",  # one of ACME's hooks is none of ours
     "ocishim.oci.container",
 }  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Hooks that pyshim does not know, run by the runtime: `pyshim-hook guard` holds their timeout.
 
-runc waits for whoever holds a hook's output open, whatever the timeout; crun gives to nobody what
-the hook says. Loaded where there are such hooks only; hooks.native = false guards none.
+runc waits for whoever holds a hook's output open, whatever the timeout. crun does not, and names
+the hook's program in its error, which would be ours. Loaded where runc runs such hooks only;
+hooks.native = false guards none.
 """
 
 from __future__ import annotations

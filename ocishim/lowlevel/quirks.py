@@ -30,13 +30,14 @@ class Runtime:
     maps_mounts: has mapped mounts. mounts_by_options: a mount without `bind` among its options
     fails, whatever its type says (gVisor leaves such a mount out; youki goes by the type).
     enters_bundle: as the container's root, before it runs createContainer hooks.
+    waits_for_output: of a hook, until nobody holds it, whatever the hook's timeout.
     own_root: shows the container a file system of its own: an annotation can make the root another
     one, further containers of a pod are opened at `start` only, and no hook's mount gets there.
     """
 
     __slots__ = (
         "enters_bundle", "environment", "keeps_net_devices", "maps_mounts", "mounts_by_options",
-        "own_root", "readonly", "runs_hooks",
+        "own_root", "readonly", "runs_hooks", "waits_for_output",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class Runtime:
         keeps_net_devices: bool = True,
         mounts_by_options: bool = False,
         enters_bundle: bool = False,
+        waits_for_output: bool = False,
         own_root: bool = False,
     ) -> None:
         self.runs_hooks = runs_hooks
@@ -58,11 +60,14 @@ class Runtime:
         self.keeps_net_devices = keeps_net_devices
         self.mounts_by_options = mounts_by_options
         self.enters_bundle = enters_bundle
+        self.waits_for_output = waits_for_output
         self.own_root = own_root
 
 
 RUNTIMES = {
-    "runc": Runtime(environment=(1, 3), mounts_by_options=True, keeps_net_devices=False),
+    "runc": Runtime(
+        environment=(1, 3), mounts_by_options=True, keeps_net_devices=False, waits_for_output=True
+    ),
     "crun": Runtime(
         readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False, enters_bundle=True
     ),

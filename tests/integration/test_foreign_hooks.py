@@ -29,6 +29,12 @@ CHILDREN = [
 ]
 
 
+@pytest.fixture
+def lowlevel(lowlevels: dict[str, Path]) -> Path:
+    """The one that waits for a hook's output (lowlevel/quirks.py)."""
+    return lowlevels["runc"]
+
+
 @pytest.fixture(name="executor", params=["runtime", "shim"])
 def _executor(node: Node, request: pytest.FixtureRequest) -> str:
     name: str = request.param
