@@ -195,7 +195,7 @@ def run(call: Call, reporter: Reporter) -> None:
     if not steps:
         return
     if "--timeout" in call.options:
-        privileges.set_deadline(call.options["--timeout"])
+        privileges.set_deadline(privileges.seconds_of(call.options["--timeout"]))
     reporter.state = call.state
     privileges.limit(step.name for step in steps)
     os.umask(0o022)  # for folders that hooks make, whatever the engine's umask is

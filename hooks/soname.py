@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 _MOST_READ = 1024  # libraries of one folder; CUDA's largest has 200
 _LONGEST = 255  # bytes, NAME_MAX
+_NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 def is_sane(name: str) -> bool:
     """Whether a SONAME can be a name in a folder of libraries."""
     return libview.is_library(name) and "/" not in name and len(os.fsencode(name)) <= _LONGEST
-
-
-_NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 class Sonames:

@@ -101,9 +101,9 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         made.change(*netdevices.arrange(
             made.spec, lowlevel_path, config.cache, hook_program, config.timeout
         ))  # fmt: skip
-    places = [c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)]
-    if config.readonly_rootfs != "overlay":
-        places = []
+    places: list[str] = []
+    if config.readonly_rootfs == "overlay":
+        places = [c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)]
     if places or hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)

@@ -101,10 +101,11 @@ def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_roo
 
     mounts = [mount for mount in find_list(spec, "mounts") if isinstance(mount, dict)]
     counting = [m for m in mounts if not own_root or m.get("type") == "bind"]
-    above = {f"{str(mount.get('destination', '')).rstrip('/')}/" for mount in counting} - {"/"}
+    folders = {f"{str(mount.get('destination', '')).rstrip('/')}/" for mount in counting}
+    above = tuple(folders - {"/"})
     with Rootfs.open_dir(rootfs) as root:
         for place in places:
-            if place.startswith(tuple(above)):
+            if place.startswith(above):
                 continue
             try:
                 os.close(root.resolve(place))

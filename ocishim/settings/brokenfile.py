@@ -17,11 +17,7 @@ def runtimes_of_broken(path: str) -> list[str]:
     A command that passes through needs this one setting and no other: a broken configuration
     never blocks a kill or a delete.
     """
-    try:
-        lines = configfile.content(path).decode("utf-8", "replace").split("\n")
-    except OSError:
-        lines = []
-    for line in lines:
+    for line in _lines(path):
         if line.startswith("["):
             break
         array = re.match(r"runtimes\s*=\s*\[((?:\s*(?:\"[^\"]*\"|'[^']*')\s*,?)*)", line)
@@ -37,11 +33,15 @@ def metrics_of_broken(path: str) -> str:
 
     A broken configuration fails every create of a node: that much has to be counted.
     """
-    try:
-        lines = configfile.content(path).decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
+    lines = _lines(path)
     numbers = [number for number, name in configfile.named(lines) if name.key == "log.metrics"]
     text = lines[numbers[0] - 1].partition("=")[2] if numbers else ""
     value = re.match(r"\s*([\"'])(/[^\"'\\\0]*)\1", text)
     return value[2] if value else ""
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return configfile.content(path).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []

@@ -7,9 +7,7 @@ it: the tests, or a pod of the installer. Leaves what the services are to cluste
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tools.lab import cgroups
 from tools.lab.compiler import Compiler
+from tools.lab.spaces import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,20 +48,14 @@ mkdir /run/lab
 """
 
 
-class Node:
+class Node(Machine):
     """A running node; started() makes it. `tools` is its /srv/lab."""
+
+    environment = (f"PATH={PATH}", "KUBECONFIG=/srv/lab/admin.conf")
 
     def __init__(self, tools: Path, token: str) -> None:
         self.tools = tools
         self.token = token
-        self.process: subprocess.Popen[bytes]
-
-    def command(self, *argv: str) -> list[str]:
-        """Return the command line that runs `argv` there as root."""
-        return [
-            *("nsenter", "--target", str(self._init()), "--all", "--root", "--wd", "--"),
-            *("env", "-i", f"PATH={PATH}", "KUBECONFIG=/srv/lab/admin.conf", *argv),
-        ]
 
     def run(
         self, *argv: str, text: str = "", timeout: float = 300
@@ -114,15 +107,6 @@ class Node:
         """Return what a service has written."""
         return self.read(f"/var/log/{service}.log")
 
-    def _init(self) -> int:
-        """Return the process id of its process 1, which unshare is about to start."""
-        pid = self.process.pid
-        while self.process.poll() is None:
-            if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                return int(children[0])
-            time.sleep(0.01)
-        raise ChildProcessError(f"unshare: exit status {self.process.returncode}")
-
     def boot(self, bare: Path, mount_point: Path) -> None:
         """Make its process 1, and wait until it is there."""
         boot = [str(HERE / "boot.sh"), str(bare), str(mount_point), str(self.tools)]
@@ -132,15 +116,9 @@ class Node:
             stdin=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 60
-        while Path(f"/proc/{self._init()}/comm").read_text() != "pause\n":
+        while Path(f"/proc/{self.init()}/comm").read_text() != "pause\n":
             assert time.monotonic() < deadline, "the node does not come up"
             time.sleep(0.05)
-
-    def end(self) -> None:
-        """Kill its process 1, and everything with it."""
-        with contextlib.suppress(ChildProcessError):  # it could not be started
-            os.kill(self._init(), signal.SIGKILL)
-        self.process.wait(60)
 
 
 @contextlib.contextmanager

@@ -8,14 +8,13 @@ tools/debootstrap.sh.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.lab import cgroups
+from tools.lab.spaces import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +54,7 @@ exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 """
 
 
-class Booted:
+class Booted(Machine):
     """A running machine; boot() makes it."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -64,8 +63,7 @@ class Booted:
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a program there as root."""
         return subprocess.run(
-            ["nsenter", "--target", str(self._init()), "--all", "--root", "--wd", "--",
-             "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *argv],
+            self.command(*argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -80,21 +78,6 @@ class Booted:
         while self.run("systemctl", "is-system-running").stdout not in ("running\n", "degraded\n"):
             assert time.monotonic() < deadline, "systemd does not come up"
             time.sleep(0.2)
-
-    def end(self) -> None:
-        """Kill its process 1, and everything with it."""
-        with contextlib.suppress(ChildProcessError):  # it could not be started
-            os.kill(self._init(), signal.SIGKILL)
-        self.process.wait(60)
-
-    def _init(self) -> int:
-        """Return the process id of its process 1, which unshare is about to start."""
-        pid = self.process.pid
-        while self.process.poll() is None:
-            if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                return int(children[0])
-            time.sleep(0.01)
-        raise ChildProcessError(f"unshare: exit status {self.process.returncode}")
 
 
 @contextlib.contextmanager
