@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from typing import NamedTuple
 from ocishim.admin.generate.nodes import listdir
 from ocishim.admin.host import Host
 
-_WILD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
+# A "]" that comes first in brackets is a member of them.
+_WILD = re.compile(r"\*|\?|\[(?:!?\]|!(?!\])|(?![]!]))[^]]*\]")
 
 
 class Match(NamedTuple):
@@ -27,7 +27,7 @@ def expand(host: Host, pattern: str) -> list[Match]:
         if not _WILD.search(part):
             found = [Match(f"{one.path}/{part}", one.star) for one in found]
             continue
-        wanted = re.compile(_regex(part))
+        wanted = compiled(part)
         found = [
             Match(f"{one.path}/{name}", one.star + "".join(match.groups()))
             for one in found
@@ -49,14 +49,21 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
-def _regex(part: str) -> str:
-    """Return the regular expression of one name, a group for each run of wildcards."""
+def compiled(part: str) -> re.Pattern[str]:
+    """Return what matches one name, a group for each run of wildcards."""
     made, at = "", 0
     for match in _WILD.finditer(part):
-        one = fnmatch.translate(match[0])
-        body = {"*": "[^/]*", "?": "[^/]"}.get(
-            match[0], one.removeprefix("(?s:").removesuffix(r")\Z")
-        )
+        body = {"*": "[^/]*", "?": "[^/]"}.get(match[0]) or _one_of(match[0][1:-1])
         made += re.escape(part[at : match.start()]) + f"({body})"
         at = match.end()
-    return made + re.escape(part[at:])
+    return re.compile(made + re.escape(part[at:]), re.DOTALL)
+
+
+def _one_of(members: str) -> str:
+    """Return the regular expression of what stands within brackets; a range backwards has none."""
+    inside = members.removeprefix("!")
+    ranges = [(low, high or low) for low, high in re.findall("(.)(?:-(.))?", inside, re.DOTALL)]
+    made = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
+    if inside != members:
+        return f"[^/{made}]"
+    return f"[{made}]" if made else "(?!)"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import stat
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import strategies as st
 
 from ocishim.admin.cli import main
-from ocishim.admin.generate.patterns import expand
+from ocishim.admin.generate.patterns import compiled, expand
 from ocishim.admin.host import Host
 
 pytestmark = pytest.mark.root
@@ -298,3 +301,14 @@ def test_patterns(tmp_path: Path, pattern: str, found: list[tuple[str, str]]) ->
     link(tmp_path, "/l", "/target")  # absolute: inside the root
     link(tmp_path, "/d/c", "/gone")
     assert [tuple(one) for one in expand(Host(str(tmp_path)), pattern)] == found
+
+
+@hypothesis.given(
+    members=st.text(alphabet="[]!-^&|~\\.adz", min_size=1, max_size=6),
+    name=st.sampled_from("[]!-^&|~\\.abdz"),
+)
+@hypothesis.example(members="z-a", name="b")
+@hypothesis.example(members="!z-a", name="b")
+def test_brackets_are_the_shells(members: str, name: str) -> None:
+    pattern = f"[{members}]"
+    assert bool(compiled(pattern).fullmatch(name)) == fnmatchcase(name, pattern)
