@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import HookError
 
 
@@ -59,7 +59,7 @@ ARCHES = {
 
 def host() -> Arch:
     """Return this machine's row; HookError for one that is not in the table."""
-    machine = os.machine()
+    machine = posixos.machine()
     if machine not in ARCHES:
         raise HookError(f"no library folders known for machine {machine!r}")
     return ARCHES[machine]

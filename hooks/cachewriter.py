@@ -13,7 +13,7 @@ Source: glibc 2.36, elf/ldconfig.c (search_dir), elf/cache.c (compare), elf/read
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError
 from ocishim.hooks import arch, elf, ldcache, libview, soname
 
@@ -47,8 +47,10 @@ class _Folder:
             library = self._library(text)
             if library is None:
                 continue
-            name, is_link = _called(os.fsencode(text), library.soname, link=self._is_link(text))
-            worth = (not is_link, soname.order(os.fsencode(text)))
+            name, is_link = _called(
+                posixos.fsencode(text), library.soname, link=self._is_link(text)
+            )
+            worth = (not is_link, soname.order(posixos.fsencode(text)))
             if name not in best or worth > best[name]:
                 best[name] = worth
                 flags[name] = self._machine.cached[library.bits, library.machine]
@@ -71,13 +73,13 @@ class _Folder:
         except (OSError, UnsafePathError):
             return None
         try:
-            if not os.fstat(fd).st_mode & _FOR_EVERYBODY:
+            if not posixos.fstat(fd).st_mode & _FOR_EVERYBODY:
                 return None  # ldconfig is nobody: its SONAME is not for everybody
-            library = elf.library(lambda size, offset: os.pread(fd, size, offset))
+            library = elf.library(lambda size, offset: posixos.pread(fd, size, offset))
         except (OSError, DocumentError):
             return None
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return library if (library.bits, library.machine) in self._machine.cached else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError, UnsafePathError, UsageError
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
@@ -61,7 +61,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         except UnsafePathError as error:
             failures.append(str(error))
         except OSError as error:
-            text = f"{path}: {os.strerror(error.errno or 0)}"
+            text = f"{path}: {posixos.strerror(error.errno or 0)}"
             # Not the user's, in a user namespace; or in a folder that one may not enter.
             if error.errno == errno.EPERM or rootfs.is_shut_out(path, error):
                 changes.append(Change(f"{text}: mode left as it is", warning=True))

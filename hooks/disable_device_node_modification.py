@@ -7,7 +7,7 @@ says 0, mounted over that file, read-only, from a tmpfs that is visible nowhere 
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import HookError
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
@@ -44,7 +44,7 @@ def modified(text: bytes) -> bytes | None:
 def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - every hook's signature
     """Mount the copy, once; a warning where the container has no such file to mount it on."""
     try:
-        text = modified(_read(os.open(PARAMS, os.O_RDONLY | os.O_CLOEXEC)))
+        text = modified(_read(posixos.open(PARAMS, posixos.O_RDONLY | posixos.O_CLOEXEC)))
     except FileNotFoundError:
         return []  # no NVIDIA driver on the host
     if text is None:
@@ -59,7 +59,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     try:
         if _is_served(rootfs, target):
             return []
-        folder = rootfs.resolve(os.path.dirname(PARAMS), os.O_PATH | os.O_DIRECTORY)
+        folder = rootfs.resolve(posixos.path.dirname(PARAMS), posixos.O_PATH | posixos.O_DIRECTORY)
         if _has_peers(target) or _has_peers(folder):
             shared = f"{PARAMS}: on a volume shared with others, left as it is"
             return [Change(shared, warning=True)]
@@ -67,9 +67,9 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     except OSError as error:
         raise HookError(f"{PARAMS}: {error.strerror}") from error
     finally:
-        os.close(target)
+        posixos.close(target)
         if folder >= 0:
-            os.close(folder)
+            posixos.close(folder)
     return [Change(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
 
 
@@ -80,7 +80,7 @@ def _is_served(rootfs: Rootfs, target: int) -> bool:
     """
     if syscalls.fstatfs_type(target) == _PROC_MAGIC:
         return False
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    flags = posixos.O_RDONLY | posixos.O_NONBLOCK | posixos.O_NOCTTY
     return modified(_read(reopen(target, PARAMS, flags, rootfs.look(target, PARAMS)))) is None
 
 
@@ -104,12 +104,12 @@ def _read(fd: int) -> bytes:
     data = b""
     try:
         while len(data) < _LARGEST_FILE:
-            chunk = os.read(fd, _LARGEST_FILE)
+            chunk = posixos.read(fd, _LARGEST_FILE)
             if not chunk:
                 break
             data += chunk
     finally:
-        os.close(fd)
+        posixos.close(fd)
     return data
 
 
@@ -117,16 +117,16 @@ def _mount_over(target: int, folder: int, text: bytes) -> None:
     """Mount a new file with `text`, read-only, on the file `target`; `folder` is its folder."""
     tree = mntns.tmpfs(size=max(len(text), 4096), attributes=_ATTRIBUTES)
     try:
-        how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        file = os.open("params", how, 0o444, dir_fd=tree)
+        how = posixos.O_RDWR | posixos.O_CREAT | posixos.O_EXCL | posixos.O_CLOEXEC
+        file = posixos.open("params", how, 0o444, dir_fd=tree)
         try:
-            os.write(file, text)
-            os.fchmod(file, 0o444)  # whatever the umask is
+            posixos.write(file, text)
+            posixos.fchmod(file, 0o444)  # whatever the umask is
             _bind(tree, folder, file, target)
         finally:
-            os.close(file)
+            posixos.close(file)
     finally:
-        os.close(tree)
+        posixos.close(tree)
 
 
 def _bind(tree: int, folder: int, file: int, target: int) -> None:
@@ -137,6 +137,6 @@ def _bind(tree: int, folder: int, file: int, target: int) -> None:
     """
     mntns.attach(tree, folder)
     try:
-        os.close(mntns.bind(file, target, read_only=True))
+        posixos.close(mntns.bind(file, target, read_only=True))
     finally:
         syscalls.umount2(f"/proc/self/fd/{tree}", const.MNT_DETACH)

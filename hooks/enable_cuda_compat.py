@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import _stat as stat
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
 from ocishim.hooks import elf, flags, ldconf
 from ocishim.hooks.change import Change
@@ -104,7 +104,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         return changes
     try:
         text = f"{folder}\n" if folder else ""
-        changed = rootfs.put_file(CUDA_COMPAT_FILE, os.fsencode(text), 0o644)
+        changed = rootfs.put_file(CUDA_COMPAT_FILE, posixos.fsencode(text), 0o644)
     except ForeignMountError as error:
         changes.append(
             Change(f"{error.message}: {folder or 'no folder'} not written", warning=True)
@@ -158,7 +158,7 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
             changes.append(Change(f"{path}: {error.message}: read as without note", warning=True))
             note = None
     finally:
-        os.close(fd)
+        posixos.close(fd)
     return folder if fits(version(libraries[0][len(_LIBRARY) :]), note, request) else ""
 
 
@@ -181,8 +181,8 @@ def _libraries(rootfs: Rootfs, folder: str) -> list[str]:
 
 def _folder_of(rootfs: Rootfs, fd: int) -> str:
     """The folder of an open file as the container will see it, links resolved."""
-    root = os.readlink(f"/proc/self/fd/{rootfs.fd}").rstrip("/")
-    folder = os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
+    root = posixos.readlink(f"/proc/self/fd/{rootfs.fd}").rstrip("/")
+    folder = posixos.path.dirname(posixos.readlink(f"/proc/self/fd/{fd}"))
     if not folder.startswith(f"{root}/") or not ldconf.is_plain(folder):
         raise UnsafePathError(f"folder {folder!r} cannot stand in ld.so.conf")
     return folder[len(root) :]
@@ -190,7 +190,7 @@ def _folder_of(rootfs: Rootfs, fd: int) -> str:
 
 def read_note(fd: int) -> Note | None:
     """Return what the library says of itself, None if nothing; DocumentError if that is broken."""
-    data = elf.note(lambda size, offset: os.pread(fd, size, offset), _SECTION, _OWNER)
+    data = elf.note(lambda size, offset: posixos.pread(fd, size, offset), _SECTION, _OWNER)
     if data is None:
         return None
     from ocishim import jsonio  # noqa: PLC0415 - 0.4 ms, where an image has such libraries

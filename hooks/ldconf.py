@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import _stat as stat
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ def _load(rootfs: Rootfs, path: str, conf: Conf, without: tuple[str, ...], depth
         return
     for word, value in entries(read(rootfs, path, conf)):
         if word == "include":
-            for match in expand(rootfs, value, os.path.dirname(path), conf):
+            for match in expand(rootfs, value, posixos.path.dirname(path), conf):
                 _load(rootfs, match, conf, without, depth + 1)
         else:
             conf.add_folder(value)
@@ -128,9 +128,9 @@ def _is_folder(rootfs: Rootfs, path: str) -> bool:
     except (OSError, UnsafePathError):
         return False
     try:
-        return stat.S_ISDIR(os.fstat(fd).st_mode)
+        return stat.S_ISDIR(posixos.fstat(fd).st_mode)
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def entries(data: bytes) -> Iterator[tuple[str, str]]:
@@ -138,7 +138,7 @@ def entries(data: bytes) -> Iterator[tuple[str, str]]:
 
     What is no absolute path means nothing to a program in the container and is left out.
     """
-    for raw in os.fsdecode(data).split("\n"):
+    for raw in posixos.fsdecode(data).split("\n"):
         line = raw.partition("#")[0].partition("\0")[0].strip(_BLANKS)
         words = line.split()
         if words[:1] == ["include"]:
@@ -147,7 +147,7 @@ def entries(data: bytes) -> Iterator[tuple[str, str]]:
         elif line.startswith("/"):
             # "=" was followed by a library type once; ldconfig still cuts there.
             folder = "/" + line.partition("=")[0].strip(_BLANKS).strip("/")
-            if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+            if len(posixos.fsencode(folder)) <= _LONGEST_FOLDER:
                 yield "folder", folder
 
 

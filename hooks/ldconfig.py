@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import _stat as stat
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, HookError, UsageError
 from ocishim.hooks import arch, elf, ldcache, ldconf, libview, sandbox, soname
 from ocishim.linux import memfd
@@ -54,9 +54,9 @@ def run(path: str, folders: Sequence[Folder]) -> bytes:
             _work(program, folders, tree)
             return _output(tree)
         finally:
-            os.close(tree)
+            posixos.close(tree)
     finally:
-        os.close(program)
+        posixos.close(program)
 
 
 def explained(data: bytes, folders: Sequence[Folder]) -> tuple[ldcache.Cache, list[Library]]:
@@ -88,23 +88,23 @@ def _work(program: int, folders: Sequence[Folder], tree: int) -> None:
 
 def _output(tree: int) -> bytes:
     """What ldconfig left, which may be anything; HookError when it is no file."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = posixos.O_RDONLY | posixos.O_NOFOLLOW | posixos.O_NONBLOCK | posixos.O_CLOEXEC
     try:
-        fd = os.open(f"{sandbox.OUT}/{_NAME}", flags, dir_fd=tree)
+        fd = posixos.open(f"{sandbox.OUT}/{_NAME}", flags, dir_fd=tree)
     except OSError as error:
         raise HookError(f"ldconfig left no cache: {error.strerror}") from error
     try:
-        status = os.fstat(fd)
+        status = posixos.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > sandbox.LARGEST_OUTPUT:
             raise HookError("ldconfig left no cache: not a file of a cache's size")
         return _whole(fd)
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _whole(fd: int) -> bytes:
     data = b""
-    while chunk := os.read(fd, 1 << 20):
+    while chunk := posixos.read(fd, 1 << 20):
         data += chunk
     return data
 
@@ -116,13 +116,13 @@ def _library(entry: ldcache.Entry, shown: dict[bytes, Folder]) -> Library | None
     """
     start, number, file = (*entry.path.split(b"/", 2), b"", b"")[:3]
     folder = shown.get(number)
-    if start or folder is None or not soname.is_sane(os.fsdecode(entry.name)):
+    if start or folder is None or not soname.is_sane(posixos.fsdecode(entry.name)):
         return None
     if b"/" in file and {b"", b".", b".."}.intersection(file.split(b"/")):
         return None
-    if not libview.is_library(os.fsdecode(file[file.rfind(b"/") + 1 :])):
+    if not libview.is_library(posixos.fsdecode(file[file.rfind(b"/") + 1 :])):
         return None
-    return Library(entry, folder, os.fsdecode(file))
+    return Library(entry, folder, posixos.fsdecode(file))
 
 
 def _time_left() -> float:
@@ -145,9 +145,9 @@ def _sealed(path: str) -> int:
     # Debian and Ubuntu have wrapped ldconfig in a script that ends by calling ldconfig.real; specs
     # written there are used on hosts that have none.
     real, plain = f"{path}.real", path.removesuffix(".real")
-    if os.path.exists(real):
+    if posixos.path.exists(real):
         path = real
-    elif not os.path.exists(path) and os.path.exists(plain):
+    elif not posixos.path.exists(path) and posixos.path.exists(plain):
         path = plain
     try:
         program = memfd.sealed(path)
@@ -157,9 +157,9 @@ def _sealed(path: str) -> int:
         raise HookError(f"ldconfig {path!r} of the host: {error.strerror}") from error
     try:
         elf.require_static_program(
-            lambda size, offset: os.pread(program, size, offset), arch.host().elf_machine
+            lambda size, offset: posixos.pread(program, size, offset), arch.host().elf_machine
         )
     except DocumentError as error:
-        os.close(program)
+        posixos.close(program)
         raise HookError(f"ldconfig {path!r} of the host: {error.message}") from error
     return program

@@ -7,7 +7,7 @@ Nothing else of the container is. Where folders come from is for the hooks; sand
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.hooks.change import Change
 from ocishim.linux import mountinfo, syscalls
@@ -46,7 +46,7 @@ class Folder:
         self.path = path
         self.fd = fd
         self.wanted = wanted  # by the hook's request: its links by SONAME are to be there
-        self.place = os.readlink(f"/proc/self/fd/{fd}")
+        self.place = posixos.readlink(f"/proc/self/fd/{fd}")
         self.files: set[str] = set()
         self.links: dict[str, str] = {}
         self.mounted: set[str] = set()
@@ -55,13 +55,13 @@ class Folder:
     @property
     def identity(self) -> tuple[int, int]:
         """Which folder it is, by whatever path."""
-        status = os.fstat(self.fd)
+        status = posixos.fstat(self.fd)
         return status.st_dev, status.st_ino
 
     def close(self) -> None:
         """Close what is open."""
         for fd in (self.fd, *self.covers.values()):
-            os.close(fd)
+            posixos.close(fd)
 
     def leads(self, name: str) -> bool:
         """Whether `name` leads to a library, in this folder or elsewhere."""
@@ -131,29 +131,31 @@ class View:
         self.warn(f"{path}: {why}: its libraries are left out")
 
     def _add(self, path: str, known: dict[tuple[object, int], Folder], *, wanted: bool) -> None:
-        fd = self._rootfs.resolve(path, os.O_PATH | os.O_DIRECTORY)
+        fd = self._rootfs.resolve(path, posixos.O_PATH | posixos.O_DIRECTORY)
         try:
             status = self._rootfs.look(fd, path, _S_IFDIR)
             same = known.get((status.device, status.inode))
             if same is not None:  # ldconfig, too, takes the first name
                 same.wanted = same.wanted or wanted
-                os.close(fd)
+                posixos.close(fd)
                 return
             _require_readable(status)
             folder = Folder(path, fd, wanted=wanted)
             self._names += self._scan(folder)
         except BaseException:
-            os.close(fd)
+            posixos.close(fd)
             raise
         known[status.device, status.inode] = folder
         self.folders.append(folder)
 
     def _scan(self, folder: Folder) -> int:
         """Take down and count the folder's names; UnsafePathError for too many of all folders."""
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder.fd)
+        fd = posixos.open(
+            ".", posixos.O_RDONLY | posixos.O_DIRECTORY | posixos.O_CLOEXEC, dir_fd=folder.fd
+        )
         count = self._names
         try:
-            with os.scandir(fd) as entries:
+            with posixos.scandir(fd) as entries:
                 for count, entry in enumerate(entries, self._names + 1):
                     if count > _MOST_NAMES:
                         raise UnsafePathError(f"more than {_MOST_NAMES} names in library folders")
@@ -163,7 +165,7 @@ class View:
                     elif entry.is_file(follow_symlinks=False):
                         folder.files.add(entry.name)
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return count - self._names
 
     def _cover(self, folder: Folder, table: bytes) -> None:
@@ -177,7 +179,7 @@ class View:
                 self._show(folder, name, self._inside(folder, name))
 
     def _inside(self, folder: Folder, name: str) -> str:
-        root = os.readlink(f"/proc/self/fd/{self._rootfs.fd}").rstrip("/")
+        root = posixos.readlink(f"/proc/self/fd/{self._rootfs.fd}").rstrip("/")
         return f"{folder.place.removeprefix(root)}/{name}"
 
     def _show(self, folder: Folder, name: str, path: str) -> bool:
@@ -186,8 +188,8 @@ class View:
             return False
         try:
             if path == name:
-                flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-                fd = os.open(name, flags, dir_fd=folder.fd)
+                flags = posixos.O_PATH | posixos.O_NOFOLLOW | posixos.O_CLOEXEC
+                fd = posixos.open(name, flags, dir_fd=folder.fd)
             else:
                 fd = self._rootfs.resolve(path)
         except (OSError, UnsafePathError):
@@ -195,7 +197,7 @@ class View:
         try:
             self._rootfs.look(fd, path)
         except UnsafePathError:
-            os.close(fd)
+            posixos.close(fd)
             return False
         self._covers += 1
         folder.covers[name] = fd
@@ -210,7 +212,7 @@ def _require_readable(status: syscalls.Statx) -> None:
 
 def _text(fd: int, name: str) -> str:
     try:
-        return os.readlink(name, dir_fd=fd)
+        return posixos.readlink(name, dir_fd=fd)
     except OSError:
         return ""  # gone meanwhile
 
@@ -223,11 +225,13 @@ def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
     from ocishim.rootfs.handle import reopen  # noqa: PLC0415 - where a link is missing
 
     shown = folder.covers.get(name, -1)
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = shown if shown >= 0 else os.open(name, flags, dir_fd=folder.fd)
+    flags = posixos.O_PATH | posixos.O_NOFOLLOW | posixos.O_CLOEXEC
+    handle = shown if shown >= 0 else posixos.open(name, flags, dir_fd=folder.fd)
     try:
         status: syscalls.Statx = rootfs.look(handle, name)
-        return reopen(handle, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, status)
+        return reopen(
+            handle, name, posixos.O_RDONLY | posixos.O_NONBLOCK | posixos.O_NOCTTY, status
+        )
     finally:
         if handle != shown:
-            os.close(handle)
+            posixos.close(handle)

@@ -6,7 +6,7 @@ count only if they stand in it (musl, ldso/dynlink.c). There is no cache and no 
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.hooks import ldconf
 
@@ -39,7 +39,7 @@ def missing(rootfs: Rootfs, machine: Arch, folders: list[str]) -> bytes:
         present = b""
     except UnsafePathError as error:
         raise ldconf.refused(error.message) from error
-    return os.fsencode(updated(os.fsdecode(present), folders))
+    return posixos.fsencode(updated(posixos.fsdecode(present), folders))
 
 
 def updated(present: str, folders: list[str]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, HookError, PyshimError, UsageError, one_line, unblaming
 from ocishim.hooks import chain, privileges
 from ocishim.oci import state
@@ -133,7 +133,7 @@ def _write(line: str) -> None:
 def _print(text: str, fd: int = 1) -> None:
     """Write `text`; a hook whose output is closed or full still works."""
     try:
-        os.write(fd, text.encode())
+        posixos.write(fd, text.encode())
     except OSError:
         pass
 
@@ -198,7 +198,7 @@ def run(call: Call, reporter: Reporter) -> None:
         privileges.set_deadline(privileges.seconds_of(call.options["--timeout"]))
     reporter.state = call.state
     privileges.limit(step.name for step in steps)
-    os.umask(0o022)  # for folders that hooks make, whatever the engine's umask is
+    posixos.umask(0o022)  # for folders that hooks make, whatever the engine's umask is
     with _open_rootfs(call) as rootfs:
         chain.apply(rootfs, steps, reporter.say)
 
@@ -209,7 +209,7 @@ def _drain(call: Call) -> None:
     Last, since the runtime writes it when it comes to that, up to 1.5 ms after the hook's start.
     What is wrong with it, or our deadline, changes nothing any more: all has been done and told.
     """
-    if call.spec_file or os.isatty(0):
+    if call.spec_file or posixos.isatty(0):
         return
     try:
         call.state()
@@ -220,11 +220,11 @@ def _drain(call: Call) -> None:
 def _read_state(call: Call) -> bytes:
     if not call.spec_file:
         return state.read(0)
-    fd = os.open(call.spec_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = posixos.open(call.spec_file, posixos.O_RDONLY | posixos.O_CLOEXEC | posixos.O_NONBLOCK)
     try:
         return state.read(fd, call.spec_file)
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _open_rootfs(call: Call) -> Rootfs:
@@ -288,5 +288,5 @@ def start(words: list[str] | None = None) -> NoReturn:
     Taking the interpreter down in order costs 1.5 ms; nothing here waits for it: descriptors are
     written to directly, children are waited for.
     """
-    os.open_standard()
-    os._exit(main(sys.argv[1:] if words is None else words))
+    posixos.open_standard()
+    posixos._exit(main(sys.argv[1:] if words is None else words))

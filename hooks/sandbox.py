@@ -23,7 +23,7 @@ import errno
 import select
 import time
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import HookError
 from ocishim.hooks import seccomp
 from ocishim.linux import const, mntns, process, syscalls
@@ -61,6 +61,7 @@ LIMITS = (
 
 _TAMED = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV | const.MOUNT_ATTR_NOEXEC
 _SHOWN = _TAMED | const.MOUNT_ATTR_RDONLY
+_PLACE = posixos.O_PATH | posixos.O_CLOEXEC
 _SIGKILL = 9
 _CHUNK = 65536
 _KEPT_OUTPUT = 4096  # bytes, the last
@@ -85,10 +86,10 @@ class Result:
 
     def describe(self) -> str:
         """`exit status 1: <last line>`, `killed by signal 9`."""
-        if os.WIFSIGNALED(self.status):
-            text = f"killed by signal {os.WTERMSIG(self.status)}"
+        if posixos.WIFSIGNALED(self.status):
+            text = f"killed by signal {posixos.WTERMSIG(self.status)}"
         else:
-            text = f"exit status {os.waitstatus_to_exitcode(self.status)}"
+            text = f"exit status {posixos.waitstatus_to_exitcode(self.status)}"
         return f"{text}: {self.last_line}" if self.last_line else text
 
 
@@ -109,7 +110,7 @@ class Job:
         self.program = program
         self.argv = argv
         self.timeout = timeout  # seconds
-        self.filter = seccomp.program(os.machine()) if process.has_seccomp() else b""
+        self.filter = seccomp.program(posixos.machine()) if process.has_seccomp() else b""
 
 
 def scratch(folders: int) -> int:
@@ -122,9 +123,9 @@ def scratch(folders: int) -> int:
     except OSError as error:
         raise HookError(f"sandbox refused by the kernel: {error.strerror}") from error
     for number in range(folders):
-        os.mkdir(str(number), 0o755, dir_fd=tree)
-    os.mkdir(OUT, dir_fd=tree)
-    os.chmod(OUT, 0o777, dir_fd=tree)  # nobody's, who need not exist in a user namespace
+        posixos.mkdir(str(number), 0o755, dir_fd=tree)
+    posixos.mkdir(OUT, dir_fd=tree)
+    posixos.chmod(OUT, 0o777, dir_fd=tree)  # nobody's, who need not exist in a user namespace
     return tree
 
 
@@ -133,19 +134,19 @@ def run(job: Job) -> Result:
 
     HookError when the kernel refuses a part of the sandbox: there is no run with less.
     """
-    stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    reader, writer = os.pipe()
+    stdin = posixos.open("/dev/null", posixos.O_RDONLY | posixos.O_CLOEXEC)
+    reader, writer = posixos.pipe()
     try:
         pid = _start(NAMESPACES if job.filter else NAMESPACES | NAMESPACES_FOR_SECCOMP)
         if not pid:
             _child(job, stdin, reader, writer)
-        os.close(writer)
+        posixos.close(writer)
         writer = -1
         return _wait(pid, reader, job.timeout)
     finally:
         for fd in (stdin, reader, writer):
             if fd >= 0:
-                os.close(fd)
+                posixos.close(fd)
 
 
 def _start(namespaces: int) -> int:
@@ -162,7 +163,7 @@ def _wait(pid: int, reader: int, timeout: float) -> Result:
     """
     end = time.monotonic() + timeout
     kept, timed_out = b"", False
-    handle = os.pidfd_open(pid)
+    handle = posixos.pidfd_open(pid)
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     poll.register(handle, select.POLLIN)
@@ -172,7 +173,7 @@ def _wait(pid: int, reader: int, timeout: float) -> Result:
             ready = [fd for fd, _ in poll.poll(max(left, 0) * 1000)]
             timed_out = not ready
             if reader in ready:
-                chunk = os.read(reader, _CHUNK)
+                chunk = posixos.read(reader, _CHUNK)
                 kept = (kept + chunk)[-_KEPT_OUTPUT:]
                 if not chunk:
                     poll.unregister(reader)
@@ -180,21 +181,21 @@ def _wait(pid: int, reader: int, timeout: float) -> Result:
                 break
     finally:
         # The first process of a PID namespace takes all others with it.
-        os.kill(pid, _SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        os.close(handle)
+        posixos.kill(pid, _SIGKILL)
+        _, status = posixos.waitpid(pid, 0)
+        posixos.close(handle)
     return Result(status, kept, timed_out=timed_out)
 
 
 def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
     """Put the sandbox around this process and become the job's program; never returns."""
     try:
-        os.close(reader)
-        os.dup2(stdin, 0)
-        os.dup2(writer, 1)
-        os.dup2(writer, 2)
+        posixos.close(reader)
+        posixos.dup2(stdin, 0)
+        posixos.dup2(writer, 1)
+        posixos.dup2(writer, 2)
         process.close_on_exec(3)
-        os.umask(0o022)
+        posixos.umask(0o022)
         _enter(job)
         _drop_privileges()
         _die_with_parent(writer)  # a change of the user takes it away
@@ -204,9 +205,9 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
         syscalls.execveat(job.program, job.argv, {})
     except BaseException as error:  # noqa: BLE001 - a copy of the parent must never return
         text = getattr(error, "strerror", None) or str(error)
-        os.write(writer, f"sandbox: {text}\n".encode("utf-8", "surrogateescape"))
+        posixos.write(writer, f"sandbox: {text}\n".encode("utf-8", "surrogateescape"))
     finally:
-        os._exit(_NOT_STARTED)
+        posixos._exit(_NOT_STARTED)
 
 
 def _die_with_parent(writer: int) -> None:
@@ -216,7 +217,7 @@ def _die_with_parent(writer: int) -> None:
     poll = select.poll()
     poll.register(writer, 0)
     if poll.poll(0):
-        os._exit(_NOT_STARTED)
+        posixos._exit(_NOT_STARTED)
 
 
 def _enter(job: Job) -> None:
@@ -229,7 +230,7 @@ def _enter(job: Job) -> None:
     mntns.private()
     # For a moment on a folder that every host has; on "/" it could not be moved where pivot_root(2)
     # is refused.
-    mntns.attach(job.tree, os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    mntns.attach(job.tree, posixos.open("/dev", _PLACE | posixos.O_DIRECTORY))
     for number, (folder, covers) in enumerate(clones):
         _show(folder, str(number), job.tree)
         for name, file in covers:
@@ -257,8 +258,9 @@ def _show(mount_fd: int, name: str, folder: int) -> None:
     """Mount on `name` in `folder`; what others have taken away there meanwhile is not shown."""
     early = mntns.restrict(mount_fd, _SHOWN, recursive=True)
     try:
-        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        if stat.S_ISDIR(os.fstat(place).st_mode) != stat.S_ISDIR(os.fstat(mount_fd).st_mode):
+        place = posixos.open(name, _PLACE | posixos.O_NOFOLLOW, dir_fd=folder)
+        there, shown = (posixos.fstat(fd).st_mode for fd in (place, mount_fd))
+        if stat.S_ISDIR(there) != stat.S_ISDIR(shown):
             return
         mntns.attach(mount_fd, place)
     except FileNotFoundError:
@@ -268,7 +270,7 @@ def _show(mount_fd: int, name: str, folder: int) -> None:
     syscalls.mount(None, f"/proc/self/fd/{mount_fd}", None, const.MS_PRIVATE | const.MS_REC)
     if not early:
         mntns.restrict_late(mount_fd, _SHOWN)
-    os.close(place)
+    posixos.close(place)
 
 
 def _limit(timeout: float) -> None:
@@ -281,12 +283,12 @@ def _drop_privileges() -> None:
     """Become nobody, without a capability in any set, and gain nothing by exec."""
     process.drop_bounding(0)
     try:
-        os.setgroups([])
+        posixos.setgroups([])
     except PermissionError:
         pass  # a user namespace without
     try:
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        posixos.setresgid(NOBODY, NOBODY, NOBODY)
+        posixos.setresuid(NOBODY, NOBODY, NOBODY)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

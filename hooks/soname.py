@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, UnsafePathError
 from ocishim.hooks import elf, libview
 from ocishim.hooks.change import Change
@@ -28,7 +28,7 @@ _NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 def is_sane(name: str) -> bool:
     """Whether a SONAME can be a name in a folder of libraries."""
-    return libview.is_library(name) and "/" not in name and len(os.fsencode(name)) <= _LONGEST
+    return libview.is_library(name) and "/" not in name and len(posixos.fsencode(name)) <= _LONGEST
 
 
 class Sonames:
@@ -59,14 +59,16 @@ class Sonames:
                 self.unread.append(f"{name} ({error.strerror})")
             return ""
         try:
-            soname = os.fsdecode(elf.soname(lambda size, offset: os.pread(fd, size, offset)))
+            soname = posixos.fsdecode(
+                elf.soname(lambda size, offset: posixos.pread(fd, size, offset))
+            )
         except DocumentError:
             return ""
         except OSError as error:
             self.unread.append(f"{name} ({error.strerror})")
             return ""
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return soname if is_sane(soname) else ""
 
     def all(self) -> list[str]:
@@ -93,7 +95,7 @@ class Sonames:
         return max(found, key=self._worth) if found else ""
 
     def _worth(self, name: str) -> tuple[bool, list[tuple[bool, int]]]:
-        return name in self._folder.mounted, order(os.fsencode(name))
+        return name in self._folder.mounted, order(posixos.fsencode(name))
 
     def is_right(self, soname: str) -> bool:
         """Whether `soname` leads to a library already, and to a mounted one if there is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError
 from ocishim.hooks import flags
 from ocishim.hooks.change import Change
@@ -48,7 +48,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     if not mask:
         return []
     try:
-        os.close(rootfs.mkdir_all(_FOLDER, 0o555))
+        posixos.close(rootfs.mkdir_all(_FOLDER, 0o555))
         changed = rootfs.put_file(PROFILE, profile(mask), 0o444)
     except ForeignMountError as error:
         # Nothing but EGL's and Vulkan's choice is lost; a ConfigMap at /etc/nvidia must not keep
@@ -57,7 +57,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     except OSError as error:
         if error.errno != errno.EROFS:
             raise HookError(f"{PROFILE}: {error.strerror}") from error
-        return [Change(f"{PROFILE}: {os.strerror(errno.EROFS)}: not written", warning=True)]
+        return [Change(f"{PROFILE}: {posixos.strerror(errno.EROFS)}: not written", warning=True)]
     return [Change(f"{PROFILE}: GPU mask {mask:#x}")] if changed else []
 
 
@@ -77,5 +77,5 @@ def _minors(rootfs: Rootfs) -> list[int]:
         except FileNotFoundError:
             continue  # unplugged meanwhile, where the host's /dev is the container's
         if stat.S_ISCHR(status.st_mode):
-            minors.append(os.minor(status.st_rdev))
+            minors.append(posixos.minor(status.st_rdev))
     return minors

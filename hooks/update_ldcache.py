@@ -15,7 +15,7 @@ includes nothing is served without being edited. The image's own C library stays
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError, UsageError
 from ocishim.hooks import (
     arch,
@@ -141,7 +141,7 @@ def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library
             unlinked = {n: known.file_of(n) for n in names if not folder.leads(n)}
         for library in mine:
             file = unlinked.get(library.file, library.file)
-            path = os.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""
+            path = posixos.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""
             library.entry.path = path
     return changes
 
@@ -154,13 +154,15 @@ def _development(view: libview.View, libraries: list[ldconfig.Library]) -> list[
     found = []
     for folder in view.folders:
         known = {
-            os.fsdecode(lib.entry.name): lib.entry for lib in libraries if lib.folder is folder
+            posixos.fsdecode(lib.entry.name): lib.entry for lib in libraries if lib.folder is folder
         }
         for name, target in sorted(folder.links.items() if folder.wanted else ()):
             own = known.get(target)
             if name.endswith(".so") and name not in known and own and own.path:
-                path = os.fsencode(f"{folder.path.rstrip('/')}/{name}")
-                entry = ldcache.Entry(os.fsencode(name), path, own.flags, own.os_version, own.hwcap)
+                path = posixos.fsencode(f"{folder.path.rstrip('/')}/{name}")
+                entry = ldcache.Entry(
+                    posixos.fsencode(name), path, own.flags, own.os_version, own.hwcap
+                )
                 found.append(entry)
     return found
 
@@ -181,7 +183,7 @@ def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Change]:
         return changes
     text = "".join(f"{folder}\n" for folder in folders)
     told = ", ".join(folders) or "no folder"
-    return changes + _put(rootfs, FOLDERS_FILE, os.fsencode(text), told)
+    return changes + _put(rootfs, FOLDERS_FILE, posixos.fsencode(text), told)
 
 
 def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Change]:

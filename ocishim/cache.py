@@ -14,8 +14,7 @@ import marshal
 import sys
 from _imp import source_hash  # SipHash of a builtin module: always loaded, 0.2 ms for 1 MB
 
-from ocishim import __version__
-from ocishim import posixos as os
+from ocishim import __version__, posixos
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _SEED = 0x70797368696D
 _START = len(MARK) + len(source_hash(_SEED, b""))
 
 
-def identity(st: os.stat_result) -> tuple[int, int, int, int, int]:
+def identity(st: posixos.stat_result) -> tuple[int, int, int, int, int]:
     """What changes when a file is replaced or written: inode, size and both times (ns).
 
     ctime is in it because nobody can set it: a write that restores mtime is seen too.
@@ -90,7 +89,7 @@ class Cache:
             self._append(name, data, limit, span)
         except FileNotFoundError:
             try:
-                os.mkdir(self.directory, 0o700)
+                posixos.mkdir(self.directory, 0o700)
                 self._append(name, data, limit, span)
             except OSError:
                 pass
@@ -100,19 +99,26 @@ class Cache:
     def _append(self, name: str, data: bytes, limit: int, span: int) -> None:
         import time  # noqa: PLC0415 - builtin
 
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = (
+            posixos.O_RDWR
+            | posixos.O_APPEND
+            | posixos.O_CREAT
+            | posixos.O_CLOEXEC
+            | posixos.O_NOFOLLOW
+            | posixos.O_NONBLOCK
+        )
         with _Folder(self.directory) as folder:
-            fd = os.open(name, flags, 0o600, dir_fd=folder)
+            fd = posixos.open(name, flags, 0o600, dir_fd=folder)
             try:
-                found = os.fstat(fd)
+                found = posixos.fstat(fd)
                 if not _only_ours(found, stat.S_IFREG, 0o077):
                     return
-                os.write(fd, data)
+                posixos.write(fd, data)
                 old = found.st_size and found.st_mtime // span != time.time() // span
                 if old or found.st_size > limit:
                     _turn(name, fd, folder)
             finally:
-                os.close(fd)
+                posixos.close(fd)
 
     def lines(self, name: str) -> list[bytes]:
         """Return the lines that were appended to `name` and are kept, the oldest first."""
@@ -128,7 +134,7 @@ class Cache:
         """The names of all entries and left-over temporary files; empty when there are none."""
         try:
             with _Folder(self.directory) as folder:
-                return os.listdir(folder)
+                return posixos.listdir(folder)
         except OSError:
             return []
 
@@ -136,7 +142,7 @@ class Cache:
         """Remove the entry `name`, if it is there and ours to remove."""
         try:
             with _Folder(self.directory) as folder:
-                os.unlink(name, dir_fd=folder)
+                posixos.unlink(name, dir_fd=folder)
         except OSError:
             pass
 
@@ -146,38 +152,38 @@ class Cache:
 
         try:
             with _Folder(self.directory) as folder:
-                written = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
+                written = posixos.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
         except OSError:
             return 0.0
         return time.time() - written
 
     def _read(self, name: str, place: Place | None) -> bytes:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = posixos.O_RDONLY | posixos.O_CLOEXEC | posixos.O_NOFOLLOW | posixos.O_NONBLOCK
         with _Folder(self.directory) as folder:
-            fd = os.open(name, flags, dir_fd=folder)
+            fd = posixos.open(name, flags, dir_fd=folder)
             try:
-                st = os.fstat(fd)
+                st = posixos.fstat(fd)
                 if not _only_ours(st, stat.S_IFREG, 0o022):
                     return b""
                 offset, length = place or (0, st.st_size)
                 if length > _LARGEST:
                     return b""
-                return os.pread(fd, length, offset)
+                return posixos.pread(fd, length, offset)
             finally:
-                os.close(fd)
+                posixos.close(fd)
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            os.mkdir(self.directory, 0o700)
+            posixos.mkdir(self.directory, 0o700)
         except FileExistsError:
             pass
         with _Folder(self.directory) as folder:
-            temporary = f"{name}.{os.getpid()}.tmp"
+            temporary = f"{name}.{posixos.getpid()}.tmp"
             try:
                 _write_new(temporary, data, folder)
-                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                posixos.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
-                os.unlink(temporary, dir_fd=folder)
+                posixos.unlink(temporary, dir_fd=folder)
                 raise
 
 
@@ -190,37 +196,39 @@ class _Folder:
         self.path = path
 
     def __enter__(self) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(self.path, flags)
-        if not _only_ours(os.fstat(self.fd), stat.S_IFDIR, 0o077):
-            os.close(self.fd)
+        flags = posixos.O_RDONLY | posixos.O_DIRECTORY | posixos.O_NOFOLLOW | posixos.O_CLOEXEC
+        self.fd = posixos.open(self.path, flags)
+        if not _only_ours(posixos.fstat(self.fd), stat.S_IFDIR, 0o077):
+            posixos.close(self.fd)
             raise PermissionError(f"{self.path} is not a private folder of ours")
         return self.fd
 
     def __exit__(self, *_exc: object) -> None:
-        os.close(self.fd)
+        posixos.close(self.fd)
 
 
-def _only_ours(st: os.stat_result, kind: int, forbidden: int) -> bool:
+def _only_ours(st: posixos.stat_result, kind: int, forbidden: int) -> bool:
     return (
-        stat.S_IFMT(st.st_mode) == kind and st.st_uid == os.geteuid() and not st.st_mode & forbidden
+        stat.S_IFMT(st.st_mode) == kind
+        and st.st_uid == posixos.geteuid()
+        and not st.st_mode & forbidden
     )
 
 
 def _write_new(name: str, data: bytes, folder: int) -> None:
     """Write `data` to a file that did not exist. No fsync: a torn file fails its checksum."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = posixos.O_WRONLY | posixos.O_CREAT | posixos.O_EXCL | posixos.O_CLOEXEC
     try:
-        fd = os.open(name, flags, 0o600, dir_fd=folder)
+        fd = posixos.open(name, flags, 0o600, dir_fd=folder)
     except FileExistsError:  # left by a killed process that had our pid
-        os.unlink(name, dir_fd=folder)
-        fd = os.open(name, flags, 0o600, dir_fd=folder)
+        posixos.unlink(name, dir_fd=folder)
+        fd = posixos.open(name, flags, 0o600, dir_fd=folder)
     try:
         view = memoryview(data)
         while view:
-            view = view[os.write(fd, view) :]
+            view = view[posixos.write(fd, view) :]
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _turn(name: str, fd: int, folder: int) -> None:
@@ -228,8 +236,8 @@ def _turn(name: str, fd: int, folder: int) -> None:
     import fcntl  # noqa: PLC0415 - rare
 
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: another process is at it
-    if os.fstat(fd).st_ino == os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino:
-        os.rename(name, f"{name}.old", src_dir_fd=folder, dst_dir_fd=folder)
+    if posixos.fstat(fd).st_ino == posixos.stat(name, dir_fd=folder, follow_symlinks=False).st_ino:
+        posixos.rename(name, f"{name}.old", src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _frame(key: object, value: object) -> bytes:

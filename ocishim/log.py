@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import one_line, reason, unblaming
 
 TYPE_CHECKING = False
@@ -24,7 +24,9 @@ LEVELS = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 _DAEMON_FACILITY = 3 << 3
 _SOCKET = "/dev/log"
 _JOURNAL = "/run/systemd/journal/socket"
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+_APPEND = (
+    posixos.O_WRONLY | posixos.O_APPEND | posixos.O_CREAT | posixos.O_CLOEXEC | posixos.O_NONBLOCK
+)
 
 
 def fail(message: str, path: str, log_format: str) -> None:
@@ -34,7 +36,7 @@ def fail(message: str, path: str, log_format: str) -> None:
     on stderr, and where stderr is gone the exit status is all that is left.
     """
     text = one_line("pyshim: " + unblaming(message))
-    os.outlive_writes()
+    posixos.outlive_writes()
     if path:
         try:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -58,17 +60,17 @@ def record(text: str, log_format: str, now: str) -> bytes:
 
 
 def _append(path: str, data: bytes) -> None:
-    descriptor = os.open(path, _APPEND, 0o644)
+    descriptor = posixos.open(path, _APPEND, 0o644)
     try:
         _write_all(descriptor, data)
     finally:
-        os.close(descriptor)
+        posixos.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
     try:
         while data:
-            data = data[os.write(descriptor, data) :]
+            data = data[posixos.write(descriptor, data) :]
     except BlockingIOError:
         pass  # a full pipe nobody reads: waiting for ever would be worse
 
@@ -146,7 +148,7 @@ def _send(severity: int, line: str, about: Fields) -> None:
         except OSError:
             # RFC 3164 form, as syslog(3) writes it.
             priority = _DAEMON_FACILITY | severity
-            sender.sendto(f"<{priority}>pyshim[{os.getpid()}]: {line}".encode(), _SOCKET)
+            sender.sendto(f"<{priority}>pyshim[{posixos.getpid()}]: {line}".encode(), _SOCKET)
     finally:
         sender.close()
 
@@ -154,7 +156,7 @@ def _send(severity: int, line: str, about: Fields) -> None:
 def _entry(severity: int, line: str, about: Fields) -> bytes:
     """Return an entry in the journal's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
     entry = [f"MESSAGE={line}", f"PRIORITY={severity}", "SYSLOG_FACILITY=3"]
-    entry += ["SYSLOG_IDENTIFIER=pyshim", f"SYSLOG_PID={os.getpid()}"]
+    entry += ["SYSLOG_IDENTIFIER=pyshim", f"SYSLOG_PID={posixos.getpid()}"]
     for name, value in about.items():
         told = _told(value)
         entry += [f"{name}={each}" for each in (told if isinstance(told, list) else [told])]

@@ -1,7 +1,7 @@
 """The part of `os` that the hot path uses, without the 0.9 ms that `import os` takes.
 
-`from ocishim import posixos as os`: the system calls are those of `posix`, which is what `os`
-hands on as well; what `os` and `os.path` add has their names and results here, for `str` only.
+The system calls are those of `posix`, which is what `os` hands on as well; what `os` and `os.path`
+add has their names and results here, for `str` only.
 A path that is not plain is left to `os.path`. tests/unit/test_posixos.py compares them all.
 What only a rare path needs imports `os` itself.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnresolvedDeviceError
 
 _TYPES = {_stat.S_IFBLK: "b", _stat.S_IFCHR: "c", _stat.S_IFIFO: "p"}
@@ -47,7 +47,7 @@ class Kernel:
 
     def makes_no_nodes(self) -> bool:
         """Whether the low-level runtime is in a user namespace, where nobody makes devices."""
-        return not os.sees_all_ids()
+        return not posixos.sees_all_ids()
 
 
 def nobody_makes_nodes(*, mapped: bool) -> bool:
@@ -62,11 +62,11 @@ def stat(path: str) -> HostDevice:
     Raises OSError; one without an errno, `not a device node`, for any other kind of file.
     """
     if "\0" in path:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        raise OSError(errno.EINVAL, posixos.strerror(errno.EINVAL))
     # Bytes: the locale's encoding must not decide which file a CDI spec means.
-    info = os.lstat(path.encode(errors="surrogateescape"))
+    info = posixos.lstat(path.encode(errors="surrogateescape"))
     kind = _TYPES.get(_stat.S_IFMT(info.st_mode))
     if kind is None:
         raise OSError("not a device node")
     mode = info.st_mode & ~_stat.S_IFMT(info.st_mode)
-    return HostDevice(kind, os.major(info.st_rdev), os.minor(info.st_rdev), mode)
+    return HostDevice(kind, posixos.major(info.st_rdev), posixos.minor(info.st_rdev), mode)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import StaleError
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ocishim.cdi.registry.entries import Found
 
-    Stat = Callable[[str], os.stat_result]
+    Stat = Callable[[str], posixos.stat_result]
 
 # What stat(2) says of a path that leads nowhere; EACCES and the like prove nothing.
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
@@ -84,7 +84,7 @@ class Finding:
 
 
 def findings(
-    found: Iterable[Found], lstat: Stat = os.lstat, stat: Stat = os.stat, *,
+    found: Iterable[Found], lstat: Stat = posixos.lstat, stat: Stat = posixos.stat, *,
     no_nodes: Callable[[], bool] = lambda: False,
     mounted: Collection[tuple[object, object]] | None = None,
 ) -> list[Finding]:  # fmt: skip
@@ -185,10 +185,10 @@ def _node_fact(
     return _RELOADED, f"{path} is {given} in the spec, {there[0]} {there[1:]} on this host"
 
 
-def _describe(st: os.stat_result) -> str:
+def _describe(st: posixos.stat_result) -> str:
     """`c195:0`; "" for what is no device, which is the reference's to judge."""
     letter = {stat.S_IFBLK: "b", stat.S_IFCHR: "c"}.get(stat.S_IFMT(st.st_mode), "")
-    return letter and f"{letter}{os.major(st.st_rdev)}:{os.minor(st.st_rdev)}"
+    return letter and f"{letter}{posixos.major(st.st_rdev)}:{posixos.minor(st.st_rdev)}"
 
 
 def _mount_fact(mount: dict[str, Any], stat: Stat) -> str:

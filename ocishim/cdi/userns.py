@@ -5,7 +5,7 @@ Not on the way of a container without one. edits.py decides by the answers.
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.cdi import hostdev
 from ocishim.linux import idmap, syscalls
 
@@ -38,13 +38,13 @@ class Kernel(hostdev.Kernel):
         if not self._can_map:
             return False
         try:
-            fd = os.open(os.fsencode(source), os.O_PATH | os.O_CLOEXEC)
+            fd = posixos.open(posixos.fsencode(source), posixos.O_PATH | posixos.O_CLOEXEC)
         except (OSError, ValueError):  # gone, or a NUL: the runtime's to complain about
             return False
         try:
             return self._of(fd, recursive=recursive)
         finally:
-            os.close(fd)
+            posixos.close(fd)
 
     def _of(self, fd: int, *, recursive: bool) -> bool:
         status = syscalls.statx(fd)
@@ -61,7 +61,7 @@ class Kernel(hostdev.Kernel):
 
     def _known(self) -> dict[object, bool]:
         if self._key is None:
-            ours = os.stat("/proc/self/ns/user")
+            ours = posixos.stat("/proc/self/ns/user")
             self._key = (ours.st_dev, ours.st_ino)
             kept = self._cache.get(_ENTRY, self._key)
             self._answers = kept if isinstance(kept, dict) else {}

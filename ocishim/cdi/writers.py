@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import StaleError, reason
 
 TYPE_CHECKING = False
@@ -52,8 +52,11 @@ def node_error(devices: list[Found], fault: NodeError) -> StaleError:
     step = again(first.path, first.name.partition("=")[0])
     message, hint = fault.message, step
     if fault.number:  # in words that do not make Podman blame the container's command
-        message = f"{fault.subject}: {reason(OSError(fault.number, os.strerror(fault.number)))}"
+        error = OSError(fault.number, posixos.strerror(fault.number))
+        message = f"{fault.subject}: {reason(error)}"
         hint = f"is the driver loaded? If it is, {step}"
     if fault.number in (errno.EACCES, errno.EPERM):
-        hint = f"user {os.geteuid()} may not look there: open the folders above it to that user"
+        hint = (
+            f"user {posixos.geteuid()} may not look there: open the folders above it to that user"
+        )
     return StaleError(f"{message}, needed by {first.name} of {first.path}", hint=hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.create import argv
 from ocishim.errors import PyshimError, UsageError, reason, sort_of
 from ocishim.lowlevel import lowlevel
@@ -62,7 +62,7 @@ def _prepare(program: str, invocation: argv.Invocation) -> str:
 
     log = OwnLog(config.log_file, config.log_level, invocation.container_id, config.log_format)
     try:
-        folder = _absolute(invocation.bundle) or os.getcwd()
+        folder = _absolute(invocation.bundle) or posixos.getcwd()
         bundle = Bundle(folder, _absolute(invocation.config_file))
         log.owner = record.owner(bundle.spec)
         made = plan.create(bundle, config, path, hook_program(program), log)
@@ -79,7 +79,7 @@ def _prepare(program: str, invocation: argv.Invocation) -> str:
 
 def _absolute(path: str) -> str:
     """Return `path` as an absolute path, its `..` and links left for the kernel; "" stays ""."""
-    return path if path[:1] in ("", "/") else f"{os.getcwd()}/{path}"
+    return path if path[:1] in ("", "/") else f"{posixos.getcwd()}/{path}"
 
 
 def _lowlevel_regardless(program: str) -> str:
@@ -107,9 +107,9 @@ def hook_program(program: str) -> str:
 
     The static file is any of the programs, by args[0]; somebody may have copied nothing else.
     """
-    file = os.path.realpath(program)
-    beside = os.path.join(os.path.dirname(file), "pyshim-hook")
-    return beside if os.access(beside, os.X_OK) or not os.IS_STATIC else file
+    file = posixos.path.realpath(program)
+    beside = posixos.path.join(posixos.path.dirname(file), "pyshim-hook")
+    return beside if posixos.access(beside, posixos.X_OK) or not posixos.IS_STATIC else file
 
 
 def _fail(invocation: argv.Invocation, program: str, message: str, err: Exception) -> None:
@@ -121,7 +121,7 @@ def _fail(invocation: argv.Invocation, program: str, message: str, err: Exceptio
     try:
         from ocishim.create import record  # noqa: PLC0415 - failure only
 
-        folder = _absolute(invocation.bundle) or os.getcwd()
+        folder = _absolute(invocation.bundle) or posixos.getcwd()
         call = record.Call(invocation.container_id, folder, program)
         record.failed(call, _absolute(invocation.config_file), message, sort_of(err))
     except Exception:  # noqa: BLE001, S110 - what failed has been said

@@ -11,7 +11,7 @@ import _stat as stat
 import errno
 import time
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import SORTS
 
 TYPE_CHECKING = False
@@ -28,7 +28,9 @@ FAMILIES = {
 """Every counter there is, with its words for people."""
 _TRIES, _PAUSE = 100, 0.005
 """A create waits half a second for the lock, then does without being counted."""
-_SCRATCH = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SCRATCH = (
+    posixos.O_RDWR | posixos.O_CREAT | posixos.O_NOFOLLOW | posixos.O_NONBLOCK | posixos.O_CLOEXEC
+)
 _MAX_BYTES = 1 << 20
 
 
@@ -42,12 +44,12 @@ def add(path: str, samples: Samples) -> None:
         counted |= _read(path)
         for name, value in samples.items():
             counted[name] = counted.get(name, 0) + value
-        os.ftruncate(descriptor, 0)  # of a create that was killed
-        os.write(descriptor, text(counted).encode())
-        os.fchmod(descriptor, 0o644)
-        os.rename(scratch, path)
+        posixos.ftruncate(descriptor, 0)  # of a create that was killed
+        posixos.write(descriptor, text(counted).encode())
+        posixos.fchmod(descriptor, 0o644)
+        posixos.rename(scratch, path)
     finally:
-        os.close(descriptor)
+        posixos.close(descriptor)
 
 
 def text(counted: Samples) -> str:
@@ -75,11 +77,11 @@ def _lock(scratch: str) -> int:
 
     for _ in range(_TRIES):
         try:
-            descriptor = os.open(scratch, _SCRATCH, 0o600)
+            descriptor = posixos.open(scratch, _SCRATCH, 0o600)
         except OSError as err:
             if err.errno != errno.ELOOP:
                 raise
-            os.unlink(scratch)
+            posixos.unlink(scratch)
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,18 +89,19 @@ def _lock(scratch: str) -> int:
                 return descriptor
         except OSError:  # another create has it, and may have made it the counters
             pass
-        os.close(descriptor)
+        posixos.close(descriptor)
         time.sleep(_PAUSE)
     raise BlockingIOError("the counters are locked")
 
 
 def _is_next(descriptor: int, scratch: str) -> bool:
     """Whether that file is still the one called so; one that is not private is removed."""
-    found, named = os.fstat(descriptor), os.lstat(scratch)
+    found, named = posixos.fstat(descriptor), posixos.lstat(scratch)
     if (found.st_dev, found.st_ino) != (named.st_dev, named.st_ino):
         return False
-    if (found.st_mode, found.st_uid, found.st_nlink) != (stat.S_IFREG | 0o600, os.geteuid(), 1):
-        os.unlink(scratch)
+    ours = (stat.S_IFREG | 0o600, posixos.geteuid(), 1)
+    if (found.st_mode, found.st_uid, found.st_nlink) != ours:
+        posixos.unlink(scratch)
         return False
     return True
 
@@ -121,10 +124,10 @@ def _read(path: str) -> Samples:
 
 def _content(path: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = posixos.open(path, posixos.O_RDONLY | posixos.O_CLOEXEC | posixos.O_NONBLOCK)
     except FileNotFoundError:
         return b""
     try:
-        return os.read(descriptor, _MAX_BYTES)
+        return posixos.read(descriptor, _MAX_BYTES)
     finally:
-        os.close(descriptor)
+        posixos.close(descriptor)

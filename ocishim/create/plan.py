@@ -6,8 +6,7 @@ is what `pyshimctl explain` tells.
 
 from __future__ import annotations
 
-from ocishim import jsonio
-from ocishim import posixos as os
+from ocishim import jsonio, posixos
 from ocishim.create import requests
 from ocishim.errors import DocumentError
 from ocishim.hookplan import hookplan, knownhooks
@@ -273,7 +272,7 @@ def _put_layer(made: Plan, rootfs: str, log: OwnLog) -> None:
         layer.stack(rootfs, made.spec)
     else:
         layer.enter(rootfs, made.spec)
-    status = os.stat(rootfs)
+    status = posixos.stat(rootfs)
     made.hooks.identity = status.st_dev, status.st_ino
     change = hookchanges.SetRootfsIdentity(rootfs, made.hooks.identity)
     # Not those kept for the next create: they are planned anew, and the bundle stays as it is.

@@ -7,7 +7,7 @@ hooks.native = false guards none.
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.hookplan import knownhooks, programs
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
@@ -63,6 +63,6 @@ def _can_run(program: str, *, inside: bool) -> bool:
         program.encode()
     except UnicodeEncodeError:
         return False
-    return os.access(program, os.X_OK) and not (
-        inside and programs.closed(os.path.dirname(program))
+    return posixos.access(program, posixos.X_OK) and not (
+        inside and programs.closed(posixos.path.dirname(program))
     )

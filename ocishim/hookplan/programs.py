@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import HookError
 from ocishim.hookplan import knownhooks
 from ocishim.oci import spec as oci_spec
@@ -37,16 +37,16 @@ def check(
 
 def _check_program(hook: str, path: str, cdi_spec: str) -> None:
     subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
-    if not os.path.isabs(path) or "\0" in path:
+    if not posixos.path.isabs(path) or "\0" in path:
         raise HookError(f"{subject}: the path is not absolute", hint="correct the CDI spec")
-    if not os.access(path, os.X_OK) or os.path.isdir(path):
-        there = "is not an executable file" if os.path.exists(path) else "does not exist"
+    if not posixos.access(path, posixos.X_OK) or posixos.path.isdir(path):
+        there = "is not an executable file" if posixos.path.exists(path) else "does not exist"
         hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
         raise HookError(f"{subject}: the program {there}", hint=hint)
 
 
 def _check_reachable(path: str) -> None:
-    if folder := closed(os.path.dirname(path)):
+    if folder := closed(posixos.path.dirname(path)):
         raise HookError(
             f"the container has a user namespace, and {folder} keeps others out, so its root "
             f"cannot run {path}",
@@ -59,9 +59,9 @@ def closed(path: str) -> str:
 
     The root of a container with a user namespace is such a user.
     """
-    folder = os.path.realpath(path)
+    folder = posixos.path.realpath(path)
     while folder != "/":
-        if not os.stat(folder).st_mode & 0o001:
+        if not posixos.stat(folder).st_mode & 0o001:
             return folder
-        folder = os.path.dirname(folder)
+        folder = posixos.path.dirname(folder)
     return ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux.ffi import address, get_errno, syscall
 
-_BPF = {"x86_64": 321, "aarch64": 280}[os.machine()]  # asm/unistd_64.h, asm-generic
+_BPF = {"x86_64": 321, "aarch64": 280}[posixos.machine()]  # asm/unistd_64.h, asm-generic
 _BPF_PROG_LOAD, _BPF_PROG_ATTACH = 5, 8
 _BPF_PROG_TYPE_CGROUP_DEVICE = 15
 _BPF_CGROUP_DEVICE = 6
@@ -31,12 +31,12 @@ def restrict_devices(group: int, program: bytes) -> None:
         attributes = struct.pack("=IIII", group, loaded, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI)
         _bpf(_BPF_PROG_ATTACH, attributes, "BPF_PROG_ATTACH")
     finally:
-        os.close(loaded)
+        posixos.close(loaded)
 
 
 def _bpf(command: int, attributes: bytes, name: str) -> int:
     result = syscall(_BPF, command, attributes, len(attributes))
     if result < 0:
         code = get_errno()
-        raise OSError(code, f"bpf({name}): {os.strerror(code)}")
+        raise OSError(code, f"bpf({name}): {posixos.strerror(code)}")
     return result

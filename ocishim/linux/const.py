@@ -6,7 +6,7 @@ repeated. Nothing here calls the kernel.
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -41,7 +41,7 @@ UMOUNT_NOFOLLOW = 0x8
 
 # --- open_tree, move_mount, fsopen, fsmount, mount_setattr
 OPEN_TREE_CLONE = 0x1
-OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+OPEN_TREE_CLOEXEC = posixos.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
 FSOPEN_CLOEXEC = 0x1
@@ -119,7 +119,7 @@ def names(value: int, prefix: str | tuple[str, ...]) -> str:
 
     For error texts only, so that looking through all constants does not matter.
     """
-    source = vars(os) if prefix == "O_" else globals()
+    source = vars(posixos) if prefix == "O_" else globals()
     found = []
     # O_TMPFILE holds O_DIRECTORY's bit: wider values first, each bit named once.
     table = {name: bits for name, bits in source.items() if name.startswith(prefix)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const, process, syscalls, usernamespace
 
 
@@ -31,11 +31,11 @@ def maps_owners(source_fd: int, *, recursive: bool) -> bool:
                 copy, attribute, 0, recursive=recursive, user_namespace=namespace
             )
         finally:
-            os.close(namespace)
+            posixos.close(namespace)
     except OSError:
         return False
     finally:
-        os.close(copy)
+        posixos.close(copy)
     return True
 
 
@@ -44,24 +44,24 @@ def _user_namespace() -> int:
 
     It lives as long as the descriptor: the process it was made for has nothing to do.
     """
-    waits, ends = os.pipe2(os.O_CLOEXEC)
+    waits, ends = posixos.pipe2(posixos.O_CLOEXEC)
     pid = process.clone3(const.CLONE_NEWUSER)
     if pid == 0:
-        os.close(ends)
-        os.read(waits, 1)
-        os._exit(0)
+        posixos.close(ends)
+        posixos.read(waits, 1)
+        posixos._exit(0)
     try:
-        usernamespace.map_root(str(pid), os.geteuid(), os.getegid())
-        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        usernamespace.map_root(str(pid), posixos.geteuid(), posixos.getegid())
+        return posixos.open(f"/proc/{pid}/ns/user", posixos.O_RDONLY | posixos.O_CLOEXEC)
     finally:
-        os.close(waits)
-        os.close(ends)
+        posixos.close(waits)
+        posixos.close(ends)
         _wait(pid)
 
 
 def _wait(pid: int) -> None:
     try:
-        os.waitpid(pid, 0)
+        posixos.waitpid(pid, 0)
     except OSError as error:
         if error.errno != errno.ECHILD:  # the engine has us ignore SIGCHLD
             raise

@@ -13,7 +13,7 @@ import _stat as stat
 import errno
 import fcntl
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const
 
 # The hooks' sandbox runs it as nobody, who may not read it: another nobody, which shares the PID
@@ -32,11 +32,11 @@ def create(name: str, purpose: int = const.MFD_NOEXEC_SEAL) -> int:
     """
     flags = const.MFD_CLOEXEC | const.MFD_ALLOW_SEALING
     try:
-        return os.memfd_create(name, flags | purpose)
+        return posixos.memfd_create(name, flags | purpose)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return os.memfd_create(name, flags)
+        return posixos.memfd_create(name, flags)
 
 
 def seal(fd: int) -> None:
@@ -59,7 +59,7 @@ def seal(fd: int) -> None:
 def _copy(source: int, target: int, size: int) -> None:
     offset = 0
     while offset < size:
-        sent = os.sendfile(target, source, offset, size - offset)
+        sent = posixos.sendfile(target, source, offset, size - offset)
         if not sent:
             message = f"file became shorter while it was copied: {offset} of {size} bytes"
             raise OSError(errno.EIO, message)
@@ -72,9 +72,13 @@ def sealed(program: str | int) -> int:
     `program` is a path of the host or an open descriptor (left open). OSError when it is not a
     regular file, cannot be read, or the kernel forbids executable memory files.
     """
-    source = os.open(program, os.O_RDONLY | os.O_CLOEXEC) if isinstance(program, str) else program
+    source = (
+        posixos.open(program, posixos.O_RDONLY | posixos.O_CLOEXEC)
+        if isinstance(program, str)
+        else program
+    )
     try:
-        status = os.fstat(source)
+        status = posixos.fstat(source)
         if not stat.S_ISREG(status.st_mode):
             message = f"not a regular file: {program!r}"
             raise OSError(errno.EACCES, message)
@@ -84,15 +88,15 @@ def sealed(program: str | int) -> int:
             return _on_tmpfs(source, status.st_size)
         try:
             _copy(source, target, status.st_size)
-            os.fchmod(target, _MODE)
+            posixos.fchmod(target, _MODE)
             seal(target)
         except BaseException:
-            os.close(target)
+            posixos.close(target)
             raise
         return target
     finally:
         if source is not program:
-            os.close(source)
+            posixos.close(source)
 
 
 def _on_tmpfs(source: int, size: int) -> int:
@@ -105,14 +109,14 @@ def _on_tmpfs(source: int, size: int) -> int:
         message = f"vm.memfd_noexec = 2 forbids a copy in memory, and there is no tmpfs: {error}"
         raise OSError(errno.EACCES, message) from error
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        target = os.open("program", flags, 0o600, dir_fd=tree)
+        flags = posixos.O_WRONLY | posixos.O_CREAT | posixos.O_EXCL | posixos.O_CLOEXEC
+        target = posixos.open("program", flags, 0o600, dir_fd=tree)
         try:
             _copy(source, target, size)
-            os.fchmod(target, _MODE)
+            posixos.fchmod(target, _MODE)
         finally:
-            os.close(target)  # a file that somebody may write to is not executed
+            posixos.close(target)  # a file that somebody may write to is not executed
         mntns.restrict(tree, const.MOUNT_ATTR_RDONLY)
-        return os.open("program", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tree)
+        return posixos.open("program", posixos.O_RDONLY | posixos.O_CLOEXEC, dir_fd=tree)
     finally:
-        os.close(tree)
+        posixos.close(tree)

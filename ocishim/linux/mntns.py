@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const, syscalls
 
 _MS_NODIRATIME, _MS_RELATIME, _ST_RELATIME = 0x800, 0x200000, 0x1000
@@ -56,7 +56,7 @@ def restrict_late(mount_fd: int, attributes: int) -> None:
 
     The values of read-only, nosuid, nodev, noexec are those of mount(2).
     """
-    present = os.fstatvfs(mount_fd).f_flag
+    present = posixos.fstatvfs(mount_fd).f_flag
     flags = present & _KEPT_FLAGS
     if present & _ST_RELATIME:
         flags |= _MS_RELATIME
@@ -80,7 +80,7 @@ def bind(
         if not early:
             restrict_late(mount_fd, const.MOUNT_ATTR_RDONLY)
     except BaseException:
-        os.close(mount_fd)
+        posixos.close(mount_fd)
         raise
     return mount_fd
 
@@ -103,7 +103,7 @@ def tmpfs(
         syscalls.fsconfig(context, const.FSCONFIG_CMD_CREATE, None, None)
         return syscalls.fsmount(context, attributes)
     finally:
-        os.close(context)
+        posixos.close(context)
 
 
 def is_mountpoint(fd: int) -> bool:
@@ -119,7 +119,7 @@ def _listed_mountpoint(fd: int) -> bool:
     from ocishim.linux import mountinfo  # noqa: PLC0415 - old kernels only
 
     try:
-        return mountinfo.mount_of(fd).point == os.readlink(f"/proc/self/fd/{fd}")
+        return mountinfo.mount_of(fd).point == posixos.readlink(f"/proc/self/fd/{fd}")
     except LookupError:  # a mount of another namespace
         return False
 
@@ -132,7 +132,7 @@ def pivot_into(root_fd: int) -> None:
     over "/" and entered by chroot(2), as runc does with --no-pivot; then the old root stays in
     the namespace, below the new one.
     """
-    os.fchdir(root_fd)
+    posixos.fchdir(root_fd)
     try:
         # "." twice: the old root lands on top of the new one, and no directory of the image is
         # needed to keep it (pivot_root(2)).
@@ -141,10 +141,10 @@ def pivot_into(root_fd: int) -> None:
         if error.errno != errno.EINVAL:
             raise
         syscalls.mount(".", "/", None, const.MS_MOVE)
-        os.chroot(".")
+        posixos.chroot(".")
     else:
         # The working directory is the old root now. Slave first, so that the unmounts below do
         # not travel back to the host.
         syscalls.mount(None, ".", None, const.MS_SLAVE | const.MS_REC)
         syscalls.umount2(".", const.MNT_DETACH)
-    os.chdir("/")
+    posixos.chdir("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import syscalls
 
 _BEFORE_POINT = 3  # spaces of a line
@@ -50,7 +50,7 @@ def is_sole_mount(number: int) -> bool:
 
 def below(text: bytes, folder: str) -> list[str]:
     """Return where mounts of the mount table `text` lie below `folder`, relative to it, sorted."""
-    prefix = b" " + _escape(os.fsencode(folder)).rstrip(b"/") + b"/"
+    prefix = b" " + _escape(posixos.fsencode(folder)).rstrip(b"/") + b"/"
     found = set()
     start = text.find(prefix)
     while start >= 0:
@@ -64,7 +64,7 @@ def below(text: bytes, folder: str) -> list[str]:
 
 def read() -> bytes:
     """Return the mount table of this namespace."""
-    return os.contents("/proc/self/mountinfo")
+    return posixos.contents("/proc/self/mountinfo")
 
 
 def _line(text: bytes, number: int) -> bytes:
@@ -91,7 +91,7 @@ def _unescape(field: bytes) -> str:
     r"""A path in which space, tab, newline and backslash are \ooo."""
     first, *rest = field.split(b"\\")
     parts = [first, *(bytes((int(part[:3], 8),)) + part[3:] for part in rest)]
-    return os.fsdecode(b"".join(parts))
+    return posixos.fsdecode(b"".join(parts))
 
 
 def _escape(path: bytes) -> bytes:

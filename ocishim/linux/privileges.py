@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const, syscalls
 from ocishim.linux.ffi import get_errno, syscall
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # asm/unistd_64.h and asm-generic/unistd.h
 _NUMBERS = {"x86_64": (222, 223), "aarch64": (107, 110)}
-_TIMER_CREATE, _TIMER_SETTIME = _NUMBERS[os.machine()]
+_TIMER_CREATE, _TIMER_SETTIME = _NUMBERS[posixos.machine()]
 _CLOCK_MONOTONIC = 1
 _SIGKILL = 9
 
@@ -63,7 +63,7 @@ def kill_after(seconds: float) -> None:
         _TIMER_SETTIME, struct.unpack("=i", timer)[0], 0, when, None
     ):
         code = get_errno()
-        raise OSError(code, f"timer_create(CLOCK_MONOTONIC, SIGKILL): {os.strerror(code)}")
+        raise OSError(code, f"timer_create(CLOCK_MONOTONIC, SIGKILL): {posixos.strerror(code)}")
 
 
 def _prctl() -> ModuleType | None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import errno
 import struct
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const
 from ocishim.linux.ffi import address, get_errno, syscall
 
 # clone3, close_range: the same everywhere. The others: asm/unistd_64.h, asm-generic.
 _CLONE3, _CLOSE_RANGE = 435, 436
 _NUMBERS = {"x86_64": (157, 302, 317, 122, 123), "aarch64": (167, 261, 277, 151, 152)}
-_PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[os.machine()]
+_PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[posixos.machine()]
 
 _SIGCHLD = 17
 _PR_GET_SECCOMP = 21
@@ -31,7 +31,7 @@ RLIM_INFINITY = (1 << 64) - 1
 
 def _fail(call: str) -> OSError:
     code = get_errno()
-    return OSError(code, f"{call}: {os.strerror(code)}")
+    return OSError(code, f"{call}: {posixos.strerror(code)}")
 
 
 def clone3(flags: int) -> int:
@@ -56,36 +56,37 @@ def close_on_exec(first: int) -> None:
     """
     if not syscall(_CLOSE_RANGE, first, _LAST_FD, _CLOSE_RANGE_CLOEXEC):
         return
-    for name in os.listdir("/proc/self/fd"):
+    for name in posixos.listdir("/proc/self/fd"):
         try:
             if int(name) >= first:
-                os.set_inheritable(int(name), False)
+                posixos.set_inheritable(int(name), False)
         except OSError:
             continue  # the listing's own descriptor
 
 
 def keep_only(*kept: int) -> None:
     """Close every descriptor but `kept`, which are above 2; /dev/null takes the place of 0 to 2."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in posixos.listdir("/proc/self/fd"):
         try:
             if int(name) not in kept:
-                os.close(int(name))
+                posixos.close(int(name))
         except OSError:
             continue  # the listing's own descriptor
     for _ in range(3):
-        os.open("/dev/null", os.O_RDWR)
+        posixos.open("/dev/null", posixos.O_RDWR)
 
 
 def forget_environment() -> None:
     """Take from this process the environment it was started with, /proc/PID/environ included."""
-    os.clearenv()
-    fields = os.contents("/proc/self/stat").rpartition(b")")[2].split()  # from the third (proc(5))
+    posixos.clearenv()
+    # From the third field on (proc(5)).
+    fields = posixos.contents("/proc/self/stat").rpartition(b")")[2].split()
     start, end = int(fields[50 - 3]), int(fields[51 - 3])
-    memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+    memory = posixos.open("/proc/self/mem", posixos.O_WRONLY | posixos.O_CLOEXEC)
     try:
-        os.pwrite(memory, bytes(end - start), start)
+        posixos.pwrite(memory, bytes(end - start), start)
     finally:
-        os.close(memory)
+        posixos.close(memory)
 
 
 def prlimit(resource: int, limit: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.linux import const
 from ocishim.linux.ffi import address, get_errno, syscall
 
@@ -27,7 +27,7 @@ _NUMBERS = {
     "x86_64": (165, 166, 155, 272, 308, 316, 322, 332, 157, 125, 126, 138),
     "aarch64": (40, 39, 41, 97, 268, 276, 281, 291, 167, 90, 91, 44),
 }
-_MACHINE = os.machine()
+_MACHINE = posixos.machine()
 if _MACHINE not in _NUMBERS:
     _message = f"no system call numbers for {_MACHINE}"
     raise OSError(errno.ENOSYS, _message)
@@ -48,7 +48,7 @@ def _encode(path: PathLike | None) -> bytes | None:
     """A path as the kernel reads it; None stays NULL."""
     if path is None:
         return None
-    encoded = os.fsencode(path)
+    encoded = posixos.fsencode(path)
     if b"\0" in encoded:
         message = f"path holds a NUL byte: {path!r}"
         raise OSError(errno.EINVAL, message)
@@ -58,13 +58,13 @@ def _encode(path: PathLike | None) -> bytes | None:
 def _fail(describe: Callable[[], str]) -> OSError:
     """The error of the call that just failed."""
     code = get_errno()
-    return OSError(code, f"{describe()}: {os.strerror(code)}")
+    return OSError(code, f"{describe()}: {posixos.strerror(code)}")
 
 
 def openat2(dirfd: int, path: PathLike, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """Open `path` below `dirfd` and return a descriptor, O_CLOEXEC always; the caller closes."""
     # struct open_how; O_PATH refuses flags it does not know, O_CLOEXEC it knows.
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = struct.pack("=QQQ", flags | posixos.O_CLOEXEC, mode, resolve)
     encoded = _encode(path)
     for _ in range(_OPENAT2_TRIES):
         fd = syscall(_OPENAT2, dirfd, encoded, how, len(how))
@@ -149,7 +149,7 @@ def execveat(fd: int, argv: list[str], env: dict[str, str]) -> None:
     is close-on-exec (execveat(2)).
     """
     try:
-        os.execve(fd, argv, env)
+        posixos.execve(fd, argv, env)
     except OSError as error:
         message = f"execveat({fd}, {argv!r}): {error.strerror}"
         raise OSError(error.errno, message) from None
@@ -223,11 +223,11 @@ def statx(fd: int) -> Statx:
 
 def fdinfo_mount_id(fd: int) -> int:
     """The same as Statx.mount from proc(5), for Linux 5.6 and 5.7."""
-    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    info = posixos.open(f"/proc/self/fdinfo/{fd}", posixos.O_RDONLY | posixos.O_CLOEXEC)
     try:
-        text = os.read(info, 4096)
+        text = posixos.read(info, 4096)
     finally:
-        os.close(info)
+        posixos.close(info)
     return int(text.partition(b"mnt_id:")[2].split()[0])
 
 

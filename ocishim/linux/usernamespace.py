@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 
 
 def map_root(pid: str, uid: int, gid: int) -> None:
@@ -14,8 +14,8 @@ def map_root(pid: str, uid: int, gid: int) -> None:
 
 def write(path: str, text: str) -> None:
     """Write a map's file, which the kernel takes in one piece."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = posixos.open(path, posixos.O_WRONLY | posixos.O_CLOEXEC)
     try:
-        os.write(fd, text.encode())
+        posixos.write(fd, text.encode())
     finally:
-        os.close(fd)
+        posixos.close(fd)

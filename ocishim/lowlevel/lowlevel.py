@@ -9,7 +9,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.cache import identity
 from ocishim.errors import LowlevelError, reason
 
@@ -67,15 +67,15 @@ def _candidates(entry: str, search_path: str) -> list[str]:
 def _judge(candidate: str, own_path: str) -> str:
     """Return "" for a usable program, else why not."""
     try:
-        found = os.stat(candidate)
+        found = posixos.stat(candidate)
     except OSError:
         return "missing"
     if not stat.S_ISREG(found.st_mode):
         return "is not a file"
-    if not os.access(candidate, os.X_OK):
+    if not posixos.access(candidate, posixos.X_OK):
         return "is not executable"
     try:
-        own = os.stat(own_path)
+        own = posixos.stat(own_path)
     except OSError:
         return ""
     same = (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
@@ -88,9 +88,9 @@ def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # no
     signals: UNTOUCHED, or they have what CPython's start did to them.
     """
     if not signals:
-        os.end_at_writes()
+        posixos.end_at_writes()
     try:
-        os.execv(path, [path, *args])
+        posixos.execv(path, [path, *args])
     except OSError as err:
         # It was there a moment ago, so what is missing is what its first line or ELF header names.
         why = "its interpreter does not exist" if err.errno == errno.ENOENT else reason(err)
@@ -126,7 +126,7 @@ def remembered(
     entry: str, path: str, cache: Cache, kind: type[Answer], ask: Callable[[str], Answer]
 ) -> Answer:
     """Return ask(path), a `kind`, which is kept in the cache's `entry` while the binary stays."""
-    key = (path, identity(os.stat(path)))
+    key = (path, identity(posixos.stat(path)))
     known = cache.get(entry, key)
     if isinstance(known, kind):
         return known

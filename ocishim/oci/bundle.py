@@ -8,8 +8,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import jsonio
-from ocishim import posixos as os
+from ocishim import jsonio, posixos
 from ocishim.errors import DocumentError, reason
 from ocishim.oci import reading
 
@@ -63,14 +62,14 @@ class Bundle:
         """
         if spec == self.spec and not self._odd:
             return False
-        target = os.path.realpath(self.config_path)
-        folder = os.path.dirname(target)
-        scratch = f"{folder}/{_SCRATCH}{os.getpid()}"
+        target = posixos.path.realpath(self.config_path)
+        folder = posixos.path.dirname(target)
+        scratch = f"{folder}/{_SCRATCH}{posixos.getpid()}"
         data = jsonio.dumps(spec)
         try:
             _remove_leftovers(folder)
             self._write(scratch, data)
-            os.rename(scratch, target)
+            posixos.rename(scratch, target)
         except OSError as err:
             _remove(scratch)
             raise DocumentError(
@@ -81,17 +80,23 @@ class Bundle:
         return True
 
     def _write(self, scratch: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(scratch, flags, 0o600)
+        flags = (
+            posixos.O_WRONLY
+            | posixos.O_CREAT
+            | posixos.O_EXCL
+            | posixos.O_NOFOLLOW
+            | posixos.O_CLOEXEC
+        )
+        descriptor = posixos.open(scratch, flags, 0o600)
         try:
             while data:
-                data = data[os.write(descriptor, data) :]
-            owner, made = (self._status.st_uid, self._status.st_gid), os.fstat(descriptor)
+                data = data[posixos.write(descriptor, data) :]
+            owner, made = (self._status.st_uid, self._status.st_gid), posixos.fstat(descriptor)
             if (made.st_uid, made.st_gid) != owner:
-                os.fchown(descriptor, *owner)
-            os.fchmod(descriptor, stat.S_IMODE(self._status.st_mode))
+                posixos.fchown(descriptor, *owner)
+            posixos.fchmod(descriptor, stat.S_IMODE(self._status.st_mode))
         finally:
-            os.close(descriptor)
+            posixos.close(descriptor)
 
 
 def _remove_leftovers(folder: str) -> None:
@@ -100,31 +105,33 @@ def _remove_leftovers(folder: str) -> None:
     One that still runs fails then, and the old file is whole: each has a name of its own, or its
     rename could publish half of ours.
     """
-    for name in os.listdir(folder):
+    for name in posixos.listdir(folder):
         if name.startswith(_SCRATCH):
             _remove(f"{folder}/{name}")
 
 
 def _remove(path: str) -> None:
     try:
-        os.unlink(path)
+        posixos.unlink(path)
     except OSError:
         pass
 
 
-def _read(path: str) -> tuple[bytes, os.stat_result]:
+def _read(path: str) -> tuple[bytes, posixos.stat_result]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = posixos.open(path, posixos.O_RDONLY | posixos.O_CLOEXEC | posixos.O_NONBLOCK)
     except OSError as err:
         missing = err.errno in (errno.ENOENT, errno.ENOTDIR)
         hint = "--bundle must name a directory with a config.json" if missing else ""
         raise DocumentError(reason(err), source=path, hint=hint) from None
     try:
-        status = os.fstat(descriptor)
+        status = posixos.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DocumentError("not a regular file", source=path)
         data, size = b"", status.st_size
-        while size <= MAX_BYTES and (chunk := os.read(descriptor, max(size - len(data), 0) + 1)):
+        while size <= MAX_BYTES and (
+            chunk := posixos.read(descriptor, max(size - len(data), 0) + 1)
+        ):
             data += chunk
             size = max(size, len(data))  # it may grow meanwhile
         if size > MAX_BYTES:
@@ -135,4 +142,4 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
             )
         return data, status
     finally:
-        os.close(descriptor)
+        posixos.close(descriptor)

@@ -6,7 +6,7 @@ hook may do for the container: copy what its user could read, write to what it m
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import HookError, UsageError
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ class Reading:
         from ocishim.linux import const, process, syscalls  # noqa: PLC0415 - most run as root
 
         try:
-            os.setgroups(user.groups)
+            posixos.setgroups(user.groups)
         except PermissionError:
             pass  # a user namespace without: none but its owner's
         process.set_fs_ids(user.uid, user.gid)
@@ -122,7 +122,7 @@ class Reading:
             return
         from ocishim.linux import process, syscalls  # noqa: PLC0415 - as above
 
-        process.set_fs_ids(os.geteuid(), os.getegid())
+        process.set_fs_ids(posixos.geteuid(), posixos.getegid())
         if not user.uid:
             syscalls.capset(*self._capabilities)
 

@@ -7,7 +7,7 @@ rootfs is looked at; anything else may be missing or odd.
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError
 from ocishim.oci.container import Container
 
@@ -55,7 +55,7 @@ def read(fd: int, source: str = "state on stdin") -> bytes:
     """Read the state's text from `fd` to its end; DocumentError: more than MAX_BYTES."""
     chunks = []
     size = 0
-    while chunk := os.read(fd, 1 << 16):
+    while chunk := posixos.read(fd, 1 << 16):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_BYTES:
@@ -85,7 +85,7 @@ def rootfs_path(state: State) -> str:
     if not state.bundle.startswith("/"):
         raise DocumentError(f"state: bundle {state.bundle!r} is not an absolute path")
     if state.root:
-        return os.path.join(state.bundle, state.root)
+        return posixos.path.join(state.bundle, state.root)
     from ocishim.oci.bundle import Bundle  # noqa: PLC0415 - only where the state does not tell
 
     try:
@@ -96,4 +96,4 @@ def rootfs_path(state: State) -> str:
     path = root.get("path") if isinstance(root, dict) else None
     if not isinstance(path, str) or not path:
         raise DocumentError("root.path is missing", source=bundle.config_path)
-    return os.path.join(state.bundle, path)
+    return posixos.path.join(state.bundle, path)

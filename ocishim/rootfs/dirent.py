@@ -12,7 +12,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.rootfs.handle import reopen
 
@@ -32,13 +32,13 @@ _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 def temporary(name: str) -> str:
     """The name under which `name` is prepared."""
-    return os.fsdecode((_PREFIX.encode() + os.fsencode(name))[:255])
+    return posixos.fsdecode((_PREFIX.encode() + posixos.fsencode(name))[:255])
 
 
 def has_link(parent: int, name: str, target: str) -> bool:
     """Whether `name` is a symbolic link with exactly this text."""
     try:
-        return os.readlink(name, dir_fd=parent) == target
+        return posixos.readlink(name, dir_fd=parent) == target
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EINVAL):
             return False
@@ -49,7 +49,7 @@ def put_link(parent: int, name: str, target: str) -> None:
     """Make `name` a symbolic link to `target`, whatever but a directory is there."""
     _repeat(
         name,
-        lambda: _placed(parent, name, lambda where: os.symlink(target, where, dir_fd=parent)),
+        lambda: _placed(parent, name, lambda where: posixos.symlink(target, where, dir_fd=parent)),
     )
 
 
@@ -60,7 +60,9 @@ def has_content(parent: int, name: str, data: bytes, mode: int, look: Look) -> b
     what is read.
     """
     try:
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        handle = posixos.open(
+            name, posixos.O_PATH | posixos.O_NOFOLLOW | posixos.O_CLOEXEC, dir_fd=parent
+        )
     except FileNotFoundError:
         return False
     try:
@@ -68,28 +70,28 @@ def has_content(parent: int, name: str, data: bytes, mode: int, look: Look) -> b
         expected = (stat.S_IFREG | mode, len(data))
         return (status.mode, status.size) == expected and _holds(handle, name, data, status)
     finally:
-        os.close(handle)
+        posixos.close(handle)
 
 
 def _holds(handle: int, name: str, data: bytes, status: syscalls.Statx) -> bool:
     try:
-        fd = reopen(handle, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, status)
+        fd = reopen(handle, name, posixos.O_RDONLY | posixos.O_NONBLOCK | posixos.O_NOCTTY, status)
     except (OSError, UnsafePathError):
         return False  # not to be had: replacing it is right in any case
     try:
         return _equals(fd, data)
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _equals(fd: int, data: bytes) -> bool:
     view = memoryview(data)
     while view:
-        chunk = os.read(fd, len(view))
+        chunk = posixos.read(fd, len(view))
         if not chunk or view[: len(chunk)] != chunk:
             return False
         view = view[len(chunk) :]
-    return not os.read(fd, 1)
+    return not posixos.read(fd, 1)
 
 
 def put_content(parent: int, name: str, data: bytes, mode: int) -> None:
@@ -104,7 +106,9 @@ def put_content(parent: int, name: str, data: bytes, mode: int) -> None:
 def _filled(parent: int, name: str, data: bytes, mode: int) -> bool:
     """One try of put_content: a file that lost its name cannot get another, so a new one each."""
     try:
-        fd = os.open(".", os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600, dir_fd=parent)
+        fd = posixos.open(
+            ".", posixos.O_WRONLY | posixos.O_CLOEXEC | posixos.O_TMPFILE, 0o600, dir_fd=parent
+        )
     except OSError as error:
         if error.errno not in _NO_TMPFILE:
             raise
@@ -115,7 +119,7 @@ def _filled(parent: int, name: str, data: bytes, mode: int) -> bool:
     except FileNotFoundError:  # no /proc here
         return _filled_by_name(parent, name, data, mode)
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _filled_by_name(parent: int, name: str, data: bytes, mode: int) -> bool:
@@ -127,25 +131,27 @@ def _filled_by_name(parent: int, name: str, data: bytes, mode: int) -> bool:
         _remove(parent, temporary(name))
         raise
     finally:
-        os.close(fd)
+        posixos.close(fd)
 
 
 def _open_named(parent: int, name: str) -> int:
     _remove(parent, name)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o600, dir_fd=parent)
+    flags = (
+        posixos.O_WRONLY | posixos.O_CREAT | posixos.O_EXCL | posixos.O_NOFOLLOW | posixos.O_CLOEXEC
+    )
+    return posixos.open(name, flags, 0o600, dir_fd=parent)
 
 
 def _fill(fd: int, data: bytes, mode: int) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
-    os.fchmod(fd, mode)
+        view = view[posixos.write(fd, view) :]
+    posixos.fchmod(fd, mode)
 
 
 def _link(fd: int, parent: int, name: str) -> None:
     """Give the unnamed file `fd` a name; by /proc, as open(2) shows for O_TMPFILE."""
-    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+    posixos.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
 
 def _repeat(name: str, attempt: Callable[[], bool]) -> None:
@@ -180,7 +186,7 @@ def _placed(parent: int, name: str, create: Callable[[str], None]) -> bool:
 def _refuse_directory(parent: int, name: str) -> None:
     """OSError(EISDIR) when `name` is a directory: `ln -f` does not replace those either."""
     try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        status = posixos.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return
     if stat.S_ISDIR(status.st_mode):
@@ -190,7 +196,7 @@ def _refuse_directory(parent: int, name: str) -> None:
 def _renamed(parent: int, name: str) -> bool:
     """Whether the prepared name could be renamed; False when somebody took it."""
     try:
-        os.rename(temporary(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+        posixos.rename(temporary(name), name, src_dir_fd=parent, dst_dir_fd=parent)
     except FileNotFoundError:
         return False
     return True
@@ -198,6 +204,6 @@ def _renamed(parent: int, name: str) -> bool:
 
 def _remove(parent: int, name: str) -> None:
     try:
-        os.unlink(name, dir_fd=parent)
+        posixos.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         pass

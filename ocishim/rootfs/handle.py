@@ -9,7 +9,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.linux import const, syscalls
 
@@ -36,7 +36,7 @@ def reopen(handle: int, unsafe_path: str, flags: int, status: syscalls.Statx) ->
     (FUSE) or plants a /proc gets an UnsafePathError, and so does who has no /proc.
     """
     try:
-        fd = os.open(f"/proc/self/fd/{handle}", flags | os.O_CLOEXEC)
+        fd = posixos.open(f"/proc/self/fd/{handle}", flags | posixos.O_CLOEXEC)
     except FileNotFoundError:
         text = (
             f"{unsafe_path!r} cannot be opened by its descriptor: it is gone, or there is no /proc"
@@ -46,9 +46,9 @@ def reopen(handle: int, unsafe_path: str, flags: int, status: syscalls.Statx) ->
         if syscalls.statx(fd).same_file(status):
             return fd
     except BaseException:
-        os.close(fd)
+        posixos.close(fd)
         raise
-    os.close(fd)
+    posixos.close(fd)
     raise UnsafePathError(f"{unsafe_path!r} changed while it was opened")
 
 
@@ -59,4 +59,4 @@ def set_mode(handle: int, mode: int) -> None:
     except OSError as error:
         if error.errno != errno.ENOSYS:  # Linux 6.6 brought it
             raise
-        os.chmod(f"/proc/self/fd/{handle}", mode)
+        posixos.chmod(f"/proc/self/fd/{handle}", mode)

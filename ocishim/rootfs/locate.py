@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError
 from ocishim.rootfs.rootfs import Rootfs
 
@@ -45,7 +45,7 @@ def _identified(candidate: str, identity: Identity | None, tried: list[str]) -> 
     except OSError as error:
         tried.append(f"{place}: {error.strerror}")
         return None
-    status = os.fstat(rootfs.fd)
+    status = posixos.fstat(rootfs.fd)
     if identity is None or (status.st_dev, status.st_ino) == identity:
         return rootfs
     rootfs.close()
@@ -55,7 +55,7 @@ def _identified(candidate: str, identity: Identity | None, tried: list[str]) -> 
 
 def _checked(rootfs: Rootfs) -> Rootfs:
     """Refuse the host's own root, as which an empty or wrong path would come out."""
-    if os.path.samestat(os.fstat(rootfs.fd), os.stat("/")):
+    if posixos.path.samestat(posixos.fstat(rootfs.fd), posixos.stat("/")):
         rootfs.close()
         raise UnsafePathError(f"rootfs {rootfs.path!r} is the host's root directory")
     return rootfs

@@ -8,7 +8,7 @@ the hooks. Decided by the mount's id (statx(2)), on the descriptor that is writt
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, UnsafePathError
 from ocishim.linux import syscalls
 
@@ -59,7 +59,10 @@ class OwnMounts:
         number = mount_id(fd, status)
         if number in self._tmpfs:
             return True
-        if syscalls.fstatfs_type(fd) != _TMPFS_MAGIC or os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+        if (
+            syscalls.fstatfs_type(fd) != _TMPFS_MAGIC
+            or posixos.fstatvfs(fd).f_flag & posixos.ST_RDONLY
+        ):
             return False
         if not any(self._is_root_of(number, path) for path in self._destinations()):
             return False
@@ -82,13 +85,13 @@ class OwnMounts:
             status = syscalls.statx(fd)
             if mount_id(fd, status) != number:
                 return False
-            above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=fd)
+            above = posixos.open("..", posixos.O_PATH | posixos.O_CLOEXEC, dir_fd=fd)
         finally:
-            os.close(fd)
+            posixos.close(fd)
         try:
             return mount_id(above, syscalls.statx(above)) != number
         finally:
-            os.close(above)
+            posixos.close(above)
 
     def foreign(self, fd: int, unsafe_path: str) -> ForeignMountError:
         """Return the error that names the mount of `fd` as the container sees it."""
@@ -96,7 +99,7 @@ class OwnMounts:
 
         try:
             point = mountinfo.mount_of(fd).point
-            root = os.readlink(f"/proc/self/fd/{self._root_fd}").rstrip("/")
+            root = posixos.readlink(f"/proc/self/fd/{self._root_fd}").rstrip("/")
         except (OSError, LookupError):
             return ForeignMountError(unsafe_path, "of somebody else")
         return ForeignMountError(unsafe_path, point.removeprefix(root) or "/")

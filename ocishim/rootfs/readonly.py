@@ -5,7 +5,7 @@ Asks the kernel (statvfs); what follows from the answer is decided in hookplan.p
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError, reason
 from ocishim.oci.members import SOURCE, find_list, must_be
 
@@ -28,7 +28,7 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     path = must_be(str, root.get("path") if isinstance(root, dict) else None, "root.path")
     if not path or "\0" in path or not _is_text(path):
         raise DocumentError(f"expected a path, found {path!r} in 'root.path'", source=SOURCE)
-    return os.path.realpath(os.path.join(os.path.realpath(bundle), path))
+    return posixos.path.realpath(posixos.path.join(posixos.path.realpath(bundle), path))
 
 
 def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
@@ -38,7 +38,7 @@ def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
     """
     rootfs = rootfs_path(spec, bundle)
     try:
-        status = os.stat(rootfs)
+        status = posixos.stat(rootfs)
     except OSError as err:
         raise _missing(rootfs, err) from None
     return status.st_dev, status.st_ino
@@ -55,7 +55,7 @@ def _missing(rootfs: str, error: OSError) -> DocumentError:
 def _is_text(path: str) -> bool:
     """False for the halves of a UTF-16 pair, which JSON can spell and a path cannot hold."""
     try:
-        os.fsencode(path)
+        posixos.fsencode(path)
     except UnicodeEncodeError:
         return False
     return True
@@ -85,10 +85,10 @@ def unwritable(rootfs: str) -> str:
     directory is not there.
     """
     try:
-        flags = os.statvfs(rootfs).f_flag
+        flags = posixos.statvfs(rootfs).f_flag
     except OSError as err:
         raise _missing(rootfs, err) from None
-    return f"the file system under {rootfs} is read-only" if flags & os.ST_RDONLY else ""
+    return f"the file system under {rootfs} is read-only" if flags & posixos.ST_RDONLY else ""
 
 
 def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_root: bool) -> str:
@@ -108,7 +108,7 @@ def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_roo
             if place.startswith(above):
                 continue
             try:
-                os.close(root.resolve(place))
+                posixos.close(root.resolve(place))
             except (OSError, UnsafePathError):
                 return place
     return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _stat as stat
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.linux import syscalls
 from ocishim.rootfs import dirent
@@ -46,7 +46,7 @@ class Rootfs(Tree):
         link or a file on the way is an UnsafePathError, a folder that would have to be made on
         another mount a ForeignMountError. `mode` is subject to the umask.
         """
-        flags = os.O_PATH | os.O_DIRECTORY
+        flags = posixos.O_PATH | posixos.O_DIRECTORY
         try:
             return self.resolve(unsafe_path, flags)
         except (FileNotFoundError, NotADirectoryError):
@@ -61,18 +61,18 @@ class Rootfs(Tree):
             try:
                 fd = self._enter(parent, walked, name, mode)
             finally:
-                os.close(parent)
+                posixos.close(parent)
         return fd
 
     def _enter(self, parent: int, walked: str, name: str, mode: int) -> int:
         """The directory `walked`, whose parent is open, made if it is missing."""
-        flags = os.O_PATH | os.O_DIRECTORY
+        flags = posixos.O_PATH | posixos.O_DIRECTORY
         try:
             return self.resolve(walked, flags)
         except FileNotFoundError:
             self.mounts.require(parent, walked)
             try:
-                os.mkdir(name, mode, dir_fd=parent)
+                posixos.mkdir(name, mode, dir_fd=parent)
             except FileExistsError:
                 pass  # another hook was faster, or a dangling link: the next look tells
         except NotADirectoryError as error:
@@ -104,7 +104,7 @@ class Rootfs(Tree):
         try:
             return self.put_symlink_at(parent, name, target, unsafe_path)
         finally:
-            os.close(parent)
+            posixos.close(parent)
 
     def put_symlink_at(self, parent: int, name: str, target: str, unsafe_path: str) -> bool:
         """Do the same in a folder that is open; `unsafe_path` is for messages only."""
@@ -138,19 +138,21 @@ class Rootfs(Tree):
                 return False
             dirent.put_content(parent, name, data, mode)
         finally:
-            os.close(parent)
+            posixos.close(parent)
         return True
 
     def _require_name(self, parent: int, name: str, unsafe_path: str) -> None:
         """ForeignMountError when something is mounted on `name`, which is why it stays."""
         try:
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            fd = posixos.open(
+                name, posixos.O_PATH | posixos.O_NOFOLLOW | posixos.O_CLOEXEC, dir_fd=parent
+            )
         except OSError:
             return
         try:
             self.mounts.require(fd, unsafe_path)
         finally:
-            os.close(fd)
+            posixos.close(fd)
 
     def chmod(self, unsafe_path: str, mode: int) -> bool:
         """Set the permission bits (setuid, setgid, sticky included): True when they changed.
@@ -171,5 +173,5 @@ class Rootfs(Tree):
                 raise UnsafePathError(f"{links}: its mode is not set")
             set_mode(fd, mode)
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return True

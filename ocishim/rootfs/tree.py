@@ -15,7 +15,7 @@ from __future__ import annotations
 import _stat as stat
 import errno
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.errors import ForeignMountError, UnsafePathError
 from ocishim.linux import const, syscalls
 from ocishim.oci.container import Container
@@ -55,8 +55,8 @@ class Tree:
         """Open the directory `path` of the host; its own links are followed."""
         if "\0" in path:
             raise UnsafePathError(f"rootfs path {path!r} holds a NUL byte")
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        return cls(os.open(path, flags), path)
+        flags = posixos.O_PATH | posixos.O_DIRECTORY | posixos.O_CLOEXEC
+        return cls(posixos.open(path, flags), path)
 
     @classmethod
     def from_fd(cls, fd: int, path: str) -> Self:
@@ -77,11 +77,16 @@ class Tree:
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
         if self.fd >= 0:
-            os.close(self.fd)
+            posixos.close(self.fd)
             self.fd = -1
 
     def resolve(
-        self, unsafe_path: str, flags: int = os.O_PATH, *, follow: bool = True, cross: bool = True
+        self,
+        unsafe_path: str,
+        flags: int = posixos.O_PATH,
+        *,
+        follow: bool = True,
+        cross: bool = True,
     ) -> int:
         """Return a descriptor of `unsafe_path` in the root; the caller closes it.
 
@@ -91,7 +96,7 @@ class Tree:
         """
         if "\0" in unsafe_path:
             raise UnsafePathError(f"path {unsafe_path!r} holds a NUL byte")
-        flags |= 0 if follow else os.O_NOFOLLOW
+        flags |= 0 if follow else posixos.O_NOFOLLOW
         how = _RESOLVE if cross else _RESOLVE | const.RESOLVE_NO_XDEV
         try:
             return syscalls.openat2(self.fd, unsafe_path, flags, 0, how)
@@ -111,7 +116,7 @@ class Tree:
         try:
             return self.mounts.foreign(fd, unsafe_path)
         finally:
-            os.close(fd)
+            posixos.close(fd)
 
     def is_shut_out(self, unsafe_path: str, error: OSError) -> bool:
         """Whether `error`, about `unsafe_path`, is of a mount that is somebody else's.
@@ -131,16 +136,16 @@ class Tree:
         except ForeignMountError:
             return True
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return False
 
-    def lstat(self, unsafe_path: str) -> os.stat_result:
+    def lstat(self, unsafe_path: str) -> posixos.stat_result:
         """The status of `unsafe_path`; of the link itself when it is one."""
         fd = self.resolve(unsafe_path, follow=False)
         try:
-            return os.fstat(fd)
+            return posixos.fstat(fd)
         finally:
-            os.close(fd)
+            posixos.close(fd)
 
     def mode(self, unsafe_path: str) -> int:
         """The type and mode of `unsafe_path`, or of the link itself; 0 when it is not there.
@@ -155,7 +160,7 @@ class Tree:
     def exists(self, unsafe_path: str) -> bool:
         """Whether `unsafe_path` leads to something in the root."""
         try:
-            os.close(self.resolve(unsafe_path))
+            posixos.close(self.resolve(unsafe_path))
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -164,25 +169,25 @@ class Tree:
         """The text of the link at `unsafe_path`; OSError(EINVAL or ENOENT) when it is none."""
         fd = self.resolve(unsafe_path, follow=False)
         try:
-            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+            if not stat.S_ISLNK(posixos.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, f"{unsafe_path!r} is not a symbolic link")
-            return os.readlink("", dir_fd=fd)
+            return posixos.readlink("", dir_fd=fd)
         finally:
-            os.close(fd)
+            posixos.close(fd)
 
     def listdir(self, unsafe_path: str, limit: int = _LIST_LIMIT) -> list[str]:
         """The names in a directory, sorted; UnsafePathError when there are more than `limit`."""
-        fd = self._open_checked(unsafe_path, stat.S_IFDIR, os.O_RDONLY | os.O_DIRECTORY)
+        fd = self._open_checked(unsafe_path, stat.S_IFDIR, posixos.O_RDONLY | posixos.O_DIRECTORY)
         names = []
         try:
-            with os.scandir(fd) as entries:
+            with posixos.scandir(fd) as entries:
                 for entry in entries:
                     names.append(entry.name)
                     if len(names) > limit:
                         message = f"directory {unsafe_path!r} holds more than {limit} names"
                         raise UnsafePathError(message)
         finally:
-            os.close(fd)
+            posixos.close(fd)
         return sorted(names)
 
     def open(self, unsafe_path: str, *, follow: bool = True, cross: bool = True) -> int:
@@ -191,7 +196,7 @@ class Tree:
         UnsafePathError names what else is there: opening a fifo or a device of the image could
         hang, or act, and a file of the kernel's would tell what is not the container's.
         """
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        flags = posixos.O_RDONLY | posixos.O_NONBLOCK | posixos.O_NOCTTY
         return self._open_checked(unsafe_path, stat.S_IFREG, flags, follow=follow, cross=cross)
 
     def read(self, unsafe_path: str, limit: int = _READ_LIMIT, *, cross: bool = True) -> bytes:
@@ -201,12 +206,12 @@ class Tree:
             # The size says nothing about one that grows meanwhile.
             data = b""
             while len(data) <= limit:
-                chunk = os.read(fd, min(limit + 1 - len(data), 1 << 16))
+                chunk = posixos.read(fd, min(limit + 1 - len(data), 1 << 16))
                 if not chunk:
                     return data
                 data += chunk
         finally:
-            os.close(fd)
+            posixos.close(fd)
         raise UnsafePathError(f"{unsafe_path!r} is larger than {limit} bytes")
 
     def _open_checked(
@@ -218,7 +223,7 @@ class Tree:
         try:
             return reopen(handle, unsafe_path, flags, self.look(handle, unsafe_path, file_type))
         finally:
-            os.close(handle)
+            posixos.close(handle)
 
     def look(self, handle: int, unsafe_path: str, file_type: int = stat.S_IFREG) -> syscalls.Statx:
         """Return the status of `handle`, which is to be opened.

@@ -7,7 +7,7 @@ environment: PYSHIM_CONFIG names another file, PYSHIM_CACHE_DIR another cache di
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.cache import Cache, identity
 from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
@@ -65,12 +65,12 @@ class Config:
 
 def path() -> str:
     """Return the configuration file's path, from PYSHIM_CONFIG or the default."""
-    return os.getenv("PYSHIM_CONFIG") or DEFAULT_PATH
+    return posixos.getenv("PYSHIM_CONFIG") or DEFAULT_PATH
 
 
 def search_path() -> str:
     """Return PATH as the low-level runtime's look-up wants it, "" when unset."""
-    return os.getenv("PATH")
+    return posixos.getenv("PATH")
 
 
 def cache_dir() -> str:
@@ -78,11 +78,11 @@ def cache_dir() -> str:
 
     Root of a user namespace (rootless Podman) is uid 0 too, and cannot write to /run.
     """
-    chosen = os.getenv("PYSHIM_CACHE_DIR")
+    chosen = posixos.getenv("PYSHIM_CACHE_DIR")
     if chosen:
         return chosen
-    runtime_dir = os.getenv("XDG_RUNTIME_DIR")
-    if runtime_dir and (os.geteuid() != 0 or not os.access("/run", os.W_OK)):
+    runtime_dir = posixos.getenv("XDG_RUNTIME_DIR")
+    if runtime_dir and (posixos.geteuid() != 0 or not posixos.access("/run", posixos.W_OK)):
         return runtime_dir + "/pyshim"
     return "/run/pyshim"
 
@@ -95,7 +95,7 @@ def load() -> Config:
     file = path()
     cache = Cache(cache_dir())
     try:
-        found = os.stat(file)
+        found = posixos.stat(file)
     except FileNotFoundError:
         return Config(DEFAULTS, file, cache)
     except OSError as err:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocishim import posixos as os
+from ocishim import posixos
 from ocishim.cache import digest
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Index = tuple[bytes, bytes]
 
 INDEX = "cdi-index-"
-_HERE = os.path.dirname(__file__)
+_HERE = posixos.path.dirname(__file__)
 _READERS = [_HERE, f"{_HERE}/..", f"{_HERE}/../document"]
 """The folders whose modules read spec files."""
 
@@ -47,11 +47,11 @@ def code_state() -> int:
     A distribution's second build has the same version; its files are put in place by rename. In
     the static file it is a digest of all that is frozen there.
     """
-    if os.IS_STATIC:
+    if posixos.IS_STATIC:
         from _pyshim import BUILD  # noqa: PLC0415 - not there elsewhere
 
         return int(BUILD)
     try:
-        return sum(os.stat(folder).st_mtime_ns for folder in _READERS)
+        return sum(posixos.stat(folder).st_mtime_ns for folder in _READERS)
     except OSError:  # in a zip file
         return 0
