@@ -1,6 +1,6 @@
 """Several hooks in one process on one rootfs, in order; the first failure ends it.
 
-Every hook module has NAME, parse(args) -> request and apply(rootfs, request) -> [Change]; one
+Every hook module has NAME, parse(args) -> request and apply(rootfs, request) -> [Outcome]; one
 that can serve several requests at once (update-ldcache) also has merge([request]) -> request.
 All requests are parsed before the first is applied. A module is imported when it is named.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from ocishim.hooks.change import Change
+    from ocishim.hooks.outcome import Outcome
     from ocishim.rootfs.rootfs import Rootfs
 
     Say = Callable[[str, str], None]
@@ -88,10 +88,10 @@ def apply(rootfs: Rootfs, steps: list[Step], say: Say) -> None:
     """Run the steps; HookError names the hook and its reason in one line."""
     for step in steps:
         try:
-            changes: list[Change] = step.module.apply(rootfs, step.request)
+            outcomes: list[Outcome] = step.module.apply(rootfs, step.request)
         except (PyshimError, OSError) as error:
             raise HookError(f"createContainer hook {step.name} failed: {reason(error)}") from error
-        for change in changes:
+        for change in outcomes:
             say("warning" if change.warning else "debug", f"{step.name}: {change.describe()}")
 
 

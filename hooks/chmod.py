@@ -12,7 +12,7 @@ import errno
 from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError, UnsafePathError, UsageError
 from ocishim.hooks import flags
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,26 +47,26 @@ def parse(args: list[str]) -> Request:
     return Request(int(text, 8), list(dict.fromkeys(values["path"])))
 
 
-def apply(rootfs: Rootfs, request: Request) -> list[Change]:
+def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     """Set the mode of every path that exists; HookError names all that failed."""
-    changes, failures = [], []
+    outcomes, failures = [], []
     for path in request.paths:
         try:
             if rootfs.chmod(path, request.mode):
-                changes.append(Change(f"{path}: mode {request.mode:#o} set"))
+                outcomes.append(Outcome(f"{path}: mode {request.mode:#o} set"))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except ForeignMountError as error:  # toolbox mounts the host's /dev whole
-            changes.append(Change(f"{error.message}: mode left as it is", warning=True))
+            outcomes.append(Outcome(f"{error.message}: mode left as it is", warning=True))
         except UnsafePathError as error:
             failures.append(str(error))
         except OSError as error:
             text = f"{path}: {posixos.strerror(error.errno or 0)}"
             # Not the user's, in a user namespace; or in a folder that one may not enter.
             if error.errno == errno.EPERM or rootfs.is_shut_out(path, error):
-                changes.append(Change(f"{text}: mode left as it is", warning=True))
+                outcomes.append(Outcome(f"{text}: mode left as it is", warning=True))
             else:
                 failures.append(text)
     if failures:
         raise HookError("; ".join(failures))
-    return changes
+    return outcomes

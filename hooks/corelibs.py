@@ -13,7 +13,7 @@ it: one that lists it in ld.so.conf would win over a driver in a system folder, 
 
 from __future__ import annotations
 
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def outdone(libraries: Sequence[Library], refused: Container[tuple[int, int]]) -
     return {library for library in foreign if (library.entry.name, library.entry.flags) in own}
 
 
-def told(taken: set[Library], why: str = "the image's own come first") -> list[Change]:
+def told(taken: set[Library], why: str = "the image's own come first") -> list[Outcome]:
     """Return one warning for each folder."""
     folders: dict[str, set[str]] = {}
     for library in taken:
         names = folders.setdefault(library.folder.path, set())
         names.add(library.entry.name.decode("utf-8", "backslashreplace"))
     return [
-        Change(f"{folder}: {', '.join(sorted(names))}: {why}", warning=True)
+        Outcome(f"{folder}: {', '.join(sorted(names))}: {why}", warning=True)
         for folder, names in sorted(folders.items())
     ]

@@ -7,7 +7,7 @@ nvidia-container-toolkit 1.18.0-rc.1 have this hook; later ones list the links i
 from __future__ import annotations
 
 from ocishim.hooks import libview, soname, update_ldcache
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ def parse(args: list[str]) -> update_ldcache.Request:
     return update_ldcache.parse(args)
 
 
-def apply(rootfs: Rootfs, request: update_ldcache.Request) -> list[Change]:
+def apply(rootfs: Rootfs, request: update_ldcache.Request) -> list[Outcome]:
     """Make the links that are missing; UnsafePathError where the image is in the way."""
     with libview.View(rootfs) as view:
         view.add(request.folders, request.folders)
-        changes = view.changes
+        outcomes = view.outcomes
         for folder in view.folders:
             known = soname.Sonames(rootfs, folder)
-            changes += soname.link(rootfs, folder, known.all(), known)[0]
-    return changes
+            outcomes += soname.link(rootfs, folder, known.all(), known)[0]
+    return outcomes

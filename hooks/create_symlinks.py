@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ocishim.errors import ForeignMountError, HookError, UsageError
 from ocishim.hooks import flags
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def _parse_link(text: str) -> Link:
     return Link(target, path)
 
 
-def apply(rootfs: Rootfs, request: list[Link]) -> list[Change]:
+def apply(rootfs: Rootfs, request: list[Link]) -> list[Outcome]:
     """Make the links that are not there yet.
 
     Where the place is on somebody else's mount, the other links are made and the change is a
     warning; HookError and UnsafePathError otherwise. Links made before a failure stay.
     """
-    changes = []
+    outcomes = []
     for link in request:
         try:
             if rootfs.put_symlink(link.target, link.path):
-                changes.append(Change(f"{link.path} -> {link.target}: linked"))
+                outcomes.append(Outcome(f"{link.path} -> {link.target}: linked"))
         except ForeignMountError as error:
             text = f"{link.path} -> {link.target}: {error.message}: link left out"
-            changes.append(Change(text, warning=True))
+            outcomes.append(Outcome(text, warning=True))
         except OSError as error:
             text = f"{link.path} -> {link.target}: {error.strerror}"
             if not rootfs.is_shut_out(link.path, error):
                 raise HookError(text) from error
-            changes.append(Change(f"{text}: link left out", warning=True))
-    return changes
+            outcomes.append(Outcome(f"{text}: link left out", warning=True))
+    return outcomes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ocishim import posixos
 from ocishim.errors import HookError
 from ocishim.hooks import flags
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.linux import const, mntns, syscalls
 from ocishim.rootfs.handle import reopen
 
@@ -41,7 +41,7 @@ def modified(text: bytes) -> bytes | None:
     return b"\n".join((*changed, b""))
 
 
-def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - every hook's signature
+def apply(rootfs: Rootfs, request: None) -> list[Outcome]:  # noqa: ARG001 - every hook's signature
     """Mount the copy, once; a warning where the container has no such file to mount it on."""
     try:
         text = modified(_read(posixos.open(PARAMS, posixos.O_RDONLY | posixos.O_CLOEXEC)))
@@ -54,7 +54,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     except (FileNotFoundError, NotADirectoryError):
         # Without /proc (gVisor mounts its own later, with the right value) there is nothing to
         # hide; the peer fails here and the container with it.
-        return [Change(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
+        return [Outcome(f"{PARAMS}: not in the container's /proc, left as it is", warning=True)]
     folder = -1
     try:
         if _is_served(rootfs, target):
@@ -62,7 +62,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
         folder = rootfs.resolve(posixos.path.dirname(PARAMS), posixos.O_PATH | posixos.O_DIRECTORY)
         if _has_peers(target) or _has_peers(folder):
             shared = f"{PARAMS}: on a volume shared with others, left as it is"
-            return [Change(shared, warning=True)]
+            return [Outcome(shared, warning=True)]
         _mount_over(target, folder, text)
     except OSError as error:
         raise HookError(f"{PARAMS}: {error.strerror}") from error
@@ -70,7 +70,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
         posixos.close(target)
         if folder >= 0:
             posixos.close(folder)
-    return [Change(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
+    return [Outcome(f"{PARAMS}: a copy with {_FORBIDDEN.decode()!r} mounted")]
 
 
 def _is_served(rootfs: Rootfs, target: int) -> bool:

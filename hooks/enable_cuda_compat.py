@@ -17,7 +17,7 @@ import _stat as stat
 from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
 from ocishim.hooks import elf, flags, ldconf
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 
 TYPE_CHECKING = False
@@ -91,30 +91,30 @@ def fits(library: Version | None, note: Note | None, request: Request) -> bool:
     return driver[0] in note.drivers and library > driver
 
 
-def apply(rootfs: Rootfs, request: Request) -> list[Change]:
+def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     """Write the folder file when the libraries fit, empty the one of an earlier start when not."""
     if not request.driver and not request.cuda:
         return []
-    changes: list[Change] = []
+    outcomes: list[Outcome] = []
     with rootfs.container().reading():  # what is found out, everybody in the container can read
-        folder = _folder_to_use(rootfs, request, changes)
+        folder = _folder_to_use(rootfs, request, outcomes)
         if not folder:
             _refuse(rootfs, request.folder)
     if not folder and not rootfs.exists(CUDA_COMPAT_FILE):
-        return changes
+        return outcomes
     try:
         text = f"{folder}\n" if folder else ""
         changed = rootfs.put_file(CUDA_COMPAT_FILE, posixos.fsencode(text), 0o644)
     except ForeignMountError as error:
-        changes.append(
-            Change(f"{error.message}: {folder or 'no folder'} not written", warning=True)
+        outcomes.append(
+            Outcome(f"{error.message}: {folder or 'no folder'} not written", warning=True)
         )
-        return changes
+        return outcomes
     except OSError as error:
         raise HookError(f"{CUDA_COMPAT_FILE}: {error.strerror}") from error
     if changed:
-        changes.append(Change(f"{CUDA_COMPAT_FILE}: {folder or 'no folder'}"))
-    return changes
+        outcomes.append(Outcome(f"{CUDA_COMPAT_FILE}: {folder or 'no folder'}"))
+    return outcomes
 
 
 def _refuse(rootfs: Rootfs, folder: str) -> None:
@@ -126,18 +126,18 @@ def _refuse(rootfs: Rootfs, folder: str) -> None:
     rootfs.refused.add((status.st_dev, status.st_ino))
 
 
-def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> str:
+def _folder_to_use(rootfs: Rootfs, request: Request, outcomes: list[Outcome]) -> str:
     """The resolved folder in the container, or "" when the driver's own libraries serve."""
     try:
         libraries = _libraries(rootfs, request.folder)
     except PermissionError:
-        return _not_read(request.folder, changes)
+        return _not_read(request.folder, outcomes)
     except UnsafePathError as error:
-        changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
+        outcomes.append(Outcome(f"{error.message}: no compatibility library used", warning=True))
         return ""
     if len(libraries) > 1:
         text = f"{request.folder}: more than one library: {', '.join(libraries)}: none used"
-        changes.append(Change(text, warning=True))
+        outcomes.append(Outcome(text, warning=True))
     if len(libraries) != 1:
         return ""
     path = f"{request.folder}/{libraries[0]}"
@@ -146,26 +146,26 @@ def _folder_to_use(rootfs: Rootfs, request: Request, changes: list[Change]) -> s
     except (FileNotFoundError, NotADirectoryError):
         return ""  # taken away meanwhile, in a volume that others share
     except PermissionError:
-        return _not_read(path, changes)
+        return _not_read(path, outcomes)
     except UnsafePathError as error:
-        changes.append(Change(f"{error.message}: no compatibility library used", warning=True))
+        outcomes.append(Outcome(f"{error.message}: no compatibility library used", warning=True))
         return ""
     try:
         folder = _folder_of(rootfs, fd)
         try:
             note = read_note(fd)
         except DocumentError as error:
-            changes.append(Change(f"{path}: {error.message}: read as without note", warning=True))
+            outcomes.append(Outcome(f"{path}: {error.message}: read as without note", warning=True))
             note = None
     finally:
         posixos.close(fd)
     return folder if fits(version(libraries[0][len(_LIBRARY) :]), note, request) else ""
 
 
-def _not_read(path: str, changes: list[Change]) -> str:
+def _not_read(path: str, outcomes: list[Outcome]) -> str:
     """Warn of what the container's user could not load either."""
     text = f"{path}: not for the container's user to read: no compatibility library used"
-    changes.append(Change(text, warning=True))
+    outcomes.append(Outcome(text, warning=True))
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ocishim import posixos
 from ocishim.errors import UnsafePathError
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.linux import mountinfo, syscalls
 
 TYPE_CHECKING = False
@@ -79,14 +79,14 @@ class Folder:
 class View:
     """The folders, each once, in order. Owns their descriptors: use it in a `with`."""
 
-    __slots__ = ("_covers", "_names", "_rootfs", "changes", "folders")
+    __slots__ = ("_covers", "_names", "_rootfs", "folders", "outcomes")
 
     def __init__(self, rootfs: Rootfs) -> None:
         self._rootfs = rootfs
         self._covers = 0
         self._names = 0
         self.folders: list[Folder] = []
-        self.changes: list[Change] = []
+        self.outcomes: list[Outcome] = []
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +98,7 @@ class View:
     def add(self, paths: Iterable[str], wanted: Iterable[str]) -> None:
         """Open those of `paths` that are folders; `wanted` are the request's.
 
-        One that cannot be shown is left out, and a warning among `changes` says why. Looked up as
+        One that cannot be shown is left out, and a warning among `outcomes` says why. Looked up as
         the container's user: the cache tells everybody of names below what that one cannot enter.
         """
         with self._rootfs.container().reading():
@@ -124,8 +124,8 @@ class View:
                 self._cover(folder, table)
 
     def warn(self, text: str) -> None:
-        """Add a warning to the changes."""
-        self.changes.append(Change(text, warning=True))
+        """Add a warning to the outcomes."""
+        self.outcomes.append(Outcome(text, warning=True))
 
     def _leave_out(self, path: str, why: str) -> None:
         self.warn(f"{path}: {why}: its libraries are left out")

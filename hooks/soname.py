@@ -12,7 +12,7 @@ import errno
 from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, UnsafePathError
 from ocishim.hooks import elf, libview
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.linux import syscalls
 
 TYPE_CHECKING = False
@@ -133,7 +133,7 @@ def order(name: bytes, *, signed: bool = False) -> list[tuple[bool, int]]:
 
 def link(
     rootfs: Rootfs, folder: libview.Folder, sonames: Iterable[str], known: Sonames
-) -> tuple[list[Change], dict[str, str]]:
+) -> tuple[list[Outcome], dict[str, str]]:
     """Make the links that are missing or lead nowhere; files stay as they are.
 
     In the folder that was looked through, whatever lies at its path by now.
@@ -141,7 +141,7 @@ def link(
     Returns what was done, and the file behind each name for which no link could be made.
     """
     status = syscalls.statx(folder.fd)
-    changes, unlinked = [], {}
+    outcomes, unlinked = [], {}
     refused: ForeignMountError | None = None
     for soname in sonames:
         if known.is_right(soname):
@@ -155,14 +155,14 @@ def link(
         path = f"{folder.path}/{soname}"
         try:
             if rootfs.put_symlink_at(folder.fd, soname, target, path):
-                changes.append(Change(f"{path} -> {target}: linked"))
+                outcomes.append(Outcome(f"{path} -> {target}: linked"))
         except ForeignMountError as error:
             refused = error
             unlinked[soname] = target
     if known.unread:
         text = f"{folder.path}: cannot be read, and so not linked: {', '.join(known.unread)}"
-        changes.append(Change(text, warning=True))
+        outcomes.append(Outcome(text, warning=True))
     if refused is not None:
         text = f"{folder.path} lies on the mount {refused.mount}: links left out"
-        changes.append(Change(f"{text}: {', '.join(sorted(unlinked))}", warning=True))
-    return changes, unlinked
+        outcomes.append(Outcome(f"{text}: {', '.join(sorted(unlinked))}", warning=True))
+    return outcomes, unlinked

@@ -12,7 +12,7 @@ import errno
 from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError
 from ocishim.hooks import flags
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def profile(mask: int) -> bytes:
     ).encode()
 
 
-def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - every hook's signature
+def apply(rootfs: Rootfs, request: None) -> list[Outcome]:  # noqa: ARG001 - every hook's signature
     """Write the profile when there is a GPU; a warning where a read-only volume is in the way."""
     mask = 0
     for minor in _minors(rootfs):
@@ -53,12 +53,12 @@ def apply(rootfs: Rootfs, request: None) -> list[Change]:  # noqa: ARG001 - ever
     except ForeignMountError as error:
         # Nothing but EGL's and Vulkan's choice is lost; a ConfigMap at /etc/nvidia must not keep
         # the container from starting (nvidia-container-toolkit issue 2026).
-        return [Change(f"{error.message}: profile not written", warning=True)]
+        return [Outcome(f"{error.message}: profile not written", warning=True)]
     except OSError as error:
         if error.errno != errno.EROFS:
             raise HookError(f"{PROFILE}: {error.strerror}") from error
-        return [Change(f"{PROFILE}: {posixos.strerror(errno.EROFS)}: not written", warning=True)]
-    return [Change(f"{PROFILE}: GPU mask {mask:#x}")] if changed else []
+        return [Outcome(f"{PROFILE}: {posixos.strerror(errno.EROFS)}: not written", warning=True)]
+    return [Outcome(f"{PROFILE}: GPU mask {mask:#x}")] if changed else []
 
 
 def _minors(rootfs: Rootfs) -> list[int]:

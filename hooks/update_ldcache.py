@@ -28,7 +28,7 @@ from ocishim.hooks import (
     musl,
     soname,
 )  # fmt: skip
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def merge(requests: list[Request]) -> Request:
     return Request(list(folders), named[-1] if named else ldconfig.DEFAULT_PATH)
 
 
-def apply(rootfs: Rootfs, request: Request) -> list[Change]:
+def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     """Bring folder files and cache up to date; HookError or UnsafePathError if that fails."""
     machine = arch.host()
     # What is read here ends in files that everybody in the container can read.
@@ -89,10 +89,10 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         cache, libraries = ldconfig.explained(data, view.folders)
         taken = corelibs.taken(libraries, folders)
         outdone = corelibs.outdone(libraries, rootfs.refused)
-        changes = [*view.changes, *corelibs.told(taken)]
-        changes += corelibs.told(outdone, "enable-cuda-compat decided for the driver's")
+        outcomes = [*view.outcomes, *corelibs.told(taken)]
+        outcomes += corelibs.told(outdone, "enable-cuda-compat decided for the driver's")
         libraries = [library for library in libraries if library not in taken | outdone]
-        changes += _linked(rootfs, view, libraries)
+        outcomes += _linked(rootfs, view, libraries)
         links = _development(view, libraries)
     cache.entries = [library.entry for library in libraries if library.entry.path]
     for entry in links:
@@ -102,7 +102,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Change]:
         *_unread(conf),
         *_write_folders(rootfs, first),
         *_write_musl(rootfs, machine, request.folders),
-        *changes,
+        *outcomes,
         *_put(rootfs, _CACHE, ldcache.build(cache), f"made by {maker}"),
     ]
 
@@ -118,17 +118,17 @@ def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
     return cachewriter.write(rootfs, view), "pyshim"
 
 
-def _unread(conf: ldconf.Conf) -> list[Change]:
+def _unread(conf: ldconf.Conf) -> list[Outcome]:
     why = "the container's user may not read it: what it names is left out"
-    return [Change(f"{path}: {why}", warning=True) for path in dict.fromkeys(conf.unread)]
+    return [Outcome(f"{path}: {why}", warning=True) for path in dict.fromkeys(conf.unread)]
 
 
-def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library]) -> list[Change]:
+def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library]) -> list[Outcome]:
     """Give every library the path of a file, and make the links that the request's folders lack.
 
     ldconfig writes the SONAME's link, which it would have made. One without a file has no path.
     """
-    changes = []
+    outcomes = []
     for folder in view.folders:
         mine = [library for library in libraries if library.folder is folder]
         known = soname.Sonames(rootfs, folder)
@@ -136,14 +136,14 @@ def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library
         names = [library.file for library in mine if "/" not in library.file]
         if folder.wanted:
             made, unlinked = soname.link(rootfs, folder, names, known)
-            changes += made
+            outcomes += made
         else:
             unlinked = {n: known.file_of(n) for n in names if not folder.leads(n)}
         for library in mine:
             file = unlinked.get(library.file, library.file)
             path = posixos.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""
             library.entry.path = path
-    return changes
+    return outcomes
 
 
 def _development(view: libview.View, libraries: list[ldconfig.Library]) -> list[ldcache.Entry]:
@@ -174,40 +174,40 @@ def _insert(entries: list[ldcache.Entry], entry: ldcache.Entry, *, signed: bool)
     entries.insert(next((i for i, is_later in enumerate(later) if is_later), len(entries)), entry)
 
 
-def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Change]:
+def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Outcome]:
     """Write ours, and an ld.so.conf where there is none. A second start finds them as they are."""
-    changes = []
+    outcomes = []
     if not rootfs.exists(ldconf.MAIN):
-        changes += _put(rootfs, ldconf.MAIN, _INCLUDE_ALL, "made, includes ld.so.conf.d")
+        outcomes += _put(rootfs, ldconf.MAIN, _INCLUDE_ALL, "made, includes ld.so.conf.d")
     if not folders and not rootfs.exists(FOLDERS_FILE):
-        return changes
+        return outcomes
     text = "".join(f"{folder}\n" for folder in folders)
     told = ", ".join(folders) or "no folder"
-    return changes + _put(rootfs, FOLDERS_FILE, posixos.fsencode(text), told)
+    return outcomes + _put(rootfs, FOLDERS_FILE, posixos.fsencode(text), told)
 
 
-def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Change]:
+def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Outcome]:
     if not musl.is_musl(rootfs, machine):
         return []
     try:
         text = musl.missing(rootfs, machine, folders)
     except ForeignMountError as error:
-        return [Change(f"{error.message}: left as it is", warning=True)]
+        return [Outcome(f"{error.message}: left as it is", warning=True)]
     except PermissionError:
         why = "the container's user may not read it"
-        return [Change(f"{machine.musl_path_file}: {why}: left as it is", warning=True)]
+        return [Outcome(f"{machine.musl_path_file}: {why}: left as it is", warning=True)]
     return _put(rootfs, machine.musl_path_file, text, "folders added") if text else []
 
 
-def _put(rootfs: Rootfs, path: str, data: bytes, told: str) -> list[Change]:
+def _put(rootfs: Rootfs, path: str, data: bytes, told: str) -> list[Outcome]:
     """Write a file of the container's; a warning where it is somebody else's."""
     try:
         changed = rootfs.put_file(path, data, 0o644)
     except ForeignMountError as error:
-        return [Change(f"{error.message}: not written: {told}", warning=True)]
+        return [Outcome(f"{error.message}: not written: {told}", warning=True)]
     except OSError as error:
         raise HookError(f"{path}: {error.strerror}") from error
-    return [Change(f"{path}: {told}")] if changed else []
+    return [Outcome(f"{path}: {told}")] if changed else []
 
 
 def _cuda_compat(rootfs: Rootfs, conf: ldconf.Conf) -> list[str]:

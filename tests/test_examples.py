@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 HOOK = '''
 """touch-stamp: write the file --path in the rootfs."""
 from ocishim.hooks import flags
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 
 NAME = "touch-stamp"
 
@@ -24,7 +24,7 @@ def parse(args):
 
 def apply(rootfs, path):
     rootfs.put_file(path, b"1")
-    return [Change(f"{path}: made")]
+    return [Outcome(f"{path}: made")]
 '''
 
 CHANGE = '''

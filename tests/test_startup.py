@@ -53,7 +53,7 @@ DEVICE = CREATE | {
 
 HOOK = {
     "ocishim", "ocishim.errors", "ocishim.posixos",
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.flags",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.outcome", "ocishim.hooks.flags",
     "ocishim.hooks.privileges", "ocishim.hooks.program",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.privileges",
     "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.hooktable", "ocishim.oci.state",

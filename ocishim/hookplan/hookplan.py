@@ -139,8 +139,8 @@ class Planner:
         """Plan a layer where the root cannot be written and lacks a mount point."""
         own_root = self.runtime.own_root
         rootfs = readonly.rootfs_path(spec, self.bundle)
-        reason = readonly.unwritable(rootfs)
-        if not reason or (own_root and readonly.elsewhere(spec)):
+        reason = readonly.why_readonly(rootfs)
+        if not reason or (own_root and readonly.why_elsewhere(spec)):
             return
         if place := readonly.lacking(rootfs, spec, places, own_root=own_root):
             self._lay(spec, plan, f"mount point {place} is made in a layer: {reason}")
@@ -153,7 +153,7 @@ class Planner:
     def _without_unwritable(
         self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
     ) -> list[dict[str, Any]]:
-        elsewhere = readonly.elsewhere(spec) if self.runtime.own_root else ""
+        elsewhere = readonly.why_elsewhere(spec) if self.runtime.own_root else ""
         reason = elsewhere or self._readonly_reason(spec)
         if reason and not elsewhere and self.config.readonly_rootfs == "overlay":
             if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
@@ -182,7 +182,7 @@ class Planner:
 
     def _readonly_reason(self, spec: dict[str, Any]) -> str:
         """Return why hooks must not write, "" when they may."""
-        reason = readonly.unwritable(readonly.rootfs_path(spec, self.bundle))
+        reason = readonly.why_readonly(readonly.rootfs_path(spec, self.bundle))
         if not reason and readonly.asked_readonly(spec):
             if self.config.readonly_rootfs == "when-writable":
                 return ""
@@ -191,7 +191,7 @@ class Planner:
 
     def _other_setting(self, spec: dict[str, Any]) -> str:
         serving = '"when-writable" or "overlay"'
-        if readonly.unwritable(readonly.rootfs_path(spec, self.bundle)):
+        if readonly.why_readonly(readonly.rootfs_path(spec, self.bundle)):
             serving = '"overlay"'
         return f"hooks.readonly_rootfs = {serving} in {self.config.path} runs them"
 

@@ -67,7 +67,7 @@ def asked_readonly(spec: dict[str, Any]) -> bool:
     return isinstance(root, dict) and root.get("readonly") is True
 
 
-def elsewhere(spec: dict[str, Any]) -> str:
+def why_elsewhere(spec: dict[str, Any]) -> str:
     """Return why what is written under root.path will not be seen by gVisor, "" when it will.
 
     An annotation can give it another root than the directory (gVisor, boot/mount_hints.go).
@@ -77,7 +77,7 @@ def elsewhere(spec: dict[str, Any]) -> str:
     return "" if kind == "bind" else f"gVisor makes the root itself ({_GVISOR_ROOT}: {kind})"
 
 
-def unwritable(rootfs: str) -> str:
+def why_readonly(rootfs: str) -> str:
     """Return why the file system under `rootfs` cannot be written, "" when it can.
 
     Covers EROFS and squashfs images, read-only bind mounts and overlays without an upper folder:

@@ -383,6 +383,6 @@ def test_the_names_of_all_folders_are_limited(
     with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
         view.add(["/a", "/b", "/c"], [])
         assert [folder.path for folder in view.folders] == ["/a", "/c"]
-        assert [change.text for change in view.changes] == [
+        assert [change.text for change in view.outcomes] == [
             "/b: more than 4 names in library folders: its libraries are left out"
         ]

@@ -71,7 +71,7 @@ def _unasked(spec: dict[str, Any], made: plan.Plan, config: settings.Config) -> 
 def _rootfs(bundle: Bundle, config: settings.Config) -> str:
     try:
         path = readonly.rootfs_path(bundle.spec, bundle.path)
-        reason = readonly.unwritable(path)
+        reason = readonly.why_readonly(path)
     except DocumentError as err:  # the low-level runtime's to complain about, unless hooks need it
         return str(err)
     if not reason and readonly.asked_readonly(bundle.spec):

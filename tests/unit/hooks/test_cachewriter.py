@@ -289,7 +289,7 @@ def test_more_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with Rootfs.open_dir(str(tmp_path)) as rootfs, libview.View(rootfs) as view:
         view.add(["/a", "/b", "/c"], [])
         cache = ldcache.parse(cachewriter.write(rootfs, view))
-        told = [(change.text, change.warning) for change in view.changes]
+        told = [(change.text, change.warning) for change in view.outcomes]
     assert sorted(entry.path for entry in cache.entries) == [
         b"/0/libpyshim000000.so.1", b"/0/libpyshim000001.so.1", b"/1/libpyshim000000.so.1"
     ]  # fmt: skip

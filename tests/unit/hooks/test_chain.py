@@ -13,7 +13,7 @@ import pytest
 from ocishim import hooks
 from ocishim.errors import HookError, PyshimError, UnsafePathError, UsageError
 from ocishim.hooks import chain
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.oci import hooktable
 from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree, names
@@ -26,18 +26,18 @@ class Recorder(ModuleType):
         super().__init__(f"ocishim.hooks.{name}")
         self.done = done
         self.error: Exception | None = None
-        self.changes: list[Change] = []
+        self.outcomes: list[Outcome] = []
 
     def parse(self, args: list[str]) -> list[str]:
         if "bad" in args:
             raise UsageError("flag '--bad' is bad")
         return args
 
-    def apply(self, _rootfs: Rootfs, request: list[str]) -> list[Change]:
+    def apply(self, _rootfs: Rootfs, request: list[str]) -> list[Outcome]:
         if self.error:
             raise self.error
         self.done.append(f"{self.__name__.removeprefix('ocishim.hooks.')} {' '.join(request)}")
-        return self.changes
+        return self.outcomes
 
 
 class Merger(Recorder):
@@ -117,7 +117,7 @@ def test_an_unknown_hook_is_a_warning(rootfs: Rootfs) -> None:
 
 
 def test_changes_are_reported(rootfs: Rootfs, modules: dict[str, Recorder]) -> None:
-    modules["one"].changes = [Change("did it"), Change("could not", warning=True)]
+    modules["one"].outcomes = [Outcome("did it"), Outcome("could not", warning=True)]
     assert _run(rootfs, "one") == [("debug", "one: did it"), ("warning", "one: could not")]
 
 

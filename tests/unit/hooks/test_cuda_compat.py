@@ -8,8 +8,8 @@ import pytest
 
 from ocishim.errors import UnsafePathError, UsageError
 from ocishim.hooks import enable_cuda_compat
-from ocishim.hooks.change import Change
 from ocishim.hooks.enable_cuda_compat import NAME, Note, fits, parse, version
+from ocishim.hooks.outcome import Outcome
 from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
@@ -19,7 +19,7 @@ NOTE = b'{"format": 1, "CUDA version": "12.9", "driver": [535, 550, 570, 575], "
 COMPAT = "usr/local/cuda/compat"
 
 
-def apply(root: Path, *args: str) -> list[Change]:
+def apply(root: Path, *args: str) -> list[Outcome]:
     with Rootfs.open_dir(str(root)) as rootfs:
         return enable_cuda_compat.apply(rootfs, parse(list(args)))
 
@@ -195,8 +195,8 @@ def test_a_note_that_is_none_is_told_and_left_alone(tmp_path: Path, note: bytes)
 )
 def test_drivers_of_a_note(tmp_path: Path, note: bytes, *, used: bool) -> None:
     """Of a driver that is older, so that the list alone decides."""
-    changes = apply(image(tmp_path, note=note), "--host-driver-version=570.1")
-    assert [change.warning for change in changes] == [False] * used
+    outcomes = apply(image(tmp_path, note=note), "--host-driver-version=570.1")
+    assert [change.warning for change in outcomes] == [False] * used
     assert written(tmp_path) == ("/usr/local/cuda/compat\n" if used else None)
 
 

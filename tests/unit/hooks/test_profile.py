@@ -11,7 +11,7 @@ import pytest
 
 from ocishim.errors import HookError, UnsafePathError, UsageError
 from ocishim.hooks import update_application_profile
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.hooks.update_application_profile import PROFILE, parse
 from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.root
 FOLDER = os.path.dirname(PROFILE)[1:]
 
 
-def apply(root: Path) -> list[Change]:
+def apply(root: Path) -> list[Outcome]:
     with Rootfs.open_dir(str(root)) as rootfs:
         return update_application_profile.apply(rootfs, None)
 
@@ -104,7 +104,7 @@ def test_a_read_only_volume_is_a_warning(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", root / "etc/nvidia"], check=True)
     (change,) = apply(root)
     what = "'/etc/nvidia/nvidia-application-profiles-rc.d' lies on the mount /etc/nvidia"
-    assert change == Change(f"{what}: profile not written", warning=True)
+    assert change == Outcome(f"{what}: profile not written", warning=True)
 
 
 def test_a_dev_that_is_no_folder(tmp_path: Path) -> None:

@@ -437,7 +437,7 @@ def test_the_hosts_environment_means_nothing(hook: Hook) -> None:
 ALLOWED = {
     "__future__", "_ctypes", "_stat", "_struct", "errno", "struct",
     "ocishim", "ocishim.errors", "ocishim.posixos",
-    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.change", "ocishim.hooks.create_symlinks",
+    "ocishim.hooks", "ocishim.hooks.chain", "ocishim.hooks.outcome", "ocishim.hooks.create_symlinks",
     "ocishim.hooks.flags", "ocishim.hooks.privileges", "ocishim.hooks.program",
     "ocishim.linux", "ocishim.linux.const", "ocishim.linux.ffi", "ocishim.linux.privileges",
     "ocishim.linux.syscalls", "ocishim.oci", "ocishim.oci.container", "ocishim.oci.hooktable",

@@ -9,7 +9,7 @@ import pytest
 
 from ocishim.errors import UsageError
 from ocishim.hooks import create_soname_symlinks, libview, soname
-from ocishim.hooks.change import Change
+from ocishim.hooks.outcome import Outcome
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import call
@@ -82,6 +82,6 @@ def test_the_folder_that_was_read_is_written(tmp_path: Path) -> None:
         make_tree(tmp_path, "symlink held/lib /usr")
         folder = view.folders[0]
         made, _ = soname.link(rootfs, folder, ["libc.so.6"], soname.Sonames(rootfs, folder))
-    assert made == [Change("/opt/lib/libc.so.6 -> libevil.so.6: linked")]
+    assert made == [Outcome("/opt/lib/libc.so.6 -> libevil.so.6: linked")]
     assert (tmp_path / "usr/libc.so.6").read_text() == "of the image"
     assert os.readlink(tmp_path / "away/lib/libc.so.6") == library.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Change:
+class Outcome:
     """One thing done. `warning` marks one that could not be done though the hook succeeded."""
 
     __slots__ = ("text", "warning")
@@ -13,10 +13,10 @@ class Change:
         self.warning = warning
 
     def __repr__(self) -> str:
-        return f"Change({self.text!r}, warning={self.warning})"
+        return f"Outcome({self.text!r}, warning={self.warning})"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Change):
+        if not isinstance(other, Outcome):
             return NotImplemented
         return (self.text, self.warning) == (other.text, other.warning)
 
