@@ -123,12 +123,16 @@ def test_s2_text_is_not_copied(node: Node, busybox: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize(("lines", "refused"), [
-    pytest.param(["symlink etc/ld.so.conf /proc/kmsg"], "'/etc/ld.so.conf' lies on proc", id="kmsg"),
-    pytest.param(["symlink etc/ld.so.conf /proc/1/environ"], "'/etc/ld.so.conf' lies on proc", id="environ"),
-    pytest.param(["symlink etc/ld.so.conf /sys/kernel/notes"], "'/etc/ld.so.conf' lies on sysfs", id="sysfs"),
+    pytest.param(["symlink etc/ld.so.conf /proc/kmsg"], "'/etc/ld.so.conf' lies on proc",
+        id="kmsg"),
+    pytest.param(["symlink etc/ld.so.conf /proc/1/environ"], "'/etc/ld.so.conf' lies on proc",
+        id="environ"),
+    pytest.param(["symlink etc/ld.so.conf /sys/kernel/notes"], "'/etc/ld.so.conf' lies on sysfs",
+        id="sysfs"),
     pytest.param([INCLUDE, "symlink etc/ld.so.conf.d/x.conf /proc/kmsg"],
                  "'/etc/ld.so.conf.d/x.conf' lies on proc", id="included"),
-    pytest.param(["file etc/ld.so.conf include /proc/kms*\n"], "'/proc' lies on proc", id="a pattern in proc"),
+    pytest.param(["file etc/ld.so.conf include /proc/kms*\n"], "'/proc' lies on proc",
+        id="a pattern in proc"),
     pytest.param([INCLUDE, "symlink etc/ld.so.conf.d/00-pyshim-cuda-compat.conf /proc/kmsg"],
                  "cuda-compat.conf' lies on proc", id="of enable-cuda-compat"),
 ])  # fmt: skip
@@ -240,11 +244,16 @@ def another(tmp_path: Path) -> Iterator[str]:
     pytest.param(["symlink opt/lib/libheld.so.1 {way}/libheld.so.1.2"], CACHE, id="a library"),
     pytest.param([], hook("update-ldcache", "--folder", "{way}"), id="a folder of the spec's"),
     pytest.param([], hook("create-symlinks", "--link", "t::{way}/link"), id="a link"),
-    pytest.param(["symlink way {way}"], hook("create-symlinks", "--link", "t::/way/d/link"), id="a link's folder"),
-    pytest.param(["symlink way {way}"], hook("chmod", "--mode", "777", "--path", "/way/a.conf"), id="chmod"),
-    pytest.param(["symlink opt/lib {way}"], hook("create-soname-symlinks", "--folder", "/opt/lib"), id="links by SONAME"),
-    pytest.param(["symlink etc/nvidia {way}"], hook("update-application-profile"), id="the profile"),
-    pytest.param(["symlink usr/local/cuda {way}"], hook("enable-cuda-compat", "--host-driver-version", "500.1"), id="cuda-compat"),
+    pytest.param(["symlink way {way}"], hook("create-symlinks", "--link", "t::/way/d/link"),
+        id="a link's folder"),
+    pytest.param(["symlink way {way}"], hook("chmod", "--mode", "777", "--path", "/way/a.conf"),
+        id="chmod"),
+    pytest.param(["symlink opt/lib {way}"], hook("create-soname-symlinks", "--folder", "/opt/lib"),
+        id="links by SONAME"),
+    pytest.param(["symlink etc/nvidia {way}"], hook("update-application-profile"),
+        id="the profile"),
+    pytest.param(["symlink usr/local/cuda {way}"],
+        hook("enable-cuda-compat", "--host-driver-version", "500.1"), id="cuda-compat"),
 ])  # fmt: skip
 def test_s3_another_process_root(
     node: Node, busybox: Path, another: str, lines: list[str], asked: dict[str, Any]

@@ -44,8 +44,10 @@ UNOPENED = FAILED + "cannot be opened by its descriptor: it is gone, or there is
         pytest.param("none", 0, "", 1, id="it says the truth"),
         pytest.param("missing", 1, UNOPENED, 1, id="ENOENT at open"),
         pytest.param("turns", 1, UNOPENED, 1, id="ENOENT at open, then a device"),
-        pytest.param("inode", 1, FAILED + "changed while it was opened" + MEND, 1, id="another inode"),
-        pytest.param("device", 1, FAILED + "is a character device, not a regular file" + MEND, 0, id="device"),
+        pytest.param("inode", 1, FAILED + "changed while it was opened" + MEND, 1,
+            id="another inode"),
+        pytest.param("device", 1, FAILED + "is a character device, not a regular file" + MEND, 0,
+            id="device"),
     ],
 )  # fmt: skip
 @isolated

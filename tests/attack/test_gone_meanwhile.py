@@ -49,7 +49,8 @@ def tree(root: Path) -> Path:
 
 @pytest.mark.parametrize("words", [
     pytest.param(["update-ldcache", "--folder", "/volume/lib"], id="update-ldcache"),
-    pytest.param(["create-soname-symlinks", "--folder", "/volume/lib"], id="create-soname-symlinks"),
+    pytest.param(["create-soname-symlinks", "--folder", "/volume/lib"],
+        id="create-soname-symlinks"),
     pytest.param(["enable-cuda-compat", "--host-driver-version", "500.1",
                   "--cuda-compat-container-root", "/volume/compat"], id="enable-cuda-compat"),
     pytest.param(["chmod", "--mode", "777", "--path", "/volume/file"], id="chmod"),

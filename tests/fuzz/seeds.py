@@ -114,8 +114,10 @@ SEEDS: dict[str, list[bytes]] = {
     "registry": [b"\0\0\0", b"\1\0\x30x", b"\2\0\x10pyshim", b"\0\xff\xff\0"],
     "hookargs": [
         _words("hook create-symlinks --link a::/b --link=c::/d"),
-        _words("chain --rootfs /r --timeout 9 update-ldcache --folder /a --next chmod --mode 755 --path /x"),
-        _words("--debug enable-cuda-compat --host-driver-version=550.54 --cuda-compat-container-root /x"),
+        _words(
+            "chain --rootfs /r --timeout 9 update-ldcache --folder /a --next chmod --mode 755 --path /x"),
+        _words(
+            "--debug enable-cuda-compat --host-driver-version=550.54 --cuda-compat-container-root /x"),
         _words("update-ldcache --folder /a --container-spec x"), _words("--mode=1 --folder /a"),
     ],
     "state": [

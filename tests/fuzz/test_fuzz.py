@@ -41,15 +41,18 @@ def nothing(*_: Any) -> Any:
 
 FAULTS = [
     # target, where a fault is planted, what stands there
-    pytest.param("elf", elf, "_exactly", lambda read, size, at, _: read(size, at), id="elf: less than asked for"),
+    pytest.param("elf", elf, "_exactly", lambda read, size, at, _: read(size, at),
+        id="elf: less than asked for"),
     pytest.param("elf", elf, "_PT_INTERP", 99, id="elf: a dynamic program is taken"),
     pytest.param("soname", elf, "_LONGEST_SONAME", 1 << 40, id="soname: of any length"),
     pytest.param("soname", elf, "_DT_SONAME", 5, id="soname: another tag"),
     pytest.param("ldcache", ldcache, "build", lambda _: b"", id="ldcache: nothing is written"),
-    pytest.param("ldconf", ldconf, "entries", lambda data: [("folder", data)], id="ldconf: any folder"),
+    pytest.param("ldconf", ldconf, "entries", lambda data: [("folder", data)],
+        id="ldconf: any folder"),
     pytest.param("ldconf", ldconf, "is_plain", lambda _: 1 / 0, id="ldconf: another kind of error"),
     pytest.param("pattern", ldconf, "_NOT", ("x",), id="pattern: another sign of negation"),
-    pytest.param("pattern", ldconf, "_member", lambda p, at: (p[at], at + 1), id="pattern: no escapes"),
+    pytest.param("pattern", ldconf, "_member", lambda p, at: (p[at], at + 1),
+        id="pattern: no escapes"),
     pytest.param("json", jsonio, "_SPACE", " ", id="json: fewer blanks"),
     pytest.param("json", jsonio, "_without_halves", str, id="json: half a surrogate pair"),
     pytest.param("json", jsonio, "copy", nothing, id="json: no copy"),
@@ -60,7 +63,8 @@ FAULTS = [
                  id="argv: an invention"),
     pytest.param("cache", cache, "_unframe", lambda data, _key: data or None, id="cache: anything"),
     pytest.param("registry", registry, "_line", lambda *_: ["x"], id="registry: another device"),
-    pytest.param("hookargs", program, "UsageError", RuntimeError, id="hookargs: another kind of error"),
+    pytest.param("hookargs", program, "UsageError", RuntimeError,
+        id="hookargs: another kind of error"),
     pytest.param("hookargs", flags, "UsageError", RuntimeError, id="hookargs: of the flags"),
     pytest.param("state", state, "DocumentError", RuntimeError, id="state: another kind of error"),
 ]  # fmt: skip

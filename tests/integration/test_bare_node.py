@@ -250,9 +250,13 @@ LIMITS = [
     pytest.param({"before": "ulimit -n 6"}, id="three descriptors left"),
     pytest.param({"before": "exec </dev/null >&1; ulimit -s 256"}, id="a small stack"),
     pytest.param({"env": {"LANG": "C"}}, id="LANG=C"),
-    pytest.param({"env": {"LANG": "de_DE.ISO-8859-1", "LC_ALL": "xx"}}, id="locales that are not there"),
-    pytest.param({"env": {"PYTHONHOME": "/x", "PYTHONPATH": "/y", "PYTHONMALLOC": "debug"}}, id="Python's variables"),
-    pytest.param({"env": {"LD_LIBRARY_PATH": "/x", "LD_PRELOAD": "/x.so", "GLIBC_TUNABLES": "glibc.malloc.check=3", "MALLOC_PERTURB_": "7"}}, id="the loader's variables"),
+    pytest.param({"env": {"LANG": "de_DE.ISO-8859-1", "LC_ALL": "xx"}},
+        id="locales that are not there"),
+    pytest.param({"env": {"PYTHONHOME": "/x", "PYTHONPATH": "/y", "PYTHONMALLOC": "debug"}},
+        id="Python's variables"),
+    pytest.param({"env": {"LD_LIBRARY_PATH": "/x", "LD_PRELOAD": "/x.so",
+        "GLIBC_TUNABLES": "glibc.malloc.check=3", "MALLOC_PERTURB_": "7"}},
+        id="the loader's variables"),
 ]  # fmt: skip
 
 

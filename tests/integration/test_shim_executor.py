@@ -355,7 +355,8 @@ def test_a_rootfs_behind_closed_folders(
 
 
 FAILURES = [
-    pytest.param(hook("echo a; echo why >&2; exit 3"), "sh failed: exit status 3: why", id="status"),
+    pytest.param(hook("echo a; echo why >&2; exit 3"), "sh failed: exit status 3: why",
+        id="status"),
     pytest.param(hook("kill -9 $$"), "sh failed: killed by signal 9", id="killed"),
     pytest.param(hook("echo here; sleep 60", timeout=1),
                  "sh failed: still running after 1 s, killed: here", id="timeout"),

@@ -202,7 +202,8 @@ class Lines:
         """Return one command line."""
         some = self.chance.choices
         words = self._flags(("log", "log-format", "root", "rootless", "criu"),
-                            ("debug", "systemd-cgroup", "help", "h", "version", "v"), (0, 0, 1, 2))  # fmt: skip
+                            ("debug", "systemd-cgroup", "help", "h", "version",
+                                "v"),  (0, 0, 1, 2))  # fmt: skip
         words += self.chance.choice(([], [], [], ["--"]))
         words += some(("create", "create", "run", "restore", "state", "delete", "x", ""), k=1)
         words += self._flags(_VALUED, _SWITCHES, (0, 1, 1, 2))

@@ -260,7 +260,8 @@ def test_the_largest_that_is_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "expected"), [
-    ("/b", "/b/config.json"), ("/b/", "/b/config.json"), ("/b//", "/b/config.json"), ("/", "/config.json"),
+    ("/b", "/b/config.json"), ("/b/", "/b/config.json"), ("/b//", "/b/config.json"), ("/",
+        "/config.json"),
 ])  # fmt: skip
 def test_config_path(path: str, expected: str) -> None:
     with pytest.raises(DocumentError) as caught:

@@ -32,13 +32,18 @@ def _box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
 
 
 FAULTS = [
-    pytest.param(OSError(28, "No space left on device", "/run/x"), "create: /run/x: no space left on device", id="the kernel's, with a file"),
-    pytest.param(OSError(24, "Too many open files"), "create: too many open files", id="the kernel's"),
-    pytest.param(PermissionError(13, "Permission denied", "/x"), "create: /x: access denied", id="a refusal, in our words"),
+    pytest.param(OSError(28, "No space left on device", "/run/x"),
+        "create: /run/x: no space left on device", id="the kernel's, with a file"),
+    pytest.param(OSError(24, "Too many open files"), "create: too many open files",
+        id="the kernel's"),
+    pytest.param(PermissionError(13, "Permission denied", "/x"), "create: /x: access denied",
+        id="a refusal, in our words"),
     pytest.param(MemoryError(), "create: out of memory", id="no memory"),
-    pytest.param(RecursionError("deep"), "create: internal error: RecursionError: deep", id="recursion"),
+    pytest.param(RecursionError("deep"), "create: internal error: RecursionError: deep",
+        id="recursion"),
     pytest.param(KeyError("x"), "create: internal error: KeyError: 'x'", id="a bug"),
-    pytest.param(ValueError("a\nb"), "create: internal error: ValueError: a b", id="a bug of two lines"),
+    pytest.param(ValueError("a\nb"), "create: internal error: ValueError: a b",
+        id="a bug of two lines"),
     pytest.param(ConfigError("wrong", hint="do that"), "wrong (do that)", id="ours, with a hint"),
 ]  # fmt: skip
 

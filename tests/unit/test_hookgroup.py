@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     pytest.param("/a/../../../b/c", "/b", id="dots lead nowhere else"),
     pytest.param("", "", id="none"),
     pytest.param("a/b", "", id="relative: below the caller's"),
-    pytest.param("kubepods-burstable-pod1.slice:cri-containerd:c", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", id="systemd"),
+    pytest.param("kubepods-burstable-pod1.slice:cri-containerd:c",
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", id="systemd"),
     pytest.param(":docker:c", "/system.slice", id="systemd's own"),
     pytest.param("-.slice:x:c", "", id="systemd's root"),
 ])  # fmt: skip
@@ -34,10 +35,14 @@ RESOURCES: list[Any] = [
     pytest.param({"cpu": {"quota": 5000}},
                  {"": [("cpu.max", "5000 100000")]},
                  {"cpu": [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "5000")]}, id="no period"),
-    pytest.param({"cpu": {"quota": -1, "shares": 2}, "memory": {"limit": -1}, "pids": {"limit": 0}}, {}, {}, id="no limit"),
-    pytest.param({"memory": {"limit": 7}}, {"": [("memory.max", "7")]}, {"memory": [("memory.limit_in_bytes", "7")]}, id="memory"),
-    pytest.param({"pids": {"limit": 7}}, {"": [("pids.max", "7")]}, {"pids": [("pids.max", "7")]}, id="processes"),
-    pytest.param({"memory": {"limit": 1 << 70}, "pids": {"limit": 1.5}}, {}, {}, id="no number of the kernel's"),
+    pytest.param({"cpu": {"quota": -1, "shares": 2}, "memory": {"limit": -1}, "pids": {"limit": 0}},
+        {}, {}, id="no limit"),
+    pytest.param({"memory": {"limit": 7}}, {"": [("memory.max", "7")]},
+        {"memory": [("memory.limit_in_bytes", "7")]}, id="memory"),
+    pytest.param({"pids": {"limit": 7}}, {"": [("pids.max", "7")]}, {"pids": [("pids.max", "7")]},
+        id="processes"),
+    pytest.param({"memory": {"limit": 1 << 70}, "pids": {"limit": 1.5}}, {}, {},
+        id="no number of the kernel's"),
     pytest.param({}, {}, {}, id="nothing"),
 ]  # fmt: skip
 

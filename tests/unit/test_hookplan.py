@@ -96,23 +96,40 @@ def short(hooks: list[dict[str, Any]]) -> list[Any]:
 PLANS = [
     pytest.param([], {}, [], "runtime", 0, id="no hooks"),
     pytest.param([OTHER], {}, ["other"], "runtime", 0, id="a vendor's alone"),
-    pytest.param([LINKS, OLDER], {}, [["create-symlinks"], "nvidia-cdi-hook"], "runtime", 0, id="a flag that is not known: a vendor's"),
-    pytest.param([LINKS, CACHE], {}, [["create-symlinks", "update-ldcache"]], "runtime", 0, id="known ones are fused"),
-    pytest.param([LINKS, OTHER, CACHE], {}, [["create-symlinks"], "other", ["update-ldcache"]], "runtime", 0, id="the order stays"),
-    pytest.param([LINKS, CACHE], {"hooks__native": False}, ["nvidia-cdi-hook"] * 2, "runtime", 0, id="not native"),
+    pytest.param([LINKS, OLDER], {}, [["create-symlinks"], "nvidia-cdi-hook"], "runtime", 0,
+        id="a flag that is not known: a vendor's"),
+    pytest.param([LINKS, CACHE], {}, [["create-symlinks", "update-ldcache"]], "runtime", 0,
+        id="known ones are fused"),
+    pytest.param([LINKS, OTHER, CACHE], {}, [["create-symlinks"], "other", ["update-ldcache"]],
+        "runtime", 0, id="the order stays"),
+    pytest.param([LINKS, CACHE], {"hooks__native": False}, ["nvidia-cdi-hook"] * 2, "runtime", 0,
+        id="not native"),
     pytest.param([LINKS, CACHE], {"readonly": True}, [], "runtime", 1, id="read-only: skipped"),
-    pytest.param([LINKS, OTHER], {"readonly": True}, ["other"], "runtime", 1, id="read-only: a vendor's stays"),
-    pytest.param([LINKS, PARAMS], {"readonly": True}, [["disable-device-node-modification"]], "runtime", 1, id="read-only: what only mounts stays"),
-    pytest.param([OTHER, PARAMS], {"readonly": True}, ["other", ["disable-device-node-modification"]], "runtime", 0, id="read-only: nothing writes"),
-    pytest.param([LINKS], {"readonly": True, "hooks__native": False}, [], "runtime", 1, id="read-only, not native: skipped"),
-    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "when-writable"}, [["create-symlinks"]], "runtime", 0, id="when-writable: run"),
-    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "overlay"}, [["create-symlinks"]], "runtime", 0, id="overlay: run"),
+    pytest.param([LINKS, OTHER], {"readonly": True}, ["other"], "runtime", 1,
+        id="read-only: a vendor's stays"),
+    pytest.param([LINKS, PARAMS], {"readonly": True}, [["disable-device-node-modification"]],
+        "runtime", 1, id="read-only: what only mounts stays"),
+    pytest.param([OTHER, PARAMS], {"readonly": True},
+        ["other", ["disable-device-node-modification"]], "runtime", 0,
+        id="read-only: nothing writes"),
+    pytest.param([LINKS], {"readonly": True, "hooks__native": False}, [], "runtime", 1,
+        id="read-only, not native: skipped"),
+    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "when-writable"},
+        [["create-symlinks"]], "runtime", 0, id="when-writable: run"),
+    pytest.param([LINKS], {"readonly": True, "hooks__readonly_rootfs": "overlay"},
+        [["create-symlinks"]], "runtime", 0, id="overlay: run"),
     pytest.param([LINKS], {"version": CRUN}, [["create-symlinks"]], "runtime", 0, id="old crun"),
-    pytest.param([LINKS], {"version": CRUN, "readonly": True, "hooks__readonly_rootfs": "when-writable"}, [], "shim", 0, id="old crun, read-only: taken"),
-    pytest.param([LINKS, OTHER], {"version": RUNSC}, [], "shim", 0, id="old runsc: taken, a vendor's too"),
-    pytest.param([LINKS, PARAMS], {"version": RUNSC}, [], "shim", 0, id="old runsc: what only mounts goes"),
-    pytest.param([LINKS, PARAMS], {"hooks__executor": "shim"}, [["disable-device-node-modification"]], "shim", 0, id="taken: what only mounts stays"),
-    pytest.param([LINKS], {"version": RUNSC, "hooks__executor": "runtime"}, [["create-symlinks"]], "runtime", 0, id="runtime by setting"),
+    pytest.param([LINKS],
+        {"version": CRUN, "readonly": True, "hooks__readonly_rootfs": "when-writable"}, [], "shim",
+        0, id="old crun, read-only: taken"),
+    pytest.param([LINKS, OTHER], {"version": RUNSC}, [], "shim", 0,
+        id="old runsc: taken, a vendor's too"),
+    pytest.param([LINKS, PARAMS], {"version": RUNSC}, [], "shim", 0,
+        id="old runsc: what only mounts goes"),
+    pytest.param([LINKS, PARAMS], {"hooks__executor": "shim"},
+        [["disable-device-node-modification"]], "shim", 0, id="taken: what only mounts stays"),
+    pytest.param([LINKS], {"version": RUNSC, "hooks__executor": "runtime"}, [["create-symlinks"]],
+        "runtime", 0, id="runtime by setting"),
 ]  # fmt: skip
 
 
@@ -273,10 +290,18 @@ def test_a_file_system_that_cannot_be_written(bundle: Path, setting: str, readon
 
 
 PROGRAMS = [
-    pytest.param("missing", "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate the CDI spec again)", id="missing"),
-    pytest.param("not executable", "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or generate the CDI spec again)", id="not executable"),
-    pytest.param("folder", "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or generate the CDI spec again)", id="a folder"),
-    pytest.param("dangling", "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate the CDI spec again)", id="a dangling link"),
+    pytest.param("missing",
+        "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate "
+        "the CDI spec again)", id="missing"),
+    pytest.param("not executable",
+        "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or "
+        "generate the CDI spec again)", id="not executable"),
+    pytest.param("folder",
+        "/s.json: createContainer hook {}/p: the program is not an executable file (install it, or "
+        "generate the CDI spec again)", id="a folder"),
+    pytest.param("dangling",
+        "/s.json: createContainer hook {}/p: the program does not exist (install it, or generate "
+        "the CDI spec again)", id="a dangling link"),
     pytest.param("there", None, id="there"),
 ]  # fmt: skip
 
@@ -351,10 +376,12 @@ def test_a_mapped_root_must_reach_our_program(
 
 
 @pytest.mark.parametrize(("hooks", "found"), [
-    pytest.param(None, [], id="null"), pytest.param([], [], id="no object"), pytest.param("x", [], id="a string"),
+    pytest.param(None, [],
+        id="null"),  pytest.param([], [], id="no object"), pytest.param("x", [], id="a string"),
     pytest.param({"prestart": None, "poststop": []}, [], id="empty"),
     pytest.param({"prestart": "x"}, [], id="a list that is none: the runtime's to refuse"),
-    pytest.param({"future": [{"path": "/x"}], "poststop": [{"path": "/y"}]}, ["poststop"], id="an unknown list"),
+    pytest.param({"future": [{"path": "/x"}], "poststop": [{"path": "/y"}]}, ["poststop"],
+        id="an unknown list"),
 ])  # fmt: skip
 def test_lists(hooks: object, found: list[str]) -> None:
     assert list(hookchanges.lists({"hooks": hooks})) == found

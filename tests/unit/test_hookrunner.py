@@ -88,7 +88,8 @@ def octal(text: str) -> str:
 @pytest.mark.parametrize(("hook", "message"), [
     pytest.param(sh("exit 3"), "sh failed: exit status 3", id="status"),
     pytest.param(sh("echo why; exit 1"), "sh failed: exit status 1: why", id="stdout"),
-    pytest.param(sh("echo a; echo b >&2; echo; exit 1"), "sh failed: exit status 1: b", id="last line"),
+    pytest.param(sh("echo a; echo b >&2; echo; exit 1"), "sh failed: exit status 1: b",
+        id="last line"),
     *(pytest.param(sh(f"printf 'a{octal(text)}b\\n'; exit 1"), f"sh failed: exit status 1: a{seen}b",
                    id=name) for name, (text, seen) in CONTROLS.items()),
     pytest.param(sh("printf 'a\\377\\303b\\n'; exit 1"), r"sh failed: exit status 1: a\xff\xc3b",
@@ -96,8 +97,10 @@ def octal(text: str) -> str:
     pytest.param(sh("kill -9 $$"), "sh failed: killed by signal 9", id="signal"),
     *(pytest.param({**sh("true"), "timeout": value}, "sh failed: its timeout is no number of seconds", id=name)
       for name, value in {"a text": "5", "negative": -1, "a fraction": jsonio.Number("0.5"), "a list": [5]}.items()),
-    pytest.param({**sh("true"), "args": 5}, "sh failed: config.json: expected array, found integer in 'args'", id="args"),
-    pytest.param({**sh("true"), "env": "A=1"}, "sh failed: config.json: expected array, found string in 'env'", id="env"),
+    pytest.param({**sh("true"), "args": 5},
+        "sh failed: config.json: expected array, found integer in 'args'", id="args"),
+    pytest.param({**sh("true"), "env": "A=1"},
+        "sh failed: config.json: expected array, found string in 'env'", id="env"),
     pytest.param({"path": "/no/such"}, "such failed: the program cannot be run: No such file or directory",
                  id="missing"),
     pytest.param({"path": "/etc/passwd"}, "passwd failed: the program cannot be run: Permission denied",

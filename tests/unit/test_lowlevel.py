@@ -164,7 +164,8 @@ def test_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("content", "why"), [
     pytest.param(b"\x7fELF garbage", "exec format error", id="no program"),
-    pytest.param(b"#!/no/such/interpreter\n", "its interpreter does not exist", id="interpreter missing"),
+    pytest.param(b"#!/no/such/interpreter\n", "its interpreter does not exist",
+        id="interpreter missing"),
 ])  # fmt: skip
 def test_cannot_be_executed(tmp_path: Path, content: bytes, why: str) -> None:
     program = tmp_path / "runc"
@@ -180,20 +181,35 @@ def test_cannot_be_executed(tmp_path: Path, content: bytes, why: str) -> None:
 
 EXECUTORS = [
     # setting, --version, root.readonly, executor, reason
-    pytest.param("auto", "runc version 1.1.5", False, "runtime", "runc 1.1.5 runs createContainer hooks", id="runc"),
-    pytest.param("auto", "runc version 1.1.5", True, "runtime", "runc 1.1.5 runs createContainer hooks", id="runc, read-only"),
-    pytest.param("auto", "crun version 1.8.1", False, "runtime", "crun 1.8.1 runs createContainer hooks", id="old crun"),
-    pytest.param("auto", "crun version 1.8.1", True, "shim", "crun 1.8.1 makes the root read-only before it runs them", id="old crun, read-only"),
-    pytest.param("auto", "crun version 1.25.1", True, "shim", "crun 1.25.1 makes the root read-only before it runs them", id="the last old crun"),
-    pytest.param("auto", "crun version 1.26", True, "runtime", "crun 1.26 runs createContainer hooks", id="the first new crun"),
-    pytest.param("auto", "youki version 0.5.3", True, "runtime", "youki 0.5.3 runs createContainer hooks", id="youki"),
-    pytest.param("auto", "runsc version 0.0~20240729.0", False, "shim", "runsc 0.0~20240729.0 does not run createContainer hooks", id="Debian's runsc"),
-    pytest.param("auto", "runsc version release-20260511.0", False, "shim", "runsc release-20260511.0 does not run createContainer hooks", id="runsc whose features lie"),
-    pytest.param("auto", "runsc version release-20260520.0", False, "runtime", "runsc release-20260520.0 runs createContainer hooks", id="the first runsc that does"),
-    pytest.param("auto", "runsc version x", False, "shim", "runsc x does not run createContainer hooks", id="a runsc without a number"),
-    pytest.param("auto", "other thing", True, "runtime", "the runtime is not one pyshim knows better", id="unknown"),
-    pytest.param("runtime", "runsc version 0.0~20240729.0", False, "runtime", "hooks.executor is 'runtime'", id="set to runtime"),
-    pytest.param("shim", "runc version 1.1.5", False, "shim", "hooks.executor is 'shim'", id="set to shim"),
+    pytest.param("auto", "runc version 1.1.5", False, "runtime",
+        "runc 1.1.5 runs createContainer hooks", id="runc"),
+    pytest.param("auto", "runc version 1.1.5", True, "runtime",
+        "runc 1.1.5 runs createContainer hooks", id="runc, read-only"),
+    pytest.param("auto", "crun version 1.8.1", False, "runtime",
+        "crun 1.8.1 runs createContainer hooks", id="old crun"),
+    pytest.param("auto", "crun version 1.8.1", True, "shim",
+        "crun 1.8.1 makes the root read-only before it runs them", id="old crun, read-only"),
+    pytest.param("auto", "crun version 1.25.1", True, "shim",
+        "crun 1.25.1 makes the root read-only before it runs them", id="the last old crun"),
+    pytest.param("auto", "crun version 1.26", True, "runtime",
+        "crun 1.26 runs createContainer hooks", id="the first new crun"),
+    pytest.param("auto", "youki version 0.5.3", True, "runtime",
+        "youki 0.5.3 runs createContainer hooks", id="youki"),
+    pytest.param("auto", "runsc version 0.0~20240729.0", False, "shim",
+        "runsc 0.0~20240729.0 does not run createContainer hooks", id="Debian's runsc"),
+    pytest.param("auto", "runsc version release-20260511.0", False, "shim",
+        "runsc release-20260511.0 does not run createContainer hooks",
+        id="runsc whose features lie"),
+    pytest.param("auto", "runsc version release-20260520.0", False, "runtime",
+        "runsc release-20260520.0 runs createContainer hooks", id="the first runsc that does"),
+    pytest.param("auto", "runsc version x", False, "shim",
+        "runsc x does not run createContainer hooks", id="a runsc without a number"),
+    pytest.param("auto", "other thing", True, "runtime",
+        "the runtime is not one pyshim knows better", id="unknown"),
+    pytest.param("runtime", "runsc version 0.0~20240729.0", False, "runtime",
+        "hooks.executor is 'runtime'", id="set to runtime"),
+    pytest.param("shim", "runc version 1.1.5", False, "shim", "hooks.executor is 'shim'",
+        id="set to shim"),
 ]  # fmt: skip
 
 

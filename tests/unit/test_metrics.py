@@ -167,7 +167,8 @@ def test_the_sort_of_failure(box: Box, reason: str, make: Callable[[Box], list[s
 
 @pytest.mark.parametrize(("err", "sort"), [
     (OSError(28, "no space"), "system"), (MemoryError(), "memory"), (KeyError(), "internal"),
-    (ocishim.errors.UnsafePathError("x"), "path"), (ocishim.errors.ForeignMountError("/a", "/b"), "path"),
+    (ocishim.errors.UnsafePathError("x"),
+        "path"),  (ocishim.errors.ForeignMountError("/a", "/b"), "path"),
 ])  # fmt: skip
 def test_the_sort_of_what_the_kernel_and_python_raise(err: BaseException, sort: str) -> None:
     assert sort_of(err) == sort
@@ -183,7 +184,8 @@ def test_every_kind_of_failure_has_a_sort_that_is_documented() -> None:
 
 
 @pytest.mark.parametrize(("text", "found"), [
-    ('[log]\nmetrics = "/a.prom"\n[x', "/a.prom"), ("= 7\n[ log ]\n metrics='/a.prom' # x\n", "/a.prom"),
+    ('[log]\nmetrics = "/a.prom"\n[x',
+        "/a.prom"),  ("= 7\n[ log ]\n metrics='/a.prom' # x\n", "/a.prom"),
     ('log.metrics = "/a.prom"\n= 7', "/a.prom"), ('[hooks]\nmetrics = "/a.prom"\n', ""),
     ('[log]\nmetrics = "a.prom"\n', ""), ('[log]\n# metrics = "/a.prom"\n', ""), ("\0\xff", ""),
 ])  # fmt: skip

@@ -11,11 +11,16 @@ from ocishim.linux import mountinfo
 
 
 @pytest.mark.parametrize(("line", "expected"), [
-    pytest.param(b"36 35 98:0 / /mnt rw - ext3 /dev/root rw", (36, "/mnt", "/dev/root", False), id="private"),
-    pytest.param(b"36 35 98:0 / /mnt rw shared:1 - ext3 /dev/root rw", (36, "/mnt", "/dev/root", True), id="shared"),
-    pytest.param(b"36 35 98:0 / /mnt rw master:1 - ext3 x rw", (36, "/mnt", "x", False), id="slave"),
-    pytest.param(b"36 35 98:0 / /mnt rw shared:1 master:2 - ext3 x rw", (36, "/mnt", "x", True), id="both"),
-    pytest.param(rb"7 1 0:5 / /a\040b\134c\012 rw - tmpfs a\011b rw", (7, "/a b\\c\n", "a\tb", False), id="escapes"),
+    pytest.param(b"36 35 98:0 / /mnt rw - ext3 /dev/root rw", (36, "/mnt", "/dev/root", False),
+        id="private"),
+    pytest.param(b"36 35 98:0 / /mnt rw shared:1 - ext3 /dev/root rw",
+        (36, "/mnt", "/dev/root", True), id="shared"),
+    pytest.param(b"36 35 98:0 / /mnt rw master:1 - ext3 x rw", (36, "/mnt", "x", False),
+        id="slave"),
+    pytest.param(b"36 35 98:0 / /mnt rw shared:1 master:2 - ext3 x rw", (36, "/mnt", "x", True),
+        id="both"),
+    pytest.param(rb"7 1 0:5 / /a\040b\134c\012 rw - tmpfs a\011b rw",
+        (7, "/a b\\c\n", "a\tb", False), id="escapes"),
     pytest.param(b"7 1 0:5 / /\xff rw - tmpfs x rw", (7, "/\udcff", "x", False), id="bytes"),
 ])  # fmt: skip
 def test_line(line: bytes, expected: tuple[int, str, str, bool]) -> None:

@@ -59,7 +59,8 @@ def test_what_a_container_got(box: Box) -> None:
 
 
 @pytest.mark.parametrize(("what", "error", "asked"), [
-    pytest.param("no such device", "unresolvable CDI devices acme.com/gpu=0", [SOURCE], id="no device"),
+    pytest.param("no such device", "unresolvable CDI devices acme.com/gpu=0", [SOURCE],
+        id="no device"),
     pytest.param("no bundle", "config.json: does not exist", [], id="no bundle"),
     pytest.param("no configuration", "unknown setting 'cdi.x'", [SOURCE], id="configuration"),
     pytest.param("no runtime", "no low-level runtime", [SOURCE], id="no runtime"),
@@ -163,7 +164,9 @@ def test_a_week_later(tmp_path: Path) -> None:
     pytest.param({"asked": ["é" * 500] * 500}, id="many"),
     pytest.param({"error": "x" * 100_000}, id="a long error"),
     pytest.param({"bundle": "\udcff" * 5000, "pod": "y" * 9000}, id="bytes"),
-    pytest.param({"asked": ["\x1b[31m"] * 4000, "hooks": ["h" * 999] * 99, "warnings": ["w" * 999] * 99}, id="all"),
+    pytest.param(
+        {"asked": ["\x1b[31m"] * 4000, "hooks": ["h" * 999] * 99, "warnings": ["w" * 999] * 99},
+        id="all"),
 ])  # fmt: skip
 def test_a_long_record_is_cut(tmp_path: Path, told: dict[str, Any]) -> None:
     class Kept:

@@ -300,18 +300,27 @@ def crio(container: object, **annotations: str) -> dict[str, str]:
 KEY = OTHER + "x"
 NOT_OWN = f"annotation '{KEY}': not the container's own under CRI-O"
 CRIO = [
-    pytest.param(crio({"cdi.k8s.io/x": GPU0}, **{"cdi.k8s.io/x": GPU0}), [], "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself", id="the standard prefix, the container's"),
-    pytest.param(crio({}, **{"cdi.k8s.io/x": GPU0}), [], "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself", id="the standard prefix, the pod's"),
-    pytest.param(crio({KEY: GPU0}, **{KEY: GPU0}), [GPU0], None, id="another prefix, the container's"),
+    pytest.param(crio({"cdi.k8s.io/x": GPU0}, **{"cdi.k8s.io/x": GPU0}), [],
+        "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself",
+        id="the standard prefix, the container's"),
+    pytest.param(crio({}, **{"cdi.k8s.io/x": GPU0}), [],
+        "annotation 'cdi.k8s.io/x': CRI-O injects CDI devices itself",
+        id="the standard prefix, the pod's"),
+    pytest.param(crio({KEY: GPU0}, **{KEY: GPU0}), [GPU0], None,
+        id="another prefix, the container's"),
     pytest.param(crio({}, **{KEY: GPU0}), [], NOT_OWN, id="another prefix, the pod's"),
-    pytest.param(crio({KEY: GPU1}, **{KEY: GPU0}), [], NOT_OWN, id="the pod's value over the container's"),
+    pytest.param(crio({KEY: GPU1}, **{KEY: GPU0}), [], NOT_OWN,
+        id="the pod's value over the container's"),
     pytest.param(crio("not json", **{KEY: GPU0}), [], NOT_OWN, id="JSON that is none"),
     pytest.param(crio([KEY], **{KEY: GPU0}), [], NOT_OWN, id="JSON that is no object"),
     pytest.param(crio("\ud800", **{KEY: GPU0}), [], NOT_OWN, id="JSON that is no text"),
     pytest.param(crio("[" * 1000, **{KEY: GPU0}), [], NOT_OWN, id="JSON too deep"),
     pytest.param(crio({KEY: [GPU0]}, **{KEY: GPU0}), [], NOT_OWN, id="JSON of another type"),
-    pytest.param({"io.container.manager": "cri-o", "io.kubernetes.cri-o.Annotations": json.dumps({KEY: GPU0}), KEY: GPU0}, [], NOT_OWN, id="no container type"),
-    pytest.param({"io.container.manager": "cri-o", "io.kubernetes.cri-o.ContainerType": "container", KEY: GPU0}, [], NOT_OWN, id="no JSON"),
+    pytest.param({"io.container.manager": "cri-o",
+        "io.kubernetes.cri-o.Annotations": json.dumps({KEY: GPU0}), KEY: GPU0}, [], NOT_OWN,
+        id="no container type"),
+    pytest.param({"io.container.manager": "cri-o", "io.kubernetes.cri-o.ContainerType": "container",
+        KEY: GPU0}, [], NOT_OWN, id="no JSON"),
 ]  # fmt: skip
 
 
@@ -331,14 +340,28 @@ def test_the_pods_own_json_is_overwritten_by_crio() -> None:
 
 
 FAULTS = [
-    pytest.param(["x"], DocumentError, "config.json: expected object, found array in 'annotations'", id="no object"),
-    pytest.param({"cdi.k8s.io/x": 1}, DocumentError, "config.json: expected string, found integer in 'annotations[cdi.k8s.io/x]'", id="no string"),
-    pytest.param({"cdi.k8s.io/x": None}, DocumentError, "config.json: expected string, found null in 'annotations[cdi.k8s.io/x]'", id="null"),
-    pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/b'", id="no qualified name"),
-    pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \" acme.com/gpu=1\" in annotation 'cdi.k8s.io/x'", id="a blank"),
-    pytest.param({"cdi.k8s.io/x": ""}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="empty"),
-    pytest.param({"cdi.k8s.io/x": GPU0 + ","}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"\" in annotation 'cdi.k8s.io/x'", id="a comma at the end"),
-    pytest.param({"cdi.k8s.io/x": "acme.com/gpu=0\x1b[31m"}, RequestError, "failed to parse CDI device annotations: invalid CDI device name \"acme.com/gpu=0\\x1b[31m\" in annotation 'cdi.k8s.io/x'", id="a terminal's command"),
+    pytest.param(["x"], DocumentError, "config.json: expected object, found array in 'annotations'",
+        id="no object"),
+    pytest.param({"cdi.k8s.io/x": 1}, DocumentError,
+        "config.json: expected string, found integer in 'annotations[cdi.k8s.io/x]'",
+        id="no string"),
+    pytest.param({"cdi.k8s.io/x": None}, DocumentError,
+        "config.json: expected string, found null in 'annotations[cdi.k8s.io/x]'", id="null"),
+    pytest.param({"cdi.k8s.io/a": GPU0, "cdi.k8s.io/b": "gpu0"}, RequestError,
+        'failed to parse CDI device annotations: invalid CDI device name "gpu0" in annotation '
+        "'cdi.k8s.io/b'", id="no qualified name"),
+    pytest.param({"cdi.k8s.io/x": f"{GPU0}, {GPU1}"}, RequestError,
+        'failed to parse CDI device annotations: invalid CDI device name " acme.com/gpu=1" in '
+        "annotation 'cdi.k8s.io/x'", id="a blank"),
+    pytest.param({"cdi.k8s.io/x": ""}, RequestError,
+        'failed to parse CDI device annotations: invalid CDI device name "" in annotation '
+        "'cdi.k8s.io/x'", id="empty"),
+    pytest.param({"cdi.k8s.io/x": GPU0 + ","}, RequestError,
+        'failed to parse CDI device annotations: invalid CDI device name "" in annotation '
+        "'cdi.k8s.io/x'", id="a comma at the end"),
+    pytest.param({"cdi.k8s.io/x": "acme.com/gpu=0\x1b[31m"}, RequestError,
+        "failed to parse CDI device annotations: invalid CDI device name "
+        "\"acme.com/gpu=0\\x1b[31m\" in annotation 'cdi.k8s.io/x'", id="a terminal's command"),
 ]  # fmt: skip
 
 

@@ -244,9 +244,12 @@ def test_a_missing_source_is_named(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(("mount", "message"), [
-    pytest.param({"source": "/a\0b"}, "config.json: 'mounts[0].source' /a\0b: a NUL is in the path", id="NUL"),
-    pytest.param({"options": 5}, "config.json: expected array, found integer in 'mounts[0].options'", id="options"),
-    pytest.param({"options": "rbind"}, "config.json: expected array, found string in 'mounts[0].options'", id="one option"),
+    pytest.param({"source": "/a\0b"}, "config.json: 'mounts[0].source' /a\0b: a NUL is in the path",
+        id="NUL"),
+    pytest.param({"options": 5},
+        "config.json: expected array, found integer in 'mounts[0].options'", id="options"),
+    pytest.param({"options": "rbind"},
+        "config.json: expected array, found string in 'mounts[0].options'", id="one option"),
 ])  # fmt: skip
 def test_a_mount_that_is_none(tree: Path, mount: dict[str, Any], message: str) -> None:
     with pytest.raises(DocumentError) as caught:

@@ -44,9 +44,12 @@ def test_a_namespace_to_join() -> None:
 @pytest.mark.parametrize(("entry", "message"), [
     pytest.param("0", "expected object, found string in 'linux.uidMappings[1]'", id="no object"),
     pytest.param(None, "expected object, found null in 'linux.uidMappings[1]'", id="null"),
-    pytest.param({}, "expected integer, found null in 'linux.uidMappings[1].containerID'", id="empty"),
-    pytest.param({"containerID": 0, "hostID": "x", "size": 1}, "expected integer, found string in 'linux.uidMappings[1].hostID'", id="a string"),
-    pytest.param({"containerID": 0, "hostID": 1}, "expected integer, found null in 'linux.uidMappings[1].size'", id="no size"),
+    pytest.param({}, "expected integer, found null in 'linux.uidMappings[1].containerID'",
+        id="empty"),
+    pytest.param({"containerID": 0, "hostID": "x", "size": 1},
+        "expected integer, found string in 'linux.uidMappings[1].hostID'", id="a string"),
+    pytest.param({"containerID": 0, "hostID": 1},
+        "expected integer, found null in 'linux.uidMappings[1].size'", id="no size"),
 ])  # fmt: skip
 def test_odd_mappings_are_refused(entry: object, message: str) -> None:
     with pytest.raises(DocumentError) as caught:

@@ -112,11 +112,16 @@ def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
 @pytest.mark.parametrize(
     ("make", "name", "evidence"),
     [
-        pytest.param(lambda p: p.unlink(), "ldconfig-none", "neither /sbin/ldconfig nor /sbin/ldconfig.real is there", id="none"),
-        pytest.param(lambda p: p.write_bytes(b"#!/bin/sh\n"), "ldconfig", f"/sbin/ldconfig is no program for {os.uname().machine}", id="script"),
-        pytest.param(lambda p: p.write_bytes(b"\x7fELF" + b"\0" * 14 + b"\x08\0"), "ldconfig", f"/sbin/ldconfig is no program for {os.uname().machine}", id="another machine's"),
-        pytest.param(lambda p: p.chmod(0o644), "ldconfig", "/sbin/ldconfig is no program", id="not executable"),
-        pytest.param(lambda p: (p.unlink(), p.mkdir()), "ldconfig", "/sbin/ldconfig is no program", id="folder"),
+        pytest.param(lambda p: p.unlink(), "ldconfig-none",
+            "neither /sbin/ldconfig nor /sbin/ldconfig.real is there", id="none"),
+        pytest.param(lambda p: p.write_bytes(b"#!/bin/sh\n"), "ldconfig",
+            f"/sbin/ldconfig is no program for {os.uname().machine}", id="script"),
+        pytest.param(lambda p: p.write_bytes(b"\x7fELF" + b"\0" * 14 + b"\x08\0"), "ldconfig",
+            f"/sbin/ldconfig is no program for {os.uname().machine}", id="another machine's"),
+        pytest.param(lambda p: p.chmod(0o644), "ldconfig", "/sbin/ldconfig is no program",
+            id="not executable"),
+        pytest.param(lambda p: (p.unlink(), p.mkdir()), "ldconfig", "/sbin/ldconfig is no program",
+            id="folder"),
     ],
 )  # fmt: skip
 def test_ldconfig(tree: Tree, make: Callable[[Path], object], name: str, evidence: str) -> None:
@@ -161,7 +166,8 @@ def test_spec_conflict(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(("name", "right"), [
-    ("a.yml", "a.yaml"), ("a.YAML", "a.yaml"), ("a.JSON", "a.json"), ("a.yaml.bak", ""), ("README", ""),
+    ("a.yml",
+        "a.yaml"),  ("a.YAML", "a.yaml"), ("a.JSON", "a.json"), ("a.yaml.bak", ""), ("README", ""),
 ])  # fmt: skip
 def test_spec_that_nobody_reads_for_its_name(tree: Tree, name: str, right: str) -> None:
     tree.write(f"/etc/cdi/{name}", SPEC)
@@ -174,14 +180,25 @@ def test_spec_that_nobody_reads_for_its_name(tree: Tree, name: str, right: str) 
 @pytest.mark.parametrize(
     ("edits", "evidence"),
     [
-        pytest.param("deviceNodes: [{path: /dev/gone}]", 'failed to stat CDI host device "/dev/gone": no such file or directory', id="device"),
-        pytest.param("deviceNodes: [{path: /dev/a, hostPath: /dev/gone}]", 'failed to stat CDI host device "/dev/gone": no such file or directory', id="other path"),
-        pytest.param("deviceNodes: [{path: /dev/log}]", 'failed to stat CDI host device "/dev/log": not a device node', id="no device"),
-        pytest.param("deviceNodes: [{path: /dev/gone, type: c, major: 1, minor: 3}]", None, id="the spec knows"),
-        pytest.param("deviceNodes: [{path: /dev/gone}, {path: /dev/x}]", 'failed to stat CDI host device "/dev/gone": no such file or directory and 1 more of this sort', id="two devices"),
-        pytest.param("hooks: [{hookName: createContainer, path: /opt/gone}]", "createContainer hook /opt/gone is gone", id="program"),
-        pytest.param("hooks: [{hookName: poststop, path: /opt/nvidia-ctk}]", "poststop hook /opt/nvidia-ctk is gone", id="another stage"),
-        pytest.param("hooks: [{hookName: createContainer, path: /opt/nvidia-ctk, args: [nvidia-ctk, hook, update-ldcache]}]", None, id="ours"),
+        pytest.param("deviceNodes: [{path: /dev/gone}]",
+            'failed to stat CDI host device "/dev/gone": no such file or directory', id="device"),
+        pytest.param("deviceNodes: [{path: /dev/a, hostPath: /dev/gone}]",
+            'failed to stat CDI host device "/dev/gone": no such file or directory',
+            id="other path"),
+        pytest.param("deviceNodes: [{path: /dev/log}]",
+            'failed to stat CDI host device "/dev/log": not a device node', id="no device"),
+        pytest.param("deviceNodes: [{path: /dev/gone, type: c, major: 1, minor: 3}]", None,
+            id="the spec knows"),
+        pytest.param("deviceNodes: [{path: /dev/gone}, {path: /dev/x}]",
+            'failed to stat CDI host device "/dev/gone": no such file or directory and 1 more of '
+            'this sort', id="two devices"),
+        pytest.param("hooks: [{hookName: createContainer, path: /opt/gone}]",
+            "createContainer hook /opt/gone is gone", id="program"),
+        pytest.param("hooks: [{hookName: poststop, path: /opt/nvidia-ctk}]",
+            "poststop hook /opt/nvidia-ctk is gone", id="another stage"),
+        pytest.param(
+            "hooks: [{hookName: createContainer, path: /opt/nvidia-ctk, args: [nvidia-ctk, hook, "
+            "update-ldcache]}]", None, id="ours"),
         pytest.param("hooks: [{hookName: createContainer, path: /usr/bin/runc}]", None, id="there"),
     ],
 )  # fmt: skip
@@ -327,7 +344,8 @@ def test_command_for_people_names_the_next_step(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("room", "evidence"),
     [
-        pytest.param((9, 9, os.ST_RDONLY), "/run is on a file system that is mounted read-only", id="read-only"),
+        pytest.param((9, 9, os.ST_RDONLY), "/run is on a file system that is mounted read-only",
+            id="read-only"),
         pytest.param((0, 9, 0), "/run is on a file system with no space left", id="no space"),
         pytest.param((9, 0, 0), "/run is on a file system with no files left", id="no inodes"),
     ],

@@ -157,10 +157,16 @@ def test_one_name_in_two_pods(node: Node) -> None:
 
 
 @pytest.mark.parametrize(("engine", "by", "step"), [
-    pytest.param(docker, "runc did", "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default", id="docker"),
-    pytest.param(conmon, "/usr/bin/crun did", "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default", id="podman"),
-    pytest.param(lambda node: containerd(node, binary_name=""), "runc did", POD_STEP, id="no runtimeClassName"),
-    pytest.param(lambda node: containerd(node, binary_name="/usr/bin/nvidia-container-runtime"), "/usr/bin/nvidia-container-runtime did", POD_STEP, id="another handler"),
+    pytest.param(docker, "runc did",
+        "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
+        id="docker"),
+    pytest.param(conmon, "/usr/bin/crun did",
+        "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default",
+        id="podman"),
+    pytest.param(lambda node: containerd(node, binary_name=""), "runc did", POD_STEP,
+        id="no runtimeClassName"),
+    pytest.param(lambda node: containerd(node, binary_name="/usr/bin/nvidia-container-runtime"),
+        "/usr/bin/nvidia-container-runtime did", POD_STEP, id="another handler"),
     pytest.param(kubelet, "no create of it is among those that pyshim keeps", POD_STEP, id="ended"),
 ])  # fmt: skip
 def test_a_container_that_pyshim_did_not_start(node: Node, engine: Any, by: str, step: str) -> None:
@@ -282,8 +288,13 @@ def test_what_if(node: Node) -> None:
 
 
 @pytest.mark.parametrize(("names", "message"), [
-    pytest.param(["acme.com/demo=7"], "unresolvable CDI devices acme.com/demo=7: acme.com/demo has no device 7, nearest acme.com/demo=0; looked in @/cdi (1 file) (run 'pyshimctl cdi list')", id="no device"),
-    pytest.param(["gpu0"], "failed to parse CDI device annotations: invalid CDI device name \"gpu0\" in annotation 'cdi.k8s.io/what-if' (write qualified names, vendor.com/class=name, separated by ',' without blanks)", id="no kind"),
+    pytest.param(["acme.com/demo=7"],
+        "unresolvable CDI devices acme.com/demo=7: acme.com/demo has no device 7, nearest "
+        "acme.com/demo=0; looked in @/cdi (1 file) (run 'pyshimctl cdi list')", id="no device"),
+    pytest.param(["gpu0"],
+        'failed to parse CDI device annotations: invalid CDI device name "gpu0" in annotation '
+        "'cdi.k8s.io/what-if' (write qualified names, vendor.com/class=name, separated by ',' "
+        "without blanks)", id="no kind"),
 ])  # fmt: skip
 def test_what_if_it_fails(node: Node, names: list[str], message: str) -> None:
     assert node.what_if(*names)[-1] == f"create fails {message}"

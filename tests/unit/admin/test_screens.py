@@ -27,12 +27,14 @@ devices:
     env: [ACME={UUID}]
 """
 COMMANDS = [
-    pytest.param("cdi list", [f"acme.com/demo={UUID}", "@/cdi/acme.yaml", "1 env, 1 node, 1 mount"], id="list"),
+    pytest.param("cdi list", [f"acme.com/demo={UUID}", "@/cdi/acme.yaml", "1 env, 1 node, 1 mount"],
+        id="list"),
     pytest.param("cdi list --wide", [f"acme.com/demo={UUID}", LONG, "/dev/acme0"], id="list wide"),
     pytest.param(f"cdi show acme.com/demo={UUID}", [f"ACME={UUID}", LONG], id="show"),
     pytest.param("cdi validate", ["@/cdi/acme.yaml: valid"], id="validate"),
     pytest.param("explain @/bundle", [f"asks for acme.com/demo={UUID}", LONG], id="explain"),
-    pytest.param(f"what-if acme.com/demo={UUID}", [f"asks for acme.com/demo={UUID}", LONG], id="what-if"),
+    pytest.param(f"what-if acme.com/demo={UUID}", [f"asks for acme.com/demo={UUID}", LONG],
+        id="what-if"),
     pytest.param("doctor --host-root @", ["next:"], id="doctor"),
 ]  # fmt: skip
 

@@ -57,7 +57,8 @@ CONTAINER = ("--from", "/host", "--to", "/", "--relative-to", "container")
     ("before", "words", "after"),
     [
         pytest.param(mount("/host/a", "/host/a"), HOST, mount("/a", "/host/a"), id="mount"),
-        pytest.param(mount("/host/a", "/host/a"), CONTAINER, mount("/host/a", "/a"), id="its place"),
+        pytest.param(mount("/host/a", "/host/a"), CONTAINER, mount("/host/a", "/a"),
+            id="its place"),
         pytest.param(mount("/hostile/a", "/a"), HOST, mount("/hostile/a", "/a"), id="whole names"),
         pytest.param(mount("/host", "/a"), HOST, mount("/", "/a"), id="the root itself"),
         pytest.param(

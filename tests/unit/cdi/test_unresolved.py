@@ -120,20 +120,49 @@ EDITS = 'failed add device "0": invalid device "0":'
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        pytest.param("cdiVersion", "bad: 1\ncdiVersion", f"unknown field 'bad'{KNOWN} (cdiVersion 0.6.0)", id="unknown field"),
-        pytest.param("0.6.0", "1.7.0", f"invalid version \"1.7.0\" in 'cdiVersion': {VERSIONS}", id="version"),
-        pytest.param("cdiVersion: 0.6.0\n", "", f"invalid version \"\" in 'cdiVersion': {VERSIONS}", id="no version"),
-        pytest.param("0.6.0", "0.6.0\ncontainerEdits: {additionalGids: [1]}", "the spec version must be at least v0.7.0 for 'containerEdits.additionalGids' (cdiVersion 0.6.0)", id="old for gids"),
-        pytest.param("    env:", "    netDevices: [{hostInterfaceName: a, name: b}]\n    env:", "the spec version must be at least v1.1.0 for 'devices[0].containerEdits.netDevices' (cdiVersion 0.6.0)", id="old for a device's"),
-        pytest.param("0.6.0", "0.4.0", "the spec version must be at least v0.5.0 for 'devices[0].name' (cdiVersion 0.4.0)", id="old for a name"),
-        pytest.param("    env:", "    deviceNodes: [{path: /a, type: d}]\n    env:", f"{EDITS} device \"/a\": invalid type \"d\" in 'devices[0].containerEdits.deviceNodes[0].type': known are b, c, u and p (cdiVersion 0.6.0)", id="type"),
-        pytest.param("    env:", "    deviceNodes: [{path: /a, permissions: rx}]\n    env:", f"{EDITS} device \"/a\": invalid permissions \"rx\" in 'devices[0].containerEdits.deviceNodes[0].permissions': expected letters of rwm, or none (cdiVersion 0.6.0)", id="permissions"),
-        pytest.param("    env:", "    hooks: [{hookName: prestop, path: /a}]\n    env:", f"{EDITS} invalid hook name \"prestop\" in 'devices[0].containerEdits.hooks[0].hookName': known are prestart, createRuntime, createContainer, startContainer, poststart, poststop (cdiVersion 0.6.0)", id="hook"),
-        pytest.param("    env:", "    hooks: [{hookName: prestart, path: /a, env: [D]}]\n    env:", f"{EDITS} invalid hook \"prestart\": invalid environment variable \"D\" in 'devices[0].containerEdits.hooks[0].env[0]': expected NAME=VALUE (cdiVersion 0.6.0)", id="hook's variable"),
-        pytest.param("0.6.0", "0.7.0\ncontainerEdits: {intelRdt: {closID: a/b}}", "invalid ClosID in 'containerEdits.intelRdt.closID': expected the name of a folder in resctrl, or / (cdiVersion 0.7.0)", id="closID"),
-        pytest.param("D=0", "D", f"{EDITS} invalid container edits: invalid environment variable \"D\" in 'devices[0].containerEdits.env[0]': expected NAME=VALUE (cdiVersion 0.6.0)", id="variable"),
-        pytest.param("- D=0", "- [D]", "expected string, found array in 'devices[0].containerEdits.env[0]' (cdiVersion 0.6.0)", id="wrong type"),
-        pytest.param("- D=0", "- 'D", words.of_yaml(spec("acme.com/gpu", "0").replace("- D=0", "- 'D")), id="no YAML"),
+        pytest.param("cdiVersion", "bad: 1\ncdiVersion",
+            f"unknown field 'bad'{KNOWN} (cdiVersion 0.6.0)", id="unknown field"),
+        pytest.param("0.6.0", "1.7.0", f"invalid version \"1.7.0\" in 'cdiVersion': {VERSIONS}",
+            id="version"),
+        pytest.param("cdiVersion: 0.6.0\n", "", f"invalid version \"\" in 'cdiVersion': {VERSIONS}",
+            id="no version"),
+        pytest.param("0.6.0", "0.6.0\ncontainerEdits: {additionalGids: [1]}",
+            "the spec version must be at least v0.7.0 for 'containerEdits.additionalGids' "
+            "(cdiVersion 0.6.0)", id="old for gids"),
+        pytest.param("    env:", "    netDevices: [{hostInterfaceName: a, name: b}]\n    env:",
+            "the spec version must be at least v1.1.0 for 'devices[0].containerEdits.netDevices' "
+            "(cdiVersion 0.6.0)", id="old for a device's"),
+        pytest.param("0.6.0", "0.4.0",
+            "the spec version must be at least v0.5.0 for 'devices[0].name' (cdiVersion 0.4.0)",
+            id="old for a name"),
+        pytest.param("    env:", "    deviceNodes: [{path: /a, type: d}]\n    env:",
+            f'{EDITS} device "/a": invalid type "d" in '
+            f"'devices[0].containerEdits.deviceNodes[0].type': known are b, c, u and p (cdiVersion "
+            f"0.6.0)", id="type"),
+        pytest.param("    env:", "    deviceNodes: [{path: /a, permissions: rx}]\n    env:",
+            f'{EDITS} device "/a": invalid permissions "rx" in '
+            f"'devices[0].containerEdits.deviceNodes[0].permissions': expected letters of rwm, or "
+            f"none (cdiVersion 0.6.0)", id="permissions"),
+        pytest.param("    env:", "    hooks: [{hookName: prestop, path: /a}]\n    env:",
+            f'{EDITS} invalid hook name "prestop" in '
+            f"'devices[0].containerEdits.hooks[0].hookName': known are prestart, createRuntime, "
+            f"createContainer, startContainer, poststart, poststop (cdiVersion 0.6.0)", id="hook"),
+        pytest.param("    env:", "    hooks: [{hookName: prestart, path: /a, env: [D]}]\n    env:",
+            f'{EDITS} invalid hook "prestart": invalid environment variable "D" in '
+            f"'devices[0].containerEdits.hooks[0].env[0]': expected NAME=VALUE (cdiVersion 0.6.0)",
+            id="hook's variable"),
+        pytest.param("0.6.0", "0.7.0\ncontainerEdits: {intelRdt: {closID: a/b}}",
+            "invalid ClosID in 'containerEdits.intelRdt.closID': expected the name of a folder in "
+            "resctrl, or / (cdiVersion 0.7.0)", id="closID"),
+        pytest.param("D=0", "D",
+            f'{EDITS} invalid container edits: invalid environment variable "D" in '
+            f"'devices[0].containerEdits.env[0]': expected NAME=VALUE (cdiVersion 0.6.0)",
+            id="variable"),
+        pytest.param("- D=0", "- [D]",
+            "expected string, found array in 'devices[0].containerEdits.env[0]' (cdiVersion 0.6.0)",
+            id="wrong type"),
+        pytest.param("- D=0", "- 'D",
+            words.of_yaml(spec("acme.com/gpu", "0").replace("- D=0", "- 'D")), id="no YAML"),
     ],
 )  # fmt: skip
 def test_its_file_is_rejected(
@@ -327,7 +356,8 @@ def test_no_words_by_which_engines_classify(
 
 @pytest.mark.parametrize(("names", "end"), [
     pytest.param(["v.com/c=" + "a" * 5000], "aaa...", id="one"),
-    pytest.param(["v.com/c=" + "a" * 5000, "v.com/c=b"], "aaa... and 1 more", id="the first of two"),
+    pytest.param(["v.com/c=" + "a" * 5000, "v.com/c=b"], "aaa... and 1 more",
+        id="the first of two"),
     pytest.param(["v.com/c=b", "v.com/c=" + "a" * 5000], "=b and 1 more", id="the second"),
 ])  # fmt: skip
 def test_names_that_are_too_long(names: list[str], end: str) -> None:

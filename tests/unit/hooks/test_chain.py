@@ -94,7 +94,8 @@ def test_split(words: list[str], parts: list[list[str]]) -> None:
     ("words", "result"),
     [
         pytest.param("one a --next two b --next one c", ["one a", "two b", "one c"], id="order"),
-        pytest.param("all a --next one b --next all c", ["one b", "all a c"], id="at the last place"),
+        pytest.param("all a --next one b --next all c", ["one b", "all a c"],
+            id="at the last place"),
         pytest.param("all a --next one b", ["all a", "one b"], id="a single one stays"),
         pytest.param("all a --next all b --next all c", ["all a b c"], id="three"),
         pytest.param("all a --next one b --next all c --next two d", ["one b", "all a c", "two d"],

@@ -154,8 +154,10 @@ def test_quiet_keeps_warnings_back(hook: Hook) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("create-symlinks", "--x", "1"), "createContainer hook create-symlinks failed: unknown flag '--x'"),
-        (("create-symlinks", "--link", "a"), "createContainer hook create-symlinks failed: --link 'a' is not TARGET::LINK"),
+        (("create-symlinks", "--x", "1"),
+            "createContainer hook create-symlinks failed: unknown flag '--x'"),
+        (("create-symlinks", "--link", "a"),
+            "createContainer hook create-symlinks failed: --link 'a' is not TARGET::LINK"),
         (("--bogus", *LINK), "unknown option '--bogus'"),
         ((*LINK, "--container-spec"), "flag '--container-spec' needs a value"),
         (("chain", "--rootfs"), "option --rootfs needs a value"),
@@ -262,10 +264,15 @@ UNKNOWN_FLAG = "createContainer hook chmod failed: unknown flag '--x'"
     ("words", "logged"),
     [
         pytest.param(("chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="flags"),
-        pytest.param(("--log-level", "error", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="errors alone"),
-        pytest.param(("create-symlinks", "--link", "t::/f/l"), "container c1: createContainer hook create-symlinks failed: '/f' is a regular file, not a directory", id="work"),
-        pytest.param(("--timeout", "x", *LINK), "container c1: option --timeout 'x' is not a number of seconds", id="options"),
-        pytest.param(("--errors", "log", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}", id="by word"),
+        pytest.param(("--log-level", "error", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}",
+            id="errors alone"),
+        pytest.param(("create-symlinks", "--link", "t::/f/l"),
+            "container c1: createContainer hook create-symlinks failed: '/f' is a regular file, "
+            "not a directory", id="work"),
+        pytest.param(("--timeout", "x", *LINK),
+            "container c1: option --timeout 'x' is not a number of seconds", id="options"),
+        pytest.param(("--errors", "log", "chmod", "--x"), f"container c1: {UNKNOWN_FLAG}",
+            id="by word"),
         pytest.param(("--errors", "caller", "chmod", "--x"), "", id="the caller logs it"),
     ],
 )  # fmt: skip

@@ -385,7 +385,8 @@ def test_nothing_is_mounted_on_the_peers_of_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [
     pytest.param(lambda link, _: link.unlink(), id="the link is gone"),
     pytest.param(lambda link, _: (link.unlink(), link.mkdir()), id="the link is a folder"),
-    pytest.param(lambda link, _: (link.unlink(), make_tree(link.parent, f"fifo {link.name}")), id="the link is a fifo"),
+    pytest.param(lambda link, _: (link.unlink(), make_tree(link.parent, f"fifo {link.name}")),
+        id="the link is a fifo"),
     pytest.param(lambda _, file: file.unlink(), id="the file is gone"),
     pytest.param(lambda link, _: shutil.rmtree(link.parent), id="the folder is gone"),
 ])  # fmt: skip

@@ -28,13 +28,15 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
                             {"hooks": {"poststop": [{"path": "/h"}], "createContainer": []}}),
     "a second hooks in another case": (f'{{"hooks":{{"createContainer":[{HOOK}]}},"HOOKS":{{}}}}',
                                        {"hooks": {"createContainer": [{"path": "/h"}]}}),
-    "hooks taken back": (f'{{"hooks":{{"createContainer":[{HOOK}]}},"hooks":null}}', {"hooks": None}),
+    "hooks taken back": (f'{{"hooks":{{"createContainer":[{HOOK}]}},"hooks":null}}',
+        {"hooks": None}),
     "the long s": ('{"hook\\u017f":{"po\\u017ft\u017ftop":[]}}', {"hooks": {"poststop": []}}),
     "the sign of Kelvin": ('{"hoo\\u212as":{}}', {"hooks": {}}),
     "a name in escapes": ('{"\\u0048ooks":{}}', {"hooks": {}}),
     "a double s is no long s": ('{"proce\\u00df":{}}', {"proce\u00df": {}}),
     "a dotless i": ('{"l\\u0131nux":{}}', {"l\u0131nux": {}}),
-    "root.ReadOnly": ('{"root":{"path":"r","ReadOnly":true}}', {"root": {"path": "r", "readonly": True}}),
+    "root.ReadOnly": ('{"root":{"path":"r","ReadOnly":true}}',
+        {"root": {"path": "r", "readonly": True}}),
     "null leaves a scalar": ('{"root":{"path":"r","Path":null}}', {"root": {"path": "r"}}),
     "null takes a pointer": ('{"root":{"path":"r"},"root":null,"root":{"readonly":true}}',
                              {"root": {"readonly": True}}),
@@ -50,7 +52,8 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
         {"mounts": [{"source": "a"}, {"source": "b", "type": "c"}]}),
     "not after an empty one": ('{"mounts":[{"source":"a"}],"mounts":[],"mounts":[{"type":"c"}]}',
                                {"mounts": [{"type": "c"}]}),
-    "null in an array": ('{"process":{"args":["a","b"],"args":[null,"c"]}}', {"process": {"args": ["a", "c"]}}),
+    "null in an array": ('{"process":{"args":["a","b"],"args":[null,"c"]}}',
+        {"process": {"args": ["a", "c"]}}),
     "annotations add up": ('{"annotations":{"a":"1","b":"2"},"Annotations":{"b":"3","B":"4"}}',
                            {"annotations": {"a": "1", "b": "3", "B": "4"}}),
     "a map's values are new": (
@@ -62,7 +65,8 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
              {"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}}),
     "unknown names stay": ('{"X":{"Hooks":1,"a":1,"a":2},"hooks":{"Env":3}}',
                            {"X": {"Hooks": 1, "a": 2}, "hooks": {"Env": 3}}),
-    "what is of no use to Go": ('{"hooks":[1],"Mounts":{"a":2}}', {"hooks": [1], "mounts": {"a": 2}}),
+    "what is of no use to Go": ('{"hooks":[1],"Mounts":{"a":2}}',
+        {"hooks": [1], "mounts": {"a": 2}}),
 }  # fmt: skip
 
 
