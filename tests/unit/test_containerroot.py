@@ -1,4 +1,4 @@
-"""shimroot: the root hooks see, in a mount namespace that ends with a child process."""
+"""containerroot: the root hooks see, in a mount namespace that ends with a child process."""
 
 from __future__ import annotations
 
