@@ -5,29 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from ocishim.admin.cli import main
 from ocishim.admin.editing import tomlfile
+from tests.unit.admin.noderoot import NodeRoot
 
 PROGRAM = "/usr/local/bin/pyshim"
 
 
-class Machine:
+class Machine(NodeRoot):
     """The tree of a machine that has pyshim installed."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        program = root / PROGRAM.lstrip("/")
-        program.parent.mkdir(parents=True)
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-
-    def write(self, path: str, text: str) -> Path:
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        return file
+        super().__init__(root)
+        self.program(PROGRAM)
 
     def read(self, path: str) -> str:
         return (self.root / path.lstrip("/")).read_text()
@@ -45,7 +36,7 @@ class Machine:
         return self.call_as_is(*args)
 
     def call_as_is(self, *args: str) -> Result:
-        return CliRunner().invoke(main, [*args, "--host-root", str(self.root)])
+        return self.on_host_root(*args)
 
     def configure(self, *args: str) -> Result:
         result = self.call("configure", *args)

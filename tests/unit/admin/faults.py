@@ -33,7 +33,7 @@ def written(tree: Tree, path: str, text: str = "") -> Node:
 
 
 def runtime(tree: Tree, version: str, config: str = "") -> Node:
-    tree.program("/usr/bin/runc", version)
+    tree.tells("/usr/bin/runc", version)
     return tree.node(config=config)
 
 
@@ -44,7 +44,7 @@ def mode(tree: Tree, path: str, bits: int) -> Node:
 
 
 def engine(tree: Tree, name: str, path: str = "", text: str = "") -> Node:
-    tree.program(f"/usr/bin/{name}", f"{name} version 4.3.1")
+    tree.tells(f"/usr/bin/{name}", f"{name} version 4.3.1")
     if path:
         tree.write(path, text)
     return tree.node()
@@ -85,12 +85,12 @@ def overlay(tree: Tree) -> Node:
 
 
 def forged(tree: Tree) -> Node:
-    tree.program("/usr/bin/podman", "podman version 4.3.1")
+    tree.tells("/usr/bin/podman", "podman version 4.3.1")
     return tree.node(config=RUNC + "[requests]\npodman_annotations = true\n")
 
 
 def itself(tree: Tree) -> Node:
-    tree.program("/usr/local/lib/x/pyshim", "")
+    tree.tells("/usr/local/lib/x/pyshim", "")
     os.symlink("/usr/local/lib/x/pyshim", tree.root / "usr/bin/oci")
     return tree.node(config='runtimes = ["oci"]\n')
 
@@ -122,7 +122,7 @@ def other_versions(tree: Tree) -> Node:
 
 def other_fabric(tree: Tree) -> Node:
     with_gpu(tree, switch=True)
-    tree.program("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 570.1.1")
+    tree.tells("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 570.1.1")
     tree.write("/proc/7/comm", "nv-fabricmanage\n")
     return tree.node()
 

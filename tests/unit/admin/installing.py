@@ -6,30 +6,24 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from ocishim.admin.cli import main
 from ocishim.admin.install import programs
+from tests.unit.admin.noderoot import NodeRoot
 
 HOME = "usr/local/lib/pyshim"
 CONFIG = "etc/pyshim/config.toml"
 
 
-class Node:
+class Node(NodeRoot):
     """A machine with runc, and `pyshimctl` called on it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.program("usr/sbin/runc", "")
-
-    def program(self, path: str, script: str) -> None:
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(0o755)
+        super().__init__(root)
+        self.program("usr/sbin/runc")
 
     def call(self, *args: str) -> Result:
-        return CliRunner().invoke(main, [*args, "--host-root", str(self.root)])
+        return self.on_host_root(*args)
 
     def install(self, *args: str) -> str:
         result = self.call("install", *args)

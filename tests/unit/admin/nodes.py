@@ -10,6 +10,7 @@ from ocishim.admin import doctor
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
+from tests.unit.admin.noderoot import NodeRoot
 
 SPEC = """\
 cdiVersion: 0.6.0
@@ -21,27 +22,17 @@ devices:
 """
 
 
-class Tree:
+class Tree(NodeRoot):
     """A node's root directory under construction."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self.write("/etc/cdi/acme.yaml", SPEC)
         self.write("/dev/log")
-        self.program("/usr/bin/runc", "runc version 1.3.0")
-        self.write("/sbin/ldconfig", "")
+        self.tells("/usr/bin/runc", "runc version 1.3.0")
         with open(sys.executable, "rb") as file:  # an ELF file of this machine
-            (root / "sbin/ldconfig").write_bytes(file.read(64))
+            self.write("/sbin/ldconfig").write_bytes(file.read(64))
         os.chmod(root / "sbin/ldconfig", 0o755)
-
-    def write(self, path: str, text: str = "") -> None:
-        real = self.root / path.lstrip("/")
-        real.parent.mkdir(parents=True, exist_ok=True)
-        real.write_text(text)
-
-    def program(self, path: str, version: str) -> None:
-        self.write(path, f"#!/bin/sh\necho '{version}'\n")
-        os.chmod(self.root / path.lstrip("/"), 0o755)
 
     def node(self, kernel: str = "6.1.0-1-amd64", config: str = "") -> Node:
         self.write("/etc/pyshim/config.toml", config or 'runtimes = ["runc"]\n')

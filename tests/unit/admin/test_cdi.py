@@ -13,10 +13,10 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from ocishim.admin.cli import main
 from tests.specdirs import SpecDirs, spec
+from tests.unit.admin.noderoot import NodeRoot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,28 +25,24 @@ GPU0 = "acme.com/gpu=0"
 CONFIG = {"ociVersion": "1.0.2", "process": {"env": ["A=1"]}, "x-unknown": 1.50}
 
 
-class Node:
-    """A node whose configuration names two spec dirs below `root`."""
+class Node(NodeRoot):
+    """A node whose configuration names two spec dirs."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
+        super().__init__(root)
         self.dirs = SpecDirs(root)
-        (root / "config.toml").write_text(f"[cdi]\nspec_dirs = {json.dumps(self.dirs.paths)}\n")
-        monkeypatch.setenv("PYSHIM_CONFIG", str(root / "config.toml"))
-        monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
-        (root / "bundle").mkdir()
-        (root / "bundle" / "config.json").write_text(json.dumps(CONFIG))
+        self.settings(spec_dirs=self.dirs.paths)
+        self.be_ours(monkeypatch)
+        self.bundle(CONFIG)
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(
-            main, ["cdi", *(word.replace("@", str(self.root)) for word in words)]
-        )
+    def cdi(self, *words: str) -> Result:
+        return self.run("cdi", *words)
 
     def out(self, result: Result) -> str:
-        return result.stdout.replace(str(self.root), "@")
+        return self.shown(result.stdout)
 
     def err(self, result: Result) -> str:
-        return result.stderr.replace(str(self.root), "@")
+        return self.shown(result.stderr)
 
 
 @pytest.fixture(name="node")
@@ -62,7 +58,7 @@ def _filled(node: Node) -> Node:
 
 
 def test_list_is_a_table_of_names_files_and_edits(filled: Node) -> None:
-    result = filled.run("list")
+    result = filled.cdi("list")
     rows = [line.split() for line in filled.out(result).splitlines()]
     assert rows == [
         ["DEVICE", "SPEC", "EDITS"],
@@ -91,14 +87,14 @@ def test_list_cuts_nothing_however_long_the_names_are(node: Node) -> None:
     name = "GPU-" + "1d1d3726" * 30
     node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", name))
     shown = f"acme.com/gpu={name}"
-    assert shown in node.out(node.run("list"))
+    assert shown in node.out(node.cdi("list"))
     assert shown in on_a_terminal(node, "list", columns=80)
 
 
 def test_list_names_what_is_rejected_and_what_conflicts(filled: Node) -> None:
     filled.dirs.write("etc/bad.yaml", spec("bad.com/x", "0") + "unknown: 1\n")
     filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
-    result = filled.run("list")
+    result = filled.cdi("list")
     assert filled.err(result).splitlines()[1:] == [
         (
             "@/etc/bad.yaml: unknown field 'unknown': known are cdiVersion, kind, annotations, devices,"
@@ -112,7 +108,7 @@ def test_list_names_what_is_rejected_and_what_conflicts(filled: Node) -> None:
 
 def test_list_of_a_duplicated_spec_names_it_once(filled: Node) -> None:
     filled.dirs.write("etc/copy.yaml", spec("acme.com/gpu", "0", "1", env="x"))
-    result = filled.run("list")
+    result = filled.cdi("list")
     assert filled.err(result).splitlines()[1:] == [
         (
             "@/etc/copy.yaml: conflicting devices: acme.com/gpu=0 and 1 more in @/etc/acme.yaml"
@@ -133,7 +129,7 @@ def with_gone_device(node: Node) -> str:
 
 def test_list_and_validate_tell_of_a_device_that_cannot_be_created(node: Node) -> None:
     said = with_gone_device(node)
-    listed, validated = node.run("list"), node.run("validate")
+    listed, validated = node.cdi("list"), node.cdi("validate")
     assert node.err(listed).splitlines(keepends=True)[1:] == [said]
     assert node.err(validated) == said
     assert node.out(validated) == "@/etc/gone.yaml: valid, acme.com/gone, 1 device, 0.6.0\n"
@@ -142,13 +138,13 @@ def test_list_and_validate_tell_of_a_device_that_cannot_be_created(node: Node) -
 
 def test_validate_of_a_named_file_does_not_ask_the_host(node: Node) -> None:
     with_gone_device(node)
-    result = node.run("validate", "@/etc/gone.yaml")
+    result = node.cdi("validate", "@/etc/gone.yaml")
     assert (node.err(result), result.exit_code) == ("", 0)
 
 
 def test_validate_tells_of_devices_lost_to_a_conflict(filled: Node) -> None:
     filled.dirs.write("run/c.yaml", spec("b.c/d", "e"))
-    result = filled.run("validate", "--json")
+    result = filled.cdi("validate", "--json")
     useless = {one["path"]: one.get("useless") for one in json.loads(filled.out(result))["files"]}
     assert useless == {
         "@/etc/acme.yaml": None,
@@ -160,7 +156,7 @@ def test_validate_tells_of_devices_lost_to_a_conflict(filled: Node) -> None:
 
 def test_list_as_json(filled: Node) -> None:
     filled.dirs.write("run/b.yaml", spec("b.c/d", "e").replace("0.6.0", "9.9.9"))
-    result = filled.run("list", "--json")
+    result = filled.cdi("list", "--json")
     device = {"path": "@/etc/acme.yaml", "cdiVersion": "0.6.0", "edits": "2 env"}
     assert json.loads(filled.out(result)) == {
         "schema": "pyshim/cdi-list",
@@ -181,7 +177,7 @@ def test_list_as_json(filled: Node) -> None:
 def test_list_of_other_spec_dirs_in_order_of_priority(filled: Node) -> None:
     (filled.root / "more").mkdir()
     filled.dirs.write("more/acme.yaml", spec("acme.com/gpu", "0"))
-    result = filled.run("list", "--spec-dir", "@/etc", "--spec-dir", "@/more")
+    result = filled.cdi("list", "--spec-dir", "@/etc", "--spec-dir", "@/more")
     assert [line.split()[:2] for line in filled.out(result).splitlines()[1:]] == [
         ["acme.com/gpu=0", "@/more/acme.yaml"],
         ["acme.com/gpu=1", "@/etc/acme.yaml"],
@@ -202,11 +198,11 @@ def test_every_kind_of_edit_is_counted(node: Node) -> None:
     whole = {"cdiVersion": "1.1.0", "kind": "a/b", "containerEdits": mounts, "devices": devices}
     node.dirs.write("etc/a.json", json.dumps(whole))
     words = "2 env, 1 node, 1 net device, 2 mounts, 3 hooks, 2 gids, intelRdt"
-    assert node.out(node.run("list")).splitlines()[1].endswith(words)
+    assert node.out(node.cdi("list")).splitlines()[1].endswith(words)
 
 
 def test_show_tells_what_the_device_does(filled: Node) -> None:
-    result = filled.run("show", GPU0)
+    result = filled.cdi("show", GPU0)
     lines = filled.out(result).splitlines()
     assert lines[:3] == [f"device   {GPU0}", "spec     @/etc/acme.yaml", "version  0.6.0"]
     assert ["C=x" in lines[3], "D=0x" in lines[4], len(lines)] == [True, True, 5]
@@ -231,19 +227,19 @@ def test_show_tells_what_the_device_does(filled: Node) -> None:
 def test_show_and_list_tell_that_create_fails(node: Node, mount: str, told: str) -> None:
     text = spec("acme.com/gpu", "0").replace("env:", f"mounts: [{mount}]\n    env:")
     node.dirs.write("etc/acme.yaml", text)
-    result = node.run("show", GPU0)
+    result = node.cdi("show", GPU0)
     assert told in node.out(result)
     assert result.exit_code == 1
     fault = told.removeprefix("missing  @/etc/acme.yaml").removeprefix(": ")
     for command in ("list", "validate"):
-        result = node.run(command)
+        result = node.cdi(command)
         assert "create fails: @/etc/acme.yaml" in node.err(result)
         assert fault in node.err(result)
         assert result.exit_code == 1
 
 
 def test_show_as_json_has_the_edits_of_the_spec(filled: Node) -> None:
-    assert json.loads(filled.out(filled.run("show", GPU0, "--json"))) == {
+    assert json.loads(filled.out(filled.cdi("show", GPU0, "--json"))) == {
         "schema": "pyshim/cdi-show",
         "schema_version": 1,
         "name": GPU0,
@@ -260,7 +256,7 @@ def test_show_lists_all_edits_where_a_device_node_is_missing(node: Node) -> None
     nodes = "deviceNodes: [{path: /dev/absent0}, {path: /dev/a, hostPath: /dev/null}]\n    env:"
     node.dirs.write("etc/acme.yaml", spec("acme.com/gpu", "0").replace("env:", nodes))
     reason = 'failed to stat CDI host device "/dev/absent0": no such file or directory'
-    result = node.run("show", GPU0)
+    result = node.cdi("show", GPU0)
     assert node.out(result).splitlines()[3:] == [
         f"missing  {reason}",
         "  environment D=0",
@@ -273,10 +269,10 @@ def test_show_lists_all_edits_where_a_device_node_is_missing(node: Node) -> None
         "or generate the spec again\n"
     )
     assert result.exit_code == 1
-    injected = node.run("inject", "@/bundle", GPU0)
+    injected = node.cdi("inject", "@/bundle", GPU0)
     hint = "hint: load the device's driver, or generate the spec again\n"
     assert node.err(injected) == f"pyshimctl: {reason}\n{hint}"
-    as_json = node.run("show", GPU0, "--json")
+    as_json = node.cdi("show", GPU0, "--json")
     assert (json.loads(as_json.stdout)["missing"], as_json.exit_code) == ([reason], 1)
 
 
@@ -284,7 +280,7 @@ def test_show_lists_all_edits_where_a_device_node_is_missing(node: Node) -> None
     "words", [["show", "acme.com/gpu=7"], ["inject", "@/bundle", "acme.com/gpu=7"]]
 )
 def test_an_unknown_device_is_the_registrys_error(filled: Node, words: list[str]) -> None:
-    result = filled.run(*words)
+    result = filled.cdi(*words)
     assert filled.err(result) == (
         "pyshimctl: unresolvable CDI devices acme.com/gpu=7: acme.com/gpu has no device 7, "
         "nearest acme.com/gpu=0, acme.com/gpu=1; looked in @/etc (1 file), @/run (1 file)\n"
@@ -295,7 +291,7 @@ def test_an_unknown_device_is_the_registrys_error(filled: Node, words: list[str]
 
 def test_validate_judges_every_file_of_the_spec_dirs(filled: Node) -> None:
     filled.dirs.write("run/bad.yaml", spec("b.c/d", "0").replace("D=0", "D"))
-    result = filled.run("validate")
+    result = filled.cdi("validate")
     assert filled.out(result) == (
         "@/etc/acme.yaml: valid, acme.com/gpu, 2 devices, 0.6.0\n"
         "@/run/b.yaml: valid, b.c/d, 1 device, 0.6.0\n"
@@ -308,7 +304,7 @@ def test_validate_judges_every_file_of_the_spec_dirs(filled: Node) -> None:
 
 def test_validate_judges_named_files_and_tells_of_names_that_are_not_loaded(filled: Node) -> None:
     filled.dirs.write("etc/a.yml", spec("b.c/d", "e"))
-    result = filled.run("validate", "@/etc/a.yml")
+    result = filled.cdi("validate", "@/etc/a.yml")
     assert filled.out(result) == "@/etc/a.yml: valid, b.c/d, 1 device, 0.6.0\n"
     assert filled.err(result) == "@/etc/a.yml: only files named *.json and *.yaml are loaded\n"
     assert result.exit_code == 0
@@ -316,7 +312,7 @@ def test_validate_judges_named_files_and_tells_of_names_that_are_not_loaded(fill
 
 def test_validate_as_json(filled: Node) -> None:
     filled.dirs.write("etc/a.yml", spec("b.c/d", "e"))
-    result = filled.run("validate", "--json", "@/etc/a.yml", "@/etc/none.yaml")
+    result = filled.cdi("validate", "--json", "@/etc/a.yml", "@/etc/none.yaml")
     found = json.loads(filled.out(result))["files"]
     assert found == [
         {
@@ -336,7 +332,7 @@ def test_validate_as_json(filled: Node) -> None:
     ids=["missing", "directory"],
 )
 def test_validate_of_what_cannot_be_read(filled: Node, name: str, why: str) -> None:
-    result = filled.run("validate", f"@/etc/{name}", "@/etc/acme.yaml")
+    result = filled.cdi("validate", f"@/etc/{name}", "@/etc/acme.yaml")
     assert filled.out(result).splitlines()[0] == f"@/etc/{name}: {why}"
     assert "acme.yaml: valid" in filled.out(result)
     assert result.exit_code == 1
@@ -345,7 +341,7 @@ def test_validate_of_what_cannot_be_read(filled: Node, name: str, why: str) -> N
 def test_validate_tells_what_is_unusual_for_the_version(node: Node) -> None:
     text = spec("acme.com/gpu", "0").replace("env:", "additionalGids: []\n    env:")
     node.dirs.write("etc/a.yaml", text)
-    result = node.run("validate")
+    result = node.cdi("validate")
     assert node.out(result) == "@/etc/a.yaml: valid, acme.com/gpu, 1 device, 0.6.0\n"
     assert node.err(result) == (
         "@/etc/a.yaml: unusual for cdiVersion 0.6.0: additional properties are not allowed "
@@ -375,14 +371,14 @@ def test_validate_tells_what_is_unusual_for_the_version(node: Node) -> None:
 )
 def test_validate_by_the_schema_only(node: Node, text: str, verdict: str) -> None:
     node.dirs.write("etc/a.yaml", text)
-    result = node.run("validate", "--schema-only")
+    result = node.cdi("validate", "--schema-only")
     assert node.out(result) == f"@/etc/a.yaml: {verdict}\n"
     assert result.exit_code == (0 if verdict.startswith("valid") else 1)
 
 
 def test_inject_prints_a_diff_and_writes_nothing(filled: Node) -> None:
     before = (filled.root / "bundle/config.json").read_bytes()
-    result = filled.run("inject", "@/bundle", GPU0, "b.c/d=e")
+    result = filled.cdi("inject", "@/bundle", GPU0, "b.c/d=e")
     assert filled.out(result).splitlines() == [
         "--- @/bundle/config.json",
         "+++ @/bundle/config.json (injected)",
@@ -403,12 +399,12 @@ def test_inject_prints_a_diff_and_writes_nothing(filled: Node) -> None:
 
 
 def test_inject_writes_when_told_and_only_once(filled: Node) -> None:
-    result = filled.run("inject", "@/bundle", GPU0, "--write")
+    result = filled.cdi("inject", "@/bundle", GPU0, "--write")
     assert filled.out(result) == "@/bundle/config.json is rewritten with 2 edits\n"
     written = (filled.root / "bundle/config.json").read_bytes()
     assert json.loads(written)["process"]["env"] == ["A=1", "C=x", "D=0x"]
     assert b"1.5" in written
-    again = filled.run("inject", "@/bundle", GPU0, "--write")
+    again = filled.cdi("inject", "@/bundle", GPU0, "--write")
     assert filled.out(again) == ""
     assert filled.err(again) == "every edit is already in config.json\n"
     assert (filled.root / "bundle/config.json").read_bytes() == written
@@ -416,14 +412,14 @@ def test_inject_writes_when_told_and_only_once(filled: Node) -> None:
 
 @pytest.mark.parametrize("name", ["list", "show", "validate", "inject"])
 def test_help_tells_the_exit_status(node: Node, name: str) -> None:
-    result = node.run(name, "--help")
+    result = node.cdi(name, "--help")
     assert "Exit status:" in " ".join(result.stdout.split())
     assert result.exit_code == 0
 
 
 def test_a_broken_configuration_is_named(filled: Node) -> None:
     (filled.root / "config.toml").write_text("[cdi]\nspec_dir = 1\n")
-    result = filled.run("list")
+    result = filled.cdi("list")
     assert "unknown setting 'cdi.spec_dir'" in filled.err(result)
     assert result.exit_code == 1
-    assert filled.run("list", "--spec-dir", "@/etc").exit_code == 0, "it is not needed then"
+    assert filled.cdi("list", "--spec-dir", "@/etc").exit_code == 0, "it is not needed then"

@@ -65,19 +65,19 @@ def test_no_runtime(tree: Tree) -> None:
     ],
 )
 def test_runtime_versions(tree: Tree, version: str, name: str, severity: str) -> None:
-    tree.program("/usr/bin/runc", version)
+    tree.tells("/usr/bin/runc", version)
     assert findings(tree.node())[name].severity == severity
 
 
 def test_the_runtime_is_pyshim(tree: Tree) -> None:
-    tree.program("/usr/local/lib/x/pyshim", "")
+    tree.tells("/usr/local/lib/x/pyshim", "")
     os.symlink("/usr/local/lib/x/pyshim", tree.root / "usr/bin/oci")
     found = findings(tree.node(config='runtimes = ["oci", "runc"]\n'))
     assert found["runtime-itself"].evidence.endswith("/usr/bin/oci is /usr/local/lib/x/pyshim")
 
 
 def test_nobody_runs_the_hooks(tree: Tree) -> None:
-    tree.program("/usr/bin/runc", "runsc version release-20240729.0")
+    tree.tells("/usr/bin/runc", "runsc version release-20240729.0")
     asked = 'runtimes = ["runc"]\n[hooks]\nexecutor = "runtime"\n'
     found = findings(tree.node(config=asked))["hooks-executor"]
     assert "runsc release-20240729.0 does not run createContainer hooks" in found.evidence
@@ -134,7 +134,7 @@ def test_ldconfig(tree: Tree, make: Callable[[Path], object], name: str, evidenc
 def test_ldconfig_real_is_preferred(tree: Tree) -> None:
     real = tree.root / "sbin/ldconfig.real"
     (tree.root / "sbin/ldconfig").rename(real)
-    tree.program("/sbin/ldconfig", "the wrapper script")
+    tree.tells("/sbin/ldconfig", "the wrapper script")
     assert "ldconfig" not in findings(tree.node())
 
 
@@ -402,7 +402,7 @@ def test_nothing_on_a_node_ends_the_doctor(
     """Whatever lies where a file should be, the other checks go on; no fault is ours."""
     monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
     for engine in ("containerd", "dockerd", "podman", "crio"):
-        tree.program(f"/usr/bin/{engine}", "")
+        tree.tells(f"/usr/bin/{engine}", "")
     config = tree.root / "etc/pyshim/config.toml"
     if path != "etc/pyshim/config.toml":
         config.parent.mkdir(parents=True)
@@ -473,5 +473,5 @@ def test_the_hook_program_of_a_clone(tree: Tree, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(programs, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
     found = list(installation.hook_program(node))
     assert [one.what for one in found] == [f"{hook} is not there, or cannot be executed"]
-    tree.program("/bin/pyshim-hook", "")
+    tree.tells("/bin/pyshim-hook", "")
     assert list(installation.hook_program(node)) == []

@@ -28,9 +28,9 @@ PASSES = 'container_annotations = ["cdi.k8s.io/*"]'
 def with_containerd(
     tree: Tree, *, annotations: str = PASSES, default: str = "pyshim", installed: bool = True
 ) -> Node:
-    tree.program("/usr/bin/containerd", "containerd")
+    tree.tells("/usr/bin/containerd", "containerd")
     if installed:
-        tree.program("/usr/local/bin/pyshim", "pyshim")
+        tree.tells("/usr/local/bin/pyshim", "pyshim")
     text = CONTAINERD.format(annotations=annotations, default=default)
     tree.write("/etc/containerd/config.toml", text)
     return tree.node()
@@ -77,7 +77,7 @@ def test_containerd_without_cdi_and_annotations(tree: Tree, version: int, *, fou
     ],
 )
 def test_engine_that_does_not_know_pyshim(tree: Tree, program: str, engine: str) -> None:
-    tree.program(program, engine)
+    tree.tells(program, engine)
     found = findings(tree.node())["engine-unregistered"]
     assert found.next_step == f"pyshimctl configure {engine}"
 
@@ -112,7 +112,7 @@ def test_k3s_that_does_not_know_pyshim(
     imports: str,
     file: str,
 ) -> None:
-    tree.program(program, "containerd")
+    tree.tells(program, "containerd")
     place = f"{folder}/agent/etc/containerd"
     tree.write(f"{place}/config.toml", RENDERED.format(imports=imports.format(place)))
     found = findings(tree.node())["engine-unregistered"]
@@ -142,12 +142,12 @@ def test_containerd_1_forgets_what_another_file_says(tree: Tree) -> None:
 
 
 def test_podman_names_a_program_that_is_gone(tree: Tree) -> None:
-    tree.program("/usr/bin/podman", "podman")
+    tree.tells("/usr/bin/podman", "podman")
     assert findings(tree.node()) == {}
     drop_in = '[engine.runtimes]\npyshim = ["/usr/local/bin/pyshim"]\n'
     tree.write("/etc/containers/containers.conf.d/99-pyshim.conf", drop_in)
     assert set(findings(tree.node())) == {"engine-program"}
-    tree.program("/usr/local/bin/pyshim", "pyshim")
+    tree.tells("/usr/local/bin/pyshim", "pyshim")
     assert findings(tree.node()) == {}
 
 
@@ -164,7 +164,7 @@ def test_podman_names_a_program_that_is_gone(tree: Tree) -> None:
     ],
 )
 def test_podman_that_hands_on_what_an_image_asks(tree: Tree, version: str, told: str) -> None:
-    tree.program("/usr/bin/podman", version)
+    tree.tells("/usr/bin/podman", version)
     assert findings(tree.node()) == {}
     node = tree.node(config='runtimes = ["runc"]\n[requests]\npodman_annotations = true\n')
     assert {name: (one.severity, one.evidence) for name, one in findings(node).items()} == (
@@ -188,11 +188,11 @@ def test_podman_that_is_not_there_hands_on_nothing(tree: Tree) -> None:
 
 
 def test_docker_configured(tree: Tree) -> None:
-    tree.program("/usr/bin/dockerd", "docker")
+    tree.tells("/usr/bin/dockerd", "docker")
     settings = {"runtimes": {"pyshim": {"path": "/usr/local/bin/pyshim"}}}
     tree.write("/etc/docker/daemon.json", json.dumps(settings))
     assert set(findings(tree.node())) == {"engine-program"}
-    tree.program("/usr/local/bin/pyshim", "pyshim")
+    tree.tells("/usr/local/bin/pyshim", "pyshim")
     assert findings(tree.node()) == {}
 
 
@@ -205,7 +205,7 @@ def test_docker_configured(tree: Tree) -> None:
     ],
 )
 def test_engine_configuration_unreadable(tree: Tree, program: str, path: str) -> None:
-    tree.program(program, "engine")
+    tree.tells(program, "engine")
     tree.write(path, "{[broken")
     found = findings(tree.node())["engine-configuration"]
     assert path in found.evidence
@@ -257,7 +257,7 @@ NO_SUCH_DEFAULT = [
 def test_a_default_that_is_no_runtime(
     tree: Tree, program: str, path: str, text: str, evidence: str
 ) -> None:
-    tree.program(program, "engine")
+    tree.tells(program, "engine")
     tree.write(path, text)
     found = findings(tree.node())["engine-default"]
     assert (found.severity, found.evidence) == ("error", evidence)
@@ -286,9 +286,9 @@ def test_a_default_of_a_drop_in_is_seen(tree: Tree) -> None:
 )
 def test_a_cri_that_is_switched_off(tree: Tree, text: str, *, kubelet: bool, found: bool) -> None:
     """Docker's package of containerd switches it off: no kubelet, no fault."""
-    tree.program("/usr/bin/containerd", "containerd")
+    tree.tells("/usr/bin/containerd", "containerd")
     if kubelet:
-        tree.program("/usr/bin/kubelet", "Kubernetes")
+        tree.tells("/usr/bin/kubelet", "Kubernetes")
     tree.write("/etc/containerd/config.toml", text.format("io.containerd.grpc.v1.cri"))
     assert ("containerd-cri" in findings(tree.node())) is found
 
@@ -304,7 +304,7 @@ def test_a_cri_that_is_switched_off(tree: Tree, text: str, *, kubelet: bool, fou
     ],
 )
 def test_what_the_cri_does_not_load_with(tree: Tree, text: str) -> None:
-    tree.program("/usr/bin/containerd", "containerd")
+    tree.tells("/usr/bin/containerd", "containerd")
     table = f'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n{text}\n'
     tree.write("/etc/containerd/config.toml", table)
     assert findings(tree.node())["containerd-cri"].what == "containerd's CRI does not load"
@@ -318,8 +318,8 @@ def test_containerd_itself_refuses_its_files(tree: Tree) -> None:
 
 
 def test_the_drop_in_that_configure_writes_for_crio_is_seen(tree: Tree) -> None:
-    tree.program("/usr/bin/crio", "crio")
-    tree.program("/usr/local/bin/pyshim", "pyshim")
+    tree.tells("/usr/bin/crio", "crio")
+    tree.tells("/usr/local/bin/pyshim", "pyshim")
     runtime = '[crio.runtime.runtimes.pyshim]\nruntime_path = "/usr/local/bin/pyshim"\n'
     tree.write("/etc/crio/crio.conf.d/99-pyshim.conf", runtime)
     tree.write("/vmlinuz", "not TOML")  # of CRI-O's files alone
@@ -328,26 +328,26 @@ def test_the_drop_in_that_configure_writes_for_crio_is_seen(tree: Tree) -> None:
 
 @pytest.mark.parametrize("folder", ["/usr/sbin", "/usr/local/sbin", "/sbin", "/snap/bin"])
 def test_docker_is_found_wherever_it_is(tree: Tree, folder: str) -> None:
-    tree.program(f"{folder}/dockerd", "docker")
+    tree.tells(f"{folder}/dockerd", "docker")
     tree.write("/etc/docker/daemon.json", "{")
     assert "engine-configuration" in findings(tree.node())
 
 
 def test_a_containerd_that_is_there_for_docker_alone(tree: Tree) -> None:
-    tree.program("/usr/bin/containerd", "containerd")
-    tree.program("/usr/sbin/dockerd", "docker")
+    tree.tells("/usr/bin/containerd", "containerd")
+    tree.tells("/usr/sbin/dockerd", "docker")
     found = findings(tree.node())["engine-unregistered"]
     assert found.what == "docker does not know pyshim"
     tree.write("/etc/docker/daemon.json", '{"runtimes": {"pyshim": {"path": "pyshim"}}}')
     assert findings(tree.node()) == {}
-    tree.program("/usr/bin/kubelet", "Kubernetes")
+    tree.tells("/usr/bin/kubelet", "Kubernetes")
     found = findings(tree.node())["engine-unregistered"]
     assert found.what == "containerd does not know pyshim"
 
 
 def test_dockers_default_that_was_overwritten(tree: Tree) -> None:
-    tree.program("/usr/sbin/dockerd", "docker")
-    tree.program("/usr/local/bin/pyshim", "pyshim")
+    tree.tells("/usr/sbin/dockerd", "docker")
+    tree.tells("/usr/local/bin/pyshim", "pyshim")
     ours = {"runtimes": {"pyshim": {"path": "/usr/local/bin/pyshim"}}}
     kept = {"before": None, "after": json.dumps({**ours, "default-runtime": "pyshim"})}
     tree.write("/etc/docker/daemon.json.before-pyshim", json.dumps(kept))

@@ -102,7 +102,7 @@ def test_fabric_manager_does_not_run(tree: Tree) -> None:
 def test_fabric_manager_of_another_version(tree: Tree, told: str, *, found: bool) -> None:
     with_gpu(tree, switch=True)
     tree.write("/proc/4711/comm", "nv-fabricmanage\n")
-    tree.program("/usr/bin/nv-fabricmanager", told)
+    tree.tells("/usr/bin/nv-fabricmanager", told)
     result = findings(tree.node())
     assert set(result) == ({"nvidia-fabricmanager-version"} if found else set())
     if found:
@@ -113,11 +113,11 @@ def test_fabric_manager_of_another_version(tree: Tree, told: str, *, found: bool
 
 def test_fabric_manager_that_ended_because_of_its_version(tree: Tree) -> None:
     with_gpu(tree, switch=True)
-    tree.program("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
+    tree.tells("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
     assert set(findings(tree.node())) == {"nvidia-fabricmanager", "nvidia-fabricmanager-version"}
 
 
 def test_fabric_manager_does_not_matter_without_nvswitch(tree: Tree) -> None:
     with_gpu(tree)
-    tree.program("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
+    tree.tells("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
     assert findings(tree.node()) == {}

@@ -2,107 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from ocishim.admin.cli import main
-from ocishim.admin.explain import containers, states
-from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from tests.unit.admin.explaining import ASKED, MOUNTS, TOLD, Node
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SPEC = """cdiVersion: 0.6.0
-kind: acme.com/demo
-devices:
-- name: "0"
-  containerEdits:
-    deviceNodes: [{path: /dev/acme0, hostPath: /dev/null, type: c, major: 1, minor: 3}]
-    env: [ACME=zero]
-    hooks:
-    - hookName: createContainer
-      path: /usr/bin/nvidia-ctk
-      args: [nvidia-ctk, hook, create-symlinks, --link, a::/usr/lib/b]
-"""
-# Answers what explain asks a low-level runtime: its version, and the state of the container c1.
-RUNC = """#!/bin/sh
-case "$*" in
---version) echo 'runc version 1.1.5' ;;
-"state c1" | "--root @/runc state c1") echo '{"id": "c1", "bundle": "@/bundle"}' ;;
-"--root /nowhere state noise") echo 'not JSON' ;;
-*) exit 1 ;;
-esac
-"""
-MOUNTS = "/var/run/nvidia-container-devices"
-ASKED = {"cdi.k8s.io/test": "acme.com/demo=0"}
-
-
-class Node:
-    """A node with one CDI spec, a runtime that only answers questions, and a bundle."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        (root / "cdi").mkdir()
-        (root / "cdi/acme.yaml").write_text(SPEC)
-        (root / "runc.sh").write_text(RUNC.replace("@", str(root)))
-        (root / "runc.sh").chmod(0o755)
-        (root / "pyshim-hook").write_text("#!/bin/sh\n")
-        (root / "pyshim-hook").chmod(0o755)
-        self.configure()
-        monkeypatch.setenv("PYSHIM_CONFIG", str(root / "config.toml"))
-        monkeypatch.setenv("PYSHIM_CACHE_DIR", str(root / "cache"))
-        found = (str(root / "pyshim"), str(root / "pyshim-hook"))
-        monkeypatch.setattr(programs, "programs", lambda: found)
-        monkeypatch.setattr(states, "STATE_ROOTS", (str(root / "run*"),))
-        monkeypatch.setattr(containers, "HOST", Host(str(root)))
-        monkeypatch.setattr(containers, "_OWN_STORES", ())
-
-    def configure(self, *lines: str) -> None:
-        (self.root / "config.toml").write_text(
-            "\n".join(
-                (
-                    f'runtimes = ["{self.root}/runc.sh"]',
-                    *lines,
-                    "[cdi]",
-                    f'spec_dirs = ["{self.root}/cdi"]',
-                    "",
-                )
-            )
-        )
-
-    def bundle(self, name: str = "bundle", **members: object) -> str:
-        folder = self.root / name
-        (folder / "rootfs").mkdir(parents=True)
-        spec = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, **members}
-        (folder / "config.json").write_text(json.dumps(spec))
-        return str(folder)
-
-    def explain(self, *words: str) -> Result:
-        return CliRunner().invoke(main, ["explain", *words])
-
-    def lines(self, *words: str) -> list[str]:
-        return self.explain(*words).stdout.replace(str(self.root), "@").splitlines()
-
-    def what_if(self, *words: str) -> list[str]:
-        result = CliRunner().invoke(main, ["what-if", *words])
-        return result.stdout.replace(str(self.root), "@").splitlines()
-
-    def json_of_pod(self, name: str) -> list[dict[str, Any]]:
-        stories: list[dict[str, Any]] = json.loads(self.explain("--json", "--pod", name).stdout)[
-            "containers"
-        ]
-        return stories
-
-    def json(self, *words: str) -> dict[str, Any]:
-        text = self.explain("--json", *words).stdout.replace(str(self.root), "@")
-        story: dict[str, Any] = json.loads(text)
-        assert (story.pop("schema"), story.pop("schema_version")) == ("pyshim/explain", 1)
-        return story
 
 
 @pytest.fixture(name="node")
@@ -110,20 +18,8 @@ def _node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(tmp_path, monkeypatch)
 
 
-TOLD = [
-    "annotation 'cdi.k8s.io/test' asks for acme.com/demo=0",
-    "device acme.com/demo=0 is defined in @/cdi/acme.yaml",
-    "environment ACME=zero",
-    "device node /dev/acme0 (c 1:3, 0666)",
-    "cgroup rule allow c 1:3 rwm",
-    "createContainer hook /usr/bin/nvidia-ctk hook create-symlinks --link a::/usr/lib/b",
-    "createContainer hooks run by the runtime: runc 1.1.5 runs createContainer hooks",
-    "hook create-symlinks --link a::/usr/lib/b",
-]
-
-
 def test_the_story_in_order(node: Node) -> None:
-    bundle = node.bundle(annotations=ASKED)
+    bundle = node.asking(annotations=ASKED)
 
     assert node.lines(bundle) == [
         "bundle    @/bundle",
@@ -136,7 +32,7 @@ def test_the_story_in_order(node: Node) -> None:
 
 
 def test_nothing_is_changed(node: Node) -> None:
-    bundle = node.bundle(annotations=ASKED)
+    bundle = node.asking(annotations=ASKED)
     before = (node.root / "bundle/config.json").read_bytes()
     node.explain(bundle)
     assert (node.root / "bundle/config.json").read_bytes() == before
@@ -144,7 +40,7 @@ def test_nothing_is_changed(node: Node) -> None:
 
 
 def test_json(node: Node) -> None:
-    assert node.json(node.bundle(annotations=ASKED)) == {
+    assert node.json(node.asking(annotations=ASKED)) == {
         "bundle": "@/bundle",
         "error": "",
         "runtime": "@/runc.sh (runc 1.1.5)",
@@ -156,7 +52,7 @@ def test_json(node: Node) -> None:
 
 
 def test_a_create_that_fails_tells_what_the_engine_would_read(node: Node) -> None:
-    bundle = node.bundle(annotations={"cdi.k8s.io/test": "acme.com/demo=7"})
+    bundle = node.asking(annotations={"cdi.k8s.io/test": "acme.com/demo=7"})
     message = (
         "unresolvable CDI devices acme.com/demo=7: acme.com/demo has no device 7, "
         "nearest acme.com/demo=0; looked in @/cdi (1 file) (run 'pyshimctl cdi list')"
@@ -170,14 +66,14 @@ def test_a_create_that_fails_tells_what_the_engine_would_read(node: Node) -> Non
 
 def test_a_broken_configuration_is_why_create_fails(node: Node) -> None:
     node.configure("[hooks]", "timout = 3")
-    story = node.json(node.bundle())
+    story = node.json(node.asking())
     assert story["error"] == (
         "@/config.toml:3: unknown setting 'hooks.timout' (did you mean 'hooks.timeout'?)"
     )
 
 
 def test_readonly_rootfs_and_its_warning(node: Node) -> None:
-    bundle = node.bundle(annotations=ASKED, root={"path": "rootfs", "readonly": True})
+    bundle = node.asking(annotations=ASKED, root={"path": "rootfs", "readonly": True})
     warning = (
         "CDI hooks skipped, links and library cache are missing: create-symlinks: "
         "root.readonly is true in config.json; "
@@ -245,7 +141,7 @@ def test_readonly_rootfs_and_its_warning(node: Node) -> None:
     ],
 )
 def test_why_there_is_no_device(node: Node, members: dict[str, Any], steps: list[str]) -> None:
-    story = node.json(node.bundle(**members))
+    story = node.json(node.asking(**members))
     assert story["steps"] == steps
     assert story["result"] == "the low-level runtime gets config.json as it is"
 
@@ -264,22 +160,22 @@ def test_why_there_is_no_device(node: Node, members: dict[str, Any], steps: list
 )
 def test_a_variable_that_asks_for_nothing(node: Node, value: str, told: str) -> None:
     node.configure('[[requests.env]]\nname = "ACME"\nkind = "acme.com/demo"\nunprivileged = true\n')
-    story = node.json(node.bundle(process={"env": [f"ACME={value}"]}))
+    story = node.json(node.asking(process={"env": [f"ACME={value}"]}))
     assert story["steps"][1] == f"environment ACME={value} {told}"
 
 
 def test_text_is_text_and_not_markup(node: Node) -> None:
     """A bundle's path and a device's name may hold what rich takes for a style."""
-    bundle = node.bundle("[red]b[/]", annotations=ASKED)
+    bundle = node.asking("[red]b[/]", annotations=ASKED)
     lines = node.lines(bundle)
     assert lines[0] == "bundle    @/[red]b[/]"
     assert lines[2].startswith("rootfs    @/[red]b[/]/rootfs: ")
-    failed = node.bundle("c", annotations={"cdi.k8s.io/x": "acme.com/demo=[/]"})
+    failed = node.asking("c", annotations={"cdi.k8s.io/x": "acme.com/demo=[/]"})
     assert '"acme.com/demo=[/]"' in node.lines(failed)[-1]
 
 
 def test_a_bundle_without_a_rootfs_is_explained(node: Node) -> None:
-    story = node.json(node.bundle(root={"path": "elsewhere"}))
+    story = node.json(node.asking(root={"path": "elsewhere"}))
     assert story["rootfs"] == (
         "config.json: root.path @/bundle/elsewhere: does not exist"
         " (the engine mounts it before create: is the container being removed)"
@@ -293,13 +189,13 @@ def test_no_bundle_there(node: Node) -> None:
 
 
 def test_a_container_by_the_runtimes_default_root(node: Node) -> None:
-    node.bundle(annotations=ASKED)
+    node.asking(annotations=ASKED)
     assert node.json("--container", "c1")["bundle"] == "@/bundle"
     assert node.json("--container", "c1")["steps"] == TOLD
 
 
 def test_a_container_by_the_beginning_of_its_id(node: Node) -> None:
-    node.bundle(annotations=ASKED)
+    node.asking(annotations=ASKED)
     (node.root / "runc/c1").mkdir(parents=True)
     assert node.json("--container", "c")["bundle"] == "@/bundle"
     (node.root / "runc/c2").mkdir()

@@ -14,7 +14,7 @@ import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import record
-from tests.unit.admin.test_explain import ASKED, SPEC, TOLD, Node
+from tests.unit.admin.explaining import ASKED, SPEC, TOLD, Node
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,7 +193,7 @@ def test_what_is_no_id_is_asked_of_nobody(node: Node, id_: str) -> None:
 
 def test_one_that_runs_and_is_not_ours(node: Node) -> None:
     """The low-level runtime knows it, the records reach back further and have none of it."""
-    node.bundle(annotations=ASKED)
+    node.asking(annotations=ASKED)
     keep(node, OTHER)
     told = node.json("--container", "c1")
     assert told["result"] == (
@@ -202,7 +202,7 @@ def test_one_that_runs_and_is_not_ours(node: Node) -> None:
 
 
 def test_one_that_runs_with_its_record(node: Node) -> None:
-    node.bundle(annotations=ASKED)
+    node.asking(annotations=ASKED)
     keep(node, "c1")
     told = node.json("--container", "c1")
     assert told["created"] == f"{WHEN} by /usr/local/bin/pyshim, in 2.5 ms"

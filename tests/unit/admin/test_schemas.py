@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ocishim.admin.cli import COMMANDS, main
 from ocishim.admin.schema import command as schemas
-from tests.unit.admin.test_explain import ASKED, SPEC, Node
+from tests.unit.admin.explaining import ASKED, SPEC, Node
 from tests.unit.admin.test_explain_container import FAILED, ID, containerd, docker, keep
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BROKEN = "cdiVersion: 0.6.0\nkind: acme.com/x\ndevices: 7\n"
 def _node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node(tmp_path, monkeypatch)
     keep(node, namespace="ns", pod="web-0", container="web", error=FAILED)
-    node.bundle(annotations=ASKED)
+    node.asking(annotations=ASKED)
     (node.root / "root/etc/containerd").mkdir(parents=True)
     (node.root / "root/usr/bin").mkdir(parents=True)
     for name in ("containerd", "runc", "pyshim", "pyshim-hook"):

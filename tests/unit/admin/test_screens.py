@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.admin.test_explain import ASKED, Node
+from tests.unit.admin.explaining import ASKED, Node
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def _node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     (tmp_path / "cdi/acme.yaml").write_text(SPEC)
     (tmp_path / "pyshim").write_text("#!/bin/sh\n")
     (tmp_path / "pyshim").chmod(0o755)
-    node.bundle(annotations=dict.fromkeys(ASKED, f"acme.com/demo={UUID}"))
+    node.asking(annotations=dict.fromkeys(ASKED, f"acme.com/demo={UUID}"))
     return node
 
 

@@ -20,6 +20,7 @@ from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.errors import shown
 from tests.hostiletext import CONTROLS, EVIL, PLAIN, SEEN
+from tests.unit.admin.noderoot import NodeRoot
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,31 +75,25 @@ def as_json(value: object) -> str:
     return "".join(c if c.isprintable() or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in text)
 
 
-class Node:
+class Node(NodeRoot):
     """A node whose specs, bundle, runtime and engines are called and say what nobody should see."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self.write(f"cdi/{EVIL}.json", self.spec("acme.com/gpu"))
         self.write(f"bad/{EVIL}.json", self.spec(f"acme.com/{EVIL}"))
         self.write("unnamed/a.yaml", '{"cdiVersion": "0.6.0", "kind": "a.com/b", "devices": [')
         runc = self.write("runc", VERSION)
         runc.chmod(0o755)
-        self.write("config.toml", f'runtimes = ["{runc}"]\n[cdi]\nspec_dirs = ["{root}/cdi"]\n')
+        self.settings(f'runtimes = ["{runc}"]', spec_dirs=[f"{root}/cdi"])
         self.write("wrong.toml", f"{settings.toml(EVIL)} = 1\n")
         self.write("strange.toml", f"[log]\nfile = {settings.toml('/' + EVIL)}\n")
-        self.bundle("bundle", "acme.com/gpu=0")
-        self.bundle("greedy", f"acme.com/{EVIL}=0")
+        self.asking("bundle", "cdi.k8s.io/x", "acme.com/gpu=0")
+        self.asking("greedy", f"cdi.k8s.io/{EVIL}", f"acme.com/{EVIL}=0")
         self.write(f"host/etc/docker/{EVIL}.json", json.dumps({EVIL: 1}, ensure_ascii=False))
         self.write(f"host/etc/cdi/{EVIL}.json", self.spec(f"acme.com/{EVIL}"))
         for program in ("host/usr/local/bin/pyshim", "bin/pyshim", "bin/pyshim-hook"):
-            self.write(program, "#!/bin/sh\n").chmod(0o755)
-
-    def write(self, path: str, text: str) -> Path:
-        made = self.root / path
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.write_text(text)
-        return made
+            self.program(program)
 
     def spec(self, kind: str) -> str:
         hook = {"hookName": "createContainer", "path": "/bin/x", "args": ["x", EVIL]}
@@ -106,16 +101,14 @@ class Node:
         device = {"name": "0", "containerEdits": edits}
         return as_json({"cdiVersion": "0.6.0", "kind": kind, "devices": [device]})
 
-    def bundle(self, name: str, wanted: str) -> None:
-        asked = {f"cdi.k8s.io/{EVIL}": wanted}
+    def asking(self, name: str, annotation: str, wanted: str) -> None:
         config = {
             "ociVersion": "1.0.2", "root": {"path": EVIL}, "process": {"env": [f"X={EVIL}"]},
-            "annotations": {"cdi.k8s.io/x": wanted} if name == "bundle" else asked,
+            "annotations": {annotation: wanted},
         }  # fmt: skip
-        (self.root / name / EVIL).mkdir(parents=True)  # its rootfs
-        self.write(f"{name}/config.json", json.dumps(config))
+        self.bundle(config, name, rootfs=EVIL)
 
-    def run(self, line: str, config: str) -> tuple[str, str]:
+    def called(self, line: str, config: str) -> tuple[str, str]:
         """Run a command line; return what it says on stdout and stderr."""
         words = [word.replace("@", str(self.root)).replace("EVIL", EVIL) for word in line.split()]
         done = subprocess.run(
@@ -179,7 +172,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("line", "stream", "config"), COMMANDS)
 def test_a_command_shows_it_escaped(node: Node, line: str, stream: int, config: str) -> None:
-    told = node.run(line, config)
+    told = node.called(line, config)
     for text in told:
         hidden = {c for c in text if not c.isprintable()} - {"\n"}
         assert not hidden, text
