@@ -208,6 +208,7 @@ class Planner:
                 self.config.executor, self.version,
                 root_readonly=readonly.asked_readonly(spec),
                 closed=programs.closed(self.bundle) if mapped else "",
+                devices=next((name for hook in hooks for name in _looking(hook)), ""),
             )  # fmt: skip
             plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")
         plan.add(hookchanges.SetHooks(hooks, [told for hook in hooks for told in _told(hook)]))
@@ -273,6 +274,10 @@ class Planner:
 
 def _writes(hook: dict[str, Any]) -> bool:
     return any(part.writes for part in knownhooks.parse(hook))
+
+
+def _looking(hook: dict[str, Any]) -> list[str]:
+    return [part.name for part in knownhooks.parse(hook) if part.devices]
 
 
 def _names(hook: dict[str, Any]) -> str:

@@ -48,6 +48,11 @@ class Part:
         """True when the hook writes to the rootfs."""
         return HOOKS[self.name].writes
 
+    @property
+    def devices(self) -> bool:
+        """True when the hook looks for the container's device nodes."""
+        return HOOKS[self.name].devices
+
     def describe(self) -> str:
         """Return the hook as a person would type it."""
         return " ".join((self.name, *self.args))

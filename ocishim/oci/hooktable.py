@@ -18,17 +18,20 @@ class Row:
 
     flags: those it takes, each with a value. writes: whether it writes to the rootfs; else it only
     mounts. needs: capabilities its work needs (capabilities(7)), a chain keeps the sum of its
-    hooks' and no other. generated: NEVER, ASKED or ALWAYS.
+    hooks' and no other. devices: whether it looks for the container's device nodes. generated:
+    NEVER, ASKED or ALWAYS.
     """
 
-    __slots__ = ("flags", "generated", "needs", "writes")
+    __slots__ = ("devices", "flags", "generated", "needs", "writes")
 
     def __init__(
-        self, *flags: str, needs: tuple[str, ...] = (), writes: bool = True, generated: str = NEVER
-    ) -> None:
+        self, *flags: str, needs: tuple[str, ...] = (), writes: bool = True, devices: bool = False,
+        generated: str = NEVER,
+    ) -> None:  # fmt: skip
         self.flags = flags
         self.needs = needs
         self.writes = writes
+        self.devices = devices
         self.generated = generated
 
     def takes(self, args: list[str]) -> bool:
@@ -63,7 +66,7 @@ HOOKS = {
     "disable-device-node-modification": Row(
         needs=("DAC_OVERRIDE", "SYS_ADMIN"), writes=False, generated=ALWAYS
     ),
-    "update-application-profile": Row(needs=_FILES, generated=ALWAYS),
+    "update-application-profile": Row(needs=_FILES, devices=True, generated=ALWAYS),
     # FSETID keeps a setgid bit that chmod was asked for.
     "chmod": Row("mode", "path", needs=(*_FILES, "FSETID"), generated=ASKED),
     "create-soname-symlinks": Row("folder", "ldconfig-path", needs=(*_FILES, *_AS_USER)),

@@ -22,6 +22,7 @@ from ocishim.settings import config, defaults
 from tests import isolated
 
 RUNC, CRUN, RUNSC = "runc version 1.1.5", "crun version 1.8.1", "runsc version 0.0~20240729.0"
+NEW_RUNSC = "runsc version release-20260817.0"
 
 
 def known(line: str, **more: Any) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def vendor(name: str, **more: Any) -> dict[str, Any]:
 
 LINKS, CACHE = known("create-symlinks --link a::/b"), known("update-ldcache --folder /l")
 PARAMS, OTHER = known("disable-device-node-modification"), vendor("other")
+PROFILE = known("update-application-profile")
 OLDER = known("create-symlinks --csv-filename /f")
 
 
@@ -128,6 +130,10 @@ PLANS = [
         id="old runsc: what only mounts goes"),
     pytest.param([LINKS, PARAMS], {"hooks__executor": "shim"},
         [["disable-device-node-modification"]], "shim", 0, id="taken: what only mounts stays"),
+    pytest.param([LINKS, CACHE], {"version": NEW_RUNSC}, [["create-symlinks", "update-ldcache"]],
+        "runtime", 0, id="new runsc"),
+    pytest.param([LINKS, PROFILE], {"version": NEW_RUNSC}, [], "shim", 0,
+        id="new runsc: one looks for device nodes"),
     pytest.param([LINKS], {"version": RUNSC, "hooks__executor": "runtime"}, [["create-symlinks"]],
         "runtime", 0, id="runtime by setting"),
 ]  # fmt: skip

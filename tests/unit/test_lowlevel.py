@@ -213,6 +213,16 @@ EXECUTORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("runsc version release-20260817.0", "shim"), ("runc version 1.4.0", "runtime")],
+)
+def test_executor_of_a_hook_that_looks_for_devices(text: str, chosen: str) -> None:
+    version = lowlevel.parse_version(text)
+    found, why = quirks.choose("auto", version, root_readonly=False, devices="some-hook")
+    assert (found, "no device node, and some-hook looks" in why) == (chosen, chosen == "shim")
+
+
 @pytest.mark.parametrize(("setting", "text", "readonly", "chosen", "why"), EXECUTORS)
 def test_executor(setting: str, text: str, readonly: bool, chosen: str, why: str) -> None:  # noqa: FBT001
     version = lowlevel.parse_version(text)

@@ -54,7 +54,7 @@ def _reached(
         yield from _annotations(node, name, table, _file(files, name), command)
         program = find(table, "options", "BinaryName")
         if "/" in program and not node.host.is_program(program):
-            yield registration.missing_program("containerd", name, program)
+            yield registration.missing_program(node, "containerd", name, program, command)
     switched_off = cri.get("enable_cdi") is False and files.version < ALWAYS_CDI
     if switched_off and not any(_passes(node, table) for table in ours.values()):
         yield Finding(

@@ -74,7 +74,7 @@ def _crio(node: Node) -> Iterator[Finding]:
         yield unregistered("crio", "no [crio.runtime.runtimes] entry with runtime_path pyshim")
     for name, table in ours.items():
         if not node.host.is_program(table["runtime_path"]):
-            yield missing_program("crio", name, table["runtime_path"])
+            yield missing_program(node, "crio", name, table["runtime_path"])
 
 
 def _docker(node: Node) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _docker(node: Node) -> Iterator[Finding]:
         )
     for name, table in ours.items():
         if "/" in table["path"] and not node.host.is_program(table["path"]):
-            yield missing_program("docker", name, table["path"])
+            yield missing_program(node, "docker", name, table["path"])
 
 
 def _json(node: Node, path: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _podman(node: Node) -> Iterator[Finding]:
     for name, paths in runtimes.items():
         ours = [one for one in paths if is_pyshim(one)] if isinstance(paths, list) else []
         if ours and not any(node.host.is_program(one) for one in ours):
-            yield missing_program("podman", name, ours[0])
+            yield missing_program(node, "podman", name, ours[0])
     if node.config.podman_annotations:
         yield from _forged(node, programs.find(node.host, podman.PROGRAMS))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.install import programs, selfcheck
-from ocishim.admin.install.installation import Installation
+from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.errors import ConfigError
 
 _SHOWN = 3
@@ -51,6 +51,6 @@ def hook_program(node: Node) -> Iterator[Finding]:
 def _installations(node: Node) -> list[Installation]:
     """Return the usual installation and the one this is a part of, as far as they are there."""
     own = "" if node.host.elsewhere else programs.program()
-    prefixes = dict.fromkeys(["/usr/local", own.removesuffix("/bin/pyshim")])
+    prefixes = dict.fromkeys([PREFIX, own.removesuffix("/bin/pyshim")])
     found = [Installation(node.host, prefix) for prefix in prefixes if prefix]
     return [one for one in found if os.path.isdir(node.host.real(one.home))]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
+from ocishim.admin.install.installation import PREFIX
 from ocishim.errors import ConfigError
 
 _TICK = 1  # second: the boot time is told in whole ones
@@ -41,15 +43,26 @@ def unregistered(engine: str, evidence: str, command: str = "") -> Finding:
     )
 
 
-def missing_program(engine: str, name: str, program: str) -> Finding:
-    """Return the finding for a runtime whose program is gone."""
+def missing_program(node: Node, engine: str, name: str, program: str, command: str = "") -> Finding:
+    """Return the finding for a runtime whose program is gone.
+
+    command: what registers pyshim with the engine. It mends what names another place than the one
+    where pyshim is, and `install` what names a place where pyshim has been.
+    """
+    prefix = program.removesuffix("/bin/pyshim")
+    if node.host.is_program(f"{PREFIX}/bin/pyshim"):
+        step = command or f"pyshimctl configure {engine}"
+        step += "" if name == "pyshim" else f" --runtime-name {shlex.quote(name)}"
+    else:
+        elsewhere = prefix not in (PREFIX, program) and program.startswith("/")
+        step = "pyshimctl install" + (f" --prefix {shlex.quote(prefix)}" if elsewhere else "")
     return Finding(
         "engine-program",
         "error",
         f"the runtime '{name}' of {engine} is not there",
         evidence=f"{program} does not exist or cannot be executed",
         why="every container of that runtime fails to start",
-        next_step="pyshimctl install",
+        next_step=step,
     )
 
 

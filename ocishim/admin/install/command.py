@@ -16,13 +16,12 @@ from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.admin.install import selfcheck, units
-from ocishim.admin.install.installation import PROGRAMS, Installation
+from ocishim.admin.install.installation import PREFIX, PROGRAMS, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import defaults
 
-PREFIX = "/usr/local"
 # Engines that bring their own runtimes keep them where nobody's PATH leads.
 _ENGINES_OWN = ("/usr/libexec/crio", "/var/lib/rancher/k3s/data/current/bin")
 

@@ -17,7 +17,8 @@ from ocishim.admin.configure import command as configure
 from ocishim.admin.engines import ENGINES
 from ocishim.admin.host import Host
 from ocishim.admin.install import inuse
-from ocishim.admin.install.command import PREFIX, install
+from ocishim.admin.install.command import install
+from ocishim.admin.install.installation import PREFIX
 from ocishim.admin.install.uninstall import uninstall
 from ocishim.errors import ConfigError
 

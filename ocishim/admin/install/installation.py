@@ -26,6 +26,9 @@ from ocishim.admin.install import integrity
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
 
+PREFIX = "/usr/local"
+"""Where pyshim is installed unless somebody says otherwise."""
+
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
 _RECORD = "installed.json"

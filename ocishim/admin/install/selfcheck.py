@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 
 from ocishim.admin.install import integrity, programs, units
-from ocishim.admin.install.installation import Installation
+from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
 
@@ -55,7 +55,7 @@ def whole_file() -> str:
 def next_step(installation: Installation) -> str:
     """Return the command that mends `installation`."""
     words = ["pyshimctl", "install"]
-    if installation.prefix != "/usr/local":
+    if installation.prefix != PREFIX:
         words += ["--prefix", installation.prefix]
     if installation.host.elsewhere:
         words += ["--host-root", installation.host.root]

@@ -151,6 +151,49 @@ def test_podman_names_a_program_that_is_gone(tree: Tree) -> None:
     assert findings(tree.node()) == {}
 
 
+ELSEWHERE = "/opt/pyshim/bin/pyshim"
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "installed", "step"),
+    [
+        ("pyshim", "/usr/local/bin/pyshim", False, "pyshimctl install"),
+        ("pyshim", ELSEWHERE, False, "pyshimctl install --prefix /opt/pyshim"),
+        ("pyshim", "/opt/a b/bin/pyshim", False, "pyshimctl install --prefix '/opt/a b'"),
+        ("pyshim", "/opt/pyshim", False, "pyshimctl install"),
+        ("pyshim", ELSEWHERE, True, "pyshimctl configure {engine}"),
+        ("gpu", ELSEWHERE, True, "pyshimctl configure {engine} --runtime-name gpu"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["containerd", "docker", "podman", "crio"])
+def test_a_program_that_is_gone(  # noqa: PLR0917
+    tree: Tree,
+    name: str,
+    program: str,
+    installed: bool,  # noqa: FBT001
+    step: str,
+    engine: str,
+) -> None:
+    programs = {"docker": "/usr/bin/dockerd"}
+    tree.tells(programs.get(engine, f"/usr/bin/{engine}"), engine)
+    if installed:
+        tree.tells("/usr/local/bin/pyshim", "pyshim")
+    options = f"runtimes.{name}"
+    path, text = {
+        "containerd": ("/etc/containerd/config.toml", f"""version = 2
+[plugins.'io.containerd.grpc.v1.cri'.containerd.{options}]
+runtime_type = "io.containerd.runc.v2"
+{PASSES}
+options.BinaryName = "{program}"
+"""),
+        "docker": ("/etc/docker/daemon.json", json.dumps({"runtimes": {name: {"path": program}}})),
+        "podman": ("/etc/containers/containers.conf", f'[engine.runtimes]\n{name} = ["{program}"]\n'),
+        "crio": ("/etc/crio/crio.conf", f'[crio.runtime.{options}]\nruntime_path = "{program}"\n'),
+    }[engine]  # fmt: skip
+    tree.write(path, text)
+    assert findings(tree.node())["engine-program"].next_step == step.format(engine=engine)
+
+
 @pytest.mark.parametrize(
     ("version", "told"),
     [
