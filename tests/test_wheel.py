@@ -174,7 +174,7 @@ def _programs(
 def run(programs: Path, line: str) -> tuple[int, str, str]:
     """Run a command line; return exit status, stdout and stderr with the folders' names taken out."""
     folder = programs.parents[1]
-    words = line.format(programs=programs, folder=folder).split()
+    words = [word.format(programs=programs, folder=folder) for word in line.split()]
     own = {"PYSHIM_CONFIG": str(folder / "config.toml"), "PYSHIM_CACHE_DIR": str(folder / "cache")}
     done = subprocess.run(
         [programs / words[0], *words[1:]],

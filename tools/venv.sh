@@ -21,7 +21,12 @@ if sys.version_info >= (3, 10):
 }
 
 choose() {
-    for candidate in ${PYTHON:-/usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11 python3.10}; do
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11 python3.10
+    fi
+    for candidate; do
         found=$(real "$candidate") || continue
         if [ -n "$found" ]; then
             echo "$found"

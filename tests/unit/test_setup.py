@@ -32,7 +32,7 @@ class Machine:
         self.add(
             "dpkg-query", f"for last; do :; done; case $last in {case}) printf installed;; esac"
         )
-        self.add("apt-get", f"{{ echo $*; cat {self.policy} 2>&-; }} >> {self.calls}; :")
+        self.add("apt-get", f"{{ echo $*; cat '{self.policy}' 2>&-; }} >> '{self.calls}'; :")
         self.add("apt-cache", "case $2 in runsc) ;; *) echo '  Candidate: 1.0';; esac")
 
     def add(self, name: str, text: str) -> None:

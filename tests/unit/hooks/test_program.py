@@ -217,7 +217,7 @@ def test_a_state_that_leads_nowhere(hook: Hook, state: str, text: str) -> None:
 )
 def test_the_state_from_a_file(hook: Hook, spelling: str) -> None:
     (hook.folder / "state").write_text(hook.state)
-    words = spelling.format(hook.folder / "state").split(" ")
+    words = [word.format(hook.folder / "state") for word in spelling.split(" ")]
     assert hook.run(*LINK, *words, state="") == (0, "", "")
     assert hook.run(LINK[0], *words, *LINK[1:], state="") == (0, "", "")
     assert hook.links() == ["l"]
