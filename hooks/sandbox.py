@@ -120,12 +120,12 @@ def scratch(folders: int) -> int:
     """
     try:
         tree = mntns.tmpfs(size=2 * LARGEST_OUTPUT, attributes=_TAMED)
+        for number in range(folders):
+            posixos.mkdir(str(number), 0o755, dir_fd=tree)
+        posixos.mkdir(OUT, dir_fd=tree)
+        posixos.chmod(OUT, 0o777, dir_fd=tree)  # nobody's, who need not exist in a user namespace
     except OSError as error:
         raise HookError(f"sandbox refused by the kernel: {error.strerror}") from error
-    for number in range(folders):
-        posixos.mkdir(str(number), 0o755, dir_fd=tree)
-    posixos.mkdir(OUT, dir_fd=tree)
-    posixos.chmod(OUT, 0o777, dir_fd=tree)  # nobody's, who need not exist in a user namespace
     return tree
 
 

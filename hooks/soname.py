@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from ocishim import posixos
-from ocishim.errors import DocumentError, ForeignMountError, UnsafePathError
+from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
 from ocishim.hooks import elf, libview
 from ocishim.hooks.outcome import Outcome
 from ocishim.linux import syscalls
@@ -131,6 +131,14 @@ def order(name: bytes, *, signed: bool = False) -> list[tuple[bool, int]]:
     return key
 
 
+def told_unread(folder: libview.Folder, known: Sonames) -> list[Outcome]:
+    """Return a warning that names the libraries that could not be read, and why."""
+    if not known.unread:
+        return []
+    text = f"{folder.path}: cannot be read, and so left out: {', '.join(known.unread)}"
+    return [Outcome(text, warning=True)]
+
+
 def link(
     rootfs: Rootfs, folder: libview.Folder, sonames: Iterable[str], known: Sonames
 ) -> tuple[list[Outcome], dict[str, str]]:
@@ -138,7 +146,8 @@ def link(
 
     In the folder that was looked through, whatever lies at its path by now.
 
-    Returns what was done, and the file behind each name for which no link could be made.
+    Returns what was done, and the file behind each name for which no link could be made; HookError
+    names the link that the kernel refused.
     """
     status = syscalls.statx(folder.fd)
     outcomes, unlinked = [], {}
@@ -159,9 +168,9 @@ def link(
         except ForeignMountError as error:
             refused = error
             unlinked[soname] = target
-    if known.unread:
-        text = f"{folder.path}: cannot be read, and so not linked: {', '.join(known.unread)}"
-        outcomes.append(Outcome(text, warning=True))
+        except OSError as error:
+            raise HookError(f"{path} -> {target}: {error.strerror}") from error
+    outcomes += told_unread(folder, known)
     if refused is not None:
         text = f"{folder.path} lies on the mount {refused.mount}: links left out"
         outcomes.append(Outcome(f"{text}: {', '.join(sorted(unlinked))}", warning=True))

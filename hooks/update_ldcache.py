@@ -139,6 +139,7 @@ def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library
             outcomes += made
         else:
             unlinked = {n: known.file_of(n) for n in names if not folder.leads(n)}
+            outcomes += soname.told_unread(folder, known)
         for library in mine:
             file = unlinked.get(library.file, library.file)
             path = posixos.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from ocishim import posixos
-from ocishim.errors import StaleError, reason
+from ocishim.errors import StaleError, quoted, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def again(path: str, kind: str) -> str:
     """Return the next step for the spec file `path` of `kind`."""
     step = of_component(path, kind)
     if not step and kind in _GENERATED:
-        return f"generate the spec again: pyshimctl cdi generate --output {path}"
+        return f"generate the spec again: pyshimctl cdi generate --output {quoted(path)}"
     return step or "generate the spec again"
 
 

@@ -48,7 +48,11 @@ def parse(data: bytes, source: str = "state") -> State:
     if not isinstance(document, dict):
         found = jsonio.type_name(document)
         raise DocumentError(f"expected an object, found {found}", source=source)
-    return State(document)
+    state = State(document)
+    for name, path in (("bundle", state.bundle), ("root", state.root)):
+        if "\0" in path:
+            raise DocumentError(f"expected a path, found {path!r} in '{name}'", source=source)
+    return state
 
 
 def read(fd: int, source: str = "state on stdin") -> bytes:

@@ -123,15 +123,17 @@ def _filled(parent: int, name: str, data: bytes, mode: int) -> bool:
 
 
 def _filled_by_name(parent: int, name: str, data: bytes, mode: int) -> bool:
-    fd = _open_named(parent, temporary(name))
+    fd = -1
     try:
+        fd = _open_named(parent, temporary(name))
         _fill(fd, data, mode)
         return _renamed(parent, name)
-    except BaseException:
+    except BaseException:  # a deadline's may come right after the call that makes it
         _remove(parent, temporary(name))
         raise
     finally:
-        posixos.close(fd)
+        if fd >= 0:
+            posixos.close(fd)
 
 
 def _open_named(parent: int, name: str) -> int:
@@ -173,12 +175,11 @@ def _placed(parent: int, name: str, create: Callable[[str], None]) -> bool:
     _refuse_directory(parent, name)
     try:
         create(temporary(name))
+        return _renamed(parent, name)
     except FileExistsError:
         _remove(parent, temporary(name))  # a killed run's
         return False
-    try:
-        return _renamed(parent, name)
-    except BaseException:
+    except BaseException:  # a deadline's may come right after the call that makes it
         _remove(parent, temporary(name))
         raise
 

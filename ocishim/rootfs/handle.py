@@ -42,6 +42,9 @@ def reopen(handle: int, unsafe_path: str, flags: int, status: syscalls.Statx) ->
             f"{unsafe_path!r} cannot be opened by its descriptor: it is gone, or there is no /proc"
         )
         raise UnsafePathError(text) from None
+    except OSError as error:
+        # Whose descriptor's number it was tells nobody anything.
+        raise OSError(error.errno, error.strerror, unsafe_path) from None
     try:
         if syscalls.statx(fd).same_file(status):
             return fd

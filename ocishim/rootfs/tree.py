@@ -186,6 +186,8 @@ class Tree:
                     if len(names) > limit:
                         message = f"directory {unsafe_path!r} holds more than {limit} names"
                         raise UnsafePathError(message)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, unsafe_path) from None
         finally:
             posixos.close(fd)
         return sorted(names)
@@ -210,6 +212,8 @@ class Tree:
                 if not chunk:
                     return data
                 data += chunk
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, unsafe_path) from None
         finally:
             posixos.close(fd)
         raise UnsafePathError(f"{unsafe_path!r} is larger than {limit} bytes")

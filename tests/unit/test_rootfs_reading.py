@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ocishim import posixos
 from ocishim.errors import UnsafePathError
+from ocishim.hooks import chain
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs.rootfs import Rootfs
 from tests.isolated import isolated
@@ -296,3 +298,24 @@ def test_no_descriptor_is_left_open(rootfs: Rootfs) -> None:
             except (OSError, UnsafePathError):
                 continue
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("call", "read", "path"), [
+    pytest.param("open", lambda root: root.read("/plain"), "/plain", id="a file is opened"),
+    pytest.param("read", lambda root: root.read("/plain"), "/plain", id="a file is read"),
+    pytest.param("open", lambda root: root.listdir("/deep"), "/deep", id="a folder is opened"),
+    pytest.param("scandir", lambda root: root.listdir("/deep"), "/deep", id="a folder is read"),
+])  # fmt: skip
+def test_a_broken_disk_names_the_path(
+    rootfs: Rootfs, monkeypatch: pytest.MonkeyPatch, call: str, read: Callable[[Rootfs], object],
+    path: str,
+) -> None:  # fmt: skip
+    """What is opened is a descriptor, `/proc/self/fd/5` or 5: the container has no such file."""
+
+    def broken(place: object, *_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), place)
+
+    monkeypatch.setattr(posixos, call, broken)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        read(rootfs)
+    assert chain.reason(caught.value) == f"{path}: Input/output error"

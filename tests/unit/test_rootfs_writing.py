@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ocishim import posixos
-from ocishim.errors import ForeignMountError, UnsafePathError
+from ocishim.errors import ForeignMountError, PyshimError, UnsafePathError
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs import dirent
 from ocishim.rootfs.rootfs import Rootfs
@@ -325,6 +326,33 @@ def test_a_failed_rename_leaves_the_old_file_and_no_litter(
     with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(OSError) as caught:
         ACTS[name](rootfs, "f")
     assert caught.value.errno == code
+    assert (tmp_path / "f").read_text() == "old"
+    assert names(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize(("name", "call"), [
+    pytest.param("put_symlink", "symlink", id="a link"),
+    pytest.param("put_file", "link", id="a file"),
+    pytest.param("put_file", "open", id="a file that had a name"),
+])  # fmt: skip
+def test_a_deadline_right_after_a_call_leaves_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: str
+) -> None:
+    """The alarm's handler raises before the call's result is seen."""
+    if call == "open":
+        _without_tmpfile(monkeypatch)
+    make_tree(tmp_path, "file f old")
+    real = getattr(posixos, call)
+
+    def done_and_late(*args: Any, **named: Any) -> object:
+        result = real(*args, **named)
+        if ".pyshim-f" in args:
+            raise PyshimError("not done after 9 seconds")
+        return result
+
+    monkeypatch.setattr(posixos, call, done_and_late)
+    with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(PyshimError, match="not done"):
+        ACTS[name](rootfs, "f")
     assert (tmp_path / "f").read_text() == "old"
     assert names(tmp_path) == ["f"]
 

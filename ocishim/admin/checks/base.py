@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 from ocishim.lowlevel import quirks
 from ocishim.lowlevel.lowlevel import Version
 
@@ -39,7 +39,7 @@ def writable_configuration(node: Node) -> Iterator[Finding]:
             f"everybody may write to {node.config.path}",
             evidence=f"mode {mode:04o}",
             why="it names the program that pyshim becomes, as root",
-            next_step=f"chmod o-w {node.config.path}",
+            next_step=f"chmod o-w {quoted(node.config.path)}",
         )
 
 
@@ -188,7 +188,7 @@ def metrics(node: Node) -> Iterator[Finding]:
             "pyshim's counters are written nowhere",
             evidence=f"log.metrics is '{file}', and {folder} is not there",
             why="no create is counted",
-            next_step=f"mkdir -p {folder}",
+            next_step=f"mkdir -p {quoted(folder)}",
         )
 
 

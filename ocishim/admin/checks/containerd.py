@@ -17,7 +17,7 @@ from ocishim.admin.engines import containerd_places, docker, programs
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
 from ocishim.admin.engines.containerd_places import Place
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 
 _MERGES = re.compile(r"\bv?[2-9]\.\d+\.\d")  # "containerd github.com/containerd/containerd 1.6.20"
 
@@ -120,9 +120,11 @@ def _is_dockers(node: Node, place: Place) -> bool:
 def _configure(node: Node, files: Files, place: Place) -> str:
     if place is containerd_places.USUAL:
         several = len(containerd_places.there(node.host)) > 1
-        return "pyshimctl configure containerd" + (f" --config {place.config}" if several else "")
+        return "pyshimctl configure containerd" + (
+            f" --config {quoted(place.config)}" if several else ""
+        )
     file = template_of(files) if files.is_generated and not files.drop_in else place.config
-    return f"pyshimctl configure containerd --config {file}"
+    return f"pyshimctl configure containerd --config {quoted(file)}"
 
 
 def _switched_off(files: Files) -> Finding:

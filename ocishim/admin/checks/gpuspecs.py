@@ -15,6 +15,7 @@ from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.generate import gpus
 from ocishim.admin.generate.report import Report
+from ocishim.errors import quoted
 
 _GPU_NODE = re.compile(r"nvidia(\d+)")
 _CAP_NODE = re.compile(r"nvidia-cap(\d+)")
@@ -76,8 +77,8 @@ def _specs(node: Node) -> list[GpuSpec]:
 
 def _again(path: str) -> str:
     return (
-        f"generate the spec again (pyshimctl cdi generate --output {path}, or restart the device "
-        "plugin)"
+        f"generate the spec again (pyshimctl cdi generate --output {quoted(path)}, or restart the "
+        "device plugin)"
     )
 
 

@@ -15,7 +15,7 @@ from ocishim import jsonio
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import files
-from ocishim.errors import PyshimError
+from ocishim.errors import PyshimError, quoted
 from ocishim.linux import mountinfo
 from ocishim.oci.members import find_dict
 from ocishim.rootfs import layer
@@ -36,7 +36,7 @@ def layers(node: Node) -> Iterator[Finding]:
             why="each holds memory, and keeps the engine's mount below it busy",
             next_step="pyshimctl doctor --fix"
             if not node.host.elsewhere
-            else f"on the node itself: umount {left[0]}, twice",
+            else f"on the node itself: umount {quoted(left[0])}, twice",
         )
 
 
@@ -52,7 +52,7 @@ def cache(node: Node) -> Iterator[Finding]:
     if not stat.S_ISDIR(found.st_mode) or not ours or found.st_mode & 0o077:
         yield _cache_finding(
             f"{settings.cache_dir()}: owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}",
-            f"rm -r {settings.cache_dir()}; the next create makes it anew",
+            f"rm -r {quoted(settings.cache_dir())}; the next create makes it anew",
         )
     else:
         yield from _room(node, folder)
@@ -71,7 +71,7 @@ def _room(node: Node, folder: str) -> Iterator[Finding]:
     elif not room.f_bavail or (room.f_files and not room.f_favail):
         what = "files" if room.f_bavail else "space"
         yield _cache_finding(
-            f"{name} is on a file system with no {what} left", f"make room there: df {name}"
+            f"{name} is on a file system with no {what} left", f"make room there: df {quoted(name)}"
         )
 
 

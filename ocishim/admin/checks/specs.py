@@ -13,6 +13,7 @@ from ocishim.cdi import hostdev, stale, writers
 from ocishim.cdi.document.document import CDISpecError
 from ocishim.cdi.registry import scan, unresolved
 from ocishim.cdi.registry.entries import Found
+from ocishim.errors import quoted
 
 
 def rejected(node: Node) -> Iterator[Finding]:
@@ -38,7 +39,9 @@ def _correct(node: Node, path: str, error: CDISpecError) -> str:
     name = node.host.inside(path)
     field = "cdiVersion" if error.kind == "version-too-old" else error.field
     where = f"correct '{field}' in {name}" if field else f"correct {name}"
-    return f"{where} and run 'pyshimctl cdi validate {name}', or remove it"
+    command = f"pyshimctl cdi validate {quoted(name)}"
+    told = command if "'" in command else f"'{command}'"
+    return f"{where} and run {told}, or remove it"
 
 
 def conflicts(node: Node) -> Iterator[Finding]:
@@ -52,7 +55,7 @@ def conflicts(node: Node) -> Iterator[Finding]:
             f"{' and '.join(paths)} define the same devices",
             evidence=f"conflicting devices: {one.names[0]}{more}",
             why="nobody can tell which is meant, so a request for one fails create",
-            next_step=f"remove one of the files: rm {paths[-1]}",
+            next_step=f"remove one of the files: rm {quoted(paths[-1])}",
         )
 
 
@@ -69,7 +72,7 @@ def ignored(node: Node) -> Iterator[Finding]:
                     f"{folder}/{name} is not read",
                     evidence="CDI reads files named *.json and *.yaml, and no others",
                     why="its devices do not exist for any container",
-                    next_step=f"mv {folder}/{name} {folder}/{right}",
+                    next_step=f"mv {quoted(f'{folder}/{name}')} {quoted(f'{folder}/{right}')}",
                 )
 
 
@@ -118,8 +121,8 @@ def programs(node: Node) -> Iterator[Finding]:
 def _again(name: str) -> str:
     """How the spec file `name` is made anew."""
     return writers.of_component(name, "") or (
-        f"generate the spec again (pyshimctl cdi generate --output {name}, or restart the device "
-        "plugin)"
+        f"generate the spec again (pyshimctl cdi generate --output {quoted(name)}, or restart the "
+        "device plugin)"
     )
 
 
@@ -141,7 +144,7 @@ def writable(node: Node) -> Iterator[Finding]:
                 f"everybody may write to {name}",
                 evidence=f"mode {mode:04o}",
                 why="whoever changes a spec decides which hooks run as root",
-                next_step=f"chmod o-w {name}",
+                next_step=f"chmod o-w {quoted(name)}",
             )
 
 
@@ -160,7 +163,7 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
             f"{name} is not a directory",
             evidence=f"cdi.spec_dirs names it, and it is a file of {os.stat(path).st_size} bytes",
             why="the scan ends there: directories after it are not read",
-            next_step=f"rm {name} && mkdir {name}",
+            next_step=f"rm {quoted(name)} && mkdir {quoted(name)}",
         )
     elif os.path.isdir(path) and os.stat(path).st_mode & stats.S_IWOTH:
         yield Finding(
@@ -169,7 +172,7 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
             f"everybody may write to {name}",
             evidence=f"mode {stats.S_IMODE(os.stat(path).st_mode):04o}",
             why="whoever writes a spec there decides which hooks run as root",
-            next_step=f"chmod o-w {name}",
+            next_step=f"chmod o-w {quoted(name)}",
         )
 
 

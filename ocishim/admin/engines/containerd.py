@@ -22,7 +22,7 @@ from ocishim.admin.engines import (
 )
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
-from ocishim.errors import ConfigError, UsageError
+from ocishim.errors import ConfigError, UsageError, quoted
 
 if TYPE_CHECKING:
     from ocishim.admin.editing.files import Edit
@@ -131,7 +131,7 @@ def _template(files: Files, wish: Wish) -> Edit:
     if wish.config:
         raise ConfigError(
             f"{files.path} is written anew at each start of its owner",
-            hint=f"name its template: --config {template}",
+            hint=f"name its template: --config {quoted(template)}",
         )
     return containerd_template.edit(files.host, wish, template)
 

@@ -17,7 +17,7 @@ from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import first_table
 from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     from ocishim.admin.host import Host
@@ -157,7 +157,7 @@ class Files:
         if version not in (2, 3, 4):
             raise ConfigError(
                 f"{path}: 'version' is {version}, and 2, 3 and 4 are supported",
-                hint=f"'containerd --config {path} config dump' prints it in a newer one",
+                hint=f"'containerd --config {quoted(path)} config dump' prints it in a newer one",
             )
         return int(version)
 

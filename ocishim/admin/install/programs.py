@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from ocishim.create.entry import hook_program
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 from ocishim.posixos import IS_STATIC
 
 _SELF = "/proc/self/exe"
@@ -31,7 +31,7 @@ def static_file() -> str:
     if not os.path.isfile(built):
         raise ConfigError(
             f"{built} is not there: what a node gets is one static file, and this is its source",
-            hint=f"make -C {library()} binary, then install again",
+            hint=f"make -C {quoted(str(library()))} binary, then install again",
         )
     return built
 

@@ -24,7 +24,7 @@ from ocishim.admin.install.command import (
     tell,
 )
 from ocishim.admin.install.installation import PROGRAMS, Installation
-from ocishim.errors import ConfigError, PyshimError
+from ocishim.errors import ConfigError, PyshimError, quoted
 from ocishim.linux import mountinfo
 from ocishim.settings import defaults
 
@@ -76,7 +76,7 @@ def _refuse_when_used(host: Host) -> None:
         if plan.changes:
             paths = ", ".join(edit.path for edit in plan.edits if edit.changes)
             command = f"pyshimctl configure {engine} --remove"
-            command += f" --config {file}" if file else ""
+            command += f" --config {quoted(file)}" if file else ""
             raise ConfigError(
                 f"{engine} still uses pyshim ({paths})",
                 hint=f"{command}; {plan.next_step or 'then try again'}",

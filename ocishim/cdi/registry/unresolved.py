@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ocishim.cdi import names, writers
 from ocishim.cdi.document import rules
 from ocishim.cdi.registry import index
-from ocishim.errors import UnresolvedDeviceError, reason, shown
+from ocishim.errors import UnresolvedDeviceError, quoted, reason, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,10 @@ class _Reasons:
     def hint(self) -> str:
         """The next step."""
         if self.blamed:
-            return f"run 'pyshimctl cdi validate {_cut(shown(self.blamed[0]), 100)}'"
+            path = self.blamed[0]
+            if quoted(path) != path:
+                return f"run pyshimctl cdi validate {_cut(shown(quoted(path)), 100)}"
+            return f"run 'pyshimctl cdi validate {_cut(path, 100)}'"
         if any(key[0] == "conflict" for key in self.groups):
             return "remove one of the two files"
         for key, members in self.groups.items():

@@ -16,13 +16,16 @@ from ocishim.admin import doctor
 from ocishim.admin.cli import main
 from ocishim.admin.install import programs
 from tests.probe import ACME, Box, oci
-from tests.unit.admin.faults import ELSEWHERE, FAULTS
+from tests.unit.admin.faults import ELSEWHERE, FAULTS, RUNC
+from tests.unit.admin.nodes import SPEC
 from tests.unit.admin.test_doctor_page import made
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ocishim.admin.checks.finding import Finding
+    from ocishim.admin.checks.node import Node
     from tests.unit.admin.nodes import Tree
 
 # Programs of the host: of the kernel's, the distribution's and the vendor's packages.
@@ -88,6 +91,47 @@ def test_its_commands_exist(tree: Tree, name: str) -> None:
         assert words[0] in ("pyshimctl", *HOST)
         if words[0] == "pyshimctl":
             parse(words[1:])
+
+
+ODD = "/etc/cdi/a b;touch $(id)"
+
+
+def odd(tree: Tree, name: str, text: str = SPEC, mode: int = 0o644) -> Node:
+    tree.write(name, text)
+    (tree.root / name[1:]).chmod(mode)
+    return tree.node()
+
+
+@pytest.mark.parametrize(("name", "made", "step"), [
+    pytest.param(
+        "spec-conflict", lambda tree: odd(tree, "/etc/cdi/zz top.yaml"),
+        ["rm", "/etc/cdi/zz top.yaml"], id="one of two",
+    ),
+    pytest.param(
+        "spec-ignored", lambda tree: odd(tree, f"{ODD}.yml"), ["mv", f"{ODD}.yml", f"{ODD}.yaml"],
+        id="a name that is not read",
+    ),
+    pytest.param(
+        "spec-rejected", lambda tree: odd(tree, f"{ODD}.yaml", "cdiVersion: 9.9.9\n"),
+        ["pyshimctl", "cdi", "validate", f"{ODD}.yaml"], id="a broken spec",
+    ),
+    pytest.param(
+        "spec-writable",
+        lambda tree: odd(tree, f"{ODD}.yaml", SPEC.replace("acme", "b"), 0o666),
+        ["chmod", "o-w", f"{ODD}.yaml"], id="everybody's spec",
+    ),
+    pytest.param(
+        "metrics",
+        lambda tree: tree.node(config=f"{RUNC}[log]\nmetrics = '/var/a b;id/x.prom'\n"),
+        ["mkdir", "-p", "/var/a b;id"], id="a folder that is missing",
+    ),
+])  # fmt: skip
+def test_a_shell_takes_a_path_for_one_word(
+    tree: Tree, name: str, made: Callable[[Tree], Node], step: list[str]
+) -> None:
+    """Who copies the step runs nothing that a file is called."""
+    found = next(one for one in doctor.examine(made(tree)) if one.name == name)
+    assert f" {shlex.join(step)}" in f" {found.next_step}"
 
 
 def parse(words: list[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from ocishim.errors import UsageError
-from ocishim.hooks import create_soname_symlinks, libview, soname
+from ocishim.errors import HookError, UsageError
+from ocishim.hooks import create_soname_symlinks, elf, libview, soname, update_ldcache
 from ocishim.hooks.outcome import Outcome
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
@@ -85,3 +86,34 @@ def test_the_folder_that_was_read_is_written(tmp_path: Path) -> None:
     assert made == [Outcome("/opt/lib/libc.so.6 -> libevil.so.6: linked")]
     assert (tmp_path / "usr/libc.so.6").read_text() == "of the image"
     assert os.readlink(tmp_path / "away/lib/libc.so.6") == library.name
+
+
+def test_a_full_disk_names_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """symlinkat(2) fails with the name of the target alone: which folder has no room."""
+
+    def full(_rootfs: Rootfs, _parent: int, _name: str, target: str, _path: str) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    libs.put(libs.library("liba.so.1"), tmp_path / "opt/liba.so.1.2")
+    monkeypatch.setattr(Rootfs, "put_symlink_at", full)
+    for hook in (create_soname_symlinks, update_ldcache):
+        with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(HookError) as caught:
+            hook.apply(rootfs, hook.parse(["--folder", "/opt"]))
+        assert str(caught.value) == "/opt/liba.so.1 -> liba.so.1.2: No space left on device"
+
+
+def test_a_library_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a folder that the image lists: it is not in the cache, and nobody knew why."""
+
+    def broken(_read: elf.Read) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    make_tree(tmp_path, "file etc/ld.so.conf /opt\n")
+    libs.put(libs.library("liba.so.1"), tmp_path / "opt/liba.so.1.2")
+    monkeypatch.setattr(elf, "soname", broken)
+    with Rootfs.open_dir(str(tmp_path)) as rootfs:
+        outcomes = update_ldcache.apply(rootfs, update_ldcache.parse([]))
+    text = "/opt: cannot be read, and so left out: liba.so.1.2 (Input/output error)"
+    assert [one.describe() for one in outcomes if one.warning] == [text]

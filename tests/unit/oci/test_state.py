@@ -71,8 +71,13 @@ def test_what_is_there_is_told() -> None:
         (b"null", "state: expected an object, found null"),
         (b"nonsense", "state: not valid JSON: expected a value, line 1 column 1"),
         (b"[" * 100_000, "state: not valid JSON: nested too deeply"),
+        (rb'{"bundle": "/a\u0000"}', r"state: expected a path, found '/a\x00' in 'bundle'"),
+        (rb'{"root": "\u0000"}', r"state: expected a path, found '\x00' in 'root'"),
     ],
-    ids=["empty", "blank", "cut", "cut later", "two", "list", "string", "null", "text", "deep"],
+    ids=[
+        *("empty", "blank", "cut", "cut later", "two", "list", "string", "null", "text", "deep"),
+        *("a NUL in the bundle", "a NUL in the root"),
+    ],
 )
 def test_what_is_no_state(data: bytes, message: str | None) -> None:
     with pytest.raises(DocumentError) as caught:
