@@ -1,4 +1,4 @@
-"""What README and docs/ name exists: files, headings, make targets, settings, commands, options.
+"""What READMEs and docs/ name exists: files, headings, make targets, settings, commands, options.
 
 Leaves whether their transcripts are true to tests/integration/test_docs.py.
 """
@@ -25,16 +25,17 @@ else:
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md"))
+    for files in ("*.md", "docs/*.md", "*/README.md", "tests/data/*.md")
+    for path in ROOT.glob(files)
 )
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PATH = re.compile(
-    r"(?<![\w/.@-])((?:docs|tests|ocishim|hooks|tools|deploy|bench|conformance|\.ci)/[\w./-]*[\w/])"
+    r"(?<![\w/.@-])((?:binary|docs|tests|ocishim|hooks|tools|deploy|bench|conformance|\.ci)/[\w./-]*[\w/])"
 )
 _SETTING = re.compile(r"(?<![.\w])((?:cdi|hooks|requests|log)\.[a-z_]+)\b(?![-A-Z(/.])")
-_NOT_FILES = ("bench/out", "hooks/your_hook.py")
+_NOT_FILES = ("bench/out", "hooks/your_hook.py", "ocishim/admin/engines/your_engine.py")
 """What the project's own commands make, and examples."""
 
 
