@@ -91,8 +91,8 @@ def apply(rootfs: Rootfs, steps: list[Step], say: Say) -> None:
             outcomes: list[Outcome] = step.module.apply(rootfs, step.request)
         except (PyshimError, OSError) as error:
             raise HookError(f"createContainer hook {step.name} failed: {reason(error)}") from error
-        for change in outcomes:
-            say("warning" if change.warning else "debug", f"{step.name}: {change.describe()}")
+        for outcome in outcomes:
+            say("warning" if outcome.warning else "debug", f"{step.name}: {outcome.describe()}")
 
 
 def reason(error: PyshimError | OSError) -> str:

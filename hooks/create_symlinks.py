@@ -50,8 +50,8 @@ def _parse_link(text: str) -> Link:
 def apply(rootfs: Rootfs, request: list[Link]) -> list[Outcome]:
     """Make the links that are not there yet.
 
-    Where the place is on somebody else's mount, the other links are made and the change is a
-    warning; HookError and UnsafePathError otherwise. Links made before a failure stay.
+    Where the place is on somebody else's mount, the other links are made and its outcome is
+    a warning; HookError and UnsafePathError otherwise. Links made before a failure stay.
     """
     outcomes = []
     for link in request:

@@ -32,9 +32,10 @@ USAGE = f"""\
 usage: pyshim-hook [--debug] [--quiet] NAME [FLAGS]
        pyshim-hook chain [--rootfs PATH] [--rootfs-id DEV:INO] [--user UID:GID:GROUPS[:held]]
                    [--tmpfs PATH:PATH...] [--timeout SECONDS] [--log FILE] [--log-level LEVEL]
-                   [--errors log|caller] NAME [FLAGS] [--next NAME [FLAGS]]...
+                   [--log-format text|json] [--errors log|caller] NAME [FLAGS]
+                   [--next NAME [FLAGS]]...
        pyshim-hook guard --stage NAME --timeout SECONDS [--log FILE] [--log-level LEVEL]
-                   -- PATH [ARG...]
+                   [--log-format text|json] -- PATH [ARG...]
        pyshim-hook --version | --help
 
 Runs one CDI hook in the rootfs of the container whose state is on stdin, or described by

@@ -1,10 +1,12 @@
-"""What README and docs/ name exists: files, headings, make targets, settings, commands, options.
+"""What READMEs and docs/ name exists: files, headings, make targets, settings, commands, options.
 
 Leaves whether their transcripts are true to tests/integration/test_docs.py.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 import shlex
 import sys
@@ -25,16 +27,19 @@ else:
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md"))
+    for files in ("*.md", "docs/*.md", "*/README.md", "tests/data/*.md")
+    for path in ROOT.glob(files)
 )
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PATH = re.compile(
-    r"(?<![\w/.@-])((?:docs|tests|ocishim|hooks|tools|deploy|bench|conformance|\.ci)/[\w./-]*[\w/])"
+    r"(?<![\w/.@-])((?:binary|docs|tests|ocishim|hooks|tools|deploy|bench|conformance|\.ci)/[\w./-]*[\w/])"
 )
 _SETTING = re.compile(r"(?<![.\w])((?:cdi|hooks|requests|log)\.[a-z_]+)\b(?![-A-Z(/.])")
-_NOT_FILES = ("bench/out", "hooks/your_hook.py")
+_TEST = re.compile(r"`([\w/]+\.py)?(?:::(test_\w+))?`")
+_MODULE = re.compile(r"(?<![\w./*-])((?:\w+/)*\w+\.py)\b")
+_NOT_FILES = ("bench/out", "hooks/your_hook.py", "ocishim/admin/engines/your_engine.py")
 """What the project's own commands make, and examples."""
 
 
@@ -87,6 +92,32 @@ def problems_of_command(line: str) -> list[str]:
     return [f"{line}: no argument {word}" for word in extra if words[:1] != ["--help"]]
 
 
+@functools.cache
+def sources() -> dict[str, str]:
+    """Return the text of each Python file of ours by its path, that of `ocishim/hooks/` too."""
+    folders = ("binary", "bench", "conformance", "hooks", "ocishim", "tests", "tools")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    found = {str(path.relative_to(ROOT)): path.read_text() for path in files}
+    return found | {f"ocishim/{name}": found[name] for name in found if name.startswith("hooks/")}
+
+
+def called(name: str) -> list[str]:
+    """Return the texts of the files that `name`, a path or the end of one, may mean."""
+    return [text for path, text in sources().items() if f"/{path}".endswith(f"/{name}")]
+
+
+def missing_tests(text: str) -> list[str]:
+    """Return the Python files and tests that `text` names and nobody has; `::test` is the last file's."""
+    found, file = [], ""
+    for named, test in _TEST.findall(text):
+        file = named or file
+        if named and not called(file) and not file.startswith(_NOT_FILES):
+            found.append(f"file {file}")
+        elif test and not any(f"def {test}(" in source for source in called(file)):
+            found.append(f"test {file}::{test}")
+    return found
+
+
 def problems(document: str) -> list[str]:
     """Return everything `document` names that does not exist."""
     text = text_of(document)
@@ -105,6 +136,7 @@ def problems(document: str) -> list[str]:
         for name in _PATH.findall(_LINK.sub("", text))
         if not (ROOT / name).exists() and not name.startswith(_NOT_FILES)
     ]
+    found += missing_tests(_FENCE.sub("", text))
     prose = re.sub(r"```console\n.*?```", "", text, flags=re.DOTALL)  # they show mistakes, too
     found += [f"setting {name}" for name in _SETTING.findall(prose) if name not in DEFAULTS]
     for line in code(document):
@@ -132,6 +164,8 @@ def test_what_is_named_exists(document: str) -> None:
         ("[a](docs/nowhere.md)", "link to docs/nowhere.md"),
         ("[a](README.md#nothing)", "no heading for README.md#nothing"),
         ("see ocishim/nowhere.py,", "file ocishim/nowhere.py"),
+        ("`nowhere.py`", "file nowhere.py"),
+        ("`test_docs.py`, `::test_nothing`", "test test_docs.py::test_nothing"),
         ("`hooks.nothing`", "setting hooks.nothing"),
         ("`make nothing`", "make target nothing"),
         ("`pyshimctl cdi nothing`", "pyshimctl cdi nothing: no command 'nothing'"),
@@ -149,6 +183,19 @@ def test_what_does_not_exist_is_found(
         Path, "read_text", lambda path: line if path.name == "x.md" else _read(path)
     )
     assert problems("x.md") == [problem]
+
+
+def test_modules_that_docstrings_name_exist() -> None:
+    missing = [
+        f"{path}: {name}"
+        for path, source in sources().items()
+        if path.startswith(("hooks/", "ocishim/"))
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for name in _MODULE.findall(ast.get_docstring(node) or "")
+        if not called(name)
+    ]
+    assert missing == []
 
 
 def _read(path: Path) -> str:

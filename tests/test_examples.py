@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+PYSHIMCTL = "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])"
+
 HOOK = '''
 """touch-stamp: write the file --path in the rootfs."""
 from ocishim.hooks import flags
@@ -51,6 +53,33 @@ class AddRlimit(Change):
         return {"type": name, "hard": int(value), "soft": int(value)}
 '''
 
+ENGINE = '''
+"""newd's configuration: /etc/newd.conf, which has one line."""
+from ocishim.admin.engines import Plan, complaint, programs, whole_file
+
+PROGRAMS = ("newd",)
+
+def plan(host, wish):
+    text = None if wish.remove else f"runtime {wish.name} {wish.program}\\n"
+    return Plan([whole_file(host, "/etc/newd.conf", text)], "systemctl restart newd")
+
+def program(host, wish):
+    return programs.find(host, PROGRAMS)
+
+def problem(host, wish, scratch):
+    return complaint(host, program(host, wish), "check")
+'''
+
+CHECK = '''
+"""The moon."""
+from ocishim.admin.checks.finding import Finding
+
+def check(node):
+    if not node.host.is_file("/dev/moon"):
+        yield Finding("moon", "info", "there is no moon", evidence="/dev/moon is not there",
+                      why="it is dark", next_step="wait")
+'''
+
 
 class Copy:
     """A copy of the code, in which a newcomer works."""
@@ -81,6 +110,14 @@ class Copy:
         lines = file.read_text().splitlines()
         (index,) = (i for i, line in enumerate(lines) if line.startswith(below))
         file.write_text("\n".join([*lines[: index + 1], row, *lines[index + 1 :]]) + "\n")
+        self.touched.append(path)
+
+    def swap(self, path: str, old: str, new: str) -> None:
+        """Write `new` in the one place of `old`."""
+        file = self.root / path
+        text = file.read_text()
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new))
         self.touched.append(path)
 
     def run(self, code: str, *words: str) -> str:
@@ -142,6 +179,43 @@ def test_a_low_level_runtime(copy: Copy) -> None:
     assert copy.touched == ["ocishim/lowlevel/quirks.py"]
 
 
+def test_an_engine(copy: Copy, tmp_path: Path) -> None:
+    copy.write("ocishim/admin/engines/newd.py", ENGINE)
+    copy.swap("ocishim/admin/engines/__init__.py", 'ENGINES = ("containerd", ',
+              'ENGINES = ("newd", "containerd", ')  # fmt: skip
+    node = tmp_path / "node"
+    (node / "etc").mkdir(parents=True)
+    (node / "usr/bin").mkdir(parents=True)
+    (node / "usr/bin/pyshim").touch(mode=0o755)
+
+    def configure(*words: str) -> str:
+        told = copy.run(PYSHIMCTL, "configure", "newd", "--host-root", str(node), *words)
+        return "".join(told.splitlines()[:1])
+
+    assert configure("--force") == "create /etc/newd.conf"
+    assert (node / "etc/newd.conf").read_text() == "runtime pyshim /usr/bin/pyshim\n"
+    assert configure("--force") == "/etc/newd.conf is as wanted"
+    assert configure("--remove") == "remove /etc/newd.conf"
+    assert not (node / "etc/newd.conf").exists()
+    assert copy.touched == ["ocishim/admin/engines/newd.py", "ocishim/admin/engines/__init__.py"]
+
+
+def test_a_check_of_the_doctor(copy: Copy, tmp_path: Path) -> None:
+    copy.write("ocishim/admin/checks/moon.py", CHECK)
+    copy.row("ocishim/admin/doctor.py", "CHECKS = (", '    "moon:check",')
+    told = copy.run(
+        "import json, sys\n"
+        "from ocishim.admin import doctor\n"
+        "from ocishim.admin.checks.node import Node\n"
+        "from ocishim.admin.host import Host\n"
+        "for one in doctor.examine(Node(Host(sys.argv[1]))):\n"
+        "    print(one.name, one.what, sep=': ')\n",
+        str(tmp_path),
+    )
+    assert "moon: there is no moon" in told.splitlines()
+    assert copy.touched == ["ocishim/admin/checks/moon.py", "ocishim/admin/doctor.py"]
+
+
 def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
     copy.row("ocishim/cdi/fields.py", "FIELDS = (",
              '    Field("rlimits", "limit", "string", since="1.1.0", change="AddRlimit"),')  # fmt: skip
@@ -149,8 +223,7 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
     document = {"cdiVersion": "1.1.0", "kind": "acme.com/gpu", "devices": [
         {"name": "0", "containerEdits": {"rlimits": ["RLIMIT_CORE=0"]}}]}  # fmt: skip
     told = copy.run(
-        "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])",
-        "cdi", "show", "acme.com/gpu=0", "--spec-dir", spec_dir(tmp_path / "new", document),
+        PYSHIMCTL, "cdi", "show", "acme.com/gpu=0", "--spec-dir", spec_dir(tmp_path / "new", document),
     )  # fmt: skip
     assert told.splitlines()[-1] == "  limit RLIMIT_CORE=0"
     older = {**document, "cdiVersion": "0.7.0"}

@@ -133,10 +133,9 @@ def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> tria
 def _refuse_when_needed(engine: str, host: Host, wish: engines.Wish, plan: engines.Plan) -> None:
     """Raise ConfigError while containers run that the engine finds their runtime for by its name.
 
-    containerd and Docker keep the program's path with each container; CRI-O and Podman a name. A
-    container of CRI-O's default runtime has none, and is stopped by whichever is the default then.
+    One of CRI-O's default runtime has no name, and is stopped by whichever is the default then.
     """
-    if not wish.remove or not plan.changes or engine not in ("crio", "podman"):
+    if not wish.remove or not plan.changes or engine not in engines.KEEP_A_NAME:
         return
     needed = [
         one

@@ -1,4 +1,7 @@
-"""What the host has under a device path: type, numbers and mode. The only I/O behind edits.py."""
+"""What the host has under a device path: type, numbers and mode; whether nodes can be made.
+
+What else edits.py asks of the host, where user namespaces are, is userns.py's.
+"""
 
 from __future__ import annotations
 

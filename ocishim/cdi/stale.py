@@ -177,18 +177,12 @@ def _node_fact(
     except OSError as e:
         gone = e.errno in _GONE and no_nodes()
         return _MISSING, f"device node {path} is gone" if gone else ""
-    number = f"{major}:{node.get('minor', 0)}"
-    there = _describe(st)
-    if not there or (there[1:] == number and letter in {"", there[0]}):
+    host_letter = {stat.S_IFBLK: "b", stat.S_IFCHR: "c"}.get(stat.S_IFMT(st.st_mode), "")
+    given = f"{letter or host_letter} {major}:{node.get('minor', 0)}"
+    there = f"{host_letter} {posixos.major(st.st_rdev)}:{posixos.minor(st.st_rdev)}"
+    if not host_letter or given == there:  # what is no device is the reference's to judge
         return _RELOADED, ""
-    given = f"{letter or there[0]} {number}"
-    return _RELOADED, f"{path} is {given} in the spec, {there[0]} {there[1:]} on this host"
-
-
-def _describe(st: posixos.stat_result) -> str:
-    """`c195:0`; "" for what is no device, which is the reference's to judge."""
-    letter = {stat.S_IFBLK: "b", stat.S_IFCHR: "c"}.get(stat.S_IFMT(st.st_mode), "")
-    return letter and f"{letter}{posixos.major(st.st_rdev)}:{posixos.minor(st.st_rdev)}"
+    return _RELOADED, f"{path} is {given} in the spec, {there} on this host"
 
 
 def _mount_fact(mount: dict[str, Any], stat: Stat) -> str:

@@ -1,7 +1,8 @@
 """One `create`: what config.json asks for, what the CDI specs answer, what the runtime gets.
 
-`plan` decides and touches nothing; `create` performs: one rename of config.json. The same plan
-is what `pyshimctl explain` tells.
+`plan` decides: it looks at the host, asks the low-level runtime its version, and changes nothing
+but the cache. `create` performs: the layer, the hooks that are pyshim's to run, and last, by one
+rename, config.json. The same plan is what `pyshimctl explain` tells.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The settings `pyshim` runs with, and where they come from.
 
 The hot path reads them compiled (cache.py); the TOML file is parsed by configfile.py only when
-it changed. A setting nobody wrote has its default. Only this module and admin/ read the
-environment: PYSHIM_CONFIG names another file, PYSHIM_CACHE_DIR another cache directory.
+it changed. A setting nobody wrote has its default. Only this module, admin/ and start.py read
+the environment: PYSHIM_CONFIG names another file, PYSHIM_CACHE_DIR another cache directory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ocishim.hooks.readonly_rootfs = "overlay": hooks write over a rootfs that cannot, or must not, be written.
+"""hooks.readonly_rootfs = "overlay": hooks write over a rootfs that cannot, or must not, be written.
 
 Every test runs on runc, crun and both versions of runsc unless it says otherwise; the fixture of
 all integration tests looks for mounts, loop devices, processes and files left behind.

@@ -1,8 +1,9 @@
 """The engines' configuration: one contract, one module an engine.
 
-Each module has plan(host, wish), what its files must say, and problem(host, wish, scratch), what
-the engine itself says of them; nothing is written before the plan is complete and the engine has
-read it (trial.py). Leaves the command line to configure.py, and judging a node to checks/.
+Each module has plan(host, wish), what its files must say; PROGRAMS and program(host, wish), the
+engine's own program, "" where it is not there; and problem(host, wish, scratch), what that program
+says of the files. Nothing is written before the plan is complete and the engine has read it
+(trial.py). Leaves the command line to configure.py, and judging a node to checks/.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ocishim.errors import ConfigError
 from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
+KEEP_A_NAME = ("crio", "podman")
+"""Those whose containers have the runtime's name; the others' have the program's path."""
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
 HEADER = (
     "# Written by `pyshimctl configure {engine}`, which writes it anew when it is called again;\n"

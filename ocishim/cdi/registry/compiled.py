@@ -65,7 +65,7 @@ def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
         else:
             record, parts = specfile.read(path, before, now)
             if parts is not None:
-                record.places = put_parts(record.entry, parts, cache)
+                record.common_place, *record.device_places = put_parts(record.entry, parts, cache)
                 parsed[number] = parts
         known.append((priority, path, record))
     compiled = Compiled(known, parsed)
@@ -75,7 +75,7 @@ def build(spec_dirs: list[str], found: Scan, cache: Cache | None) -> Compiled:
 
 
 def put_parts(entry: str, parts: Parts, cache: Cache | None) -> list[Place]:
-    """Keep a spec's parts under their `entry`; the place of each."""
+    """Keep a spec's parts under their `entry`; the place of each, its own edits' first."""
     if cache is None:
         return [(0, 0)] * len(parts)
     return cache.put_all(entry, [((entry, name), part) for name, part in parts.items()])

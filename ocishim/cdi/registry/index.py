@@ -28,11 +28,12 @@ def resolve(known: Known) -> tuple[Devices, list[Conflict]]:
         for device, name in enumerate(record.names):
             qualified = f"{record.kind}={name}"
             other = devices.get(qualified)
-            if other is not None and known[other[0]][0] == priority:
-                conflicts.append((qualified, path, known[other[0]][1]))
+            rival, rival_path, _record = known[other[0]] if other else (-1, "", None)
+            if rival == priority:
+                conflicts.append((qualified, path, rival_path))
             else:
                 devices[qualified] = (number, device)
-    for qualified in {conflict[0] for conflict in conflicts}:
+    for qualified in {qualified for qualified, _later, _earlier in conflicts}:
         del devices[qualified]
     return devices, conflicts
 
@@ -43,13 +44,13 @@ def compile_index(known: Known) -> Index:
     lines = []
     for name, (number, device) in devices.items():
         _priority, _path, record = known[number]
-        offset, length = record.place_of(device)
+        offset, length = record.device_places[device]
         lines.append(f"{name}\t{number}\t{offset}\t{length}")
-    files = [
-        f"{number}\t{record.entry}\t{record.places[0][1]}"
-        for number, (_priority, _path, record) in enumerate(known)
-        if record.places
-    ]
+    files = []
+    for number, (_priority, _path, record) in enumerate(known):
+        if record.common_place:
+            _offset, length = record.common_place  # the first part of its entry
+            files.append(f"{number}\t{record.entry}\t{length}")
     return _table(lines), _table(files)
 
 

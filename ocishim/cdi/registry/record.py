@@ -16,11 +16,14 @@ class Record:
     """One spec file: which state of it this is, and what it defines or what is wrong with it.
 
     `identity` is None when the file may have changed since without a trace: it is read again.
-    `entry` names the spec's parts in the cache ("" if the file could not be read). `places` are
-    those of its own edits, then of each name in `names`, the names of its devices without kind.
+    `entry` names the spec's parts in the cache ("" if the file could not be read). `names` are its
+    devices', without kind. In the cache its own edits lie at `common_place` (None: it is no valid
+    spec), those of each device at the one of `device_places` with the same index.
     """
 
-    __slots__ = ("entry", "error", "identity", "kind", "names", "places")
+    __slots__ = (
+        "common_place", "device_places", "entry", "error", "identity", "kind", "names",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - in the order in which data() gives them
         self,
@@ -28,23 +31,24 @@ class Record:
         entry: str = "",
         kind: str = "",
         names: list[str] | None = None,
-        places: list[Place] | None = None,
+        common_place: Place | None = None,
+        device_places: list[Place] | None = None,
         error: Error | None = None,
     ) -> None:
         self.identity = identity
         self.entry = entry
         self.kind = kind
         self.names = names or []
-        self.places = places or []
+        self.common_place = common_place
+        self.device_places = device_places or []
         self.error = error
-
-    def place_of(self, device: int) -> Place:
-        """Where the edits of a device lie in the cache; `device`: its place in `names`."""
-        return self.places[device + 1]
 
     def data(self) -> tuple[Any, ...]:
         """The record as the cache keeps it; `Record(*data)` is equal to this one."""
-        return (self.identity, self.entry, self.kind, self.names, self.places, self.error)
+        return (
+            self.identity, self.entry, self.kind, self.names, self.common_place,
+            self.device_places, self.error,
+        )  # fmt: skip
 
     def at(self, identity: bytes | None) -> Record:
         """The same content found in another state of the file."""

@@ -79,36 +79,36 @@ class Registry:
         Raises UnresolvedDeviceError for all unknown names at once; it begins with the
         reference's sentence and goes on with the reasons.
         """
-        places = {}
+        where = {}
         for name in names:
-            place = self._find(name)
-            if place is not None:
-                places[name] = place
-        missing = [name for name in names if name not in places]
+            at = self._find(name)
+            if at is not None:
+                where[name] = at
+        missing = [name for name in names if name not in where]
         if missing:
             from ocishim.cdi.registry import unresolved  # noqa: PLC0415 - failure only
 
             raise unresolved.error(self._sight(), missing)
         commons: dict[int, tuple[str, Edits]] = {}
         try:
-            return [self._load(name, places[name], commons) for name in names]
+            return [self._load(name, where[name], commons) for name in names]
         except _ChangedError:
             return load(self.spec_dirs, None).resolve(names)
 
-    def _find(self, name: str) -> tuple[int, int, int] | None:
-        """The file's number, offset and length of the device's edits in its cache entry."""
-        line = _line(self._devices, name)
-        return (int(line[0]), int(line[1]), int(line[2])) if line else None
+    def _find(self, name: str) -> tuple[int, Place] | None:
+        """The file's number, and the place of the device's edits in its cache entry."""
+        number, offset, length = _line(self._devices, name) or ("", "", "")
+        return (int(number), (int(offset), int(length))) if number else None
 
     def _load(
-        self, name: str, at: tuple[int, int, int], commons: dict[int, tuple[str, Edits]]
+        self, name: str, at: tuple[int, Place], commons: dict[int, tuple[str, Edits]]
     ) -> Found:
-        number = at[0]
+        number, place = at
         entry, common_length = _line(self._files, str(number)) or ["", ""]
         if number not in commons:
             commons[number] = self._part(number, entry, "", (0, int(common_length)))
         cdi_version, common = commons[number]
-        edits = self._part(number, entry, name.partition("=")[2], at[1:])
+        edits = self._part(number, entry, name.partition("=")[2], place)
         return Found(name, self.found.path(number), cdi_version, common, edits)
 
     def _part(self, number: int, entry: str, device: str, place: Place) -> Any:

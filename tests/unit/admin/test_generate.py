@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from ocishim.admin.cli import main
 from ocishim.admin.generate import amd, command, elf, libraries, nvidia
-from ocishim.admin.generate import hooks as hooktable
+from ocishim.admin.generate import hooks as spec_hooks
 from ocishim.admin.host import Host
 from ocishim.cdi.document import document
 from ocishim.errors import ConfigError, UsageError
@@ -95,7 +95,7 @@ def gpu(root: Path, minor: int, uuid: str, bus: str) -> None:
 
 def generator(root: Path, *, hook_path: str = "/usr/local/bin/pyshim-hook", **chosen: Any) -> Any:
     chosen.setdefault("machine", "x86_64")
-    wanted = hooktable.Hooks(hook_path)
+    wanted = spec_hooks.Hooks(hook_path)
     return nvidia.Generator(driver_root=str(root), hooks=wanted, **chosen)
 
 
@@ -181,7 +181,7 @@ def test_hooks_in_the_peers_order_with_an_environment(driver: Path) -> None:
             ("all",), ("create-symlinks", "update-ldcache"),
             ("create-symlinks", "update-ldcache"), id="two only",
         ),
-        pytest.param((), ("chmod",), hooktable.HOOKS, id="chmod is off by default"),
+        pytest.param((), ("chmod",), spec_hooks.HOOKS, id="chmod is off by default"),
         pytest.param(
             ("update-application-profile", "enable-cuda-compat"), (),
             ("create-symlinks", "update-ldcache", "disable-device-node-modification"), id="two out",
@@ -191,13 +191,13 @@ def test_hooks_in_the_peers_order_with_an_environment(driver: Path) -> None:
 def test_choose_hooks(
     disabled: tuple[str, ...], enabled: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    assert hooktable.choose(disabled, enabled) == names
+    assert spec_hooks.choose(disabled, enabled) == names
 
 
 @pytest.mark.parametrize(("disabled", "enabled"), [(("nope",), ()), ((), ("all",))])
 def test_choose_hooks_refuses(disabled: tuple[str, ...], enabled: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="unknown hook"):
-        hooktable.choose(disabled, enabled)
+        spec_hooks.choose(disabled, enabled)
 
 
 def test_vendors_program_wants_hook_as_first_word(driver: Path) -> None:
