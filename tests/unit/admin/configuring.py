@@ -23,6 +23,13 @@ class Machine:
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
 
+    @classmethod
+    def of(cls, root: Path) -> Machine:
+        """Return the machine of a tree that is there."""
+        machine = cls.__new__(cls)
+        machine.root = root
+        return machine
+
     def write(self, path: str, text: str) -> Path:
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
