@@ -65,7 +65,7 @@ def command(  # noqa: PLR0917 - click calls it by name
     dry_run: bool,
     force: bool,
     as_json: bool,
-) -> bool:
+) -> engines.Plan:
     """Make ENGINE use pyshim: containerd, crio, docker or podman.
 
     Doing it twice changes nothing. Nothing is written that the engine itself cannot read. It is
@@ -88,12 +88,12 @@ def command(  # noqa: PLR0917 - click calls it by name
     if not remove:
         engines.check_program(host, wish.program)
     asked = _engine(engine, host, wish, force=force)
-    plan = engines.module(engine).plan(host, wish)
+    plan: engines.Plan = engines.module(engine).plan(host, wish)
     _refuse_when_needed(engine, host, wish, plan)
     if plan.changes:
         _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
     _report(engine, plan, dry_run=dry_run, as_json=as_json)
-    return bool(plan.changes)
+    return plan
 
 
 def _own(host: Host) -> dict[str, Any]:

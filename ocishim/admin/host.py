@@ -67,6 +67,10 @@ class Host:
         """Return the machine's own path of `real`, which `real` or `entry` returned."""
         return real.removeprefix(self.root) or "/"
 
+    def has(self, path: str) -> bool:
+        """Whether the name `path` is there, be it a link to nothing."""
+        return os.path.lexists(self.entry(path))
+
     def is_file(self, path: str) -> bool:
         """Whether `path` is a regular file, links followed."""
         return os.path.isfile(self.real(path))

@@ -7,6 +7,8 @@ the test's own; CRI-O by its grammar, in tests/unit/admin/test_configure_crio.py
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -179,14 +181,15 @@ def daemon_json(tmp_path: Path) -> Path:
     return config
 
 
-def test_docker_reads_it(daemon_json: Path, tmp_path: Path) -> None:
-    configure("docker", "--config", str(daemon_json), "--set-as-default", "--enable-cdi")
+@contextmanager
+def dockerd(config: Path, tmp_path: Path) -> Iterator[list[str]]:
+    """A dockerd with that file; the command of its client."""
     socket = f"unix://{tmp_path}/sock"
     key_folder = tmp_path / "etc-docker"
     key_folder.mkdir()
     argv = private(
         "dockerd",
-        f"--config-file={daemon_json}",
+        f"--config-file={config}",
         f"--host={socket}",
         f"--data-root={tmp_path}/data",
         f"--exec-root={tmp_path}/exec",
@@ -203,11 +206,50 @@ def test_docker_reads_it(daemon_json: Path, tmp_path: Path) -> None:
     )
     docker = ["docker", "--config", f"{tmp_path}/client", "--host", socket]
     with daemon(argv, [*docker, "version"], tmp_path / "log"):
-        info = json.loads(run(*docker, "info", "--format", "{{json .}}"))
+        yield docker
+
+
+def docker_info(docker: list[str]) -> dict[str, Any]:
+    info: dict[str, Any] = json.loads(run(*docker, "info", "--format", "{{json .}}"))
+    return info
+
+
+def test_docker_reads_it(daemon_json: Path, tmp_path: Path) -> None:
+    configure("docker", "--config", str(daemon_json), "--set-as-default", "--enable-cdi")
+    with dockerd(daemon_json, tmp_path) as docker:
+        info = docker_info(docker)
     assert info["DefaultRuntime"] == "pyshim"
     assert info["Runtimes"]["pyshim"]["path"] == PYSHIM
     assert info["Runtimes"]["other"]["path"] == "/usr/sbin/runc"
     assert json.loads(daemon_json.read_text())["features"] == {"buildkit": True, "cdi": True}
+
+
+def test_a_reload_serves_where_configure_says_so(daemon_json: Path, tmp_path: Path) -> None:
+    """What the printed command does; where a restart is named a reload would not do."""
+    daemon_json.write_text("{}")
+    log = tmp_path / "log"
+
+    def step(*options: str) -> str:
+        return configure("docker", "--config", str(daemon_json), *options).splitlines()[-1]
+
+    def reloaded(docker: list[str]) -> tuple[bool, str]:
+        before = log.read_text().count("Reloaded configuration")
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGHUP)
+        for _ in range(_SECONDS * 10):
+            if log.read_text().count("Reloaded configuration") > before:
+                break
+            time.sleep(0.1)
+        info = docker_info(docker)
+        return "pyshim" in info["Runtimes"], info["DefaultRuntime"]
+
+    with dockerd(daemon_json, tmp_path) as docker:
+        assert step() == "next: systemctl reload docker"
+        assert reloaded(docker) == (True, "runc")
+        assert step("--set-as-default") == "next: systemctl reload docker"
+        assert reloaded(docker) == (True, "pyshim")
+        assert step() == "next: systemctl restart docker"
+        assert reloaded(docker) == (True, "pyshim")
+        assert step("--remove") == "next: systemctl restart docker"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocishim.admin import engines
 from ocishim.admin.checks import registration
@@ -13,7 +13,7 @@ from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.tomlfile import find
-from ocishim.admin.engines import containerd_places, docker, programs
+from ocishim.admin.engines import containerd_places, containerd_template, docker, programs
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
 from ocishim.admin.engines.containerd_places import Place
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
@@ -28,30 +28,40 @@ def check(node: Node, place: Place) -> Iterator[Finding]:
     files = Files(node.host, place.config, merges=_merges(node, program))
     cri = _as_read(node, program, files) or files.effective(files.having)
     ours = _ours(files.everything())
+    step = place.next_step(node.host)
     if files.is_off:
         if ours or _is_kubernetes(node):
-            yield _switched_off(files)
+            yield _switched_off(files, step)
         return
-    yield from _does_not_load(files, cri)
+    yield from _does_not_load(files, cri, step)
     if ours and place is containerd_places.USUAL:
-        step = place.next_step(node.host)
         yield from registration.not_restarted(node, "containerd", files.trees, step)
     command = _configure(node, files, place)
     if ours:
-        yield from _reached(node, files, cri, ours, command)
+        yield from _reached(node, files, cri, ours, _Steps(command, step))
+    elif waiting := containerd_template.having_ours(node.host, place.config):
+        yield registration.not_read(place.name, f"{waiting} has pyshim, {place.config} not", step)
     elif not _is_dockers(node, place):
         yield registration.unregistered(
             "containerd", f"{place.config}: no runtime with BinaryName pyshim", command
         )
 
 
+class _Steps(NamedTuple):
+    """What mends a place: the command that writes its files, and the one that has them read."""
+
+    configure: str
+    restart: str
+
+
 def _reached(
-    node: Node, files: Files, cri: dict[str, Any], ours: dict[str, Any], command: str
+    node: Node, files: Files, cri: dict[str, Any], ours: dict[str, Any], steps: _Steps
 ) -> Iterator[Finding]:
     """Yield what keeps requests from pyshim, which the files name as `ours`."""
-    yield from _imports(files, command)
+    yield from _imports(files, steps.configure)
     for name, table in ours.items():
-        yield from _annotations(node, name, table, _file(files, name), command)
+        yield from _annotations(node, name, table, _file(files, name), steps.configure)
+        yield from _forgeable(node, name, table, files, steps.restart)
         program = find(table, "options", "BinaryName")
         if "/" in program and not node.host.is_program(program):
             yield registration.missing_program(node, "containerd", name, program, command)
@@ -64,9 +74,18 @@ def _reached(
             evidence=f"{files.path}: enable_cdi is false and container_annotations lacks the"
             " prefix",
             why="no container of this node gets a device",
-            next_step=f"{command} --enable-cdi",
+            next_step=f"{steps.configure} --enable-cdi",
         )
-    yield from _default(files, ours)
+    yield from _default(files, ours, steps.configure)
+
+
+def _source(files: Files, file: str) -> str:
+    """Return the file that a person has to change for `file` to say something else."""
+    if file == files.path and files.is_generated:
+        return template_of(files)
+    if files.is_patched and file not in (files.path, files.drop_in):
+        return f"a drop-in of {containerd_places.K0S_DROP_INS}"
+    return file
 
 
 def _file(files: Files, name: str) -> str:
@@ -101,7 +120,8 @@ def _as_read(node: Node, program: str, files: Files) -> dict[str, Any]:
         lines = words.strip().splitlines() or [f"exit status {status}"]
         raise ConfigError(lines[-1], hint=f"correct {files.path} or what it imports")
     try:
-        plugins = tomlfile.plain(text, program).get("plugins")
+        read = containerd_places.rendered(files.path, text)
+        plugins = tomlfile.plain(read, program).get("plugins")
     except ConfigError:
         return {}
     return engines.first_table(plugins, *reversed(PLUGINS.values()))
@@ -127,19 +147,18 @@ def _configure(node: Node, files: Files, place: Place) -> str:
     return f"pyshimctl configure containerd --config {quoted(file)}"
 
 
-def _switched_off(files: Files) -> Finding:
+def _switched_off(files: Files, step: str) -> Finding:
     return Finding(
         "containerd-cri",
         "error",
         "containerd's CRI is switched off",
         evidence=f"{files.path}: disabled_plugins has '{files.is_off[0]}'",
         why="the kubelet cannot start a pod: unknown service runtime.v1.RuntimeService",
-        next_step=f"take it out of disabled_plugins in {files.path}; then"
-        " systemctl restart containerd",
+        next_step=f"take it out of disabled_plugins in {_source(files, files.path)}; then {step}",
     )
 
 
-def _does_not_load(files: Files, cri: dict[str, Any]) -> Iterator[Finding]:
+def _does_not_load(files: Files, cri: dict[str, Any], step: str) -> Iterator[Finding]:
     """Yield why the CRI plugin would not load (ValidatePluginConfig in its config.go)."""
     default = find(cri, "containerd", "default_runtime_name")
     runtimes = files.runtimes(cri)
@@ -149,28 +168,29 @@ def _does_not_load(files: Files, cri: dict[str, Any]) -> Iterator[Finding]:
             f"default_runtime_name is '{default}', and the runtimes are {', '.join(runtimes)}",
             f"set default_runtime_name to one of these, or add"
             f' [plugins."{files.cri(files.path)[1]}".containerd.runtimes.{default or "runc"}]'
-            " with runtime_type; then systemctl restart containerd",
+            f" with runtime_type; then {step}",
         )
     registry = find(cri, "registry") or {}
     if find(registry, "config_path") and find(registry, "mirrors"):
         yield _refused(
-            "registry.config_path and registry.mirrors are both set", "remove the mirrors"
+            "registry.config_path and registry.mirrors are both set", "remove the mirrors", step
         )
     if cri.get("systemd_cgroup") is True and not files.merges:
         yield _refused(
             "systemd_cgroup = true is for a runtime of before 1.4",
             "remove it, and set SystemdCgroup in the runtime's options",
+            step,
         )
 
 
-def _refused(evidence: str, next_step: str) -> Finding:
+def _refused(evidence: str, cure: str, step: str) -> Finding:
     return Finding(
         "containerd-cri",
         "error",
         "containerd's CRI does not load",
         evidence=evidence,
         why="the kubelet cannot start a pod: unknown service runtime.v1.RuntimeService",
-        next_step=f"{next_step}; then systemctl restart containerd",
+        next_step=f"{cure}; then {step}",
     )
 
 
@@ -242,6 +262,12 @@ def _annotations(
             why="containerd keeps what no pattern lists, so pyshim sees no request",
             next_step=command,
         )
+
+
+def _forgeable(
+    node: Node, name: str, table: dict[str, Any], files: Files, step: str
+) -> Iterator[Finding]:
+    file = _file(files, name)
     for pattern in table.get("pod_annotations") or []:
         if any(fnmatchcase(f"{prefix}x", pattern) for prefix in node.config.annotation_prefixes):
             yield Finding(
@@ -250,12 +276,12 @@ def _annotations(
                 f"pods' own annotations reach the runtime '{name}'",
                 evidence=f"{file}: pod_annotations lists '{pattern}'",
                 why="whoever may create a pod can take any device of the node",
-                next_step=f"remove '{pattern}' from pod_annotations of '{name}' in {file}; then"
-                " systemctl restart containerd",
+                next_step=f"remove '{pattern}' from pod_annotations of '{name}' in"
+                f" {_source(files, file)}; then {step}",
             )
 
 
-def _default(files: Files, ours: dict[str, Any]) -> Iterator[Finding]:
+def _default(files: Files, ours: dict[str, Any], command: str) -> Iterator[Finding]:
     default = find(files.everything(), "containerd", "default_runtime_name")
     if default not in ours:
         yield Finding(
@@ -264,6 +290,5 @@ def _default(files: Files, ours: dict[str, Any]) -> Iterator[Finding]:
             "pods use pyshim only with a RuntimeClass",
             evidence=f"{files.path}: default_runtime_name is {default or 'runc'}",
             why="a pod without runtimeClassName is started past pyshim",
-            next_step="set runtimeClassName in the pod, or pyshimctl configure containerd "
-            "--set-as-default",
+            next_step=f"set runtimeClassName in the pod, or {command} --set-as-default",
         )

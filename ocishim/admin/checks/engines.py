@@ -88,7 +88,8 @@ def _docker(node: Node) -> Iterator[Finding]:
             "docker",
             f"{path}: default-runtime is '{default}', and the runtimes are"
             f" {_listed(runtimes, ['runc'])}",
-            f"set default-runtime in {path} to one of these; then systemctl restart docker",
+            f"set default-runtime in {path} to one of these; then systemctl restart"
+            f" {docker.unit(node.host)}",
         )
     if not ours:
         yield unregistered("docker", f"{path}: no runtime with path pyshim")

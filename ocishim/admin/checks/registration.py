@@ -71,14 +71,19 @@ def not_restarted(node: Node, engine: str, paths: Iterable[str], step: str) -> I
     started = node.started(engine)
     later = [path for path in paths if started and node.changed(path) > started + _TICK]
     if later:
-        yield Finding(
-            "engine-restart",
-            "warning",
-            f"{engine} has not read its configuration since it was changed",
-            evidence=f"{later[0]} is younger than the process",
-            why=f"what it says holds from the next start of {engine} on",
-            next_step=step,
-        )
+        yield not_read(engine, f"{later[0]} is younger than the process", step)
+
+
+def not_read(engine: str, evidence: str, step: str) -> Finding:
+    """Return the finding for an engine that runs with what its files said before."""
+    return Finding(
+        "engine-restart",
+        "warning",
+        f"{engine} has not read its configuration since it was changed",
+        evidence=evidence,
+        why=f"what it says holds from the next start of {engine} on",
+        next_step=step,
+    )
 
 
 def no_such_default(engine: str, evidence: str, next_step: str) -> Finding:

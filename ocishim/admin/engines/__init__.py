@@ -66,6 +66,11 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def unit(self) -> str:
+        """The systemd unit that next_step names, "" where it names none."""
+        return self.next_step.rpartition(" ")[2]
+
+    @property
     def changes(self) -> bool:
         """Whether any file would change."""
         return any(edit.changes for edit in self.edits)

@@ -6,6 +6,7 @@ containerd_template.py's.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
@@ -48,25 +49,45 @@ def plan(host: Host, wish: Wish) -> Plan:
     return Plan(edits, first.next_step, first.notes)
 
 
-def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - another engine's
+def problem(host: Host, wish: Wish, scratch: str) -> str:
     """Return why containerd would not do with its files what was wished, "" if it would.
 
-    k0s and what is made of a template are read at the owner's next start alone.
+    What k0s before 1.36 makes of its drop-ins it makes at its next start alone.
     """
     for path in _configs(host, wish):
         program = containerd_places.of(path).program(host)
-        if program and host.is_file(path) and not path.endswith(containerd_template.SUFFIX):
-            files = Files(host, path, wish.drop_in)
-            if (
-                files.is_generated and not containerd_edits.uses_drop_in(files, wish)
-            ) or files.is_patched:
-                continue
-            argv = (program, "--config", path, "config", "dump")
+        readable = _readable(host, wish, path, scratch) if program and host.is_file(path) else ""
+        if readable:
+            argv = (program, "--config", readable, "config", "dump")
             words = complaint(host, *argv)
             words = words or _misses(tomlfile.plain(host.run(*argv).stdout, program), wish)
             if words:
                 return words
     return ""
+
+
+def _readable(host: Host, wish: Wish, path: str, scratch: str) -> str:
+    """Return the file that containerd can read for `path`, below `scratch` if need be; "": none."""
+    text = None
+    if path.endswith(containerd_template.SUFFIX):
+        text = containerd_template.rendered(host, path)
+    else:
+        files = Files(host, path, wish.drop_in)
+        if files.is_patched:
+            return ""
+        if files.is_generated and not containerd_edits.uses_drop_in(files, wish):
+            text = containerd_template.rendered(host, template_of(files))
+        else:
+            own = files.texts[path]
+            text = containerd_places.rendered(path, own)
+            if text == own:
+                return path
+    if text is None:
+        return ""
+    readable = f"{scratch}/containerd.toml"
+    with open(host.real(readable), "w", encoding="utf-8") as file:
+        file.write(text)
+    return readable
 
 
 def _configs(host: Host, wish: Wish) -> list[str]:
@@ -95,7 +116,8 @@ def _registration(host: Host, wish: Wish, path: str) -> Plan:
             hint=f"start {place.name} once, and try again",
         )
     if containerd_edits.uses_drop_in(files, wish):
-        return Plan(containerd_edits.drop_in(files, wish), next_step, _notes(files, wish))
+        edits = containerd_edits.drop_in(files, wish) + _old_templates(files, wish)
+        return Plan(edits, next_step, _notes(files, wish))
     if files.is_generated:
         return Plan([_template(files, wish)], next_step)
     return Plan(containerd_edits.in_place(files, wish), next_step, _notes(files, wish))
@@ -105,9 +127,15 @@ def _removal(host: Host, wish: Wish, path: str) -> Plan:
     next_step = containerd_places.of(path).next_step(host)
     if path.endswith(containerd_template.SUFFIX):
         return Plan([containerd_template.edit(host, wish, path)], next_step)
-    templates = [] if wish.config else containerd_template.there(host, path)
-    edits = [containerd_template.edit(host, wish, one) for one in templates]
-    return Plan(containerd_edits.take_out(Files(host, path, wish.drop_in), wish) + edits, next_step)
+    files = Files(host, path, wish.drop_in)
+    return Plan(containerd_edits.take_out(files, wish) + _old_templates(files, wish), next_step)
+
+
+def _old_templates(files: Files, wish: Wish) -> list[Edit]:
+    """Return the edits that take our tables out of the templates beside a file that k3s renders."""
+    templates = [] if wish.config else containerd_template.there(files.host, files.path)
+    none = dataclasses.replace(wish, remove=True)
+    return [containerd_template.edit(files.host, none, one) for one in templates]
 
 
 def _misses(dump: dict[str, Any], wish: Wish) -> str:
@@ -142,6 +170,11 @@ def _notes(files: Files, wish: Wish) -> list[str]:
     engine_dirs = find(effective, "cdi_spec_dirs") or SPEC_DIRS
     if wish.enable_cdi and wish.spec_dirs != engine_dirs:
         notes.append(f"containerd looks for CDI specs in {engine_dirs}, pyshim in {wish.spec_dirs}")
+    if files.is_patched:
+        notes.append(
+            "k0s 1.36 and newer stop at a drop-in of version 2: before that upgrade 'pyshimctl"
+            " configure containerd --remove', and configure again after it"
+        )
     if wish.enable_cdi and files.version >= ALWAYS_CDI:
         notes.append("containerd 2.4 applies CDI itself, always")
     own = find(files.model(), "options", "BinaryName")

@@ -54,7 +54,9 @@ def drop_in(files: Files, wish: Wish) -> list[Edit]:
     file.set((*keys, *RUNTIMES, wish.name), entry(files, wish))
     text = HEADER.format(engine="containerd") + file.text()
     mode = _PRIVATE if copied else None
-    return [*_clean(files, wish, importing=path), whole_file(files.host, path, text, mode)]
+    # What k0s imports it makes of ours, too, at each of its starts.
+    cleaned = [] if files.is_patched else _clean(files, wish, importing=path)
+    return [*cleaned, whole_file(files.host, path, text, mode)]
 
 
 def _has_runc(cri: dict[str, Any]) -> bool:

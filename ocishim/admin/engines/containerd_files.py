@@ -16,7 +16,7 @@ from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import first_table
-from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK
+from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK, rendered
 from ocishim.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ class Files:
 
     @property
     def is_patched(self) -> bool:
-        """Whether k0s merges drop-ins into the file's import, key by key."""
-        return self.path == K0S_CONFIG and K0S_MARK in self.texts.get(self.path, "")
+        """Whether k0s merges drop-ins into the file's import, key by key: so before its 1.36."""
+        is_k0s = self.path == K0S_CONFIG and K0S_MARK in self.texts.get(self.path, "")
+        return is_k0s and not self.globs
 
     @property
     def is_off(self) -> list[str]:
@@ -131,7 +132,7 @@ class Files:
             text = read(self.host, path) if path not in self.trees else None
             if text is not None:
                 self.texts[path] = text
-                self.trees[path] = tomlfile.plain(text, path)
+                self.trees[path] = tomlfile.plain(rendered(self.path, text), path)
                 pending += self._imports(path, self.trees[path].get("imports", []))
 
     def _imports(self, parent: str, patterns: object) -> list[str]:

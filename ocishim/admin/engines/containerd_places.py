@@ -1,8 +1,9 @@
 """The containerds that a node may have: their programs, their files, and the unit to restart.
 
 k3s and RKE2 render containerd's file at each start, from a template beside it or with imports; k0s
-from drop-ins of its own; MicroK8s from a template that is TOML. Sources: k3s' and k0s' pages on
-"Configuring containerd" and "Runtime", microk8s' launch/containerd.
+writes one that imports drop-ins, before its 1.36 what it made of them itself; MicroK8s renders a
+template in TOML whose values are shell variables. Sources: k3s' and k0s' pages on "Configuring
+containerd" and "Runtime", k0s' pkg/component/worker/containerd, microk8s' run-containerd-with-args.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ CONFIG = "/etc/containerd/config.toml"
 K0S_CONFIG = "/etc/k0s/containerd.toml"
 K0S_DROP_INS = "/etc/k0s/containerd.d"
 K0S_MARK = "k0s_managed=true"  # in the file's first line, while k0s writes it
+_MICROK8S = "/var/snap/microk8s/current/args/containerd-template.toml"
+_MICROK8S_SAYS = {"${RUNTIME}": "runc", "${RUNTIME_TYPE}": "io.containerd.runc.v2"}
+_UNITS = tuple(f"{one}/systemd/system" for one in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
 
 
 class Place(NamedTuple):
@@ -39,14 +43,16 @@ class Place(NamedTuple):
         return self.program(host) != "" or (self is not USUAL and host.is_file(self.config))
 
     def next_step(self, host: Host) -> str:
-        """Return the command that has it read its files anew."""
-        folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-        there = (
-            unit
-            for unit in self.units
-            if any(host.is_file(f"{folder}/{unit}.service") for folder in folders)
-        )
-        return f"systemctl restart {next(there, self.units[0])}"
+        """Return the command that has it read its files anew.
+
+        RKE2 puts the units of server and agent on every node: the one that is enabled counts.
+        """
+        enabled = [f"{_UNITS[0]}/{one}.target.wants" for one in ("multi-user", "default")]
+        for folders in (enabled, _UNITS):
+            for unit in self.units:
+                if any(host.has(f"{folder}/{unit}.service") for folder in folders):
+                    return f"systemctl restart {unit}"
+        return f"systemctl restart {self.units[0]}"
 
 
 def _rancher(name: str, program: str, units: tuple[str, ...]) -> Place:
@@ -65,7 +71,7 @@ PLACES = (
     Place(
         "microk8s",
         ("/snap/microk8s/current/bin/containerd",),
-        "/var/snap/microk8s/current/args/containerd-template.toml",
+        _MICROK8S,
         ("snap.microk8s.daemon-containerd",),
     ),
 )
@@ -83,3 +89,10 @@ def of(config: str) -> Place:
         if config.startswith(f"{folder}/"):
             return place
     return USUAL
+
+
+def rendered(config: str, text: str) -> str:
+    """Return what containerd gets to read of the text of `config`: MicroK8s' variables stand in."""
+    for variable, value in _MICROK8S_SAYS.items() if config == _MICROK8S else ():
+        text = text.replace(variable, value)
+    return text

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.engines import whole_file
 from ocishim.admin.engines.containerd_files import PLUGINS, Files
 from ocishim.admin.engines.containerd_tables import entry
-from ocishim.errors import UsageError
+from ocishim.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from ocishim.admin.engines import Wish
@@ -33,6 +33,12 @@ def there(host: Host, config: str) -> list[str]:
     return [path for path in paths if host.is_file(path)]
 
 
+def having_ours(host: Host, config: str) -> str:
+    """Return the template beside the rendered file `config` that has our tables, "" for none."""
+    ours = (path for path in there(host, config) if _BLOCK.search(read(host, path) or ""))
+    return next(ours, "")
+
+
 def edit(host: Host, wish: Wish, path: str) -> Edit:
     """Return what has to change in the template `path`, with or without the runtime."""
     before = read(host, path)
@@ -41,19 +47,50 @@ def edit(host: Host, wish: Wish, path: str) -> Edit:
         unchanged = before is not None and not _BLOCK.search(before)
         text = before if unchanged else None if rest.strip() == _BASE.strip() else rest
         return whole_file(host, path, text)
-    if wish.set_as_default or wish.enable_cdi:
+    tables = _tables(host, wish, path)
+    if wish.enable_cdi or (wish.set_as_default and rendered(host, path, tables) is None):
         raise UsageError(
-            f"{path}: the template has these settings already, and a second one is an error",
-            hint="start k3s with --default-runtime; it enables CDI by itself",
+            f"{path}: k3s' base template has the table of these settings already, and a second one"
+            " is an error",
+            hint="name the runtime in pods (runtimeClassName), or write a whole template of your"
+            " own; --default-runtime knows only what k3s finds itself",
         )
     text = f"{rest.rstrip()}\n\n# pyshim: begins (pyshimctl configure containerd)\n"
-    text += f"{_tables(host, wish, path)}# pyshim: ends\n"
+    text += f"{tables}# pyshim: ends\n"
     return whole_file(host, path, text)
+
+
+def rendered(host: Host, path: str, tables: str | None = None) -> str | None:
+    """Return what k3s will render the template `path` to, with `tables` or those that it has.
+
+    It is the rendered file beside with our block, as k3s renders no other part otherwise. None
+    where there is no such file, where it is of another version, and where it would be no TOML.
+    """
+    text = read(host, _rendered_file(path))
+    block = _BLOCK.search(read(host, path) or "")
+    if text is None or (tables is None and block is None):
+        return None
+    ours = tables if tables is not None or block is None else block[0]
+    whole = f"{_BLOCK.sub(chr(10), text)}{ours}"
+    try:
+        version = tomlfile.plain(whole, path).get("version")
+    except ConfigError:
+        return None
+    return whole if version == _version(path) else None
+
+
+def _rendered_file(path: str) -> str:
+    return os.path.join(os.path.dirname(path), "config.toml")
+
+
+def _version(path: str) -> int:
+    return 3 if "-v3." in os.path.basename(path) else 2
 
 
 def _tables(host: Host, wish: Wish, path: str) -> str:
     """Return the runtime's tables; runc's settings are those of the rendered file beside."""
-    rendered = Files(host, os.path.join(os.path.dirname(path), "config.toml"))
-    plugin = PLUGINS[3 if "-v3." in os.path.basename(path) else 2]
-    runtimes = {wish.name: entry(rendered, wish)}
-    return tomlfile.dumps({"plugins": {plugin: {"containerd": {"runtimes": runtimes}}}})
+    files = Files(host, _rendered_file(path))
+    containerd: dict[str, Any] = {"runtimes": {wish.name: entry(files, wish)}}
+    if wish.set_as_default:
+        containerd["default_runtime_name"] = wish.name
+    return tomlfile.dumps({"plugins": {PLUGINS[_version(path)]: {"containerd": containerd}}})

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ocishim.admin.host import Host
 
 CONFIG = "/etc/docker/daemon.json"
-NEXT_STEP = "systemctl reload docker"  # runtimes and default-runtime are read anew on SIGHUP
-CDI_NEXT_STEP = "systemctl restart docker"  # features.cdi is not
 KEPT = ".before-pyshim"
 """What the file with the text from before is called beyond daemon.json's own name."""
 _SNAP = "/snap/docker/current/bin/dockerd"
@@ -61,7 +59,25 @@ def plan(host: Host, wish: Wish) -> Plan:
         after = _text(settings, now) if settings else None
     edits = [Edit(host, path, now, after)]
     edits += _keeping(host, edits[0], kept, wish)
-    return Plan(edits, CDI_NEXT_STEP if wish.enable_cdi else NEXT_STEP)
+    return Plan(edits, next_step(host, now, after, path))
+
+
+def next_step(host: Host, before: str | None, after: str | None, path: str) -> str:
+    """Return the command after which dockerd does what `after` says, and no longer `before`.
+
+    On SIGHUP it takes up the values of the keys that the file has, and keeps those of a key that
+    is gone; features it does not read then (seen with 20.10, 26.1 and 28.5). A restart stops
+    containers, unless `live-restore` is set.
+    """
+    was, will = parse(before or "{}", path), parse(after or "{}", path)
+    gone = any(key in was and key not in will for key in ("runtimes", "default-runtime"))
+    restart = gone or was.get("features") != will.get("features")
+    return f"systemctl {'restart' if restart else 'reload'} {unit(host)}"
+
+
+def unit(host: Host) -> str:
+    """Return the systemd unit of the machine's dockerd."""
+    return "snap.docker.dockerd" if config_of(host) == _SNAPS_CONFIG else "docker"
 
 
 def problem(host: Host, wish: Wish, scratch: str) -> str:  # noqa: ARG001 - another engine's
@@ -86,12 +102,25 @@ def _keeping(host: Host, edit: Edit, kept: dict[str, Any] | None, wish: Wish) ->
     path = edit.path + KEPT
     if wish.remove:
         return [whole_file(host, path, None)] if kept else []
-    before = kept.get("before") if kept else _without(edit.before, wish, edit.path)
+    before = _before(edit, kept, wish)
     plain = not wish.enable_cdi and not wish.set_as_default
     if not edit.changes or (before is None and plain and not kept):
         return []  # taking out the runtime takes back everything
     text = json.dumps({"before": before, "after": edit.after}, indent=4) + "\n"
     return [whole_file(host, path, text, _PRIVATE)]
+
+
+def _before(edit: Edit, kept: dict[str, Any] | None, wish: Wish) -> str | None:
+    """Return the file's text without us: what it was, with what others have changed since."""
+    if kept is None:
+        return _without(edit.before, wish, edit.path)
+    text: str | None = kept.get("before")
+    if edit.before == kept.get("after"):
+        return text
+    settings = parse(edit.before or "{}", edit.path)
+    _restore(settings, parse(text or "{}", edit.path), wish, edit.path)
+    _take_out(settings, wish, edit.path)
+    return _text(settings, edit.before) if settings else None
 
 
 def _without(text: str | None, wish: Wish, path: str) -> str | None:

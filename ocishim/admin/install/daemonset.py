@@ -50,7 +50,7 @@ _CRIO = "/run/crio/crio.sock"
     metavar="UNIT",
     envvar="SERVICE",
     show_envvar=True,
-    help="The unit to restart, if not the engine's name.",
+    help="The unit to restart, if not the engine's usual one.",
 )
 @click.option(
     "--prefix",
@@ -125,8 +125,8 @@ def command(  # noqa: PLR0917 - click calls it by name
         context.invoke(install, **place, refresh=refresh)
         wish["program"] = f"{prefix}/bin/pyshim"
         wish.update(set_as_default=set_as_default, enable_cdi=enable_cdi)
-    changed = context.invoke(configure, **wish, remove=action == "remove")
-    _restart(host, service or name, changed=changed)
+    plan = context.invoke(configure, **wish, remove=action == "remove")
+    _restart(host, service or plan.unit or name, changed=plan.changes)
     if action == "remove" and not _runs_this_pod(host, f"{prefix}/bin/pyshim"):
         context.invoke(uninstall, **place)
 

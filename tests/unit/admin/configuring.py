@@ -20,6 +20,13 @@ class Machine(NodeRoot):
         super().__init__(root)
         self.program(PROGRAM)
 
+    @classmethod
+    def of(cls, root: Path) -> Machine:
+        """Return the machine of a tree that is there."""
+        machine = cls.__new__(cls)
+        machine.root = root
+        return machine
+
     def read(self, path: str) -> str:
         return (self.root / path.lstrip("/")).read_text()
 

@@ -87,6 +87,32 @@ def test_a_shim_of_that_name_is_replaced(machine: Machine) -> None:
     assert json.loads(machine.read(CONFIG))["runtimes"]["pyshim"] == {"path": PROGRAM}
 
 
+def step(machine: Machine, *args: str) -> str:
+    return machine.configure("docker", *args).output.splitlines()[-1].removeprefix("next: ")
+
+
+def test_a_key_that_goes_wants_a_restart(machine: Machine) -> None:
+    """On SIGHUP dockerd keeps the value of a key that is gone (20.10, 26.1 and 28.5)."""
+    reload, restart = "systemctl reload docker", "systemctl restart docker"
+    assert step(machine) == reload
+    assert step(machine, "--set-as-default") == reload
+    assert step(machine) == restart
+    assert step(machine, "--enable-cdi") == restart
+    assert step(machine) == restart
+    assert step(machine, "--remove") == restart
+    machine.write(CONFIG, '{"default-runtime": "nvidia"}')
+    machine.configure("docker", "--set-as-default")
+    assert step(machine) == reload  # to another default
+    machine.write(CONFIG, '{"runtimes": {"other": {"path": "/other"}}}')
+    machine.configure("docker")
+    assert step(machine, "--remove") == reload
+
+
+def test_snaps_docker_has_a_unit_of_its_own(machine: Machine) -> None:
+    machine.write("/snap/docker/current/bin/dockerd", "").chmod(0o755)
+    assert step(machine, "--enable-cdi") == "systemctl restart snap.docker.dockerd"
+
+
 BEFORE = f"{CONFIG}.before-pyshim"
 
 
@@ -121,6 +147,16 @@ def test_remove_keeps_what_was_added_since(machine: Machine) -> None:
     machine.configure("docker", "--remove")
     assert json.loads(machine.read(CONFIG)) == {"default-runtime": "nvidia", "live-restore": True}
     assert not machine.exists(BEFORE)
+
+
+def test_remove_keeps_what_was_added_before_configure_came_again(machine: Machine) -> None:
+    machine.write(CONFIG, '{"default-runtime": "nvidia"}')
+    machine.configure("docker", "--set-as-default")
+    added = {**json.loads(machine.read(CONFIG)), "live-restore": True}
+    machine.write(CONFIG, json.dumps(added))
+    machine.configure("docker", "--enable-cdi")
+    machine.configure("docker", "--remove")
+    assert json.loads(machine.read(CONFIG)) == {"default-runtime": "nvidia", "live-restore": True}
 
 
 def test_without_the_flag_the_default_comes_back(machine: Machine) -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from ocishim.admin.cli import main
 from ocishim.admin.host import Host
 from ocishim.admin.install.daemonset import PENDING
+from tests.layouts import rancher
 from tests.unit.admin.installing import HOME, Node
 
 DROP_IN = "etc/crio/crio.conf.d/99-pyshim.conf"
@@ -91,6 +92,17 @@ def test_install_with_every_setting(pod: Pod) -> None:
         "enable_cdi = ",
     )
     assert [one for one in wanted if one not in text] == []
+
+
+def test_the_unit_is_that_of_the_containerd_that_is_there(pod: Pod) -> None:
+    file = pod.node.root / "var/lib/rancher/k3s/agent/etc/containerd/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(rancher("k3s", 3, imports=True))
+    unit = pod.node.root / "etc/systemd/system/k3s-agent.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("")
+    called = pod.run("install", ENGINE="containerd")
+    assert called == (0, "", ["systemctl restart k3s-agent"])
 
 
 @pytest.mark.parametrize("value", ["false", ""])
