@@ -33,6 +33,12 @@ def there(host: Host, config: str) -> list[str]:
     return [path for path in paths if host.is_file(path)]
 
 
+def block(text: str) -> str:
+    """Return what is ours of a template's text, "" for nothing."""
+    found = _BLOCK.search(text)
+    return found[0] if found else ""
+
+
 def edit(host: Host, wish: Wish, path: str) -> Edit:
     """Return what has to change in the template `path`, with or without the runtime."""
     before = read(host, path)

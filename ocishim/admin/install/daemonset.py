@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from typing import Any
 
 import click
 
@@ -24,6 +25,7 @@ from ocishim.errors import ConfigError
 PENDING = "/run/pyshim-installer.restart"
 """There while the engine has yet to be restarted; a reboot, which restarts it, takes it away."""
 _CRIO = "/run/crio/crio.sock"
+_DELETE = "delete these pods; a next try of this one, which the kubelet makes, removes the rest"
 
 
 @click.command()
@@ -106,9 +108,9 @@ def command(  # noqa: PLR0917 - click calls it by name
 ) -> None:
     """Do what the installer's image is for: install, remove, or wait until told to end.
 
-    install puts pyshim in place and registers it; remove takes both back. The engine is restarted
-    when its configuration changed, now or in a try before whose restart failed: the kubelet starts
-    a failed pod again.
+    install puts pyshim in place and registers it; remove takes both back, but while pods run that
+    need pyshim's name only that it is the default. The engine is restarted when its configuration
+    changed, now or in a try before whose restart failed: the kubelet starts a failed pod again.
 
     Exit status: 0 done, 1 failed, and the next try makes up for it, 2 wrong command line.
     """
@@ -117,17 +119,36 @@ def command(  # noqa: PLR0917 - click calls it by name
         return
     host = Host(host_root)
     name = _engine(host) if engine == "auto" else engine
-    # Who names the engine knows it; its program may lie where nobody looks.
-    wish = {"engine": name, "file": config, "host_root": host_root, "force": engine != "auto"}
     place = {"prefix": prefix, "host_root": host_root}
+    wish = {"engine": name, "file": config, "host_root": host_root, "enable_cdi": enable_cdi}
+    # Who names the engine knows it; its program may lie where nobody looks.
+    wish |= {"program": f"{prefix}/bin/pyshim", "force": engine != "auto"}
     if action == "install":
         context.invoke(install, **place, refresh=refresh)
-        wish["program"] = f"{prefix}/bin/pyshim"
-        wish.update(set_as_default=set_as_default, enable_cdi=enable_cdi)
-    changed = context.invoke(configure, **wish, remove=action == "remove")
-    _restart(host, service or name, changed=changed)
-    if action == "remove" and not _runs_this_pod(host, f"{prefix}/bin/pyshim"):
+        changed = context.invoke(configure, **wish, set_as_default=set_as_default)
+        _restart(host, service or name, changed=changed)
+    elif _unregistered(context, host, service or name, wish):
         context.invoke(uninstall, **place)
+
+
+def _unregistered(context: click.Context, host: Host, unit: str, wish: dict[str, Any]) -> bool:
+    """Take the runtime out of the engine; False when this very pod still needs the program.
+
+    Raises InUseError while other pods need the runtime's name. It stays with them; the default does
+    not, so that those which begin now have another runtime.
+    """
+    fault = ""
+    try:
+        changed = context.invoke(configure, **{**wish, "force": False}, remove=True)
+    except inuse.InUseError as err:
+        fault = err.fault
+        changed = host.is_program(wish["program"]) and context.invoke(configure, **wish)
+    _restart(host, unit, changed=changed)
+    if _runs_this_pod(host, wish["program"]):
+        return False
+    if fault:
+        raise inuse.InUseError(fault, hint=_DELETE)
+    return True
 
 
 def _engine(host: Host) -> str:
