@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ocishim.admin import engines, printer
-from ocishim.admin.engines import ENGINES, trial
+from ocishim.admin.engines import ENGINES, named, trial
 from ocishim.admin.host import Host
 from ocishim.admin.install import inuse, programs
 from ocishim.errors import ConfigError
@@ -41,7 +41,11 @@ _USUAL_PROGRAMS = ("/usr/local/bin/pyshim", "/usr/bin/pyshim", "/opt/pyshim/bin/
 @click.option("--enable-cdi", is_flag=True, help="Also switch the engine's own CDI support on.")
 @click.option("--remove", is_flag=True, help="Take the runtime out again.")
 @click.option("--dry-run", is_flag=True, help="Print a unified diff and change nothing.")
-@click.option("--force", is_flag=True, help="Even where the engine is not installed.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Even where the engine is not installed, or containers need the name that would be gone.",
+)
 @click.option("--config", "file", metavar="FILE", help="The engine's file, if not the usual one.")
 @click.option("--drop-in", metavar="FILE", help="The drop-in to write, if not the usual one.")
 @click.option(
@@ -68,8 +72,9 @@ def command(  # noqa: PLR0917 - click calls it by name
 ) -> engines.Plan:
     """Make ENGINE use pyshim: containerd, crio, docker or podman.
 
-    Doing it twice changes nothing. Nothing is written that the engine itself cannot read. It is
-    not restarted; the command that does it is printed.
+    Doing it twice changes nothing. Nothing is written that the engine itself cannot read, and no
+    name is taken away by which it finds the runtime of containers that are there. It is not
+    restarted; the command that does it is printed.
 
     Exit status: 0 the files are as wanted, 1 they could not be made so and are as they were,
     2 for a wrong command line.
@@ -89,7 +94,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         engines.check_program(host, wish.program)
     asked = _engine(engine, host, wish, force=force)
     plan: engines.Plan = engines.module(engine).plan(host, wish)
-    _refuse_when_needed(engine, host, wish, plan)
+    _refuse_when_needed(engine, host, wish, plan, force=force)
     if plan.changes:
         _carry_out(engine, host, plan, asked, remove=remove, dry_run=dry_run)
     _report(engine, plan, dry_run=dry_run, as_json=as_json)
@@ -130,19 +135,23 @@ def _engine(engine: str, host: Host, wish: engines.Wish, *, force: bool) -> tria
     )
 
 
-def _refuse_when_needed(engine: str, host: Host, wish: engines.Wish, plan: engines.Plan) -> None:
-    """Raise ConfigError while containers run that the engine finds their runtime for by its name.
-
-    One of CRI-O's default runtime has no name, and is stopped by whichever is the default then.
-    """
-    if not wish.remove or not plan.changes or engine not in engines.KEEP_A_NAME:
-        return
-    needed = [
-        one
-        for one in inuse.of(host, wish.program)
-        if one.engine == engine and (engine != "crio" or one.handler == wish.name)
-    ]
-    inuse.refuse(needed, f"the runtime '{wish.name}' in {engine}'s configuration")
+def _refuse_when_needed(
+    engine: str, host: Host, wish: engines.Wish, plan: engines.Plan, *, force: bool
+) -> None:
+    """Raise InUseError when a name would be gone that containers need; a note with `force`."""
+    names = named.gone(engine, plan)
+    needing = inuse.by_name(host, engine, names, wish.program)
+    listed = ", ".join(f"'{name}'" for name in sorted(names))
+    what = f"the runtime {listed} in {engine}'s configuration"
+    verb = "entered" if engine == "containerd" else "stopped"
+    fault = inuse.complaint(needing, what, verb=verb)
+    if fault and force:
+        plan.notes.append(fault)
+    elif fault:
+        hint = f"{inuse.NEXT_STEP}; --force does not wait"
+        if named.has_default(plan, names):
+            hint = f"'pyshimctl configure {engine}', so that it is no default any more; {hint}"
+        raise inuse.InUseError(fault, hint=hint)
 
 
 def _carry_out(

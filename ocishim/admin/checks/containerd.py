@@ -64,7 +64,7 @@ def _reached(
         yield from _forgeable(node, name, table, files, steps.restart)
         program = find(table, "options", "BinaryName")
         if "/" in program and not node.host.is_program(program):
-            yield registration.missing_program(node, "containerd", name, program, command)
+            yield registration.missing_program(node, "containerd", name, program, steps.configure)
     switched_off = cri.get("enable_cdi") is False and files.version < ALWAYS_CDI
     if switched_off and not any(_passes(node, table) for table in ours.values()):
         yield Finding(

@@ -18,8 +18,6 @@ from ocishim.errors import ConfigError
 from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
-KEEP_A_NAME = ("crio", "podman")
-"""Those whose containers have the runtime's name; the others' have the program's path."""
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
 HEADER = (
     "# Written by `pyshimctl configure {engine}`, which writes it anew when it is called again;\n"

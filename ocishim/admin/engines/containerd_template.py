@@ -33,9 +33,15 @@ def there(host: Host, config: str) -> list[str]:
     return [path for path in paths if host.is_file(path)]
 
 
+def block(text: str) -> str:
+    """Return what is ours of a template's text, "" for nothing."""
+    found = _BLOCK.search(text)
+    return found[0] if found else ""
+
+
 def having_ours(host: Host, config: str) -> str:
     """Return the template beside the rendered file `config` that has our tables, "" for none."""
-    ours = (path for path in there(host, config) if _BLOCK.search(read(host, path) or ""))
+    ours = (path for path in there(host, config) if block(read(host, path) or ""))
     return next(ours, "")
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from typing import Any
 
 import click
 
 from ocishim.admin import printer
 from ocishim.admin.configure import command as configure
-from ocishim.admin.engines import ENGINES
+from ocishim.admin.engines import ENGINES, Plan
 from ocishim.admin.host import Host
 from ocishim.admin.install import inuse
 from ocishim.admin.install.command import install
@@ -25,6 +26,7 @@ from ocishim.errors import ConfigError
 PENDING = "/run/pyshim-installer.restart"
 """There while the engine has yet to be restarted; a reboot, which restarts it, takes it away."""
 _CRIO = "/run/crio/crio.sock"
+_DELETE = "delete these pods; a next try of this one, which the kubelet makes, removes the rest"
 
 
 @click.command()
@@ -107,9 +109,9 @@ def command(  # noqa: PLR0917 - click calls it by name
 ) -> None:
     """Do what the installer's image is for: install, remove, or wait until told to end.
 
-    install puts pyshim in place and registers it; remove takes both back. The engine is restarted
-    when its configuration changed, now or in a try before whose restart failed: the kubelet starts
-    a failed pod again.
+    install puts pyshim in place and registers it; remove takes both back, but while pods run that
+    need pyshim's name only that it is the default. The engine is restarted when its configuration
+    changed, now or in a try before whose restart failed: the kubelet starts a failed pod again.
 
     Exit status: 0 done, 1 failed, and the next try makes up for it, 2 wrong command line.
     """
@@ -118,17 +120,39 @@ def command(  # noqa: PLR0917 - click calls it by name
         return
     host = Host(host_root)
     name = _engine(host) if engine == "auto" else engine
-    # Who names the engine knows it; its program may lie where nobody looks.
-    wish = {"engine": name, "file": config, "host_root": host_root, "force": engine != "auto"}
     place = {"prefix": prefix, "host_root": host_root}
+    wish = {"engine": name, "file": config, "host_root": host_root, "enable_cdi": enable_cdi}
+    # Who names the engine knows it; its program may lie where nobody looks.
+    wish |= {"program": f"{prefix}/bin/pyshim", "force": engine != "auto"}
     if action == "install":
         context.invoke(install, **place, refresh=refresh)
-        wish["program"] = f"{prefix}/bin/pyshim"
-        wish.update(set_as_default=set_as_default, enable_cdi=enable_cdi)
-    plan = context.invoke(configure, **wish, remove=action == "remove")
-    _restart(host, service or plan.unit or name, changed=plan.changes)
-    if action == "remove" and not _runs_this_pod(host, f"{prefix}/bin/pyshim"):
+        plan = context.invoke(configure, **wish, set_as_default=set_as_default)
+        _restart(host, service or plan.unit or name, changed=plan.changes)
+    elif _unregistered(context, host, service or "", wish):
         context.invoke(uninstall, **place)
+
+
+def _unregistered(context: click.Context, host: Host, service: str, wish: dict[str, Any]) -> bool:
+    """Take the runtime out of the engine; False when this very pod still needs the program.
+
+    Raises InUseError while other pods need the runtime's name. It stays with them; the default does
+    not, so that those which begin now have another runtime.
+    """
+    fault = ""
+    plan: Plan | None = None
+    try:
+        plan = context.invoke(configure, **{**wish, "force": False}, remove=True)
+    except inuse.InUseError as err:
+        fault = err.fault
+        if host.is_program(wish["program"]):
+            plan = context.invoke(configure, **wish)
+    unit = service or (plan.unit if plan else "") or wish["engine"]
+    _restart(host, unit, changed=plan is not None and plan.changes)
+    if _runs_this_pod(host, wish["program"]):
+        return False
+    if fault:
+        raise inuse.InUseError(fault, hint=_DELETE)
+    return True
 
 
 def _engine(host: Host) -> str:

@@ -35,6 +35,13 @@ _MAX_SCRIPT = 1 << 16
 _SHOWN = 5
 
 
+NEXT_STEP = "delete what still runs under pyshim, then try again"
+
+
+class InUseError(ConfigError):
+    """Containers that are there need what would be gone."""
+
+
 class Container(NamedTuple):
     """One container that is there. program: its runtime, as the engine calls it.
 
@@ -60,15 +67,36 @@ def of(host: Host, program: str) -> list[Container]:
     return [one for one in there(host) if _is(host, one.program, program)]
 
 
-def refuse(containers: list[Container], what: str) -> None:
-    """Raise ConfigError when there are any; `what` says what would be gone."""
+def by_name(host: Host, engine: str, names: set[str], program: str) -> list[Container]:
+    """Return those that `engine` has to find the runtime for by one of its `names`.
+
+    containerd's CRI starts every container of a pod by the name that the pod began with, and 2.x
+    looks it up to enter one (seen: `no runtime for "pyshim" is configured`). Its files do not tell
+    the name: every pod counts, also one that began when pyshim was the default. A container of
+    CRI-O's default runtime has no name, and is stopped by whichever is the default then.
+    """
+    if not names:
+        return []
+    ours = [one for one in of(host, program) if one.engine == engine]
+    if engine == "containerd":
+        return [one for one in ours if one.pod]
+    return [one for one in ours if engine != "crio" or one.handler in names]
+
+
+def complaint(containers: list[Container], what: str, *, verb: str = "stopped") -> str:
+    """Return what would become of them without `what`, "" when there are none."""
     names = list(dict.fromkeys(one.describe() for one in containers))
-    if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise ConfigError(
-            f"{', '.join(names[:_SHOWN])}{more} could not be stopped without {what}",
-            hint="delete what still runs under pyshim, then try again",
-        )
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more} could not be {verb} without {what}"
+
+
+def refuse(containers: list[Container], what: str) -> None:
+    """Raise InUseError when there are any; `what` says what would be gone."""
+    fault = complaint(containers, what)
+    if fault:
+        raise InUseError(fault, hint=NEXT_STEP)
 
 
 def there(host: Host) -> Iterator[Container]:

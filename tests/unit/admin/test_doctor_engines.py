@@ -187,7 +187,8 @@ runtime_type = "io.containerd.runc.v2"
 options.BinaryName = "{program}"
 """),
         "docker": ("/etc/docker/daemon.json", json.dumps({"runtimes": {name: {"path": program}}})),
-        "podman": ("/etc/containers/containers.conf", f'[engine.runtimes]\n{name} = ["{program}"]\n'),
+        "podman": ("/etc/containers/containers.conf",
+            f'[engine.runtimes]\n{name} = ["{program}"]\n'),
         "crio": ("/etc/crio/crio.conf", f'[crio.runtime.{options}]\nruntime_path = "{program}"\n'),
     }[engine]  # fmt: skip
     tree.write(path, text)

@@ -22,6 +22,12 @@ DATA = Path(__file__).parents[2] / "data/engines"
 PYSHIM = "/usr/local/bin/pyshim"
 ID = "4f1c0d9e12345678"
 HINT = "hint: delete what still runs under pyshim, then try again\n"
+OR_FORCE = HINT.replace("\n", "; --force does not wait\n")
+NO_DEFAULT = "hint: 'pyshimctl configure containerd', so that it is no default any more; "
+ENTERED = (
+    "pod shop/web-0 could not be entered without the runtime 'pyshim' in containerd's configuration"
+)
+CONFIG = "etc/containerd/config.toml"
 TASKS = "io.containerd.runtime.v2.task"
 CRI = {"io.kubernetes.cri.sandbox-namespace": "shop", "io.kubernetes.cri.sandbox-name": "web-0"}
 
@@ -175,25 +181,111 @@ def test_many_are_told_briefly_and_a_pod_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "make", "called"),
+    ("engine", "make", "told"),
     [
-        pytest.param("crio", lambda node: crio(node, "pyshim"), "pod default/p", id="crio"),
         pytest.param(
-            "podman", lambda node: conmon(node, "web", PYSHIM, "/b"), "podman web", id="p"
+            "crio", lambda node: crio(node, "pyshim"), "pod default/p could not be stopped", id="c"
+        ),
+        pytest.param(
+            "podman",
+            lambda node: conmon(node, "web", PYSHIM, "/b"),
+            "podman web could not be stopped",
+            id="podman",
+        ),
+        pytest.param(
+            "containerd",
+            lambda node: task(node, binary_name=PYSHIM),
+            "pod shop/web-0 could not be entered",
+            id="containerd",
         ),
     ],
 )
 def test_an_engine_that_looks_for_the_name_keeps_it(
-    node: Node, engine: str, make: Callable[[Node], object], called: str
+    node: Node, engine: str, make: Callable[[Node], object], told: str
 ) -> None:
     node.install()
     assert node.call("configure", engine, "--force").exit_code == 0
     make(node)
-    result = node.call("configure", engine, "--remove")
-    told = f"{called} could not be stopped without the runtime 'pyshim' in {engine}'s configuration"
-    assert (result.exit_code, result.output) == (1, f"pyshimctl: {told}\n{HINT}")
-    shutil.rmtree(node.root / "proc")
+    before = node.listing()
+    told += f" without the runtime 'pyshim' in {engine}'s configuration"
+    for options in ((), ("--dry-run",), ("--runtime-path", PYSHIM)):
+        result = node.call("configure", engine, "--remove", *options)
+        assert (result.exit_code, result.output) == (1, f"pyshimctl: {told}\n{OR_FORCE}")
+    assert node.listing() == before
+    forced = node.call("configure", engine, "--remove", "--force")
+    assert (forced.exit_code, forced.stderr) == (0, f"note: {told}\n")
     assert node.call("configure", engine, "--remove").exit_code == 0
+
+
+def test_when_they_are_gone_the_name_goes(node: Node) -> None:
+    node.install()
+    node.call("configure", "containerd", "--force")
+    bundle = task(node, binary_name=PYSHIM)
+    assert node.call("configure", "containerd", "--remove").exit_code == 1
+    shutil.rmtree(bundle)
+    assert node.call("configure", "containerd", "--remove").exit_code == 0
+    assert not (node.root / CONFIG).exists()
+
+
+def test_a_default_is_taken_away_first(node: Node) -> None:
+    """Else pods that are deleted come back under pyshim."""
+    node.install()
+    node.call("configure", "containerd", "--force", "--set-as-default")
+    task(node, binary_name=PYSHIM)
+    told = f"pyshimctl: {ENTERED}\n{NO_DEFAULT}{OR_FORCE.removeprefix('hint: ')}"
+    assert node.call("configure", "containerd", "--remove").output == told
+    assert node.call("configure", "containerd", "--force").exit_code == 0
+    assert "default_runtime_name" not in (node.root / CONFIG).read_text()
+    told = f"pyshimctl: {ENTERED}\n{OR_FORCE}"
+    assert node.call("configure", "containerd", "--remove").output == told
+
+
+@pytest.mark.parametrize("space", ["default", "moby"])
+def test_what_is_no_pod_needs_no_name(node: Node, space: str) -> None:
+    """Docker and ctr tell containerd the program with each container."""
+    node.install()
+    for engine in ("containerd", "docker"):
+        node.call("configure", engine, "--force")
+    task(node, space, binary_name=PYSHIM)
+    for engine in ("containerd", "docker"):
+        assert node.call("configure", engine, "--remove").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["etc/k0s/containerd.toml", "var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl"],
+    ids=["k0s", "k3s"],
+)
+def test_files_of_others_too(node: Node, path: str) -> None:
+    node.install()
+    if not path.endswith(".tmpl"):
+        (node.root / path).parent.mkdir(parents=True)
+        (node.root / path).write_text("# k0s_managed=true\nversion = 3\n")
+    config = ("--config", f"/{path}")
+    done = node.call("configure", "containerd", *config, "--force")
+    assert done.exit_code == 0, done.output
+    task(node, binary_name=PYSHIM)
+    result = node.call("configure", "containerd", *config, "--remove")
+    assert result.output == f"pyshimctl: {ENTERED}\n{OR_FORCE}"
+
+
+def test_a_name_that_another_one_replaces(node: Node) -> None:
+    """Our file is written anew, with the new name alone."""
+    node.install()
+    node.call("configure", "crio", "--force")
+    crio(node, "pyshim")
+    node.program("usr/bin/crio", "")
+    result = node.call("configure", "crio", "--runtime-name", "nvidia")
+    told = "pod default/p could not be stopped without the runtime 'pyshim' in crio's configuration"
+    assert result.output == f"pyshimctl: {told}\n{OR_FORCE}"
+
+
+def test_a_name_that_goes_with_the_file(node: Node) -> None:
+    """Whatever --runtime-name says: all of our file is removed."""
+    node.install()
+    node.call("configure", "crio", "--force", "--runtime-name", "nvidia")
+    crio(node, "nvidia")
+    assert node.call("configure", "crio", "--remove").exit_code == 1
 
 
 def test_crios_default_runtime_is_any(node: Node) -> None:
@@ -222,6 +314,41 @@ def test_the_installers_own_pod_is_not_locked_in(pod: Pod, monkeypatch: pytest.M
     shutil.rmtree(bundle)
     assert pod.run("remove") == (0, "", [])
     assert not (pod.node.root / "usr/local/bin/pyshim").exists()
+
+
+@pytest.mark.parametrize("prefix", ["/usr/local", "/opt/p"])
+def test_the_daemonset_takes_the_default_first_and_the_name_last(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    environment = {"ENGINE": "containerd", "PREFIX": prefix, "ENABLE_CDI": "true"}
+    pod.run("install", SET_AS_DEFAULT="true", **environment)
+    own = task(pod.node, binary_name=f"{prefix}/bin/pyshim")
+    monkeypatch.setattr(socket, "gethostname", lambda: "web-0")
+    restart = ["systemctl restart containerd"]
+    status, told, calls = pod.run("remove", SET_AS_DEFAULT="true", **environment)
+    assert (status, told.startswith("note: this pod itself runs"), calls) == (0, True, restart)
+    text = (pod.node.root / CONFIG).read_text()
+    assert "default_runtime_name" not in text
+    assert f'BinaryName = "{prefix}/bin/pyshim"' in text
+    assert "enable_cdi = true" in text
+    # The next pod began without pyshim, and others have yet to go.
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    hint = "delete these pods; a next try of this one, which the kubelet makes, removes the rest"
+    told = f"pyshimctl: {ENTERED}\nhint: {hint}\n"
+    assert pod.run("remove", **environment) == (1, told, [])
+    assert (pod.node.root / CONFIG).read_text() == text
+    shutil.rmtree(own)
+    assert pod.run("remove", **environment) == (0, "", restart)
+    assert not (pod.node.root / CONFIG).exists()
+    assert not (pod.node.root / f"{prefix[1:]}/bin/pyshim").is_symlink()
+
+
+def test_a_program_that_somebody_deleted_is_no_reason_to_fail_otherwise(pod: Pod) -> None:
+    pod.run("install", ENGINE="containerd")
+    task(pod.node, binary_name=PYSHIM)
+    (pod.node.root / PYSHIM[1:]).unlink()
+    status, told, calls = pod.run("remove", ENGINE="containerd")
+    assert (status, told.splitlines()[0], calls) == (1, f"pyshimctl: {ENTERED}", [])
 
 
 def test_this_machine_is_read_too() -> None:
