@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocishim import jsonio
-from ocishim.admin import printer, usable
+from ocishim.admin import printer, unusable
 from ocishim.admin.cdi_validate import validate
 from ocishim.admin.generate.command import generate
 from ocishim.admin.generate.transform import transform
@@ -218,7 +218,7 @@ def _faults(known: Registry, found: list[Found]) -> list[dict[str, str]]:
             if error.kind != "conflict":
                 reason = unresolved.rejection(path, error.record())
                 faults.append({"path": path, "field": error.field, "reason": reason})
-    for path, reason in usable.faults(known, found):
+    for path, reason in unusable.faults(known, found):
         faults.append({"path": path, "field": "", "reason": reason})
     return faults
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ocishim.admin import printer, usable
+from ocishim.admin import printer, unusable
 from ocishim.admin.editing import files as contents
 from ocishim.cdi import stale
 from ocishim.cdi.document import document
@@ -68,7 +68,7 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
 
 def _ask_the_host(verdicts: list[Verdict]) -> None:
     known = registry.load(settings.load().spec_dirs, None)
-    told = usable.faults(known, known.resolve(known.devices()))
+    told = unusable.faults(known, known.resolve(known.devices()))
     for one in verdicts:
         one.useless = [why for path, why in told if path == one.path]
 

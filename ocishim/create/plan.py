@@ -101,13 +101,15 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         made.change(*netdevices.arrange(
             made.spec, lowlevel_path, config.cache, hook_program, config.timeout
         ))  # fmt: skip
-    places: list[str] = []
+    mount_points: list[str] = []
     if config.readonly_rootfs == "overlay":
-        places = [c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)]
-    if places or hookchanges.lists(made.spec):
+        mount_points = [
+            c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)
+        ]
+    if mount_points or hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
-        made.hooks = planner.decide(made.spec, injected, places)
+        made.hooks = planner.decide(made.spec, injected, mount_points)
         made.change(made.hooks.changes, made.hooks.sentences)
         made.warnings += made.hooks.warnings
     made.change(_without_empty(made.spec, bundle.spec))

@@ -104,17 +104,17 @@ class Planner:
         self.runtime = quirks.of(version)
 
     def decide(
-        self, spec: dict[str, Any], injected: dict[str, str], places: Sequence[str] = ()
+        self, spec: dict[str, Any], injected: dict[str, str], mount_points: Sequence[str] = ()
     ) -> HookPlan:
         """Decide what becomes of the hooks of `spec`, which are hardened already.
 
         injected: programs of the hooks that were just injected, which must exist, and the CDI
-        spec each comes from. places: mount points that the rootfs has to have, if by a layer.
+        spec each comes from. mount_points: those that the rootfs has to have, if by a layer.
         Raises HookError before anything has run.
         """
         plan = HookPlan()
-        if places:
-            self._make_places(spec, places, plan)
+        if mount_points:
+            self._make_mount_points(spec, mount_points, plan)
         left = hookchanges.lists(spec)
         hooks = left.get("createContainer", [])
         if hooks:
@@ -135,14 +135,16 @@ class Planner:
                 plan.add(change)
         return plan
 
-    def _make_places(self, spec: dict[str, Any], places: Sequence[str], plan: HookPlan) -> None:
+    def _make_mount_points(
+        self, spec: dict[str, Any], mount_points: Sequence[str], plan: HookPlan
+    ) -> None:
         """Plan a layer where the root cannot be written and lacks a mount point."""
         own_root = self.runtime.own_root
         rootfs = readonly.rootfs_path(spec, self.bundle)
         reason = readonly.why_readonly(rootfs)
         if not reason or (own_root and readonly.why_elsewhere(spec)):
             return
-        if place := readonly.lacking(rootfs, spec, places, own_root=own_root):
+        if place := readonly.lacking(rootfs, spec, mount_points, own_root=own_root):
             self._lay(spec, plan, f"mount point {place} is made in a layer: {reason}")
 
     def _lay(self, spec: dict[str, Any], plan: HookPlan, sentence: str) -> None:

@@ -91,8 +91,10 @@ def why_readonly(rootfs: str) -> str:
     return f"the file system under {rootfs} is read-only" if flags & posixos.ST_RDONLY else ""
 
 
-def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_root: bool) -> str:
-    """Return the first of `places`, mounts' destinations, that is not there in `rootfs`, or "".
+def lacking(
+    rootfs: str, spec: dict[str, Any], mount_points: Sequence[str], *, own_root: bool
+) -> str:
+    """Return the first of `mount_points` that is not there in `rootfs`, or "".
 
     What lies below another mount of `spec` is that one's to have; not under a runtime with
     `own_root` (gVisor), which mounts binds on the rootfs and shows other mounts to nobody there.
@@ -104,7 +106,7 @@ def lacking(rootfs: str, spec: dict[str, Any], places: Sequence[str], *, own_roo
     folders = {f"{str(mount.get('destination', '')).rstrip('/')}/" for mount in counting}
     above = tuple(folders - {"/"})
     with Rootfs.open_dir(rootfs) as root:
-        for place in places:
+        for place in mount_points:
             if place.startswith(above):
                 continue
             try:

@@ -33,16 +33,16 @@ def check(node: Node) -> Iterator[Finding]:
 def hook_program(node: Node) -> Iterator[Finding]:
     """Yield whether the hook program is missing beside a pyshim that was not installed."""
     try:
-        launcher, hook = programs.programs() if not node.host.elsewhere else ("", "")
+        pyshim, hook = programs.programs() if not node.host.elsewhere else ("", "")
     except ConfigError:
         return
     installed = any(hook.startswith(f"{one.home}/") for one in _installations(node))
-    if launcher and not installed and not os.access(hook, os.X_OK):
+    if pyshim and not installed and not os.access(hook, os.X_OK):
         yield Finding(
             "hook-program",
             "error",
             f"{hook} is not there, or cannot be executed",
-            evidence=f"hooks are run by the program beside {os.path.realpath(launcher)}",
+            evidence=f"hooks are run by the program beside {os.path.realpath(pyshim)}",
             why="containers get their devices but no links and no library cache, or fail to start",
             next_step="make venv in the clone, or pyshimctl install",
         )

@@ -6,7 +6,7 @@ import os
 import stat as stats
 from collections.abc import Iterator
 
-from ocishim.admin import usable
+from ocishim.admin import unusable
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.cdi import hostdev, stale, writers
@@ -46,7 +46,7 @@ def _correct(node: Node, path: str, error: CDISpecError) -> str:
 
 def conflicts(node: Node) -> Iterator[Finding]:
     """Yield the files that define the same devices, once for all of them."""
-    for one in usable.conflicts(node.registry):
+    for one in unusable.conflicts(node.registry):
         paths = [node.host.inside(path) for path in one.paths]
         more = f" and {len(one.names) - 1} more" if len(one.names) > 1 else ""
         yield Finding(
@@ -92,7 +92,7 @@ def none(node: Node) -> Iterator[Finding]:
 
 def devices(node: Node) -> Iterator[Finding]:
     """Yield the specs whose device nodes this host has not got."""
-    for lack in usable.missing_nodes(node.found, node.host.entry):
+    for lack in unusable.missing_nodes(node.found, node.host.entry):
         name = node.host.inside(lack.path)
         yield Finding(
             "spec-device-gone",
@@ -106,7 +106,7 @@ def devices(node: Node) -> Iterator[Finding]:
 
 def programs(node: Node) -> Iterator[Finding]:
     """Yield the specs whose hooks' programs are gone."""
-    for lack in usable.missing_programs(node.found, node.host.real):
+    for lack in unusable.missing_programs(node.found, node.host.real):
         name = node.host.inside(lack.path)
         yield Finding(
             "spec-hook-gone",
@@ -208,8 +208,8 @@ def _next(one: stale.Finding, name: str) -> str:
 
 def refused(node: Node) -> Iterator[Finding]:
     """Yield the specs whose devices create refuses for another reason than those above."""
-    told = {lack.path for lack in usable.missing_nodes(node.found, node.host.entry)}
-    told |= {lack.path for lack in usable.missing_programs(node.found, node.host.real)}
+    told = {lack.path for lack in unusable.missing_nodes(node.found, node.host.entry)}
+    told |= {lack.path for lack in unusable.missing_programs(node.found, node.host.real)}
     told |= {one.path for one in stale.findings(node.found)}
     for path, one in node.refused.items():
         if path not in told:

@@ -56,7 +56,7 @@ def default_text(runtimes: list[str] | None = None) -> str:
             lines += ["", f"[{table}]"]
         comment = [f"# {line}" for line in words.split("\n")]
         if key == "runtimes":
-            # A shell reads this file byte by byte, so that the setting comes before the words.
+            # What passes through reads up to this line, so that it comes before its words.
             lines += [f"{name} = {toml(runtimes or DEFAULTS[key])}", *comment]
         else:
             lines += [*comment, f"# {name} = {toml(DEFAULTS[key])}"]

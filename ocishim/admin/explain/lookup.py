@@ -108,8 +108,8 @@ def _bundle(id_: str, root: str | None) -> str:
     """Return the bundle of a container that is there, "" when the low-level runtime knows none."""
     try:
         config = settings.load()
-        launcher = programs.programs()[0]
-        program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
+        pyshim, _ = programs.programs()
+        program = lowlevel.find(config.runtimes, settings.search_path(), pyshim, config.path)
     except UsageError:
         raise
     except PyshimError:

@@ -31,8 +31,8 @@ def tell(bundle: str) -> dict[str, Any]:
 
 def _tell(story: dict[str, Any]) -> None:
     config = settings.load()
-    launcher, hook_program = programs.programs()
-    program = lowlevel.find(config.runtimes, settings.search_path(), launcher, config.path)
+    pyshim, hook_program = programs.programs()
+    program = lowlevel.find(config.runtimes, settings.search_path(), pyshim, config.path)
     version = lowlevel.version(program, config.cache)
     story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
     bundle = Bundle(story["bundle"])

@@ -1,1 +1,1 @@
-"""JSON Schemas of what pyshimctl prints with --json, a file each. The rest is its commands'."""
+"""JSON Schemas of what pyshimctl prints with --json, a file each. The values are the commands'."""
