@@ -1,8 +1,8 @@
-"""Hooks that pyshim does not know, run by the runtime: `pyshim-hook guard` holds their timeout.
+"""Hooks of other programs, run by the runtime: `pyshim-hook guard` holds their timeout.
 
-runc waits for whoever holds a hook's output open, whatever the timeout. crun does not, and names
-the hook's program in its error, which would be ours. Loaded where runc runs such hooks only;
-hooks.native = false guards none.
+runc waits for whoever holds a hook's output open, whatever the timeout; runsc comes back never once
+the timeout is over. crun does not, and names the hook's program in its error, which would be ours.
+Loaded where such a runtime runs such hooks only; hooks.native = false guards none.
 """
 
 from __future__ import annotations
@@ -37,15 +37,8 @@ def changes(
         for name, hooks in left.items()
         if _can_run(program, inside=mapped and name == "createContainer")
         for index, hook in enumerate(hooks)
-        if _is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
+        if programs.is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
     ]
-
-
-def _is_foreign(hook: Hook, program: str) -> bool:
-    """Whether it is no program of ours, and can be named to one."""
-    path, args = hook.get("path"), hook.get("args") or []
-    words = [path, *args] if isinstance(args, list) else [None]
-    return path != program and all(isinstance(word, str) and "\0" not in word for word in words)
 
 
 def _members(name: str, hook: Hook, program: str, config: Config) -> dict[str, Any]:

@@ -128,7 +128,9 @@ class Planner:
             left = {**left, "createContainer": []}
         foreign = {name: left[name] for name in programs.RUN_AT_CREATE if name in left}
         guards = self.config.native and self.runtime.waits_for_output
-        if guards and any(not knownhooks.parse(h) for hs in foreign.values() for h in hs):
+        if guards and any(
+            programs.is_foreign(h, self.hook_program) for hs in foreign.values() for h in hs
+        ):
             from ocishim.hookplan import guarded  # noqa: PLC0415 - hooks of others are rare
 
             for change in guarded.changes(spec, foreign, self.hook_program, self.config):

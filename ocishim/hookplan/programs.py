@@ -35,6 +35,17 @@ def check(
                         _check_reachable(path)
 
 
+def is_foreign(hook: dict[str, Any], own: str) -> bool:
+    """Whether its program is not `own`, pyshim's, and can be named to that.
+
+    What it is called with says nothing here: what is known to pyshim in a list that it does not
+    take over runs the vendor's program.
+    """
+    path, args = hook.get("path"), hook.get("args") or []
+    words = [path, *args] if isinstance(args, list) else [None]
+    return path != own and all(isinstance(word, str) and "\0" not in word for word in words)
+
+
 def _check_program(hook: str, path: str, cdi_spec: str) -> None:
     subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
     if not posixos.path.isabs(path) or "\0" in path:

@@ -75,7 +75,9 @@ RUNTIMES = {
         readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False, enters_bundle=True
     ),
     "youki": Runtime(maps_mounts=False),
-    "runsc": Runtime(runs_hooks=(20260520,), shows_devices=False, own_root=True),
+    "runsc": Runtime(
+        runs_hooks=(20260520,), shows_devices=False, waits_for_output=True, own_root=True
+    ),
 }
 """By the first word of their answer to --version."""
 _UNKNOWN = Runtime()

@@ -7,6 +7,7 @@ the annotations a device plugin answered, StartContainer.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,27 @@ def test_a_container_gets_what_its_device_plugin_answered(node: Cri) -> None:
         ],
     )
     assert node.shim.warnings == ""
+
+
+def test_what_exec_gets_of_the_environment(node: Cri) -> None:
+    """Containerd makes it of its own record: what pyshim added is the container's, not exec's."""
+    pod = node.run_pod("exec", "pyshim")
+    script = "env >/environment; sleep 60"
+    container = node.create(pod, "exec", IMAGE, script, annotations=node.asking(GPU))
+    node.start_container(container)
+
+    def said(*argv: str) -> str:
+        return node.said(*node.command("exec", container, *argv))
+
+    ours = "NVIDIA_VISIBLE_DEVICES=void"
+    for _ in range(100):
+        if "PATH=" in (own := said("sh", "-c", "cat /environment || true")):
+            break
+        time.sleep(0.1)
+    assert ours in own.splitlines()
+    by_engine = isinstance(node, Cri2) and not isinstance(node, Cri2Other)
+    assert (ours in said("env").splitlines()) == by_engine
+    assert said("sh", "-c", "ls /dev | grep nvidia0") == "nvidia0\n"
 
 
 def test_explain_finds_the_container(node: Cri) -> None:

@@ -27,6 +27,8 @@ LOADED = [
     f"libvdpau_nvidia.so.1 => {LIB}/vdpau/libvdpau_nvidia.so.1",
 ]
 
+_IN_TIME = 40  # seconds, on a busy machine
+
 
 @pytest.fixture(params=["distribution", "backports"])
 def lowlevel(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
@@ -48,6 +50,25 @@ def test_a_program_loads_the_driver_by_name(node: Node, glibc: Path) -> None:
     assert result.stdout.splitlines()[:3] == [*LOADED, "libcuda.so.1"]
     assert "NVIDIA_VISIBLE_DEVICES=void" in result.stdout.splitlines()
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("script", ["sleep 60", "sleep 5 & exit 0", "sleep 60 & sleep 60"])
+def test_a_vendors_prestart_hook_ends_in_time(node: Node, busybox: Path, script: str) -> None:
+    """These runsc runs itself, and by its own timeout waits for ever for a child with the output."""
+    args = ["vendor", "-c", f"cat >/dev/null; echo the last words; {script}"]
+    hook = {"path": "/bin/sh", "args": args, "timeout": 2}
+    begun = time.monotonic()
+    result = node.shim.create(
+        node.bundle(busybox, "true", hooks={"prestart": [hook]}), node.container
+    )
+    assert time.monotonic() - begun < _IN_TIME
+    reason = "prestart hook sh failed: still running after 2 s, killed: the last words"
+    if script.endswith("exit 0"):
+        assert result.returncode == 0, result
+        time.sleep(5)  # for the child: it may be meant to stay
+    else:
+        assert result.returncode != 0
+        assert reason in node.shim.warnings
 
 
 def test_created_and_started_by_two_calls(node: Node, glibc: Path) -> None:

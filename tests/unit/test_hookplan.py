@@ -460,6 +460,21 @@ def test_which_are_guarded(
     assert guards(decide(bundle, hooks, guards=True, **how)[2]) == guarded
 
 
+@pytest.mark.parametrize(("version", "waits"), [(RUNC, True), (RUNSC, True), (CRUN, False)])
+@pytest.mark.parametrize("stage", ["prestart", "createRuntime"])
+def test_what_is_not_taken_over_is_guarded_whatever_it_is(
+    bundle: Path, version: str, stage: str, *, waits: bool
+) -> None:
+    """A known hook in another list is its vendor's program, whatever stands beside it."""
+    plain, other = known("update-ldcache", timeout=3), vendor("other", timeout=3)
+    for hooks, programs in (
+        ([other, plain], ["/opt/other", "nvidia-cdi-hook"]),
+        ([plain], ["nvidia-cdi-hook"]),
+    ):
+        _, _, spec = decide(bundle, [], version, guards=True, lists={stage: jsonio.copy(hooks)})
+        assert guards(spec, stage) == (programs if waits else [])
+
+
 def test_a_guard(bundle: Path) -> None:
     """It hands on what it is not asked to change, and another create finds the hook as it was."""
     hook = {"path": "/opt/other", "env": ["A=1"], "timeout": 3, "x": 1}
