@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.kubernetes.cluster import restarts
 from tests.kubernetes.conftest import NEXT, engine_files, installer_log, rolled_out
 from tests.kubernetes.pods import Object, asking, container, pod
 
@@ -90,9 +89,7 @@ def test_it_stays_until_the_last_pod_is_gone(installed: Cluster, pods: Pods, pri
     is_told(installed, *names)
     assert installed.node.read("/run/lab/containerd.pid") == engine
     assert pods.enter("stays", SEES) == "1\n"
-    pods.enter("restarted", "kill 1")
-    installed.until(lambda: restarts(installed, "restarted") == 1, "kubelet")
-    pods.ready("restarted")
+    pods.restart("restarted")
     assert pods.enter("restarted", "echo entered") == "entered\n"
     pods.delete("stays")
     pods.enter("restarted", "true")
