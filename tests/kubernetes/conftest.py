@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BUILT = REPOSITORY / "build/kubernetes"
 BINARY = REPOSITORY / "build/pyshim"
 INSTALLER = "pyshim.test/pyshim-installer:1"
+NEXT = "pyshim.test/pyshim-installer:2"
+"""The image of another build, which behaves alike."""
 ENTRYPOINT = ["/pyshim", "--as", "pyshimctl", "daemonset"]
 DRIVER_ROOT = "/run/nvidia/driver"
 KIND = "k8s.device-plugin.nvidia.com/gpu"
@@ -107,11 +109,16 @@ def cluster(
     installer = folder / "installer"
     installer.mkdir()
     shutil.copy(BINARY, installer / "pyshim")  # as the Containerfile says, and nothing else
+    following = folder / "following"
+    shutil.copytree(installer, following)
+    with (following / "pyshim").open("ab") as file:
+        file.write(b"2")
     for name, tree, command, entrypoint in (
         (sandbox_image(node), pause, ["/pause"], None),
         (pod.IMAGE, glibc, ["/bin/true"], None),
         ("docker.io/library/busybox:stable", glibc, ["/bin/sh"], None),
         (INSTALLER, installer, ["install"], ENTRYPOINT),
+        (NEXT, following, ["install"], ENTRYPOINT),
     ):
         path = folder / "image.tar"
         archive.write(path, name, tree, command, entrypoint)
@@ -150,7 +157,21 @@ def give_driver(node: Node) -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster) -> Cluster:
+def pristine(cluster: Cluster) -> str:
+    """What containerd's files say before pyshim comes."""
+    return engine_files(cluster)
+
+
+def engine_files(cluster: Cluster) -> str:
+    """Return containerd's files, each with its name."""
+    look = (
+        "find /etc/containerd -type f | sort | while read -r file; do echo $file; cat $file; done"
+    )
+    return cluster.node.said("sh", "-c", look)
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, pristine: str) -> Cluster:
     """The cluster with pyshim, by the manifests and the DaemonSet, and with device plugins."""
     apply_manifests(cluster)
     start_plugins(cluster)

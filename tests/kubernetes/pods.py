@@ -9,6 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from tests.kubernetes.cluster import restarts
+
 if TYPE_CHECKING:
     from tests.kubernetes.cluster import Cluster
 
@@ -103,6 +105,14 @@ class Pods:
     def enter(self, name: str, script: str, container: str = "main") -> str:
         """Run a script in a container by kubectl exec; what it printed."""
         return self.cluster.done("exec", name, "-c", container, "--", "/bin/sh", "-c", script)
+
+    def restart(self, name: str) -> None:
+        """End the first process of `main`, and wait until the kubelet has started it anew."""
+        count = restarts(self.cluster, name)
+        # Whoever was faster: the shell may be killed with its container.
+        self.cluster.kubectl("exec", name, "-c", "main", "--", "/bin/sh", "-c", "kill 1")
+        self.cluster.until(lambda: restarts(self.cluster, name) > count, "kubelet")
+        self.ready(name)
 
     def delete(self, *names: str, force: bool = False) -> None:
         """Delete pods and wait until they are gone."""

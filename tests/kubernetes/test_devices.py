@@ -91,7 +91,5 @@ class TestDevices:
             assert came(pods.enter(name, LOOK))
             assert restarts(pods.cluster, name) == count
             if count == 0:
-                pods.enter(name, "kill 1")
-                pods.cluster.until(lambda: restarts(pods.cluster, name) == 1, "kubelet")
-                pods.ready(name)
+                pods.restart(name)
         pods.delete(name, force=True)
