@@ -1,7 +1,6 @@
 """The names by which an engine has runtimes, in the files that a plan changes.
 
 An engine that finds a container's runtime by its name cannot do without the name while it runs.
-Docker, whose file is JSON, finds none so.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from ocishim.admin.engines.containerd_files import BUILT_IN
 if TYPE_CHECKING:
     from ocishim.admin.engines import Plan
 
+_BY_NAME = ("containerd", "crio", "podman")
+"""Those engines; Docker keeps the program's path with each container."""
 _RUNTIMES = "runtimes"
 _DEFAULTS = ("default_runtime_name", "default_runtime", "runtime")
 """What containerd, CRI-O and Podman call the setting whose value is the default one's name."""
@@ -23,7 +24,7 @@ _DEFAULTS = ("default_runtime_name", "default_runtime", "runtime")
 
 def gone(engine: str, plan: Plan) -> set[str]:
     """Return the names that `engine` has now and would not have any more."""
-    if engine == "docker":
+    if engine not in _BY_NAME:
         return set()
     before = {name for edit in plan.edits for name in _runtimes(edit.path, edit.before)}
     after = {name for edit in plan.edits for name in _runtimes(edit.path, edit.after)}
