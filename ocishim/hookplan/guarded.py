@@ -1,7 +1,8 @@
 """Hooks of other programs, run by the runtime: `pyshim-hook guard` holds their timeout.
 
 runc waits for whoever holds a hook's output open, whatever the timeout; runsc comes back never once
-the timeout is over. crun does not, and names the hook's program in its error, which would be ours.
+the timeout is over. crun and youki (its hooks.rs) wait for the program alone, and crun names it in
+its error, where it would be ours.
 Loaded where such a runtime runs such hooks only; hooks.native = false guards none.
 """
 
