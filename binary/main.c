@@ -1,6 +1,7 @@
 /* pyshim, pyshim-hook and pyshimctl in one static file. A command that edits no bundle becomes the
  * low-level runtime here; for all else the core of an interpreter is started (core.c), which runs start.py.
- * Nothing is set in the environment and no signal is touched: the runtime inherits both. */
+ * Nothing is set in the environment; where a bundle is edited, two signals are ignored meanwhile. The
+ * runtime inherits both as they came. */
 
 #include <Python.h>
 
@@ -10,6 +11,7 @@
 
 #include "command.h"
 #include "core.h"
+#include "module.h"
 #include "tables.h"
 
 /* The path that was given to execve(2). */
@@ -77,6 +79,8 @@ int main(int argc, char *argv[])
     }
     if (program == PYSHIM && !edits_bundle(argc - 1, argv + 1))
         pass_through(argv);
+    if (program == PYSHIM)
+        outlive_writes();
     int status = run(program, argc - 1, argv + 1);
     if (PyErr_Occurred())
         PyErr_Print(); /* SystemExit ends the process here */

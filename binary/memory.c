@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEAP_BYTES = 7 << 19, ALIGNMENT = 16, PAGE = 4096 };
+enum { HEAP_BYTES = 9 << 19, ALIGNMENT = 16, PAGE = 4096 };
 
 static char heap[HEAP_BYTES] __attribute__((aligned(PAGE), section(".bss.heap")));
 static size_t used, last; /* last: where the block that was taken last begins */

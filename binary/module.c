@@ -5,6 +5,7 @@
 #include <marshal.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -145,6 +146,25 @@ static PyObject *address(PyObject *Py_UNUSED(self), PyObject *buffer)
     return PyLong_FromVoidPtr(PyByteArray_AS_STRING(buffer));
 }
 
+static const int of_writes[] = {SIGPIPE, SIGXFSZ};
+static struct sigaction before[2];
+
+void outlive_writes(void)
+{
+    static const struct sigaction ignored = {.sa_handler = SIG_IGN};
+    for (int at = 0; at < 2; at++)
+        sigaction(of_writes[at], &ignored, &before[at]);
+}
+
+PyDoc_STRVAR(restore_doc, "restore_signals(): as they were before outlive_writes() of module.h");
+
+static PyObject *restore_signals(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+{
+    for (int at = 0; at < 2; at++)
+        sigaction(of_writes[at], &before[at], NULL);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"kind", kind, METH_O, kind_doc},
     {"code", code, METH_O, code_doc},
@@ -154,6 +174,7 @@ static PyMethodDef methods[] = {
     {"syscall", (PyCFunction)(void (*)(void))call_kernel, METH_FASTCALL, syscall_doc},
     {"get_errno", get_errno, METH_NOARGS, get_errno_doc},
     {"address", address, METH_O, address_doc},
+    {"restore_signals", restore_signals, METH_NOARGS, restore_doc},
     {0},
 };
 

@@ -149,9 +149,8 @@ def run(program: str, path: str, arguments: list[str]) -> int:
     """
     if program == "pyshim":
         from ocishim.create.entry import main  # noqa: PLC0415
-        from ocishim.lowlevel import lowlevel  # noqa: PLC0415
 
-        return main(path, arguments, lowlevel.UNTOUCHED)
+        return main(path, arguments, _pyshim.restore_signals)
     if program == "pyshim-hook":
         from ocishim.hooks.program import start  # noqa: PLC0415
         from ocishim.posixos import die_of_interrupts, outlive_writes  # noqa: PLC0415

@@ -15,6 +15,8 @@ from ocishim.lowlevel import lowlevel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocishim.settings.config import Config
 
 _NOT_AT_RESTORE = (
@@ -23,15 +25,17 @@ _NOT_AT_RESTORE = (
 )
 
 
-def main(program: str, arguments: list[str], signals: bool = False) -> int:  # noqa: FBT001, FBT002
+def main(
+    program: str, arguments: list[str], restore: Callable[[], None] = posixos.end_at_writes
+) -> int:
     """Run one command line; returns only on failure, with the exit status.
 
     program: path that the engine called. arguments: what followed argv[0].
-    signals: see lowlevel.become().
+    restore: see lowlevel.become().
     """
     invocation = argv.parse(arguments)
     try:
-        lowlevel.become(_prepare(program, invocation), arguments, signals)
+        lowlevel.become(_prepare(program, invocation), arguments, restore)
     except PyshimError as err:
         _fail(invocation, program, str(err), err)
     except OSError as err:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 USUAL_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-UNTOUCHED = True
-"""For become(): the interpreter was started without a change to the signals."""
 _TIMEOUT = 5  # seconds; runc --version takes 3 ms
 
 
@@ -82,13 +80,14 @@ def _judge(candidate: str, own_path: str) -> str:
     return "itself" if same else ""
 
 
-def become(path: str, args: Sequence[str], signals: bool = False) -> None:  # noqa: FBT001, FBT002
+def become(
+    path: str, args: Sequence[str], restore: Callable[[], None] = posixos.end_at_writes
+) -> None:
     """Replace this process by the low-level runtime; returns only by raising LowlevelError.
 
-    signals: UNTOUCHED, or they have what CPython's start did to them.
+    restore: gives signals that are ignored meanwhile the actions that it is to inherit.
     """
-    if not signals:
-        posixos.end_at_writes()
+    restore()
     try:
         posixos.execv(path, [path, *args])
     except OSError as err:

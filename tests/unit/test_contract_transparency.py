@@ -152,6 +152,26 @@ def test_limits(box: Box, line: str) -> None:
     same(box, line, before=before)
 
 
+def test_a_limit_on_the_size_of_files(box: Box) -> None:
+    """A config.json that may not be written is an error in words, no silent end by SIGXFSZ."""
+    large = oci(annotations={"cdi.k8s.io/x": "acme.com/gpu=0", "pad": "x" * 9000})
+    file = box.bundle(large, "large") / "config.json"
+    before = file.read_bytes()
+
+    def limited() -> None:
+        _ignore()()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = box.call("create", "-b", "large", "c", before=limited)
+    assert (done.status, done.out, done.seen) == (1, "", None)
+    assert done.err == (
+        f"pyshim: {file}: cannot be replaced: file too large "
+        "(the bundle is as it was; its folder must be writable and not full)\n"
+    )
+    assert file.read_bytes() == before
+    assert sorted(os.listdir(file.parent)) == ["config.json", "rootfs"]
+
+
 @pytest.mark.parametrize("line", ["state c", "exec c create", "create -b device c"])
 def test_descriptors(box: Box, line: str) -> None:
     """Inherited ones stay open (LISTEN_FDS, --preserve-fds), none is added."""
