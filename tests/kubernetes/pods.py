@@ -97,10 +97,11 @@ class Pods:
     def says(self, name: str, words: str) -> str:
         """Wait until a pod's events have these words; the line with them."""
         deadline = time.monotonic() + _SECONDS
-        while words not in (shown := self.described(name)):
+        # A container's state, which stands before them, may have the words as well.
+        while words not in (events := (shown := self.described(name)).partition("\nEvents:")[2]):
             assert time.monotonic() < deadline, shown
             time.sleep(0.5)
-        return next(line for line in shown.splitlines() if words in line)
+        return next(line for line in events.splitlines() if words in line)
 
     def enter(self, name: str, script: str, container: str = "main") -> str:
         """Run a script in a container by kubectl exec; what it printed."""
