@@ -13,6 +13,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,16 @@ from ocishim.linux import const, syscalls
 
 class ChildError(AssertionError):
     """The child's traceback."""
+
+
+def mounts(*places: str | os.PathLike[str]) -> list[str]:
+    """Return this process' mounts that name one of `places`, in their order; lines of mountinfo.
+
+    Others come and go: a folder that another test removes takes the copy along of what was mounted
+    there when the child's namespace was made (mount_namespaces(7), since Linux 3.18).
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if any(str(place) in line for place in places)]
 
 
 def run(

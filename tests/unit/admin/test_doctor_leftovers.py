@@ -16,7 +16,7 @@ from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
 from ocishim.linux import mountinfo
 from ocishim.rootfs import layer
-from tests.isolated import isolated
+from tests.isolated import isolated, mounts
 from tests.trees import make_tree
 from tests.unit.admin.nodes import Tree, findings
 
@@ -108,13 +108,13 @@ def test_the_folder_above_is_swapped_while_a_layer_is_taken_away(
 def test_fix_takes_the_layer_and_leaves_the_engines_mount(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "task/c1/rootfs", "dir etc")
     subprocess.run(["mount", "-t", "tmpfs", "engine", root], check=True)
-    before = Path("/proc/self/mountinfo").read_text()
+    before = mounts(tmp_path)
     layer.stack(str(root), {"root": {"readonly": True}})
     (root / "made").touch()
     node = Node(Host("/"))
     assert str(root) in leftovers.abandoned(node)
     assert doctor.repair(node)[-1] == f"the layer over {root} is unmounted"
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert mounts(tmp_path) == before
     assert not (root / "made").exists()
 
 
