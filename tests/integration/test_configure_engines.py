@@ -224,7 +224,8 @@ def test_docker_reads_it(daemon_json: Path, tmp_path: Path) -> None:
     assert json.loads(daemon_json.read_text())["features"] == {"buildkit": True, "cdi": True}
 
 
-def test_a_reload_serves_where_configure_says_so(daemon_json: Path, tmp_path: Path) -> None:
+# A short name: the folder's path ends in a socket's, of 107 bytes at most (unix(7)).
+def test_reload(daemon_json: Path, tmp_path: Path) -> None:
     """What the printed command does; where a restart is named a reload would not do."""
     daemon_json.write_text("{}")
     log = tmp_path / "log"
