@@ -91,6 +91,7 @@ def command(  # noqa: PLR0917 - click calls it by name
         **_own(host),
     )
     if not remove:
+        engines.check_name(engine, name)
         engines.check_program(host, wish.program)
     asked = _engine(engine, host, wish, force=force)
     plan: engines.Plan = engines.module(engine).plan(host, wish)

@@ -9,15 +9,19 @@ says of the files. Nothing is written before the plan is complete and the engine
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, UsageError
 from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_RESERVED = {"docker": ("runc",)}
+"""Names that an engine keeps for its own runtime, and does not start with in its files."""
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
 HEADER = (
     "# Written by `pyshimctl configure {engine}`, which writes it anew when it is called again;\n"
@@ -101,6 +105,21 @@ def own_runtime(source: str, engine: str) -> str:
         f"{engine}'s own runtime is {source}: if it is not in PATH, make it the first of"
         f" 'runtimes' in {DEFAULT_PATH}"
     )
+
+
+def check_name(engine: str, name: str) -> None:
+    """Raise UsageError unless `engine` starts with a runtime of that name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name for a runtime",
+            hint="--runtime-name takes letters, digits, '.', '_' and '-', the first none of these",
+        )
+    if name in _RESERVED.get(engine, ()):
+        raise UsageError(
+            f"{engine} keeps the name '{name}' for its own runtime, and does not start with it",
+            hint="name another by --runtime-name; --set-as-default makes it the one of every"
+            " container",
+        )
 
 
 def check_program(host: Host, path: str) -> None:

@@ -1,4 +1,4 @@
-"""containerd's configuration: version 2 (1.x and 2.x read it), 3 and 4 (2.x).
+"""containerd's configuration: version 1 and 2 (1.x and 2.x read them), 3 and 4 (2.x).
 
 Which files, and what containerd says of them; the edits are containerd_edits.py's, k3s' templates
 containerd_template.py's.
@@ -197,5 +197,8 @@ def _notes(files: Files, wish: Wish) -> list[str]:
             " choose those",
         )
     if off := files.is_off:
-        notes.append(f"disabled_plugins has {off[0]!r}: without the CRI no pod is started")
+        notes.append(
+            f"disabled_plugins has {off[0]!r}: without the CRI no pod is started; take it out in"
+            f" {files.path}"
+        )
     return notes

@@ -71,7 +71,7 @@ def in_place(files: Files, wish: Wish) -> list[Edit]:
     file = TomlFile(path, text, traceless=True)
     if before is None:
         file.set(("version",), files.version)
-    elif "version" not in file.wanted:
+    elif "version" not in file.wanted and files.version > 1:  # it says nothing at all
         file.replace(("version",), files.version)
     cri = files.cri(path)
     runtime = (*cri, *RUNTIMES, wish.name)

@@ -12,12 +12,13 @@ import glob
 import os
 from typing import TYPE_CHECKING, Any
 
+from ocishim import jsonio
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import first_table
 from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK, rendered
-from ocishim.errors import ConfigError, quoted
+from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:
     from ocishim.admin.host import Host
@@ -26,6 +27,9 @@ DROP_IN = "99-pyshim.toml"
 RUNC_SHIM = "io.containerd.runc.v2"
 PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 """The plugin with the runtimes' table, by the file's version; version 4 has that of 3."""
+_SHORT = "cri"
+"""Its name in a file of version 1, which later ones refuse."""
+_NEWEST = 4
 BUILT_IN = {"runc": {"runtime_type": RUNC_SHIM}}
 """The runtimes of a containerd whose files name none."""
 _GENERATED = "DO NOT EDIT"  # in the head of k3s' and RKE2's file
@@ -53,7 +57,8 @@ class Files:
 
     def cri(self, path: str) -> tuple[str, str]:
         """Return the keys of the CRI plugin's table in the file `path`."""
-        return ("plugins", PLUGINS[min(self._version(path, self.version), 3)])
+        version = self._version(path, self.version)
+        return ("plugins", _SHORT if version == 1 else PLUGINS[min(version, 3)])
 
     def table(self, path: str) -> dict[str, Any] | None:
         """Return the CRI plugin's table of one file, None when it has none."""
@@ -117,7 +122,7 @@ class Files:
         """The entries of `disabled_plugins` without which there would be a CRI."""
         lists = [tree.get("disabled_plugins") for tree in self.trees.values()]
         listed = [one for names in lists if isinstance(names, list) for one in names]
-        return [one for one in listed if one in ("cri", *PLUGINS.values())]
+        return [one for one in listed if one in (_SHORT, *PLUGINS.values())]
 
     def _merged(self, paths: list[str]) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -155,12 +160,17 @@ class Files:
 
     def _version(self, path: str, unsaid: int) -> int:
         version = (self.trees.get(path) or {}).get("version", unsaid)
-        if version not in (2, 3, 4):
+        if type(version) is not int:
             raise ConfigError(
-                f"{path}: 'version' is {version}, and 2, 3 and 4 are supported",
-                hint=f"'containerd --config {quoted(path)} config dump' prints it in a newer one",
+                f"{path}: expected integer, found {jsonio.type_name(version)} in 'version'",
+                hint=f"correct {path}: containerd refuses it too",
             )
-        return int(version)
+        if not 0 <= version <= _NEWEST:
+            raise ConfigError(
+                f"{path}: 'version' is {version}, and 1 to {_NEWEST} are supported",
+                hint=f"correct {path}, or install a newer pyshim if containerd starts with it",
+            )
+        return version or 1  # as containerd takes 0
 
     def _drop_in(self) -> str | None:
         if self.is_patched:

@@ -30,6 +30,27 @@ DOCKERD = (
 )
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "name", ["", "a b", "/usr/bin/runc", "-a", "a\n", "\N{LATIN SMALL LETTER U WITH DIAERESIS}"]
+)
+def test_what_is_no_name_of_a_runtime(machine: Machine, engine: str, name: str) -> None:
+    before = machine.files()
+    result = machine.call("configure", engine, f"--runtime-name={name}")
+    assert (result.exit_code, machine.files()) == (2, before)
+    assert "is no name for a runtime\n" in result.output
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_name_that_is_the_engines_own(machine: Machine, engine: str) -> None:
+    """It ends with "runtime name 'runc' is reserved"; the others let it be replaced."""
+    before = machine.files()
+    result = machine.call("configure", engine, "--runtime-name=runc")
+    assert result.exit_code == (2 if engine == "docker" else 0)
+    assert (machine.files() == before) is (engine == "docker")
+    assert machine.call("configure", engine, "--runtime-name=runc", "--remove").exit_code == 0
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's programs run without a chroot, since it holds no shell."""

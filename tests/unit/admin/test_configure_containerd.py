@@ -458,8 +458,35 @@ def test_drop_in_asked_for_repeats_the_main_file(machine: Machine) -> None:
 def test_a_cri_that_is_switched_off_is_told(machine: Machine, listed: str) -> None:
     machine.write(CONFIG, f'version = 2\ndisabled_plugins = ["{listed}"]\n')
     assert machine.configure("containerd").stderr == (
-        f"note: disabled_plugins has '{listed}': without the CRI no pod is started\n"
+        f"note: disabled_plugins has '{listed}': without the CRI no pod is started; take it"
+        f" out in {CONFIG}\n"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('disabled_plugins = ["cri"]\n', id="Docker's package"),
+        pytest.param('version = 1\n[plugins.cri]\nsandbox_image = "pause:3.6"\n', id="named"),
+        pytest.param("version = 0\noom_score = 0\n", id="0 stands for 1"),
+        pytest.param("[plugins.cri.containerd.runtimes.runc]\n", id="unnamed"),
+    ],
+)
+def test_version_1_stays_version_1(machine: Machine, text: str) -> None:
+    """Later ones refuse its short names of plugins: `invalid disabled plugin URI "cri"`."""
+    machine.write(CONFIG, text)
+    notes = machine.configure("containerd").stderr
+    tree = machine.toml(CONFIG)
+    assert "pyshim" in tree["plugins"]["cri"]["containerd"]["runtimes"]
+    assert tree.get("version", 1) < 2
+    assert ("take it out in" in notes) == ("disabled" in text)
+    machine.configure("containerd", "--remove")
+    assert machine.read(CONFIG) == text
+
+
+def test_nothing_to_remove_of_dockers_file(machine: Machine) -> None:
+    machine.write(CONFIG, 'disabled_plugins = ["cri"]\n')
+    assert machine.configure("containerd", "--remove").stdout == "nothing to remove\n"
 
 
 def test_annotation_prefixes_of_pyshims_configuration(machine: Machine) -> None:
@@ -492,9 +519,14 @@ def test_json_report(machine: Machine) -> None:
     ("text", "message"),
     [
         pytest.param(
-            "[plugins.cri]\n",
-            f"{CONFIG}: 'version' is 1, and 2, 3 and 4 are supported",
-            id="version 1",
+            "version = 5\n",
+            f"{CONFIG}: 'version' is 5, and 1 to 4 are supported\n",
+            id="version 5",
+        ),
+        pytest.param(
+            'version = "2"\n',
+            f"{CONFIG}: expected integer, found string in 'version'\n",
+            id="a version in quotes",
         ),
         pytest.param("version = 2\nx\n", f"{CONFIG}: not valid TOML: ", id="not TOML"),
         pytest.param(

@@ -405,3 +405,25 @@ def test_nothing_is_said_of_engines_that_are_not_there(tree: Tree) -> None:
     for path in ("/etc/docker/daemon.json", "/etc/crio/crio.conf", "/etc/containerd/config.toml"):
         tree.write(path, "{[broken")
     assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize("version", ["", "version = 1\n"], ids=["unsaid", "1"])
+@pytest.mark.parametrize(("neighbour", "told"), [("dockerd", False), ("kubelet", True)])
+def test_the_file_of_dockers_package(
+    tree: Tree, version: str, neighbour: str, *, told: bool
+) -> None:
+    """It is of version 1 and has no CRI, which Docker does not need and the kubelet does."""
+    tree.tells("/usr/bin/containerd", "containerd containerd.io 1.6.20 abc")
+    tree.tells(f"/usr/bin/{neighbour}", neighbour)
+    tree.write("/etc/containerd/config.toml", f'{version}disabled_plugins = ["cri"]\n')
+    found = findings(tree.node())
+    assert ("containerd-cri" in found) is told
+    assert "engine-configuration" not in found
+
+
+def test_pyshim_in_a_file_of_version_1(tree: Tree) -> None:
+    node = with_containerd(tree)
+    text = CONTAINERD.format(annotations=PASSES, default="pyshim")
+    text = text.replace("version = 3\n", "").replace("'io.containerd.cri.v1.runtime'", "cri")
+    tree.write("/etc/containerd/config.toml", text)
+    assert findings(node) == {}
