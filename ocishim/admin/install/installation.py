@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import shutil
-import stat
 
 from ocishim import __version__
 from ocishim.admin.editing import files
@@ -86,6 +85,22 @@ class Installation:
         )
         return [entry.name for entry in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """User and group of all that is ours: root's, unless who looks has it for himself.
+
+        Not whoever has the folder now: root executes what is in there.
+        """
+        user = os.geteuid()
+        if user and os.stat(self.host.real(self.home)).st_uid == user:
+            return user, os.getegid()
+        return 0, 0
+
+    def _own(self, real: str, mode: int) -> None:
+        """Make `real`, which is not a link, ours: its owner and mode."""
+        os.chown(real, os.geteuid(), os.getegid() if os.geteuid() else 0)
+        os.chmod(real, mode)
+
     def make_folders(self, *folders: str) -> None:
         """Make `folders` and what is above them, and remember which were not there."""
         made: list[str] = []
@@ -95,6 +110,8 @@ class Installation:
                 made.append(missing)
                 missing = os.path.dirname(missing)
             os.makedirs(self.host.real(folder), exist_ok=True)
+        for folder in made:  # the folder above may hand down its group and its setgid bit
+            self._own(self.host.real(folder), 0o755)
         if made:
             record = self.record()
             self.write_record({**record, "folders": [*record.get("folders", []), *made]})
@@ -118,10 +135,8 @@ class Installation:
 
     def version_faults(self, name: str) -> list[Fault]:
         """Return what differs in the folder of the version `name` from what belongs there."""
-        own = os.stat(self.host.real(self.home))
-        return integrity.faults(
-            self.host.real(f"{self.home}/{name}"), _entries(name), (own.st_uid, own.st_gid)
-        )
+        folder = self.host.real(f"{self.home}/{name}")
+        return integrity.faults(folder, _entries(name), self.owner)
 
     def add(self, file: str) -> tuple[str, list[Fault]]:
         """Put the static file in place, or mend what is there of it; nothing uses it yet.
@@ -138,6 +153,7 @@ class Installation:
         scratch = self.host.real(f"{self.home}/{_SCRATCH}{os.getpid()}")
         try:
             _build(file, scratch)
+            integrity.own(scratch, self.owner)
             if there:
                 integrity.mend(final, scratch, _entries(name))
             else:
@@ -164,16 +180,13 @@ class Installation:
             if path == _RECORD:
                 self.write_record(self.record())
             else:
-                os.chown(real, os.geteuid(), os.getegid())
-                os.chmod(real, 0o755)  # noqa: S103 - hooks of user namespaces run it
+                self._own(real, 0o755)
         return wrong
 
     def home_faults(self) -> list[Fault]:
         """Return what is wrong with the folder of all versions, and with the record in it."""
-        found = os.stat(self.host.real(self.home))
-        wrong = []
-        if stat.S_IMODE(found.st_mode) & 0o757 != 0o755:
-            wrong.append(Fault(".", f"has mode {stat.S_IMODE(found.st_mode):04o}, not 0755"))
+        real = self.host.real(self.home)
+        wrong = integrity.differences(real, ".", (0o755, integrity.FOLDER), self.owner)
         try:
             record = files.content(self.host.real(f"{self.home}/{_RECORD}"))
             whole = isinstance(json.loads(record), dict)
@@ -254,6 +267,8 @@ def _entries(name: str) -> integrity.Entries:
 
 def _build(file: str, folder: str) -> None:
     os.makedirs(f"{folder}/bin")
+    for one in (folder, f"{folder}/bin"):
+        os.chmod(one, 0o755)  # noqa: S103 - also where the folder above hands down its setgid bit
     target = f"{folder}/bin/{_FILE}"
     try:
         shutil.copyfile(file, target)

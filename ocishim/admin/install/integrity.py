@@ -49,8 +49,21 @@ def faults(folder: str, entries: Entries, owner: tuple[int, int]) -> list[Fault]
     strangers = set(_walk(folder)) - set(entries)
     found = [Fault(path, "does not belong there") for path in strangers]
     for path, wanted in entries.items():
-        found += _differences(folder, path, wanted, owner)
+        found += differences(folder, path, wanted, owner)
     return sorted(found)
+
+
+def differences(
+    folder: str, path: str, wanted: tuple[int, str], owner: tuple[int, int]
+) -> list[Fault]:
+    """Return how the one entry `path` of `folder` differs, not what lies below it."""
+    return [*_differences(folder, path, wanted, owner)]
+
+
+def own(folder: str, owner: tuple[int, int]) -> None:
+    """Give `folder` and all in it to `owner`."""
+    for path in _walk(folder):
+        os.chown(f"{folder}/{path}", *owner, follow_symlinks=False)
 
 
 def mend(folder: str, fresh: str, entries: Entries) -> None:
