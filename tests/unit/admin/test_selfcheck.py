@@ -160,12 +160,33 @@ def test_folders_that_hand_down_their_setgid_bit(node: Node, umask: int) -> None
     }
 
 
+# What another user owns, below usr/local/lib/pyshim; VERSION is the one in use.
+OWNED = [
+    pytest.param(["VERSION/bin/pyshim"], id="the file"),
+    pytest.param(["VERSION/bin/pyshimctl"], id="a link"),
+    pytest.param(["VERSION"], id="the version"),
+    pytest.param(["."], id="the folder of all"),
+    pytest.param(["installed.json"], id="the record"),
+    pytest.param([".lock"], id="the lock"),
+    pytest.param([".", "installed.json", ".lock", "VERSION", "VERSION/bin", "VERSION/bin/pyshim",
+        "VERSION/bin/pyshim-hook", "VERSION/bin/pyshimctl"], id="all"),
+]  # fmt: skip
+
+
 @pytest.mark.root
-def test_an_owner(node: Node) -> None:
+@pytest.mark.parametrize("owner", [(1000, 1000), (0, 1000), (1000, 0)], ids=str)
+@pytest.mark.parametrize("paths", OWNED)
+def test_an_owner(node: Node, paths: list[str], owner: tuple[int, int]) -> None:
+    """Root executes it, and whoever owns the folder can put another in its place."""
     node.install()
-    version = f"/{HOME}/{node.current}"
-    os.chown(node.root / version.lstrip("/") / "bin/pyshim", 1000, 1000)
-    is_found_and_mended(node, f"{version}/bin/pyshim belongs to 1000:1000, not 0:0")
+    names = [path.replace("VERSION", node.current) for path in paths]
+    for name in names:
+        os.chown(node.root / HOME / name, *owner, follow_symlinks=False)
+    said = "/{} belongs to {}:{}, not 0:0"
+    said = said.format(os.path.normpath(f"{HOME}/{names[0]}"), *owner)
+    is_found_and_mended(node, said)
+    left = [path for path in (node.root / HOME).rglob("*") if path.lstat().st_uid]
+    assert not left
 
 
 def test_what_was_mended_is_told(node: Node) -> None:
