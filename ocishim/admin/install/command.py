@@ -157,10 +157,10 @@ def _would(installation: Installation, file: str) -> list[str]:
 def _install(installation: Installation, file: str) -> list[str]:
     installation.refuse_strangers()
     installation.make_folders(installation.home, installation.bin)
-    installation.lock()
+    done = _mended(installation.home, installation.mend_home())
     before = installation.current
-    done = [f"remove {installation.home}/{one}" for one in installation.clear()]
-    done += _mended(installation.home, installation.make_readable())
+    done += [f"remove {installation.home}/{one}" for one in installation.clear()]
+    done += _mended(installation.home, installation.mend_record())
     name, wrong = installation.add(file)
     done += _mended(f"{installation.home}/{name}", wrong)
     changed = installation.use(name)

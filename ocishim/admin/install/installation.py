@@ -14,16 +14,15 @@ elsewhere; what is wrong with an installation is selfcheck.py's.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
-import stat
 
 from ocishim import __version__
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import integrity
+from ocishim.admin.install import integrity, record
 from ocishim.admin.install.integrity import Fault
+from ocishim.admin.install.record import Record
 from ocishim.errors import ConfigError
 
 PREFIX = "/usr/local"
@@ -31,7 +30,6 @@ PREFIX = "/usr/local"
 
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
-_RECORD = "installed.json"
 _LOCK = ".lock"
 _SCRATCH = ".new-"
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
@@ -64,8 +62,11 @@ class Installation:
 
         Not by the folder itself, which everybody may open, and then lock for ever.
         """
+        path = self._at(_LOCK)
+        if os.path.lexists(path) and self._lock_faults():
+            integrity.remove(path)  # who has another user's open may have locked it for ever
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._lock = os.open(f"{self.host.real(self.home)}/{_LOCK}", flags, 0o600)
+        self._lock = os.open(path, flags, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     @property
@@ -86,6 +87,17 @@ class Installation:
         )
         return [entry.name for entry in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """User and group of all that is ours: root's, unless who looks has it for himself.
+
+        Not whoever has the folder now: root executes what is in there.
+        """
+        user = os.geteuid()
+        if user and os.stat(self.host.real(self.home)).st_uid == user:
+            return user, os.getegid()
+        return 0, 0
+
     def make_folders(self, *folders: str) -> None:
         """Make `folders` and what is above them, and remember which were not there."""
         made: list[str] = []
@@ -95,22 +107,21 @@ class Installation:
                 made.append(missing)
                 missing = os.path.dirname(missing)
             os.makedirs(self.host.real(folder), exist_ok=True)
+        for folder in made:  # the folder above may hand down its group and its setgid bit
+            integrity.take(self.host.real(folder), 0o755)
         if made:
-            record = self.record()
-            self.write_record({**record, "folders": [*record.get("folders", []), *made]})
+            old = self.record()
+            self.write_record({**old, "folders": [*old.get("folders", []), *made]})
 
-    def record(self) -> dict[str, list[str]]:
+    def record(self) -> Record:
         """Return what earlier calls remembered; nothing when that cannot be read any more."""
-        try:
-            found = json.loads(files.read(self.host, f"{self.home}/{_RECORD}") or "{}")
-        except (ConfigError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return record.read(self._at(record.NAME))[0]
 
-    def write_record(self, record: dict[str, list[str]]) -> None:
-        """Remember `record`."""
-        path = self.host.real(f"{self.home}/{_RECORD}")
-        files.replace(path, (json.dumps(record, indent=2) + "\n").encode())
+    def write_record(self, new: Record) -> None:
+        """Remember `new`."""
+        path = self._at(record.NAME)
+        record.write(path, new)
+        integrity.take(path, 0o644)
 
     def name_of(self, file: str) -> str:
         """Return the name of the version that the static file `file` makes."""
@@ -118,10 +129,8 @@ class Installation:
 
     def version_faults(self, name: str) -> list[Fault]:
         """Return what differs in the folder of the version `name` from what belongs there."""
-        own = os.stat(self.host.real(self.home))
-        return integrity.faults(
-            self.host.real(f"{self.home}/{name}"), _entries(name), (own.st_uid, own.st_gid)
-        )
+        folder = self._at(name)
+        return integrity.faults(folder, _entries(name), self.owner)
 
     def add(self, file: str) -> tuple[str, list[Fault]]:
         """Put the static file in place, or mend what is there of it; nothing uses it yet.
@@ -129,18 +138,20 @@ class Installation:
         Returns the version's name, and what was mended.
         """
         name = self.name_of(file)
-        final = self.host.real(f"{self.home}/{name}")
-        there = os.path.isdir(final)
+        final = self._at(name)
+        there = os.path.isdir(final) and not os.path.islink(final)
         gone = [Fault(".", "is missing")] if self.current == name else []
         wrong = self.version_faults(name) if there else gone
         if there and not wrong:
             return name, []
-        scratch = self.host.real(f"{self.home}/{_SCRATCH}{os.getpid()}")
+        scratch = self._at(f"{_SCRATCH}{os.getpid()}")
         try:
             _build(file, scratch)
+            integrity.own(scratch, self.owner)
             if there:
                 integrity.mend(final, scratch, _entries(name))
             else:
+                integrity.remove(final)
                 os.rename(scratch, final)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -156,30 +167,48 @@ class Installation:
         files.link(name, path)
         return True
 
-    def make_readable(self) -> list[Fault]:
-        """Mend the folder of all versions and the record of what was made; return what it was."""
-        wrong = self.home_faults()
-        real = self.host.real(self.home)
-        for path, _what in wrong:
-            if path == _RECORD:
-                self.write_record(self.record())
-            else:
-                os.chown(real, os.geteuid(), os.getegid())
-                os.chmod(real, 0o755)  # noqa: S103 - hooks of user namespaces run it
+    def mend_home(self) -> list[Fault]:
+        """Make the folder of all versions ours, and take the lock; return what was wrong.
+
+        First of all: what another user's folder holds is his, whoever looks at it.
+        """
+        wrong = self._home_faults()
+        if wrong:
+            integrity.take(self.host.real(self.home), 0o755)
+        lock = self._lock_faults()
+        self.lock()
+        return [*wrong, *lock]
+
+    def mend_record(self) -> list[Fault]:
+        """Mend the record of what was made, under the lock; return what was wrong."""
+        wrong = self._record_faults()
+        if wrong:
+            self.write_record(self.record())
         return wrong
 
     def home_faults(self) -> list[Fault]:
-        """Return what is wrong with the folder of all versions, and with the record in it."""
-        found = os.stat(self.host.real(self.home))
-        wrong = []
-        if stat.S_IMODE(found.st_mode) & 0o757 != 0o755:
-            wrong.append(Fault(".", f"has mode {stat.S_IMODE(found.st_mode):04o}, not 0755"))
-        try:
-            record = files.content(self.host.real(f"{self.home}/{_RECORD}"))
-            whole = isinstance(json.loads(record), dict)
-        except (OSError, ValueError, RecursionError):
-            whole = False
-        return wrong if whole else [*wrong, Fault(_RECORD, "cannot be read")]
+        """Return what is wrong with the folder of all versions, and with the files in it."""
+        return [*self._home_faults(), *self._lock_faults(), *self._record_faults()]
+
+    def _home_faults(self) -> list[Fault]:
+        return self._differences(".", 0o755, integrity.FOLDER)
+
+    def _lock_faults(self) -> list[Fault]:
+        there = os.path.lexists(self._at(_LOCK))
+        return self._differences(_LOCK, 0o600, integrity.ANY) if there else []
+
+    def _record_faults(self) -> list[Fault]:
+        if not record.read(self._at(record.NAME))[1]:
+            return [Fault(record.NAME, "cannot be read")]
+        return self._differences(record.NAME, 0o644, integrity.ANY)
+
+    def _differences(self, path: str, mode: int, content: str) -> list[Fault]:
+        home = self.host.real(self.home)
+        return integrity.differences(home, path, (mode, content), self.owner)
+
+    def _at(self, name: str) -> str:
+        """Return where `name` in the folder of all versions lies for us, be it a link or not."""
+        return f"{self.host.real(self.home)}/{name}"
 
     def refuse_strangers(self) -> None:
         """Raise ConfigError when a program of somebody else has the name of one of ours."""
@@ -223,14 +252,14 @@ class Installation:
         """Remove the versions that are not in `keep`; return their names."""
         gone = [name for name in self.versions() if name not in keep]
         for name in gone:
-            shutil.rmtree(self.host.real(f"{self.home}/{name}"))
+            shutil.rmtree(self._at(name))
         return gone
 
     def clear(self) -> list[str]:
         """Remove what installs that were killed have left, under the lock; return its names."""
         left = [name for name in self.versions() if name.startswith(_SCRATCH)]
         for name in left:
-            shutil.rmtree(self.host.real(f"{self.home}/{name}"))
+            shutil.rmtree(self._at(name))
         return left
 
     def _wanted(self, path: str) -> str:
@@ -254,6 +283,8 @@ def _entries(name: str) -> integrity.Entries:
 
 def _build(file: str, folder: str) -> None:
     os.makedirs(f"{folder}/bin")
+    for one in (folder, f"{folder}/bin"):
+        os.chmod(one, 0o755)  # noqa: S103 - also where the folder above hands down its setgid bit
     target = f"{folder}/bin/{_FILE}"
     try:
         shutil.copyfile(file, target)

@@ -18,13 +18,14 @@ from ocishim.posixos import sees_all_ids
 
 FOLDER = "a folder"
 LINK = "a link to "
+ANY = ""
 _FILE = "a file"
 _ELSE = "neither file nor folder"
 
 Entries = dict[str, tuple[int, str]]
 """What belongs into a folder: path -> (mode, content).
 
-content: FOLDER, LINK and the target, or the first digits of a file's SHA-256.
+content: FOLDER, LINK and the target, ANY of a file, or the first digits of its SHA-256.
 """
 
 
@@ -49,8 +50,27 @@ def faults(folder: str, entries: Entries, owner: tuple[int, int]) -> list[Fault]
     strangers = set(_walk(folder)) - set(entries)
     found = [Fault(path, "does not belong there") for path in strangers]
     for path, wanted in entries.items():
-        found += _differences(folder, path, wanted, owner)
+        found += differences(folder, path, wanted, owner)
     return sorted(found)
+
+
+def differences(
+    folder: str, path: str, wanted: tuple[int, str], owner: tuple[int, int]
+) -> list[Fault]:
+    """Return how the one entry `path` of `folder` differs, not what lies below it."""
+    return [*_differences(folder, path, wanted, owner)]
+
+
+def own(folder: str, owner: tuple[int, int]) -> None:
+    """Give `folder` and all in it to `owner`."""
+    for path in _walk(folder):
+        os.chown(f"{folder}/{path}", *owner, follow_symlinks=False)
+
+
+def take(path: str, mode: int) -> None:
+    """Make the file or folder `path` this user's, root's with root's group, with exactly `mode`."""
+    os.chown(path, os.geteuid(), os.getegid() if os.geteuid() else 0)
+    os.chmod(path, mode)
 
 
 def mend(folder: str, fresh: str, entries: Entries) -> None:
@@ -68,7 +88,7 @@ def _put(source: str, target: str, *, wanted: bool) -> None:
     if kind is None and wanted:
         return  # it has been put there already
     if kind is None or _kind(target) not in (kind, None):
-        _remove(target)
+        remove(target)
     if kind == stat.S_IFDIR:
         own = os.lstat(source)
         os.makedirs(target, exist_ok=True)
@@ -85,7 +105,8 @@ def _kind(path: str) -> int | None:
         return None
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Remove what is at `path`, if anything: a folder with all in it, a link alone."""
     kind = _kind(path)
     if kind == stat.S_IFDIR:
         shutil.rmtree(path)
@@ -126,7 +147,7 @@ def _differences(
         own = (found.st_uid, found.st_gid)
         if own != owner and _sees_all_owners():
             yield Fault(path, "belongs to {}:{}, not {}:{}".format(*own, *owner))
-        if shape == _FILE and not digest(place).startswith(content):
+        if shape == _FILE and content != ANY and not digest(place).startswith(content):
             yield Fault(path, "was changed" if found.st_size else "is empty")
     except (FileNotFoundError, NotADirectoryError):
         yield Fault(path, "is missing")

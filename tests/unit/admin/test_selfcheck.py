@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,8 @@ BESIDE = [
         "/usr/local/lib/pyshim has mode 0700, not 0755", id="home closed"),
     pytest.param(lambda root: (root / "lib/pyshim").chmod(0o777),
         "/usr/local/lib/pyshim has mode 0777, not 0755", id="home open"),
+    pytest.param(lambda root: (root / "lib/pyshim").chmod(0o2775),
+        "/usr/local/lib/pyshim has mode 2775, not 0755", id="home open to a group"),
     pytest.param(lambda root: (root / "lib/pyshim/installed.json").write_text("{"),
         "/usr/local/lib/pyshim/installed.json cannot be read", id="record damaged"),
     pytest.param(lambda root: (root / "lib/pyshim/installed.json").unlink(),
@@ -134,12 +137,56 @@ def test_what_lies_beside_the_versions(node: Node, damage: Damage, said: str) ->
     assert differs in ([], [f"{HOME}/installed.json"])
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+def test_folders_that_hand_down_their_setgid_bit(node: Node, umask: int) -> None:
+    """Debian's /usr/local was root:staff 2775; folders that are there stay as they are."""
+    local = node.root / "usr/local"
+    for folder in (local, local / "lib"):
+        folder.mkdir(parents=True)
+        if os.geteuid() == 0:
+            os.chown(folder, 0, 50)
+        folder.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        node.install()
+    finally:
+        os.umask(before)
+    assert node.call("install", "--check").exit_code == 0
+    assert node.install() == "nothing to do\n"
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (local, local / "lib")] == [0o2775] * 2
+    made = [path for path in local.rglob("*") if path.is_dir() and path != local / "lib"]
+    assert {(stat.S_IMODE(one.stat().st_mode), one.stat().st_gid) for one in made} == {
+        (0o755, os.getegid())
+    }
+
+
+# What another user owns, below usr/local/lib/pyshim; VERSION is the one in use.
+OWNED = [
+    pytest.param(["VERSION/bin/pyshim"], id="the file"),
+    pytest.param(["VERSION/bin/pyshimctl"], id="a link"),
+    pytest.param(["VERSION"], id="the version"),
+    pytest.param(["."], id="the folder of all"),
+    pytest.param(["installed.json"], id="the record"),
+    pytest.param([".lock"], id="the lock"),
+    pytest.param([".", "installed.json", ".lock", "VERSION", "VERSION/bin", "VERSION/bin/pyshim",
+        "VERSION/bin/pyshim-hook", "VERSION/bin/pyshimctl"], id="all"),
+]  # fmt: skip
+
+
 @pytest.mark.root
-def test_an_owner(node: Node) -> None:
+@pytest.mark.parametrize("owner", [(1000, 1000), (0, 1000), (1000, 0)], ids=str)
+@pytest.mark.parametrize("paths", OWNED)
+def test_an_owner(node: Node, paths: list[str], owner: tuple[int, int]) -> None:
+    """Root executes it, and whoever owns the folder can put another in its place."""
     node.install()
-    version = f"/{HOME}/{node.current}"
-    os.chown(node.root / version.lstrip("/") / "bin/pyshim", 1000, 1000)
-    is_found_and_mended(node, f"{version}/bin/pyshim belongs to 1000:1000, not 0:0")
+    names = [path.replace("VERSION", node.current) for path in paths]
+    for name in names:
+        os.chown(node.root / HOME / name, *owner, follow_symlinks=False)
+    said = "/{} belongs to {}:{}, not 0:0"
+    said = said.format(os.path.normpath(f"{HOME}/{names[0]}"), *owner)
+    is_found_and_mended(node, said)
+    left = [path for path in (node.root / HOME).rglob("*") if path.lstat().st_uid]
+    assert not left
 
 
 def test_what_was_mended_is_told(node: Node) -> None:
