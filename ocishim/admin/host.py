@@ -35,7 +35,8 @@ class Host:
         """Return where the machine's absolute `path` lies for us, every symbolic link followed.
 
         Links are followed inside the tree, absolute ones too. What does not exist is kept as
-        written. Raises ConfigError for a loop of links.
+        written, also what can be no file's path: a setting is any text. Raises ConfigError for a
+        loop of links.
         """
         done: list[str] = []
         todo = path.split("/")[::-1]
@@ -47,7 +48,7 @@ class Host:
             elif part not in ("", "."):
                 try:
                     target = os.readlink("/".join((self.root, *done, part)))
-                except OSError:
+                except (OSError, ValueError):  # NUL, or half a character
                     done.append(part)
                     continue
                 links += 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
+from ocishim.admin.editing import files
 from ocishim.errors import ConfigError, quoted
 from ocishim.lowlevel import quirks
 from ocishim.lowlevel.lowlevel import Version
@@ -200,8 +201,7 @@ def ldconfig(node: Node) -> Iterator[Finding]:
         if not node.host.is_program(path):
             yield _ldconfig_finding(f"{path} is no program")
             return
-        with open(node.host.real(path), "rb") as file:
-            header = file.read(20)
+        header = files.content(node.host.real(path), 20)
         machine = int.from_bytes(header[18:20], "little")
         if header[:4] == b"\x7fELF" and machine == _ELF_MACHINES.get(os.uname().machine, machine):
             return

@@ -91,14 +91,14 @@ class Node:
         """Return the permission bits at `path`, links followed; 0 when it is not there."""
         try:
             return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
-        except OSError:
+        except (OSError, ValueError):
             return 0
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the node's folder `path`; none when it cannot be read."""
         try:
             return sorted(os.listdir(self.host.real(path)))
-        except OSError:
+        except (OSError, ValueError):
             return []
 
     def read(self, path: str) -> str:
@@ -128,7 +128,7 @@ class Node:
         """Return when the node's file `path` was last written, 0 when it is not there."""
         try:
             return os.stat(self.host.real(path)).st_mtime
-        except OSError:
+        except (OSError, ValueError):
             return 0
 
     def runtime(self) -> tuple[str, lowlevel.Version]:

@@ -416,6 +416,54 @@ def test_nothing_on_a_node_ends_the_doctor(
     doctor.repair(node)
 
 
+def test_a_gpu_whose_facts_are_no_file_is_not_waited_for(tree: Tree) -> None:
+    for name in ("proc/driver/nvidia/gpus/0000:01:00.0/information", "etc/ld.so.cache"):
+        fifo(tree.root / name)
+    node = '{name: "0", containerEdits: {deviceNodes: [{path: /dev/nvidia0}]}}'
+    tree.write(
+        "/etc/cdi/nvidia.yaml", f"cdiVersion: 0.6.0\nkind: nvidia.com/gpu\ndevices: [{node}]\n"
+    )
+    found = doctor.examine(tree.node())
+    assert [one.evidence for one in found if one.name == "check-failed"] == []
+
+
+NUL = r'"/usr/bin/a\u0000b"'
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "name"),
+    [
+        pytest.param("/etc/containerd/config.toml",
+            f'version = 2\nimports = [{NUL}, "/a\\u0000b/*.toml"]\n', "engine-unregistered",
+            id="containerd's imports"),
+        pytest.param("/etc/crio/crio.conf",
+            f'[crio.runtime.runtimes.pyshim]\nruntime_path = {NUL[:-1]}/pyshim"\n',
+            "engine-program",
+            id="CRI-O's runtime_path"),
+        pytest.param("/etc/cdi/x.json",
+            '{"cdiVersion": "0.6.0", "kind": "a.com/b", "devices": [{"name": "0", "containerEdits":'
+            f' {{"hooks": [{{"hookName": "prestart", "path": {NUL}}}]}}}}]}}', "spec-hook-gone",
+            id="a hook's path"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_path_is_not_there(tree: Tree, path: str, text: str, name: str) -> None:
+    for engine in ("containerd", "crio"):
+        tree.tells(f"/usr/bin/{engine}", "")
+    tree.write(path, text)
+    found = doctor.examine(tree.node())
+    assert [one.evidence for one in found if one.name == "check-failed"] == []
+    assert name in {one.name for one in found}
+
+
+def test_a_hook_that_is_a_loop_of_links(tree: Tree) -> None:
+    loop(tree.root / "usr/bin/x")
+    hook = "hooks: [{hookName: prestart, path: /usr/bin/x}]"
+    spec = tree.root / "etc/cdi/acme.yaml"
+    spec.write_text(spec.read_text().replace("env: [ACME=0]", hook))
+    evidence = findings(tree.node())["spec-hook-gone"].evidence
+    assert evidence == "prestart hook /usr/bin/x is a loop of links"
+
+
 def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several that fail for the same reason are one; what they found before stays."""
 
