@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor
+from ocishim.admin import doctor, host
 from ocishim.admin.checks import base, installation
 from ocishim.admin.checks.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.checks.node import Node
@@ -310,6 +312,92 @@ def test_user_is_told_that_some_checks_need_root(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     result = CliRunner().invoke(doctor.command, ["--host-root", str(tree.root)])
     assert result.stderr == "pyshimctl doctor: some checks need root, and --fix does\n"
+
+
+def as_a_user(monkeypatch: pytest.MonkeyPatch, *closed: str) -> None:
+    """Have this process be an ordinary user's, to whom the files of these names are closed."""
+
+    def opened(path: str, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really(path, *args, **kwargs)
+
+    really = os.open
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "evidence"),
+    [
+        ("containerd", "/etc/containerd/config.toml", "cannot be read: Permission denied"),
+        ("dockerd", "/etc/docker/daemon.json", "cannot be read: Permission denied"),
+        ("podman", "/etc/containers/containers.conf", "cannot be read: Permission denied"),
+        ("crio", "/etc/crio/crio.conf", "cannot be read: Permission denied"),
+        ("", "/etc/pyshim/config.toml", "cannot be read: access denied"),
+    ],
+)
+def test_what_only_root_may_read_is_no_fault_of_the_node(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, program: str, path: str, evidence: str
+) -> None:
+    if program:
+        tree.tells(f"/usr/bin/{program}", "")
+        tree.write(path)
+    node_root = tree.node().host
+    as_a_user(monkeypatch, path)
+    node = Node(node_root, kernel="6.1.0", config_path="/etc/pyshim/config.toml")
+    found = [one for one in doctor.examine(node) if one.name in UNREAD]
+    assert [(one.severity, one.next_step) for one in found] == [("info", "run doctor as root")]
+    assert found[0].what.endswith("cannot be read as this user")
+    assert found[0].evidence.endswith(f"{path}: {evidence}")
+
+
+UNREAD = ("configuration", "engine-configuration", "engine-unregistered", "check-failed")
+
+
+@pytest.mark.parametrize("euid", [0, 1000])
+def test_a_runtime_that_only_root_can_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, euid: int
+) -> None:
+    tree = Tree(tmp_path)
+    node = tree.node()
+
+    def enter(_self: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Host, "_enter", enter)
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    found = findings(node)
+    wanted = ("runtime", "runtime-unknown") if euid == 0 else ("runtime-unknown", "runtime")
+    assert wanted[0] in found
+    assert wanted[1] not in found
+    if euid:
+        one = found["runtime-unknown"]
+        assert (one.severity, one.next_step) == ("info", "run doctor as root")
+        assert one.evidence == f"/usr/bin/runc cannot be run: {tree.root} cannot be entered"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("#!/no/such/shell\n", "cannot be run: the interpreter that it names does not exist"),
+        ("neither script nor ELF", "cannot be run: exec format error"),
+        ("#!/bin/sh\nexec sleep 60\n", "--version did not end in 0.2 s"),
+    ],
+)
+def test_a_runtime_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    """In our words: Python's are of its exceptions."""
+    tree = Tree(tmp_path)
+    program = tree.program("/usr/bin/runc")
+    program.write_text(text)
+    monkeypatch.setattr(host, "_TIMEOUT", 0.2 if "sleep" in text else 60)
+    config = tree.write("/etc/pyshim/config.toml", f'runtimes = ["{program}"]\n')
+    node = Node(Host(), kernel="6.1.0", config_path=str(config))
+    (found,) = base.runtime(node)
+    assert (found.name, found.what) == ("runtime", f"{program} {why}")
+    assert found.next_step == "install it anew, or name another in 'runtimes'"
 
 
 def test_exit_status_by_severity() -> None:
