@@ -99,6 +99,17 @@ READING = (
     "split", "splitlines", "startswith",
 )  # fmt: skip
 
+# The reader of a machine's files, which may be anything; and those who open what is their own.
+READER = "ocishim.admin.editing.files"
+OWN_FILES = (
+    "ocishim.admin.engines.trial",  # its FIFOs
+    "ocishim.admin.frozen", "ocishim.admin.schema",  # what pyshim brings
+    "ocishim.admin.install.installation",  # its lock, its copy
+    "ocishim.admin.install.programs",
+)  # fmt: skip
+OPENING = ("open", "os.open", "io.open", "os.fdopen")
+OPENING_METHODS = ("read_text", "read_bytes", "open")
+
 MAX_LINES = 300
 MAX_FUNCTION = 45
 MEDIAN_FUNCTION = 8
@@ -345,6 +356,22 @@ def _is_text_of_an_error(value: ast.expr, caught: set[str]) -> bool:
     return isinstance(value, ast.Name) and value.id in ERROR_TEXTS
 
 
+def reads_past_the_reader(module: Module, known: set[str]) -> list[str]:
+    """Whoever opens a machine's file by himself: a FIFO there would keep him waiting."""
+    if not module.within("ocishim.admin") or module.within((READER, *OWN_FILES)):
+        return []
+    return [
+        f"{module.name} line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in OPENING
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in OPENING_METHODS)
+        )
+        and not any(isinstance(one, ast.Constant) and one.value == "w" for one in node.args[1:2])
+    ]
+
+
 def is_too_long(module: Module, known: set[str]) -> list[str]:
     count = module.text.count("\n")
     found = [f"{module.name} has {count} lines"] if count > MAX_LINES else []
@@ -366,7 +393,8 @@ def says_nothing(module: Module, known: set[str]) -> list[str]:
 
 RULES: list[Callable[[Module, set[str]], list[str]]] = [
     points_up, reads_the_world, knows_a_stranger, is_away_from_home, reads_the_environment,
-    prints_past_the_printer, edits_a_spec, reads_an_error, is_too_long, says_nothing,
+    prints_past_the_printer, edits_a_spec, reads_an_error, reads_past_the_reader, is_too_long,
+    says_nothing,
 ]  # fmt: skip
 
 
@@ -493,6 +521,12 @@ WRONG = [
         id="by regular expression"),
     pytest.param(reads_an_error, "ocishim.hooks.chmod",
         "def f(e):\n return e.message.partition(':')", id="in a hook"),
+    pytest.param(reads_past_the_reader, "ocishim.admin.generate.gpus", "with open(path) as f: pass",
+        id="open in a generator"),
+    pytest.param(reads_past_the_reader, "ocishim.admin.checks.base", "os.open(path, os.O_RDONLY)",
+        id="os.open in a check"),
+    pytest.param(reads_past_the_reader, "ocishim.admin.refresh.nodes", "Path(x).read_text()",
+        id="a Path's text in refresh"),
     pytest.param(is_too_long, "ocishim.log", "x = 1\n" * 301, id="301 lines"),
     pytest.param(is_too_long, "ocishim.log", "def f():\n" + "    x = 1\n" * 45,
         id="46 lines in a function"),
@@ -515,6 +549,9 @@ RIGHT = [
     pytest.param(is_away_from_home, "ocishim.linux.ffi", "import ctypes", id="ctypes in linux"),
     pytest.param(
         reads_the_environment, "ocishim.admin.cli", "import os\nos.environ", id="admin's environ"
+    ),
+    pytest.param(
+        reads_past_the_reader, "ocishim.admin.cdi", "files.content(path)", id="by the reader"
     ),
     pytest.param(
         edits_a_spec, "ocishim.oci.changes", "def f(spec):\n spec['x'] = 1", id="oci edits"

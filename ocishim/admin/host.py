@@ -6,10 +6,11 @@ path lies for us, and `run` runs a program of that machine.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, reason
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
 
 _MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
@@ -35,7 +36,8 @@ class Host:
         """Return where the machine's absolute `path` lies for us, every symbolic link followed.
 
         Links are followed inside the tree, absolute ones too. What does not exist is kept as
-        written. Raises ConfigError for a loop of links.
+        written, also what can be no file's path: a setting is any text. Raises ConfigError for a
+        loop of links.
         """
         done: list[str] = []
         todo = path.split("/")[::-1]
@@ -47,7 +49,7 @@ class Host:
             elif part not in ("", "."):
                 try:
                     target = os.readlink("/".join((self.root, *done, part)))
-                except OSError:
+                except (OSError, ValueError):  # NUL, or half a character
                     done.append(part)
                     continue
                 links += 1
@@ -98,12 +100,25 @@ class Host:
                 env={"PATH": ":".join(USUAL_DIRS), "LC_ALL": "C.UTF-8"},
                 preexec_fn=self._enter if self.elsewhere else None,
             )
-        except (OSError, subprocess.TimeoutExpired) as err:
-            raise ConfigError(f"{argv[0]} cannot be run: {err}") from None
+        except OSError as err:
+            raise not_run(argv[0], self.real(argv[0]), err) from None
+        except subprocess.TimeoutExpired:
+            raise ConfigError(f"{' '.join(argv)} did not end in {_TIMEOUT} s") from None
         except subprocess.SubprocessError:  # Python says no more of what _enter raised
-            where = f"{self.root} cannot be entered"
-            raise ConfigError(f"{argv[0]} cannot be run: {where}", hint="run it as root") from None
+            why = f"{argv[0]} cannot be run: {self.root} cannot be entered"
+            raise ConfigError(why, hint="run it as root", errno=errno.EPERM) from None
 
     def _enter(self) -> None:
         os.chroot(self.root)
         os.chdir("/")
+
+
+def not_run(program: str, real: str, err: OSError) -> ConfigError:
+    """Return the error for what the kernel refuses to start. real: where `program` lies for us.
+
+    execve(2) has one reason for a program that is not there and for one whose interpreter is not.
+    """
+    why = reason(err)
+    if err.errno == errno.ENOENT and os.path.isfile(real):
+        why = "the interpreter that it names does not exist"
+    return ConfigError(f"{program} cannot be run: {why}", errno=err.errno)

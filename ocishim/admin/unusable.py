@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocishim.cdi import edits, hostdev, stale
 from ocishim.cdi.registry import index
-from ocishim.errors import UnresolvedDeviceError
+from ocishim.errors import ConfigError, UnresolvedDeviceError
 from ocishim.hookplan import knownhooks
 
 if TYPE_CHECKING:
@@ -93,17 +93,21 @@ def missing_programs(found: Iterable[Found], entry: Callable[[str], str] = str) 
             f"{hook['hookName']} hook {hook['path']} {fault}"
             for hook in hooks  # type: ignore[attr-defined]
             if not (hook["hookName"] == "createContainer" and knownhooks.parse(hook))
-            and (fault := _program_fault(entry(hook["path"])))
+            and (fault := _program_fault(hook["path"], entry))
         ]
 
     return _lacks(found, fact)
 
 
-def _program_fault(path: str) -> str:
+def _program_fault(path: str, entry: Callable[[str], str]) -> str:
     """Return why `path` cannot be run as a hook, "" when it can."""
-    if not os.path.exists(path):
+    try:
+        real = entry(path)
+    except ConfigError:
+        return "is a loop of links"
+    if not os.path.exists(real):
         return "is gone"
-    executable = os.access(path, os.X_OK) and not os.path.isdir(path)
+    executable = os.access(real, os.X_OK) and not os.path.isdir(real)
     return "" if executable else "is not an executable file"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.finding import Finding, is_denied
 from ocishim.admin.checks.node import Node
-from ocishim.errors import ConfigError, quoted
+from ocishim.admin.editing import files
+from ocishim.errors import ConfigError, LowlevelError, quoted
 from ocishim.lowlevel import quirks
 from ocishim.lowlevel.lowlevel import Version
 
@@ -18,12 +19,21 @@ _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 def configuration(node: Node) -> Iterator[Finding]:
     """Yield what is wrong with pyshim's own settings."""
-    if node.config_error:
+    if node.config_error and is_denied(node.config_error):
+        yield Finding(
+            "configuration",
+            "info",
+            "pyshim's configuration cannot be read as this user",
+            evidence=node.config_error.message,
+            why="what follows is of a node where every setting has its default",
+            next_step="run doctor as root",
+        )
+    elif node.config_error:
         yield Finding(
             "configuration",
             "error",
             "pyshim's configuration cannot be used",
-            evidence=node.config_error,
+            evidence=str(node.config_error),
             why="every create fails until it is mended; kill and delete still work",
             next_step=f"edit {node.config.path} and run 'pyshimctl config check'",
         )
@@ -81,14 +91,7 @@ def runtime(node: Node) -> Iterator[Finding]:
     try:
         path, version = node.runtime()
     except ConfigError as err:
-        yield Finding(
-            "runtime",
-            "error",
-            str(err.message),
-            evidence=f"'runtimes' of {node.config.path} is {node.config.runtimes}",
-            why="pyshim becomes the low-level runtime; without one nothing starts",
-            next_step="apt-get install runc, or name another in 'runtimes'",
-        )
+        yield _no_runtime(node, err)
         return
     if os.path.basename(node.host.real(path)) == "pyshim":
         yield Finding(
@@ -114,6 +117,28 @@ def runtime(node: Node) -> Iterator[Finding]:
             why="pyshim leaves createContainer hooks to it without knowing that it runs them",
             next_step="pyshimctl config set hooks.executor=shim, if it does not",
         )
+
+
+def _no_runtime(node: Node, err: ConfigError) -> Finding:
+    if is_denied(err):
+        return Finding(
+            "runtime-unknown",
+            "info",
+            "the low-level runtime cannot be asked for its version as this user",
+            evidence=err.message,
+            why="whether pyshim has to do without something of it is not told",
+            next_step="run doctor as root",
+        )
+    none = isinstance(err, LowlevelError)
+    return Finding(
+        "runtime",
+        "error",
+        err.message,
+        evidence=f"'runtimes' of {node.config.path} is {node.config.runtimes}",
+        why="pyshim becomes the low-level runtime; without one nothing starts",
+        next_step=f"{'apt-get install runc' if none else 'install it anew'},"
+        " or name another in 'runtimes'",
+    )
 
 
 def _older(version: Version, told: str) -> Iterator[Finding]:
@@ -200,8 +225,7 @@ def ldconfig(node: Node) -> Iterator[Finding]:
         if not node.host.is_program(path):
             yield _ldconfig_finding(f"{path} is no program")
             return
-        with open(node.host.real(path), "rb") as file:
-            header = file.read(20)
+        header = files.content(node.host.real(path), 20)
         machine = int.from_bytes(header[18:20], "little")
         if header[:4] == b"\x7fELF" and machine == _ELF_MACHINES.get(os.uname().machine, machine):
             return

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import KW_ONLY, asdict, dataclass
+
+from ocishim.errors import PyshimError
 
 SEVERITIES = ("info", "warning", "error")
 EXIT_STATUS = {"": 0, "info": 0, "warning": 3, "error": 4}
@@ -33,3 +37,8 @@ def gravest(findings: list[Finding]) -> str:
     """Return the highest severity among `findings`, "" when there are none."""
     ranks = [SEVERITIES.index(finding.severity) for finding in findings]
     return SEVERITIES[max(ranks)] if ranks else ""
+
+
+def is_denied(err: PyshimError) -> bool:
+    """Whether it is only this user whom the kernel refuses: root may see that all is well."""
+    return err.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0

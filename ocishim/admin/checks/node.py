@@ -17,7 +17,7 @@ from ocishim.cache import Cache
 from ocishim.cdi.registry import registry
 from ocishim.cdi.registry.entries import Found
 from ocishim.cdi.registry.registry import Registry
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, LowlevelError
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import config as settings
 from ocishim.settings import configfile, defaults
@@ -29,7 +29,7 @@ _MAX_BYTES = 1 << 20
 class Node:
     """The node whose root is `host`. config: pyshim's settings, defaults where the file is bad.
 
-    config_error: what is wrong with the file, "" when nothing. kernel: release as uname has it.
+    config_error: what is wrong with the file, None when nothing. kernel: release as uname has it.
     """
 
     __slots__ = ("_found", "_refused", "_registry", "config", "config_error", "host", "kernel")
@@ -37,14 +37,14 @@ class Node:
     def __init__(self, host: Host, *, kernel: str = "", config_path: str = "") -> None:
         self.host = host
         self.kernel = kernel or os.uname().release
-        self.config_error = ""
+        self.config_error: ConfigError | None = None
         path = config_path or settings.path()
         values = defaults.DEFAULTS
         try:
             if os.path.lexists(host.entry(path)):
                 values = configfile.read(host.real(path))
         except ConfigError as err:
-            self.config_error = str(err)
+            self.config_error = err
         self.config = Config(values, path, Cache(host.root + settings.cache_dir()))
         self._registry: Registry | None = None
         self._found: list[Found] | None = None
@@ -91,14 +91,14 @@ class Node:
         """Return the permission bits at `path`, links followed; 0 when it is not there."""
         try:
             return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
-        except OSError:
+        except (OSError, ValueError):
             return 0
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the node's folder `path`; none when it cannot be read."""
         try:
             return sorted(os.listdir(self.host.real(path)))
-        except OSError:
+        except (OSError, ValueError):
             return []
 
     def read(self, path: str) -> str:
@@ -128,14 +128,17 @@ class Node:
         """Return when the node's file `path` was last written, 0 when it is not there."""
         try:
             return os.stat(self.host.real(path)).st_mtime
-        except OSError:
+        except (OSError, ValueError):
             return 0
 
     def runtime(self) -> tuple[str, lowlevel.Version]:
-        """Return the low-level runtime's path and version. Raises ConfigError: none is found."""
+        """Return the low-level runtime's path and version.
+
+        Raises LowlevelError when none is found, ConfigError when it cannot be asked.
+        """
         for entry in self.config.runtimes:
             names = [entry] if "/" in entry else [f"{d}/{entry}" for d in lowlevel.USUAL_DIRS]
             for name in names:
                 if self.host.is_program(name):
                     return name, lowlevel.parse_version(self.host.run(name, "--version").stdout)
-        raise ConfigError("no low-level runtime found", hint="apt-get install runc")
+        raise LowlevelError("no low-level runtime found", hint="apt-get install runc")

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator
 
-from ocishim.admin.checks.finding import Finding
+from ocishim.admin.checks.finding import Finding, is_denied
 from ocishim.admin.checks.node import Node
 from ocishim.admin.install.installation import PREFIX
 from ocishim.errors import ConfigError
@@ -21,6 +21,15 @@ def is_pyshim(path: object) -> bool:
 
 def unreadable(engine: str, err: ConfigError) -> Finding:
     """Return the finding for files that the engine, or we, cannot read."""
+    if is_denied(err):
+        return Finding(
+            "engine-configuration",
+            "info",
+            f"the configuration of {engine} cannot be read as this user",
+            evidence=err.message,
+            why=f"whether {engine} knows pyshim is not told",
+            next_step="run doctor as root",
+        )
     return Finding(
         "engine-configuration",
         "error",

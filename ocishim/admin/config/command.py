@@ -164,7 +164,8 @@ def _change(sets: dict[str, Any], unsets: tuple[str, ...], *, dry_run: bool) -> 
     before = files.read(Host(), path)
     text = (default_text() if sets else "") if before is None else before
     after = settings_edit.changed(path, text, sets, unsets)
-    edit = files.Edit(Host(), path, before, after or before)
+    nothing = before is None and not sets  # no file is made to say that nothing is set
+    edit = files.Edit(Host(), path, before, None if nothing else after)
     if dry_run:
         printer.text(edit.diff())
         return

@@ -1,6 +1,7 @@
-"""Changes to text files: decided first, shown as a diff, made by one rename each.
+"""A machine's files: read as what they should be, regular files, and changed.
 
-Knows nothing of what the files say.
+Whatever `pyshimctl` reads of a machine, it reads here. Changes to text files are decided first,
+shown as a diff, made by one rename each. Knows nothing of what the files say.
 """
 
 from __future__ import annotations
@@ -12,23 +13,60 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
 _MAX_BYTES = 16 << 20
+_LARGEST = 64 << 20  # of what is read as a whole
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-def content(path: str, limit: int = -1) -> bytes:
-    """Return what the regular file `path` holds, at most `limit` bytes.
+def opened(path: str) -> BinaryIO:
+    """Open the regular file `path` to be read. Raises OSError.
 
-    Raises OSError; a FIFO would keep us waiting, and a device may do anything.
+    A FIFO would keep us waiting, and a device may do anything as soon as it is opened. What can be
+    no path, by a NUL, is a file that is not there.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", path)
-        return file.read(limit)
+    try:
+        _must_be_regular(os.stat(path), path)
+    except ValueError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+    descriptor = os.open(path, _READ)
+    try:
+        _must_be_regular(os.fstat(descriptor), path)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _must_be_regular(found: os.stat_result, path: str) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+
+
+def content(path: str, limit: int = 0) -> bytes:
+    """Return what the regular file `path` holds, its first `limit` bytes when that is given.
+
+    Raises OSError, also for a file that is too large to be read as a whole.
+    """
+    with opened(path) as file:
+        data = file.read(limit or _LARGEST + 1)
+    if not limit and len(data) > _LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
+
+
+def text(host: Host, path: str, limit: int = 1 << 20) -> str:
+    """Return the first `limit` bytes of the machine's file `path` as text, "" when it has none."""
+    try:
+        return content(host.real(path), limit).decode("utf-8", "replace")
+    except (OSError, ConfigError):
+        return ""
 
 
 def refused(err: OSError, path: object, what: str = "") -> ConfigError:
@@ -42,16 +80,16 @@ def read(host: Host, path: str) -> str | None:
     Raises ConfigError when it is there and cannot be read, or is not UTF-8 text.
     """
     try:
-        text = content(host.real(path), _MAX_BYTES + 1).decode()
+        found = content(host.real(path), _MAX_BYTES + 1).decode()
     except FileNotFoundError:
         return None
     except OSError as err:
         raise refused(err, path, "cannot be read: ") from None
     except UnicodeDecodeError as err:
         raise ConfigError(f"not UTF-8 text at byte {err.start}", source=path) from None
-    if len(text) > _MAX_BYTES:
+    if len(found) > _MAX_BYTES:
         raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
-    return text
+    return found
 
 
 @dataclass

@@ -73,6 +73,7 @@ class TomlFile:
         self.original = text
         self.wanted = plain(text, path)
         self._changes: list[tuple[Any, ...]] = []
+        self._emptied: list[Keys] = []
 
     def get(self, *keys: str) -> Any:
         """Return the plain value at `keys`, None when it is not there."""
@@ -134,10 +135,14 @@ class TomlFile:
             keys = parents
 
     def unset(self, keys: Keys) -> None:
-        """Remove what is at `keys`; the table around it stays, with its comments."""
+        """Remove what is at `keys`; the table around it stays, with its comments.
+
+        A table that is there by its keys alone, as in `a.b = 1` or [[a.b]], goes with the last.
+        """
         if self.get(*keys) is not None:
             del self.table(keys[:-1])[keys[-1]]
             self._changes.append(("remove", keys))
+            self._emptied.append(keys[:-1])
 
     def text(self) -> str:
         """Return the text. Raises ConfigError when no way leads to what was wanted."""
@@ -158,7 +163,10 @@ class TomlFile:
             for change, *arguments in self._changes:
                 getattr(document, change)(*arguments)
             text = document.text()
-            same = tomllib.loads(text) == self.wanted
+            said = tomllib.loads(text)
+            for keys in self._emptied:
+                _made(said, keys)
+            same: bool = said == self.wanted
         except Exception:  # noqa: BLE001 - the text is valid: whatever is raised is a writer's limit
             return None
         return text if same else None
@@ -169,10 +177,14 @@ class TomlFile:
 
     def _want(self, keys: Keys, value: Any) -> None:
         self.table(keys[:-1])
-        tree = self.wanted
-        for key in keys[:-1]:
-            tree = tree.setdefault(key, {})
-        tree[keys[-1]] = value
+        _made(self.wanted, keys[:-1])[keys[-1]] = value
+
+
+def _made(tree: dict[str, Any], keys: Keys) -> dict[str, Any]:
+    """Return the table at `keys`, made where it is not there."""
+    for key in keys:
+        tree = tree.setdefault(key, {})
+    return tree
 
 
 def dumps(tree: dict[str, Any]) -> str:

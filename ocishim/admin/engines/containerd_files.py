@@ -148,7 +148,7 @@ class Files:
         found = []
         for pattern in patterns:
             path = os.path.normpath(os.path.join(os.path.dirname(parent), pattern))
-            if "*" not in path:
+            if "*" not in path or "\0" in path:
                 found.append(path)
                 continue
             self.globs.append(path)

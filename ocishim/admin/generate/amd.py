@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from ocishim.admin.editing import files
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.nodes import Nodes, kernel, listdir
 from ocishim.admin.generate.report import Report
@@ -106,8 +107,8 @@ def _computing(host: Host) -> dict[int, int]:
     """Return the render nodes of KFD's topology with the unique id of each."""
     found = {}
     for number in listdir(host, _KFD):
-        facts = dict(line.split()[:2] for line in _read(host, f"{_KFD}/{number}/properties")
-                     if len(line.split()) >= 2)  # fmt: skip
+        lines = files.text(host, f"{_KFD}/{number}/properties").splitlines()
+        facts = dict(line.split()[:2] for line in lines if len(line.split()) >= 2)
         render = facts.get("drm_render_minor", "")
         if render.isdigit() and int(render):  # a processor has 0
             unique = facts.get("unique_id", "0")
@@ -130,11 +131,3 @@ def _drawing(host: Host, report: Report) -> list[Gpu]:
             what = f"GPU {os.path.basename(folder)} is left out: it has no render node"
             report.warn(what, "see 'dmesg | grep amdgpu': its driver did not start")
     return found
-
-
-def _read(host: Host, path: str) -> list[str]:
-    try:
-        with open(host.real(path), encoding="utf-8", errors="replace") as file:
-            return file.read(65536).splitlines()
-    except OSError:
-        return []

@@ -11,6 +11,7 @@ import re
 import stat
 from typing import Any
 
+from ocishim.admin.editing import files
 from ocishim.admin.generate.described import Description, Device
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.hooks import Hooks
@@ -155,11 +156,7 @@ class Custom:
         return _READ.sub(lambda found: self._read(found[1]), text)
 
     def _read(self, path: str) -> str:
-        try:
-            with open(self.nodes.host.real(path), encoding="utf-8", errors="replace") as file:
-                return file.readline(4096).strip()
-        except OSError:
-            return ""
+        return files.text(self.nodes.host, path, 4096).partition("\n")[0].strip()
 
 
 def _node(nodes: Nodes, edits: Edits, path: str, whose: str) -> None:

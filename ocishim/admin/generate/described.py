@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ocishim.admin.editing import files
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
 
@@ -30,6 +31,7 @@ _TOP: dict[str, type] = {"kind": str, "all": bool, "device": list, **dict.fromke
 _DEVICE: dict[str, type] = {"name": str, "each": list, "where": dict, **dict.fromkeys(_EDITS, list)}
 _HOOK: dict[str, type] = {"name": str, "path": str, "args": list, "env": list, "timeout": int}
 _ABSOLUTE = ("nodes", "optional_nodes", "mounts", "library_folders", "each")
+_MAX_BYTES = 1 << 20
 _HINT = "docs/generate.md has every key"
 
 
@@ -55,8 +57,9 @@ class Description:
 
 def read(path: str) -> Description:
     """Return what the file says. Raises ConfigError with file, line and key; OSError."""
-    with open(path, "rb") as file:
-        data = file.read(1 << 20)
+    data = files.content(path, _MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
     return _Reader(path, data.decode(errors="replace")).description(configfile.document(data, path))
 
 

@@ -12,6 +12,7 @@ from ocishim.admin.generate import driverfiles, libraries, versions
 from ocishim.admin.generate.libraries import Library
 from ocishim.admin.generate.smi import Smi
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 
 _MAX_BYTES = 1 << 16
 
@@ -71,6 +72,6 @@ def read(host: Host, path: str) -> str:
     for one in (host, Host("/")):
         try:
             return files.content(one.real(path), _MAX_BYTES).decode("utf-8", "replace")
-        except OSError:
+        except (OSError, ConfigError):
             continue
     return ""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ocishim.admin.editing import files
 from ocishim.admin.generate import elf
 from ocishim.admin.generate.nodes import listdir
 from ocishim.admin.host import Host
@@ -115,9 +116,9 @@ def _own_firmware(host: Host) -> str:
     """Return the folder that the kernel was told to look in first, "" for none."""
     for one in (host, Host("/")):
         try:
-            with open(one.real(_FIRMWARE_PATH), encoding="utf-8", errors="replace") as file:
-                return file.read(4096).strip().rstrip("/")
-        except OSError:
+            told = files.content(one.real(_FIRMWARE_PATH), 4096).decode("utf-8", "replace")
+            return told.strip().rstrip("/")
+        except (OSError, ConfigError):
             continue
     return ""
 
@@ -136,8 +137,8 @@ def configuration(host: Host, machine: str, libraries: list[str]) -> Iterator[Fi
             others = [f"{base}/{name}" for base in _OTHER_SHARE]
             if name == "nvidia/nvoptix.bin":  # Debian has it there, and a link only when installed
                 others += [f"{folder}/nvoptix.bin" for folder in libraries]
-            files = [file for path in others if (file := _file(host, path))]
-            found = [File("files", f"{_place(name)}/{name}", file) for file in files[:1]]
+            known = [file for path in others if (file := _file(host, path))]
+            found = [File("files", f"{_place(name)}/{name}", file) for file in known[:1]]
         yield from found
 
 

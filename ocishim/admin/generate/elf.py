@@ -9,6 +9,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
+from ocishim.admin.editing import files
+
 MACHINES = {"x86_64": (2, 62), "aarch64": (2, 183)}
 """Machine (uname -m): class (2: 64 bit) and e_machine of its programs, elf(5)."""
 
@@ -30,7 +32,7 @@ def is_foreign(path: str, machine: str) -> bool:
 def soname(path: str) -> str:
     """Return the SONAME in the library at `path`, "" when there is none or it is no ELF file."""
     try:
-        with open(path, "rb") as file:
+        with files.opened(path) as file:
             for section in ELFFile(file).iter_sections():
                 if isinstance(section, DynamicSection):
                     tags = list(section.iter_tags("DT_SONAME"))
@@ -43,7 +45,7 @@ def soname(path: str) -> str:
 def interpreter(path: str) -> str:
     """Return the loader that the program at `path` asks for, "" when it is static or no ELF."""
     try:
-        with open(path, "rb") as file:
+        with files.opened(path) as file:
             for segment in ELFFile(file).iter_segments():
                 if isinstance(segment, InterpSegment):
                     return str(segment.get_interp_name())
@@ -54,7 +56,7 @@ def interpreter(path: str) -> str:
 
 def _header(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with files.opened(path) as file:
             return file.read(20)
     except OSError:
         return b""

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ocishim.admin.editing import files
 from ocishim.admin.generate import smi
 from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
@@ -67,7 +68,7 @@ def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
     """Return the minors of the /dev/nvidia-caps nodes of a MIG device: of both its instances."""
     gi, ci = mig.instances
     base = f"{_PROC}/capabilities/gpu{gpu.minor}/mig/gi{gi}"
-    texts = [_read(host, path) for path in (f"{base}/access", f"{base}/ci{ci}/access")]
+    texts = [files.text(host, path) for path in (f"{base}/access", f"{base}/ci{ci}/access")]
     minors = [re.search(r"DeviceFileMinor:\s*(\d+)", text) for text in texts]
     return [int(minor[1]) for minor in minors if minor]
 
@@ -167,7 +168,7 @@ def find_in_proc(host: Host, report: Report) -> list[Gpu]:
     """Return the GPUs of /proc/driver/nvidia of that root, and of no other."""
     found: list[Gpu] = []
     for name in sorted(_listdir(host, f"{_PROC}/gpus"), key=_address):
-        facts = _read(host, f"{_PROC}/gpus/{name}/information")
+        facts = files.text(host, f"{_PROC}/gpus/{name}/information")
         if re.search(r"GPU Excluded:\s*Yes", facts):
             report.tell(f"GPU {name} is left out: the driver excludes it")
             continue
@@ -207,11 +208,3 @@ def _listdir(host: Host, path: str) -> list[str]:
         return os.listdir(host.real(path))
     except OSError:
         return []
-
-
-def _read(host: Host, path: str) -> str:
-    try:
-        with open(host.real(path), encoding="utf-8", errors="replace") as file:
-            return file.read(65536)
-    except OSError:
-        return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from ocishim.admin.editing import files
 from ocishim.admin.generate import elf
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.hooks import Hooks
@@ -73,17 +74,15 @@ class Jetson:
             if name not in _BASE:
                 self.report.tell(f"{FOLDER}/{name} is not the driver's: left out")
                 continue
-            with open(self.files.host.real(f"{FOLDER}/{name}"), encoding="utf-8") as file:
-                for number, line in enumerate(file, 1):
-                    kind, comma, path = (word.strip() for word in line.partition(","))
-                    if comma and kind in _KINDS and path.startswith("/"):
-                        found[kind, path] = None
-                    elif line.strip() and not line.startswith("#"):
-                        place = f"{FOLDER}/{name}:{number}"
-                        self.report.warn(
-                            f"{place}: expected '{'|'.join(_KINDS)}, /path', found "
-                            f"{line.strip()!r}", "left out",
-                        )  # fmt: skip
+            data = files.content(self.files.host.real(f"{FOLDER}/{name}"))
+            for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+                kind, comma, path = (word.strip() for word in line.partition(","))
+                if comma and kind in _KINDS and path.startswith("/"):
+                    found[kind, path] = None
+                elif line.strip() and not line.startswith("#"):
+                    place = f"{FOLDER}/{name}:{number}"
+                    expected = f"expected '{'|'.join(_KINDS)}, /path', found {line.strip()!r}"
+                    self.report.warn(f"{place}: {expected}", "left out")
         return list(found)
 
     def _links(self) -> list[tuple[str, str]]:

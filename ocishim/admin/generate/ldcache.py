@@ -10,7 +10,9 @@ import fnmatch
 import os
 import struct
 
+from ocishim.admin.editing import files
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 
 _CACHE = "/etc/ld.so.cache"
 _CONF = "/etc/ld.so.conf"
@@ -68,11 +70,7 @@ def _matches(host: Host, pattern: str, base: str) -> list[str]:
 
 
 def _read(host: Host, path: str) -> bytes:
-    real = host.real(path)
     try:
-        if not os.path.isfile(real):
-            return b""
-        with open(real, "rb") as file:
-            return file.read(_MAX_BYTES)
-    except OSError:
+        return files.content(host.real(path), _MAX_BYTES)
+    except (OSError, ConfigError):
         return b""

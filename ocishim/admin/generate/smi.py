@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from ocishim.admin.generate import elf
-from ocishim.admin.host import Host
+from ocishim.admin.host import Host, not_run
 from ocishim.errors import ConfigError
 
 LIMIT = 60.0
@@ -73,7 +73,7 @@ class Smi:
                     start_new_session=True,
                 )
             except OSError as err:
-                raise ConfigError(f"{self.program} cannot be run: {err.strerror}") from None
+                raise not_run(self.program, self.host.real(self.program), err) from None
             status = _wait(process, LIMIT)
             out.seek(0)
             text = out.read(_MAX_BYTES).decode("utf-8", "replace")

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ocishim.admin.editing import files
 from ocishim.errors import reason
 from ocishim.posixos import sees_all_ids
 
@@ -39,7 +40,7 @@ class Fault(NamedTuple):
 def digest(path: str) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
     total = hashlib.sha256()
-    with open(path, "rb") as file:
+    with files.opened(path) as file:
         while part := file.read(1 << 20):
             total.update(part)
     return total.hexdigest()

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError, reason
 
@@ -19,7 +20,6 @@ MODULES = ("nvidia", "nvidia-uvm", "nvidia-modeset")
 _PROC = "/proc/driver/nvidia"
 _CONTROL, _MODESET = 255, 254  # minors, the driver's nv.h and nvidia-modeset-os-interface.h
 _MODPROBE = ("/sbin/modprobe", "/usr/sbin/modprobe")
-_LARGEST = 1 << 20
 
 
 class Node(NamedTuple):
@@ -35,8 +35,8 @@ class Node(NamedTuple):
 
 def wanted(host: Host) -> list[Node]:
     """Return the nodes that the modules loaded on `host` serve, by its /proc; none without them."""
-    majors = _majors(_read(host, "/proc/devices"))
-    params = _facts(_read(host, f"{_PROC}/params"))
+    majors = _majors(files.text(host, "/proc/devices"))
+    params = _facts(files.text(host, f"{_PROC}/params"))
     if params.get("ModifyDeviceFiles", 1) == 0:
         return []
     rights = (
@@ -75,7 +75,7 @@ def make(root: Host, nodes: list[Node]) -> list[str]:
 
 def load(host: Host) -> list[str]:
     """Load NVIDIA's modules that are not; return what was done. Raises ConfigError: modprobe's."""
-    loaded = {line.split(" ", 1)[0] for line in _read(Host(), "/proc/modules").splitlines()}
+    loaded = {line.split(" ", 1)[0] for line in files.text(Host(), "/proc/modules").splitlines()}
     missing = [name for name in MODULES if name.replace("-", "_") not in loaded]
     # A driver's container brings its modules and the program that loads them.
     runner = host if any(host.is_program(path) for path in _MODPROBE) else Host()
@@ -108,7 +108,7 @@ def _plain(host: Host, majors: dict[str, int]) -> Iterator[tuple[str, tuple[int,
 
 def _gpus(host: Host) -> list[int]:
     folder = f"{_PROC}/gpus"
-    texts = [_read(host, f"{folder}/{bus}/information") for bus in _listdir(host, folder)]
+    texts = [files.text(host, f"{folder}/{bus}/information") for bus in _listdir(host, folder)]
     return sorted(
         int(found[1]) for text in texts if (found := re.search(r"Device Minor:\s*(\d+)", text))
     )
@@ -120,7 +120,7 @@ def _capabilities(host: Host, major: int) -> Iterator[Node]:
     for folder, folders, names in os.walk(top):
         folders.sort()
         for name in sorted(names):
-            facts = _facts(_read(host, host.inside(f"{folder}/{name}")))
+            facts = _facts(files.text(host, host.inside(f"{folder}/{name}")))
             minor = facts.get("DeviceFileMinor", 0)
             if minor and facts.get("DeviceFileModify", 1):
                 path = f"/dev/nvidia-caps/nvidia-cap{minor}"
@@ -171,11 +171,3 @@ def _listdir(host: Host, path: str) -> list[str]:
         return sorted(os.listdir(host.real(path)))
     except OSError:
         return []
-
-
-def _read(host: Host, path: str) -> str:
-    try:
-        with open(host.real(path), encoding="utf-8", errors="replace") as file:
-            return file.read(_LARGEST)
-    except OSError:
-        return ""

@@ -261,6 +261,30 @@ def test_a_file_with_a_fault_is_refused_by_its_line_and_mended_by_unset(tmp_path
     assert file.read_text() == 'runtimes = ["a"]\n[hooks]\n'
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "left"),
+    [
+        pytest.param('runtimes = ["crun"]\n', "runtimes", "", id="setting"),
+        pytest.param("misspelt = 5\n", "misspelt", "", id="misspelt"),
+        pytest.param("[requests]\n", "requests", "", id="empty table"),
+        pytest.param("[hooks]\ntimeout = 5\n", "hooks", "", id="table"),
+        pytest.param("hooks.timeout = 5\n", "hooks.timeout", "", id="dotted"),
+        pytest.param("# mine\nhooks.timeout = 5\n", "hooks.timeout", "# mine\n", id="comment"),
+        pytest.param("hooks = {timeout = 5}\n", "hooks.timeout", "hooks = {}\n", id="inline"),
+        pytest.param('[[requests.env]]\nname = "X"\nkind = "a.com/b"\n', "requests.env", "",
+            id="array of tables"),
+    ],
+)  # fmt: skip
+def test_unset_takes_out_the_last_thing_there_is(
+    tmp_path: Path, text: str, key: str, left: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert call("unset", key, file=file).output == f"change {file}\n"
+    assert file.read_text() == left
+    assert call("check", file=file).exit_code == 0
+
+
 def test_set_keeps_mode_and_owner_and_the_link(tmp_path: Path) -> None:
     file, link = tmp_path / "real.toml", tmp_path / "config.toml"
     file.write_text(default_text())

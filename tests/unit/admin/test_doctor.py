@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from ocishim.admin import doctor
+from ocishim.admin import doctor, host
 from ocishim.admin.checks import base, installation
 from ocishim.admin.checks.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.checks.node import Node
@@ -312,6 +314,92 @@ def test_user_is_told_that_some_checks_need_root(
     assert result.stderr == "pyshimctl doctor: some checks need root, and --fix does\n"
 
 
+def as_a_user(monkeypatch: pytest.MonkeyPatch, *closed: str) -> None:
+    """Have this process be an ordinary user's, to whom the files of these names are closed."""
+
+    def opened(path: str, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really(path, *args, **kwargs)
+
+    really = os.open
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "evidence"),
+    [
+        ("containerd", "/etc/containerd/config.toml", "cannot be read: Permission denied"),
+        ("dockerd", "/etc/docker/daemon.json", "cannot be read: Permission denied"),
+        ("podman", "/etc/containers/containers.conf", "cannot be read: Permission denied"),
+        ("crio", "/etc/crio/crio.conf", "cannot be read: Permission denied"),
+        ("", "/etc/pyshim/config.toml", "cannot be read: access denied"),
+    ],
+)
+def test_what_only_root_may_read_is_no_fault_of_the_node(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, program: str, path: str, evidence: str
+) -> None:
+    if program:
+        tree.tells(f"/usr/bin/{program}", "")
+        tree.write(path)
+    node_root = tree.node().host
+    as_a_user(monkeypatch, path)
+    node = Node(node_root, kernel="6.1.0", config_path="/etc/pyshim/config.toml")
+    found = [one for one in doctor.examine(node) if one.name in UNREAD]
+    assert [(one.severity, one.next_step) for one in found] == [("info", "run doctor as root")]
+    assert found[0].what.endswith("cannot be read as this user")
+    assert found[0].evidence.endswith(f"{path}: {evidence}")
+
+
+UNREAD = ("configuration", "engine-configuration", "engine-unregistered", "check-failed")
+
+
+@pytest.mark.parametrize("euid", [0, 1000])
+def test_a_runtime_that_only_root_can_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, euid: int
+) -> None:
+    tree = Tree(tmp_path)
+    node = tree.node()
+
+    def enter(_self: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Host, "_enter", enter)
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    found = findings(node)
+    wanted = ("runtime", "runtime-unknown") if euid == 0 else ("runtime-unknown", "runtime")
+    assert wanted[0] in found
+    assert wanted[1] not in found
+    if euid:
+        one = found["runtime-unknown"]
+        assert (one.severity, one.next_step) == ("info", "run doctor as root")
+        assert one.evidence == f"/usr/bin/runc cannot be run: {tree.root} cannot be entered"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("#!/no/such/shell\n", "cannot be run: the interpreter that it names does not exist"),
+        ("neither script nor ELF", "cannot be run: exec format error"),
+        ("#!/bin/sh\nexec sleep 60\n", "--version did not end in 0.2 s"),
+    ],
+)
+def test_a_runtime_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    """In our words: Python's are of its exceptions."""
+    tree = Tree(tmp_path)
+    program = tree.program("/usr/bin/runc")
+    program.write_text(text)
+    monkeypatch.setattr(host, "_TIMEOUT", 0.2 if "sleep" in text else 60)
+    config = tree.write("/etc/pyshim/config.toml", f'runtimes = ["{program}"]\n')
+    node = Node(Host(), kernel="6.1.0", config_path=str(config))
+    (found,) = base.runtime(node)
+    assert (found.name, found.what) == ("runtime", f"{program} {why}")
+    assert found.next_step == "install it anew, or name another in 'runtimes'"
+
+
 def test_exit_status_by_severity() -> None:
     def one(severity: str) -> Finding:
         return Finding("x", severity, "", evidence="", why="", next_step="")
@@ -414,6 +502,54 @@ def test_nothing_on_a_node_ends_the_doctor(
     assert "spec-rejected" in {one.name for one in found}
     assert [one.evidence for one in found if "internal error" in one.evidence] == []
     doctor.repair(node)
+
+
+def test_a_gpu_whose_facts_are_no_file_is_not_waited_for(tree: Tree) -> None:
+    for name in ("proc/driver/nvidia/gpus/0000:01:00.0/information", "etc/ld.so.cache"):
+        fifo(tree.root / name)
+    node = '{name: "0", containerEdits: {deviceNodes: [{path: /dev/nvidia0}]}}'
+    tree.write(
+        "/etc/cdi/nvidia.yaml", f"cdiVersion: 0.6.0\nkind: nvidia.com/gpu\ndevices: [{node}]\n"
+    )
+    found = doctor.examine(tree.node())
+    assert [one.evidence for one in found if one.name == "check-failed"] == []
+
+
+NUL = r'"/usr/bin/a\u0000b"'
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "name"),
+    [
+        pytest.param("/etc/containerd/config.toml",
+            f'version = 2\nimports = [{NUL}, "/a\\u0000b/*.toml"]\n', "engine-unregistered",
+            id="containerd's imports"),
+        pytest.param("/etc/crio/crio.conf",
+            f'[crio.runtime.runtimes.pyshim]\nruntime_path = {NUL[:-1]}/pyshim"\n',
+            "engine-program",
+            id="CRI-O's runtime_path"),
+        pytest.param("/etc/cdi/x.json",
+            '{"cdiVersion": "0.6.0", "kind": "a.com/b", "devices": [{"name": "0", "containerEdits":'
+            f' {{"hooks": [{{"hookName": "prestart", "path": {NUL}}}]}}}}]}}', "spec-hook-gone",
+            id="a hook's path"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_path_is_not_there(tree: Tree, path: str, text: str, name: str) -> None:
+    for engine in ("containerd", "crio"):
+        tree.tells(f"/usr/bin/{engine}", "")
+    tree.write(path, text)
+    found = doctor.examine(tree.node())
+    assert [one.evidence for one in found if one.name == "check-failed"] == []
+    assert name in {one.name for one in found}
+
+
+def test_a_hook_that_is_a_loop_of_links(tree: Tree) -> None:
+    loop(tree.root / "usr/bin/x")
+    hook = "hooks: [{hookName: prestart, path: /usr/bin/x}]"
+    spec = tree.root / "etc/cdi/acme.yaml"
+    spec.write_text(spec.read_text().replace("env: [ACME=0]", hook))
+    evidence = findings(tree.node())["spec-hook-gone"].evidence
+    assert evidence == "prestart hook /usr/bin/x is a loop of links"
 
 
 def test_a_check_that_fails_is_a_finding(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ocishim.admin.editing.files import Edit, apply_all, read, replace
+from ocishim.admin.editing.files import Edit, apply_all, content, read, replace, text
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -112,6 +113,56 @@ def test_a_program_may_print_anything(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nprintf 'a\\377b'\n")
     program.chmod(0o755)
     assert Host().run(str(program)).stdout == "a\\xffb"
+
+
+def test_what_can_be_no_path_is_not_there(tmp_path: Path) -> None:
+    host = Host(str(tmp_path))
+    for path in ("/a\0b", "/a\0b/c", "/\ud800"):
+        assert (host.has(path), host.is_file(path), host.is_program(path)) == (False,) * 3
+        assert (read(host, path), text(host, path)) == (None, "")
+
+
+SPECIAL: dict[str, Callable[[Path], object]] = {
+    "fifo": os.mkfifo,
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "terminal": lambda path: path.symlink_to("/dev/ptmx"),
+    "folder": Path.mkdir,
+    "loop": lambda path: path.symlink_to(path.name),
+    "nothing": str,
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_file_is_neither_opened_nor_waited_for(tmp_path: Path, kind: str) -> None:
+    SPECIAL[kind](tmp_path / "x")
+    before = len(os.listdir("/proc/self/fd"))
+    opening: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", lambda *args: opening.append(args))
+        with pytest.raises(OSError, match=r"/x'$"):
+            content(str(tmp_path / "x"))
+    assert opening == []
+    assert text(Host("/"), str(tmp_path / "x")) == ""
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_became_no_file_meanwhile_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "x")
+    told = os.stat(__file__)
+    monkeypatch.setattr(os, "stat", lambda _path: told)
+    with pytest.raises(OSError, match=r"Not a regular file: .*/x'$"):
+        content(str(tmp_path / "x"))
+
+
+def test_a_file_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OSError, match=r"File too large: .*/x'$"):
+        content(str(tmp_path / "x"))
+    assert len(text(Host(str(tmp_path)), "/x")) == 1 << 20
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

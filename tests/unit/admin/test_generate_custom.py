@@ -219,6 +219,16 @@ def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
     assert err.splitlines()[0] == f"pyshimctl: {tmp_path}/x.toml{message}"
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
+    assert (status, err.splitlines()[0]) == (1, f"pyshimctl: {tmp_path}/x.toml: Not a regular file")
+    (tmp_path / "x.toml").unlink()
+    os.mkfifo(tmp_path / "fact")
+    file(tmp_path, "x.toml", 'kind = "a.com/b"\n[[device]]\nname = "x"\nenv = ["A={read:/fact}"]\n')
+    assert generate(tmp_path, "--from", str(tmp_path / "x.toml"))[0] == 0
+
+
 def test_two_of_one_name(tmp_path: Path) -> None:
     node(tmp_path, "/dev/a0")
     node(tmp_path, "/dev/a1")

@@ -153,7 +153,7 @@ def test_a_uuid_that_is_no_name(root: DriverRoot) -> None:
         ("#!/bin/sh\necho '<a><b></a>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho '<html></html>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho one\necho two >&2\nexit 9\n", "-q -x: exit status 9: two"),
-        ("#!/no/such/shell\n", "cannot be run: No such file or directory"),
+        ("#!/no/such/shell\n", "cannot be run: the interpreter that it names does not exist"),
         ("#!/bin/sh\nsleep 30 &\nsleep 30\n", "-q -x did not end in 0.3 s"),
     ],
 )
