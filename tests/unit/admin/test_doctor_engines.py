@@ -427,3 +427,26 @@ def test_pyshim_in_a_file_of_version_1(tree: Tree) -> None:
     text = text.replace("version = 3\n", "").replace("'io.containerd.cri.v1.runtime'", "cri")
     tree.write("/etc/containerd/config.toml", text)
     assert findings(node) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": NaN}',
+        '{"features": 3}',
+        '{"default-runtime": ["x"]}',
+        '{"default-runtime": {}}',
+        '{"runtimes": ["pyshim"]}',
+        '{"runtimes": {"pyshim": {"path": ["/usr/local/bin/pyshim"]}}}',
+    ],
+)
+def test_what_dockerd_refuses(tree: Tree, text: str) -> None:
+    tree.tells("/usr/bin/dockerd", "Docker")
+    tree.write("/etc/docker/daemon.json", text)
+    found = findings(tree.node())
+    assert {name for name, one in found.items() if one.severity != "info"} == {
+        "engine-configuration"
+    }
+    assert found["engine-configuration"].next_step == (
+        "correct /etc/docker/daemon.json: dockerd refuses it too"
+    )
