@@ -22,8 +22,17 @@ from ocishim.admin.checks.registration import (
     unregistered,
 )
 from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
-from ocishim.admin.engines import containerd_places, crio, docker, first_table, podman, programs
+from ocishim.admin.engines import (
+    containerd_places,
+    crio,
+    docker,
+    dropins,
+    first_table,
+    podman,
+    programs,
+)
 from ocishim.errors import ConfigError
 
 # The default runtimes that an engine has without a table: its documentation's, or source's.
@@ -110,14 +119,14 @@ def _docker(node: Node) -> Iterator[Finding]:
 
 
 def _json(node: Node, path: str) -> dict[str, Any]:
-    return docker.parse(node.read(path) or "{}", path)
+    return docker.parse(read(node.host, path) or "{}", path)
 
 
 def _podman(node: Node) -> Iterator[Finding]:
     """Podman starts any program that --runtime names: only what its files name can be wrong."""
     engine: dict[str, Any] = {}
     for path in podman.files(node.host, podman.CONFIG):
-        tree = tomlfile.plain(node.read(path), path)
+        tree = dropins.tree(node.host, path, "engine")
         engine = tomlfile.merged(engine, first_table(tree, "engine"))
     runtimes = first_table(engine, "runtimes")
     default = engine.get("runtime")

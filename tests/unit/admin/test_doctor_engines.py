@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -450,3 +451,61 @@ def test_what_dockerd_refuses(tree: Tree, text: str) -> None:
     assert found["engine-configuration"].next_step == (
         "correct /etc/docker/daemon.json: dockerd refuses it too"
     )
+
+
+BELOW = "/etc/crio/crio.conf.d", "/etc/containers/containers.conf.d"
+
+
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+@pytest.mark.parametrize(
+    ("engine", "path"),
+    [
+        ("docker", "/etc/docker/daemon.json"),
+        ("crio", "/etc/crio/crio.conf"),
+        ("crio", f"{BELOW[0]}/99-pyshim.conf"),
+        ("podman", "/etc/containers/containers.conf"),
+        ("podman", f"{BELOW[1]}/99-pyshim.conf"),
+    ],
+)
+def test_a_file_of_an_engine_that_is_no_file(tree: Tree, engine: str, path: str, make: str) -> None:
+    real = tree.root / path[1:]
+    real.parent.mkdir(parents=True)
+    getattr(os, make)(real)
+    _cannot_be_read(tree, engine, path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "path"),
+    [
+        ("docker", "/etc/docker"),
+        ("crio", BELOW[0]),
+        ("crio", "/etc/crio"),
+        ("podman", BELOW[1]),
+        ("podman", "/etc/containers"),
+    ],
+)
+def test_a_folder_of_an_engine_that_is_a_file(tree: Tree, engine: str, path: str) -> None:
+    tree.write(path)
+    _cannot_be_read(tree, engine, path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "path", "text"),
+    [
+        ("crio", "/etc/crio/crio.conf", "crio = 5\n"),
+        ("crio", f"{BELOW[0]}/10", "crio.runtime = 5\n"),
+        ("podman", "/etc/containers/containers.conf", "engine = 5\n"),
+    ],
+)
+def test_a_table_of_an_engine_that_is_none(tree: Tree, engine: str, path: str, text: str) -> None:
+    tree.write(path, text)
+    _cannot_be_read(tree, engine, path)
+
+
+def _cannot_be_read(tree: Tree, engine: str, path: str) -> None:
+    program = {"docker": "dockerd"}.get(engine, engine)
+    tree.tells(f"/usr/bin/{program}", "podman version 5.0.0")
+    found = findings(tree.node())
+    assert found["engine-configuration"].what == f"the configuration of {engine} cannot be read"
+    assert found["engine-configuration"].evidence.startswith(path)
+    assert not found.keys() & {"engine-unregistered", "check-failed"}
