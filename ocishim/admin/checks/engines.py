@@ -58,12 +58,22 @@ def check(node: Node) -> Iterator[Finding]:
         (docker, ("docker", _docker)),
         (podman, ("podman", _podman)),
     ]
-    judges += [judge for module, judge in others if programs.find(host, module.PROGRAMS)]
+    judges += [(name, partial(_if_there, of=of, judge=one)) for of, (name, one) in others]
+    failures = []
     for engine, judge in judges:
         try:
             yield from judge(node)
         except ConfigError as err:
             yield unreadable(engine, err)
+        except Exception as err:  # noqa: BLE001 - told when the others have been looked at
+            failures.append(err)
+    if failures:
+        raise failures[0]
+
+
+def _if_there(node: Node, of: Any, judge: Callable[[Node], Iterator[Finding]]) -> Iterator[Finding]:
+    if programs.find(node.host, of.PROGRAMS):
+        yield from judge(node)
 
 
 def _crio(node: Node) -> Iterator[Finding]:

@@ -509,3 +509,28 @@ def _cannot_be_read(tree: Tree, engine: str, path: str) -> None:
     assert found["engine-configuration"].what == f"the configuration of {engine} cannot be read"
     assert found["engine-configuration"].evidence.startswith(path)
     assert not found.keys() & {"engine-unregistered", "check-failed"}
+
+
+@pytest.mark.parametrize("path", ["var/lib/rancher", "usr/bin/crio"])
+def test_a_loop_of_links_silences_no_engine(tree: Tree, path: str) -> None:
+    loop = tree.root / path
+    loop.parent.mkdir(parents=True, exist_ok=True)
+    loop.symlink_to(loop.name)
+    tree.tells("/usr/bin/dockerd", "Docker")
+    found = findings(tree.node())
+    assert found["engine-unregistered"].what == "docker does not know pyshim"
+    assert "check-failed" not in found
+
+
+def test_an_engine_whose_check_fails_silences_no_other(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Node) -> object:
+        raise OSError(5, "Input/output error", "/etc/crio")
+
+    monkeypatch.setattr("ocishim.admin.checks.engines._crio", fails)
+    for program in ("crio", "dockerd"):
+        tree.tells(f"/usr/bin/{program}", "")
+    found = findings(tree.node())
+    assert found["engine-unregistered"].what == "docker does not know pyshim"
+    assert found["check-failed"].evidence == "/etc/crio: input/output error"
