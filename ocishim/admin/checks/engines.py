@@ -21,9 +21,18 @@ from ocishim.admin.checks.registration import (
     unreadable,
     unregistered,
 )
-from ocishim.admin.editing import files, tomlfile
+from ocishim.admin.editing import tomlfile
+from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
-from ocishim.admin.engines import containerd_places, crio, docker, first_table, podman, programs
+from ocishim.admin.engines import (
+    containerd_places,
+    crio,
+    docker,
+    dropins,
+    first_table,
+    podman,
+    programs,
+)
 from ocishim.errors import ConfigError
 
 # The default runtimes that an engine has without a table: its documentation's, or source's.
@@ -49,12 +58,22 @@ def check(node: Node) -> Iterator[Finding]:
         (docker, ("docker", _docker)),
         (podman, ("podman", _podman)),
     ]
-    judges += [judge for module, judge in others if programs.find(host, module.PROGRAMS)]
+    judges += [(name, partial(_if_there, of=of, judge=one)) for of, (name, one) in others]
+    failures = []
     for engine, judge in judges:
         try:
             yield from judge(node)
         except ConfigError as err:
             yield unreadable(engine, err)
+        except Exception as err:  # noqa: BLE001 - told when the others have been looked at
+            failures.append(err)
+    if failures:
+        raise failures[0]
+
+
+def _if_there(node: Node, of: Any, judge: Callable[[Node], Iterator[Finding]]) -> Iterator[Finding]:
+    if programs.find(node.host, of.PROGRAMS):
+        yield from judge(node)
 
 
 def _crio(node: Node) -> Iterator[Finding]:
@@ -110,14 +129,14 @@ def _docker(node: Node) -> Iterator[Finding]:
 
 
 def _json(node: Node, path: str) -> dict[str, Any]:
-    return docker.parse(files.read(node.host, path) or "{}", path)
+    return docker.parse(read(node.host, path) or "{}", path)
 
 
 def _podman(node: Node) -> Iterator[Finding]:
     """Podman starts any program that --runtime names: only what its files name can be wrong."""
     engine: dict[str, Any] = {}
     for path in podman.files(node.host, podman.CONFIG):
-        tree = tomlfile.plain(files.read(node.host, path) or "", path)
+        tree = dropins.tree(node.host, path, "engine")
         engine = tomlfile.merged(engine, first_table(tree, "engine"))
     runtimes = first_table(engine, "runtimes")
     default = engine.get("runtime")

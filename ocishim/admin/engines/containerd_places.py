@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocishim.admin.engines import programs
+from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:
     from ocishim.admin.host import Host
@@ -40,7 +41,10 @@ class Place(NamedTuple):
 
     def is_on(self, host: Host) -> bool:
         """Whether `host` has it."""
-        return self.program(host) != "" or (self is not USUAL and host.is_file(self.config))
+        try:
+            return self.program(host) != "" or (self is not USUAL and host.is_file(self.config))
+        except ConfigError:  # a loop of links leads to no program
+            return False
 
     def next_step(self, host: Host) -> str:
         """Return the command that has it read its files anew.

@@ -10,12 +10,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
-from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import (
     HEADER,
     Plan,
     complaint,
+    dropins,
     first_table,
     own_runtime,
     programs,
@@ -107,7 +107,7 @@ def effective(host: Host, config: str = CONFIG, folder: str = "", without: str =
     result: dict[str, Any] = {}
     for path in _files(host, config, folder or f"{config}.d"):
         if path != without:
-            result = tomlfile.merged(result, tomlfile.plain(read(host, path) or "", path))
+            result = tomlfile.merged(result, dropins.tree(host, path, "crio", "runtime"))
     return result
 
 
@@ -118,6 +118,4 @@ def files(host: Host) -> list[str]:
 
 def _files(host: Host, config: str, folder: str) -> list[str]:
     """Return the files that CRI-O reads, in its order: all of the folder, whatever their names."""
-    real = host.real(folder)
-    names = sorted(os.listdir(real)) if os.path.isdir(real) else []
-    return [config, *(path for name in names if host.is_file(path := f"{folder}/{name}"))]
+    return [config, *dropins.paths(host, folder, DROP_IN)]

@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ocishim import jsonio
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.engines import Plan, complaint, programs, whole_file
 from ocishim.errors import ConfigError, UsageError
@@ -172,14 +173,29 @@ def _take_out(settings: dict[str, Any], wish: Wish, path: str) -> None:
 
 
 def parse(text: str, path: str) -> dict[str, Any]:
-    """Return what daemon.json's text says. Raises ConfigError naming `path`."""
+    """Return what daemon.json's text says. Raises ConfigError naming `path`.
+
+    What we read of it has the type that dockerd wants, which takes null for nothing.
+    """
     try:
-        settings = json.loads(text)
+        settings = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
         raise ConfigError(f"{path}: not valid JSON: {err}", hint=_refused(path)) from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected an object", hint=_refused(path))
+    _expect(settings, "default-runtime", str, path)
+    features = _table(settings, "features", path)
+    for name in features:
+        _expect(features, name, bool, path, "features.")
+    runtimes = _table(settings, "runtimes", path)
+    for name in runtimes:
+        runtime = _expect(runtimes, name, dict, path, "runtimes.") or {}
+        _expect(runtime, "path", str, path, f"runtimes.{name}.")
     return settings
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"'{name}' is no JSON")
 
 
 def _refused(path: str) -> str:
@@ -187,10 +203,16 @@ def _refused(path: str) -> str:
 
 
 def _table(settings: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+    return _expect(settings, key, dict, path) or {}
+
+
+def _expect(settings: dict[str, Any], key: str, kind: type, path: str, above: str = "") -> Any:
     found = settings.get(key)
-    if found is not None and not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected object in '{key}'", hint=_refused(path))
-    return found or {}
+    if found is not None and not isinstance(found, kind):
+        raise ConfigError(
+            f"{path}: expected {jsonio.type_name(kind())} in '{above}{key}'", hint=_refused(path)
+        )
+    return found
 
 
 def _text(settings: dict[str, Any], before: str | None) -> str:

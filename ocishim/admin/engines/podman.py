@@ -12,9 +12,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
-from ocishim.admin.editing.files import read
 from ocishim.admin.editing.tomlfile import find
-from ocishim.admin.engines import HEADER, Plan, complaint, programs, whole_file
+from ocishim.admin.engines import HEADER, Plan, complaint, dropins, programs, whole_file
 from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,10 +76,8 @@ def problem(host: Host, wish: Wish, scratch: str) -> str:
 def files(host: Host, config: str, folder: str = "") -> list[str]:
     """Return the files that Podman reads, in its order; `folder` has the drop-ins."""
     folder = folder or f"{config}.d"
-    real = host.real(folder)
-    names = sorted(os.listdir(real)) if os.path.isdir(real) else []
-    drop_ins = [f"{folder}/{name}" for name in names if name.endswith(".conf")]
-    return [_VENDOR_CONFIG, config, *drop_ins]
+    found = dropins.paths(host, folder, DROP_IN)
+    return [_VENDOR_CONFIG, config, *(path for path in found if path.endswith(".conf"))]
 
 
 def _in_force(host: Host, config: str, drop_in: str, key: str) -> list[str]:
@@ -88,8 +85,7 @@ def _in_force(host: Host, config: str, drop_in: str, key: str) -> list[str]:
     result = _DEFAULTS[key]
     for path in files(host, config, os.path.dirname(drop_in)):
         if path != drop_in:
-            tree = tomlfile.plain(read(host, path) or "", path)
-            found = find(tree, "engine", key) or result
+            found = find(dropins.tree(host, path, "engine"), "engine", key) or result
             if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
                 raise ConfigError(
                     f"{path}: expected array of strings in 'engine.{key}'", hint=f"correct {path}"

@@ -195,14 +195,42 @@ def test_remove_where_nothing_is_ours(machine: Machine, text: str) -> None:
         pytest.param("[]", f"{CONFIG}: expected an object", id="no object"),
         pytest.param('{"features": []}', f"{CONFIG}: expected object in 'features'", id="features"),
         pytest.param('{"runtimes": 1}', f"{CONFIG}: expected object in 'runtimes'", id="runtimes"),
+        pytest.param('{"a": NaN}', f"{CONFIG}: not valid JSON: 'NaN' is no JSON\n", id="NaN"),
+        pytest.param('{"a": -Infinity}', f"{CONFIG}: not valid JSON: ", id="infinite"),
+        pytest.param(
+            '{"features": {"cdi": 1}}', f"{CONFIG}: expected boolean in 'features.cdi'", id="cdi"
+        ),
+        pytest.param(
+            '{"default-runtime": ["x"]}',
+            f"{CONFIG}: expected string in 'default-runtime'",
+            id="default",
+        ),
+        pytest.param(
+            '{"runtimes": ["pyshim"]}', f"{CONFIG}: expected object in 'runtimes'", id="list"
+        ),
+        pytest.param(
+            '{"runtimes": {"a": 3}}', f"{CONFIG}: expected object in 'runtimes.a'", id="runtime"
+        ),
+        pytest.param(
+            '{"runtimes": {"a": {"path": 3}}}',
+            f"{CONFIG}: expected string in 'runtimes.a.path'",
+            id="path",
+        ),
     ],
 )
 def test_what_cannot_be_edited_is_named(machine: Machine, text: str, message: str) -> None:
     machine.write(CONFIG, text)
-    result = machine.call("configure", "docker", "--enable-cdi")
+    result = machine.call("configure", "docker")
     assert result.exit_code == 1
     assert result.output.startswith(f"pyshimctl: {message}")
     assert machine.read(CONFIG) == text
+
+
+def test_null_is_nothing(machine: Machine) -> None:
+    """As dockerd takes it."""
+    machine.write(CONFIG, '{"runtimes": null, "features": null, "default-runtime": null}')
+    machine.configure("docker", "--enable-cdi")
+    assert json.loads(machine.read(CONFIG))["features"] == {"cdi": True}
 
 
 def test_docker_has_no_drop_ins(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -427,3 +428,109 @@ def test_pyshim_in_a_file_of_version_1(tree: Tree) -> None:
     text = text.replace("version = 3\n", "").replace("'io.containerd.cri.v1.runtime'", "cri")
     tree.write("/etc/containerd/config.toml", text)
     assert findings(node) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": NaN}',
+        '{"features": 3}',
+        '{"default-runtime": ["x"]}',
+        '{"default-runtime": {}}',
+        '{"runtimes": ["pyshim"]}',
+        '{"runtimes": {"pyshim": {"path": ["/usr/local/bin/pyshim"]}}}',
+    ],
+)
+def test_what_dockerd_refuses(tree: Tree, text: str) -> None:
+    tree.tells("/usr/bin/dockerd", "Docker")
+    tree.write("/etc/docker/daemon.json", text)
+    found = findings(tree.node())
+    assert {name for name, one in found.items() if one.severity != "info"} == {
+        "engine-configuration"
+    }
+    assert found["engine-configuration"].next_step == (
+        "correct /etc/docker/daemon.json: dockerd refuses it too"
+    )
+
+
+BELOW = "/etc/crio/crio.conf.d", "/etc/containers/containers.conf.d"
+
+
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+@pytest.mark.parametrize(
+    ("engine", "path"),
+    [
+        ("docker", "/etc/docker/daemon.json"),
+        ("crio", "/etc/crio/crio.conf"),
+        ("crio", f"{BELOW[0]}/99-pyshim.conf"),
+        ("podman", "/etc/containers/containers.conf"),
+        ("podman", f"{BELOW[1]}/99-pyshim.conf"),
+    ],
+)
+def test_a_file_of_an_engine_that_is_no_file(tree: Tree, engine: str, path: str, make: str) -> None:
+    real = tree.root / path[1:]
+    real.parent.mkdir(parents=True)
+    getattr(os, make)(real)
+    _cannot_be_read(tree, engine, path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "path"),
+    [
+        ("docker", "/etc/docker"),
+        ("crio", BELOW[0]),
+        ("crio", "/etc/crio"),
+        ("podman", BELOW[1]),
+        ("podman", "/etc/containers"),
+    ],
+)
+def test_a_folder_of_an_engine_that_is_a_file(tree: Tree, engine: str, path: str) -> None:
+    tree.write(path)
+    _cannot_be_read(tree, engine, path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "path", "text"),
+    [
+        ("crio", "/etc/crio/crio.conf", "crio = 5\n"),
+        ("crio", f"{BELOW[0]}/10", "crio.runtime = 5\n"),
+        ("podman", "/etc/containers/containers.conf", "engine = 5\n"),
+    ],
+)
+def test_a_table_of_an_engine_that_is_none(tree: Tree, engine: str, path: str, text: str) -> None:
+    tree.write(path, text)
+    _cannot_be_read(tree, engine, path)
+
+
+def _cannot_be_read(tree: Tree, engine: str, path: str) -> None:
+    program = {"docker": "dockerd"}.get(engine, engine)
+    tree.tells(f"/usr/bin/{program}", "podman version 5.0.0")
+    found = findings(tree.node())
+    assert found["engine-configuration"].what == f"the configuration of {engine} cannot be read"
+    assert found["engine-configuration"].evidence.startswith(path)
+    assert not found.keys() & {"engine-unregistered", "check-failed"}
+
+
+@pytest.mark.parametrize("path", ["var/lib/rancher", "usr/bin/crio"])
+def test_a_loop_of_links_silences_no_engine(tree: Tree, path: str) -> None:
+    loop = tree.root / path
+    loop.parent.mkdir(parents=True, exist_ok=True)
+    loop.symlink_to(loop.name)
+    tree.tells("/usr/bin/dockerd", "Docker")
+    found = findings(tree.node())
+    assert found["engine-unregistered"].what == "docker does not know pyshim"
+    assert "check-failed" not in found
+
+
+def test_an_engine_whose_check_fails_silences_no_other(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Node) -> object:
+        raise OSError(5, "Input/output error", "/etc/crio")
+
+    monkeypatch.setattr("ocishim.admin.checks.engines._crio", fails)
+    for program in ("crio", "dockerd"):
+        tree.tells(f"/usr/bin/{program}", "")
+    found = findings(tree.node())
+    assert found["engine-unregistered"].what == "docker does not know pyshim"
+    assert found["check-failed"].evidence == "/etc/crio: input/output error"

@@ -153,7 +153,7 @@ COMMANDS = [
     pytest.param(
         "configure docker --host-root @/host --config /etc/docker/EVIL.json --dry-run --force", OUT,
         "config.toml", id="configure, the diff"),
-    pytest.param("configure docker --host-root @/host --runtime-name EVIL --dry-run --force", OUT,
+    pytest.param("configure docker --host-root @/host --runtime-name EVIL --dry-run --force", ERR,
         "config.toml", id="configure, a name"),
     pytest.param("configure EVIL", ERR, "config.toml", id="configure, no such engine"),
     pytest.param("doctor --host-root @/host", OUT, "config.toml", id="doctor"),
