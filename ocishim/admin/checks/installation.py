@@ -53,4 +53,12 @@ def _installations(node: Node) -> list[Installation]:
     own = "" if node.host.elsewhere else programs.program()
     prefixes = dict.fromkeys([PREFIX, own.removesuffix("/bin/pyshim")])
     found = [Installation(node.host, prefix) for prefix in prefixes if prefix]
-    return [one for one in found if os.path.isdir(node.host.real(one.home))]
+    return [one for one in found if _is_there(one)]
+
+
+def _is_there(installation: Installation) -> bool:
+    """Whether its folder is there, or something that stands in its place."""
+    try:
+        return installation.host.has(installation.home)
+    except ConfigError:
+        return True  # a link above it leads in a circle

@@ -15,7 +15,7 @@ from ocishim.admin import printer
 from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import selfcheck, units
+from ocishim.admin.install import inway, selfcheck, units
 from ocishim.admin.install.installation import PREFIX, PROGRAMS, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
@@ -68,7 +68,8 @@ def install(
 
     May be called while containers start; doing it twice changes nothing. What is there is compared
     with what it should be, and mended. The version before stays for creates that still run. The
-    configuration is written only when there is none.
+    configuration is written only when there is none. What is somebody else's is not touched: when
+    it is in the way, nothing is done, and the message says how to move it.
 
     Exit status: 0 done, 1 failed, or --check found something, 2 wrong command line.
     """
@@ -78,6 +79,8 @@ def install(
         _check(Installation(host, prefix), as_json=as_json)
     if refresh:
         units.require(host)
+    in_way = inway.found(Installation(host, prefix), refresh=refresh)
+    inway.refuse(Installation(host, prefix), in_way)
     lowlevels = _lowlevels(host, runtime)
     file = selfcheck.whole_file()
     if dry_run:
@@ -138,29 +141,29 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
 
 
 def _would(installation: Installation, file: str) -> list[str]:
-    """Return what an install would do. Raises ConfigError where it would."""
-    installation.refuse_strangers()
-    name = installation.name_of(file)
+    """Return what an install would do."""
+    name, before = installation.name_of(file), installation.current
     there = os.path.isdir(installation.host.real(installation.home))
-    current = installation.current
-    told = [f"use {installation.home}/{name}"] if current != name else []
-    if there and current == name:
-        told += _mended("/", [one for one in selfcheck.faults(installation) if one.path])
-    links = set(installation.wrong_links())
-    told = [line for line in told if not any(f"mend {link}, " in line for link in links)]
-    told += [f"link {path}" for path in sorted(links)]
-    if files.read(installation.host, defaults.DEFAULT_PATH) is None:
+    told = _mended(installation.home, installation.home_faults()) if there else []
+    told += [f"remove {installation.home}/{one}" for one in installation.left()]
+    told += _mended(f"{installation.home}/{name}", installation.to_mend(name))
+    told += [f"use {installation.home}/{name}"] if before != name else []
+    links = installation.wrong_links()
+    told += [f"link {path}" for path in links]
+    if before != name or links:
+        told += [f"remove {installation.home}/{one}" for one in installation.unused(name, before)]
+    if not installation.host.has(defaults.DEFAULT_PATH):
         told.append(f"write {defaults.DEFAULT_PATH}")
     return told
 
 
 def _install(installation: Installation, file: str) -> list[str]:
-    installation.refuse_strangers()
-    installation.make_folders(installation.home, installation.bin)
+    installation.make_folders(installation.home)
     done = _mended(installation.home, installation.mend_home())
     before = installation.current
-    done += [f"remove {installation.home}/{one}" for one in installation.clear()]
+    done += [f"remove {path}" for path in installation.remove(installation.left())]
     done += _mended(installation.home, installation.mend_record())
+    installation.make_folders(installation.bin)
     name, wrong = installation.add(file)
     done += _mended(f"{installation.home}/{name}", wrong)
     changed = installation.use(name)
@@ -169,8 +172,8 @@ def _install(installation: Installation, file: str) -> list[str]:
     done += [f"link {path}" for path in links]
     if changed or links:
         # The version before may have creates that still run; when nothing changed it stays, too.
-        gone = installation.prune(name, before)
-        done += [f"remove {installation.home}/{one}" for one in gone]
+        gone = installation.remove(installation.unused(name, before))
+        done += [f"remove {path}" for path in gone]
     return done
 
 
@@ -181,7 +184,7 @@ def _mended(folder: str, wrong: list[Fault]) -> list[str]:
 def _configuration(installation: Installation, lowlevel_paths: list[str]) -> list[str]:
     host = installation.host
     path = defaults.DEFAULT_PATH
-    if files.read(host, path) is not None:
+    if host.has(path):
         return []
     installation.make_folders(os.path.dirname(path))
     text = default_text([*lowlevel_paths, *defaults.DEFAULTS["runtimes"]])

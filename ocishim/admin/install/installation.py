@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 
 from ocishim import __version__
@@ -31,7 +32,9 @@ PREFIX = "/usr/local"
 PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
 _FILE = "pyshim"
 _LOCK = ".lock"
+_BESIDE = ("current", _LOCK, record.NAME)  # the versions
 _SCRATCH = ".new-"
+_LEFT = re.compile(r"\.new-|(\.installed\.json|current)\.[0-9]+$")
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
 
@@ -74,17 +77,18 @@ class Installation:
         """Name of the version in use, "" when there is none."""
         try:
             return os.readlink(self.host.entry(f"{self.home}/current"))
-        except OSError:
+        except (OSError, ConfigError):
             return ""
 
     def versions(self) -> list[str]:
         """Names of the versions that are there, oldest change first."""
         real = self.host.real(self.home)
-        found = (
-            [entry for entry in os.scandir(real) if entry.is_dir(follow_symlinks=False)]
-            if os.path.isdir(real)
-            else []
-        )
+        entries = [*os.scandir(real)] if os.path.isdir(real) else []
+        found = [
+            entry
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) and entry.name not in _BESIDE
+        ]
         return [entry.name for entry in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
 
     @property
@@ -132,6 +136,14 @@ class Installation:
         folder = self._at(name)
         return integrity.faults(folder, _entries(name), self.owner)
 
+    def to_mend(self, name: str) -> list[Fault]:
+        """Return what `add` mends of the version `name`, be it no folder, or gone while in use."""
+        if name in self.versions():
+            return self.version_faults(name)
+        if os.path.lexists(self._at(name)):
+            return [Fault(".", "is no folder")]
+        return [Fault(".", "is missing")] if self.current == name else []
+
     def add(self, file: str) -> tuple[str, list[Fault]]:
         """Put the static file in place, or mend what is there of it; nothing uses it yet.
 
@@ -139,9 +151,8 @@ class Installation:
         """
         name = self.name_of(file)
         final = self._at(name)
-        there = os.path.isdir(final) and not os.path.islink(final)
-        gone = [Fault(".", "is missing")] if self.current == name else []
-        wrong = self.version_faults(name) if there else gone
+        there = name in self.versions()
+        wrong = self.to_mend(name)
         if there and not wrong:
             return name, []
         scratch = self._at(f"{_SCRATCH}{os.getpid()}")
@@ -210,14 +221,6 @@ class Installation:
         """Return where `name` in the folder of all versions lies for us, be it a link or not."""
         return f"{self.host.real(self.home)}/{name}"
 
-    def refuse_strangers(self) -> None:
-        """Raise ConfigError when a program of somebody else has the name of one of ours."""
-        for path in self.wrong_links():
-            if not self._may_be_replaced(path):
-                raise ConfigError(
-                    f"{path} is there and not ours", hint="remove it, or choose another --prefix"
-                )
-
     def link_programs(self) -> list[str]:
         """Make the programs' links in PREFIX/bin; return those that were not right."""
         made = self.wrong_links()
@@ -230,16 +233,6 @@ class Installation:
         paths = [f"{self.bin}/{program}" for program in PROGRAMS]
         return [path for path in paths if self._target(path) != self._wanted(path)]
 
-    def _may_be_replaced(self, path: str) -> bool:
-        """Whether nobody misses what is at `path`: nothing, or a link to nowhere or to us."""
-        entry = self.host.entry(path)
-        if not os.path.islink(entry):
-            return not os.path.lexists(entry) or (
-                os.path.isfile(entry) and not os.stat(entry).st_size
-            )
-        real = self.host.real(path)
-        return not os.path.exists(real) or real.startswith(self.host.real(self.home) + "/")
-
     def unlink_programs(self) -> list[str]:
         """Remove our links from PREFIX/bin; return those that were there."""
         wrong = self.wrong_links()
@@ -248,19 +241,20 @@ class Installation:
             os.unlink(self.host.entry(path))
         return removed
 
-    def prune(self, *keep: str) -> list[str]:
-        """Remove the versions that are not in `keep`; return their names."""
-        gone = [name for name in self.versions() if name not in keep]
-        for name in gone:
-            shutil.rmtree(self._at(name))
-        return gone
+    def unused(self, *keep: str) -> list[str]:
+        """Return the names of the versions that are not in `keep`."""
+        return [name for name in self.versions() if not _LEFT.match(name) and name not in keep]
 
-    def clear(self) -> list[str]:
-        """Remove what installs that were killed have left, under the lock; return its names."""
-        left = [name for name in self.versions() if name.startswith(_SCRATCH)]
-        for name in left:
-            shutil.rmtree(self._at(name))
-        return left
+    def left(self) -> list[str]:
+        """Return the names of what installs that were killed have left."""
+        real = self.host.real(self.home)
+        return sorted(filter(_LEFT.match, os.listdir(real))) if os.path.isdir(real) else []
+
+    def remove(self, names: list[str]) -> list[str]:
+        """Remove `names` from the folder of all versions, under the lock; return their paths."""
+        for name in names:
+            integrity.remove(self._at(name))
+        return [f"{self.home}/{name}" for name in names]
 
     def _wanted(self, path: str) -> str:
         """Return what the link of a program at `path` says, also where PREFIX/bin is a link."""

@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from ocishim.admin.install import integrity, programs, units
+from ocishim.admin.install import integrity, inway, programs, units
 from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
@@ -17,8 +17,12 @@ from ocishim.errors import ConfigError
 
 def faults(installation: Installation) -> list[Fault]:
     """Return what is wrong; the paths are the machine's own. Nothing is there: that alone."""
+    blocked = inway.folders(installation)
+    if blocked:
+        return blocked
     if not os.path.isdir(installation.host.real(installation.home)):
-        return [Fault(installation.home, "is missing: pyshim is not installed there")]
+        missing = Fault(installation.home, "is missing: pyshim is not installed there")
+        return [missing, *inway.strangers(installation)]
     return [*_all(installation)]
 
 
@@ -26,14 +30,18 @@ def _all(installation: Installation) -> Iterator[Fault]:
     home, name = installation.home, installation.current
     for fault in installation.home_faults():
         yield fault._replace(path=os.path.normpath(f"{home}/{fault.path}"))
-    if not name or not os.path.isdir(installation.host.real(f"{home}/{name}")):
+    if name in installation.versions():
+        for fault in installation.version_faults(name):
+            yield fault._replace(path=os.path.normpath(f"{home}/{name}/{fault.path}"))
+    else:
         yield Fault(f"{home}/current", "leads to no version")
-        return
-    for fault in installation.version_faults(name):
-        yield fault._replace(path=os.path.normpath(f"{home}/{name}/{fault.path}"))
+    strangers = inway.strangers(installation)
+    theirs = {one.path for one in strangers}
     for path in installation.wrong_links():
-        yield Fault(path, f"is no link to {home}/current/bin")
-    yield from units.faults(installation)
+        if path not in theirs:
+            yield Fault(path, f"is no link to {home}/current/bin")
+    yield from (one for one in units.faults(installation) if one.path not in theirs)
+    yield from strangers
 
 
 def whole_file() -> str:
@@ -53,10 +61,11 @@ def whole_file() -> str:
 
 
 def next_step(installation: Installation) -> str:
-    """Return the command that mends `installation`."""
+    """Return the command that mends `installation`, after those that make way for it."""
+    away = inway.away(installation, inway.found(installation))
     words = ["pyshimctl", "install"]
     if installation.prefix != PREFIX:
         words += ["--prefix", installation.prefix]
     if installation.host.elsewhere:
         words += ["--host-root", installation.host.root]
-    return shlex.join(words)
+    return " && ".join([*away, shlex.join(words)])

@@ -14,7 +14,7 @@ from ocishim.admin.editing import files
 from ocishim.admin.engines import Wish, containerd_places
 from ocishim.admin.engines import containerd_template as template
 from ocishim.admin.host import Host
-from ocishim.admin.install import inuse, units
+from ocishim.admin.install import inuse, inway, units
 from ocishim.admin.install.command import (
     DRY_RUN_OPTION,
     HOST_ROOT_OPTION,
@@ -94,7 +94,8 @@ def _registered(host: Host) -> Iterator[tuple[str, str | None]]:
 
 
 def _would(installation: Installation, *, purge: bool) -> list[str]:
-    """Return what an uninstall would do."""
+    """Return what an uninstall would do. Raises ConfigError where it would."""
+    inway.refuse(installation, inway.folders(installation))
     host, wrong = installation.host, installation.wrong_links()
     links = [f"{installation.bin}/{one}" for one in PROGRAMS]
     told = [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
@@ -119,12 +120,13 @@ def _configuration(installation: Installation, *, purge: bool) -> list[str]:
 
 def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     host = installation.host
-    done = _remove_run(host)
-    done += units.remove(installation)
-    done += [f"remove {path}" for path in installation.unlink_programs()]
+    inway.refuse(installation, inway.folders(installation))
     record = installation.record()
     path = defaults.DEFAULT_PATH
     fate = _configuration(installation, purge=purge)
+    done = _remove_run(host)
+    done += units.remove(installation)
+    done += [f"remove {path}" for path in installation.unlink_programs()]
     if fate == [f"remove {path}"]:
         os.unlink(host.entry(path))
     done += fate
@@ -136,7 +138,7 @@ def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     for folder in sorted({*record.get("folders", []), os.path.dirname(path)}, reverse=True):
         try:
             os.rmdir(host.real(folder))
-        except OSError:
+        except (OSError, ConfigError):
             continue  # it has something in it, or was not ours alone
     return done
 

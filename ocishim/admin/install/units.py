@@ -13,7 +13,7 @@ from ocishim.admin.install import programs
 from ocishim.admin.install.installation import Installation
 from ocishim.admin.install.integrity import LINK, Fault
 from ocishim.admin.refresh.command import MARK, SPEC_DIR
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, reason
 
 RULE = "71-pyshim-cdi-refresh.rules"
 UNITS = {
@@ -29,6 +29,7 @@ _RULES = "/etc/udev/rules.d"
 _RUNNING = "/run/systemd/system"  # sd_booted(3)
 _SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _USUAL_BIN = "/usr/local/bin"
+_MAX_BYTES = 1 << 20  # theirs have a few lines
 
 
 def require(host: Host) -> None:
@@ -82,25 +83,30 @@ def faults(installation: Installation) -> list[Fault]:
     return _differences(installation) if is_there(installation) else []
 
 
+def paths(installation: Installation) -> list[str]:
+    """Return where all of them are, or would be."""
+    return list(_contents(installation))
+
+
 def there(installation: Installation) -> list[str]:
     """Return what `remove` would: the files, and the specs that refresh wrote."""
     host = installation.host
-    paths = installation.record().get(KEY, [])
-    found = [path for path in paths if os.path.lexists(host.entry(path))]
-    return [*found, *_written(host)] if paths else []
+    made = installation.record().get(KEY, [])
+    found = [path for path in made if _is_entry(host.entry(path))]
+    return [*found, *_written(host)] if made else []
 
 
 def remove(installation: Installation) -> list[str]:
     """Stop and remove the units, and the specs they wrote, whose hooks would be gone."""
     host = installation.host
-    paths = there(installation)
-    if paths:
+    gone = there(installation)
+    if gone:
         _systemctl(host, "stop", *UNITS)
-    for path in paths:
+    for path in gone:
         os.unlink(host.entry(path))
-    if paths:
+    if gone:
         _systemctl(host, "daemon-reload")
-    return [f"remove {path}" for path in paths]
+    return [f"remove {path}" for path in gone]
 
 
 def _contents(installation: Installation) -> dict[str, str]:
@@ -118,16 +124,33 @@ def _contents(installation: Installation) -> dict[str, str]:
 def _differences(installation: Installation) -> list[Fault]:
     found = []
     for path, content in _contents(installation).items():
-        place = installation.host.entry(path)
-        is_link = os.path.islink(place)
-        there = LINK + os.readlink(place) if is_link else files.read(installation.host, path)
-        if there is None:
+        try:
+            now = _now(installation.host.entry(path))
+        except OSError as err:
+            found.append(Fault(path, f"cannot be read: {reason(err)}"))
+            continue
+        if now is None:
             found.append(Fault(path, "is missing"))
-        elif there != content:
+        elif now != content.encode():
             found.append(
                 Fault(path, f"is no {content}" if content.startswith(LINK) else "was changed")
             )
     return found
+
+
+def _now(entry: str) -> bytes | None:
+    """Return what is at `entry`, as `_contents` tells it; None: nothing. Raises OSError."""
+    try:
+        if os.path.islink(entry):
+            return os.fsencode(LINK + os.readlink(entry))
+        return files.content(entry, _MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_entry(entry: str) -> bool:
+    """Whether something is at `entry` that can be unlinked."""
+    return os.path.lexists(entry) and (os.path.islink(entry) or not os.path.isdir(entry))
 
 
 def _written(host: Host) -> list[str]:

@@ -598,7 +598,7 @@ def test_a_damaged_installation_is_one_finding(tree: Tree) -> None:
     found = findings(tree.node())["installation"]
     assert found.evidence == (
         "/usr/local/lib/pyshim has mode 0700, not 0755, /usr/local/lib/pyshim/installed.json cannot"
-        " be read, /usr/local/lib/pyshim/current leads to no version"
+        " be read, /usr/local/lib/pyshim/current leads to no version and 3 more"
     )
     assert found.next_step == f"pyshimctl install --host-root {tree.root}"
 

@@ -203,7 +203,8 @@ def test_a_program_of_somebody_else_is_not_replaced(node: Node) -> None:
     assert result.exit_code == 1
     assert result.output == (
         "pyshimctl: /usr/local/bin/pyshim is there and not ours\n"
-        "hint: remove it, or choose another --prefix\n"
+        f"hint: mv {node.root}/usr/local/bin/pyshim {node.root}/usr/local/bin/pyshim.old"
+        ", or choose another --prefix\n"
     )
     assert node.listing() == before
 

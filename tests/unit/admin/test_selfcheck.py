@@ -36,6 +36,14 @@ def replaced(path: Path, make: Damage) -> None:
     make(path)
 
 
+def to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def full_folder(path: Path) -> None:
+    (path / "below").mkdir(parents=True)
+
+
 # What is done to the version's folder, and what is said of the path below it.
 VERSION = [
     pytest.param(lambda at: (at / "bin/pyshim").chmod(0o644), "bin/pyshim has mode 0644, not 0755",
@@ -102,6 +110,43 @@ BESIDE = [
         "/usr/local/lib/pyshim/installed.json cannot be read", id="record damaged"),
     pytest.param(lambda root: (root / "lib/pyshim/installed.json").unlink(),
         "/usr/local/lib/pyshim/installed.json cannot be read", id="record gone"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/installed.json", Path.mkdir),
+        "/usr/local/lib/pyshim/installed.json cannot be read", id="record a folder"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/installed.json", to_itself),
+        "/usr/local/lib/pyshim/installed.json cannot be read", id="record to itself"),
+    pytest.param(
+        lambda root: (root / "lib/pyshim/installed.json").write_text('{"folders": 5}'),
+        "/usr/local/lib/pyshim/installed.json cannot be read", id="record a number"),
+    pytest.param(
+        lambda root: (root / "lib/pyshim/installed.json").write_text('{"folders": ["\\u0000"]}'),
+        "/usr/local/lib/pyshim/installed.json cannot be read", id="record no path"),
+    pytest.param(
+        lambda root: (root / "lib/pyshim/installed.json").write_text('{"refresh": ["\\udead"]}'),
+        "/usr/local/lib/pyshim/installed.json cannot be read", id="record no text"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/.lock", full_folder),
+        "/usr/local/lib/pyshim/.lock is a folder, not a file", id="lock a folder"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/.lock", to_itself),
+        "/usr/local/lib/pyshim/.lock is a link to .lock, not a file", id="lock to itself"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/.lock", os.mkfifo),
+        "/usr/local/lib/pyshim/.lock is neither file nor folder, not a file", id="lock a FIFO"),
+    pytest.param(lambda root: (root / "lib/pyshim/.lock").chmod(0o666),
+        "/usr/local/lib/pyshim/.lock has mode 0666, not 0600", id="lock open"),
+    pytest.param(lambda root: replaced((root / "lib/pyshim/current").resolve(), Path.touch),
+        "/usr/local/lib/pyshim/current leads to no version", id="version a file"),
+    pytest.param(lambda root: replaced((root / "lib/pyshim/current").resolve(), to_itself),
+        "/usr/local/lib/pyshim/current leads to no version", id="version to itself"),
+    pytest.param(lambda root: replaced((root / "lib/pyshim/current").resolve(),
+        lambda path: path.symlink_to("/usr")),
+        "/usr/local/lib/pyshim/current leads to no version", id="version to a folder"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/current", to_itself),
+        "/usr/local/lib/pyshim/current leads to no version", id="current to itself"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/current", full_folder),
+        "/usr/local/lib/pyshim/current leads to no version", id="current a full folder"),
+    pytest.param(lambda root: replaced(root / "lib/pyshim/current", os.mkfifo),
+        "/usr/local/lib/pyshim/current leads to no version", id="current a FIFO"),
+    pytest.param(lambda root: replaced(root / "bin/pyshim", to_itself),
+        "/usr/local/bin/pyshim is no link to /usr/local/lib/pyshim/current/bin",
+        id="link to itself"),
 ]  # fmt: skip
 
 
@@ -112,7 +157,8 @@ def is_found_and_mended(node: Node, said: str) -> None:
     assert said in checked.stdout.splitlines()
     assert checked.stdout.splitlines()[-1] == f"next: pyshimctl install --host-root {node.root}"
     assert snapshot(node) == broken
-    assert node.install() != "nothing to do\n"
+    told = node.install("--dry-run").splitlines()
+    assert sorted(told) == sorted(node.install().splitlines()) != ["nothing to do"]
     assert node.install() == "nothing to do\n"
     right = node.call("install", "--check")
     assert (right.exit_code, right.stdout) == (0, f"/{HOME}/{node.current}: right\n")
@@ -187,6 +233,14 @@ def test_an_owner(node: Node, paths: list[str], owner: tuple[int, int]) -> None:
     is_found_and_mended(node, said)
     left = [path for path in (node.root / HOME).rglob("*") if path.lstat().st_uid]
     assert not left
+
+
+@pytest.mark.parametrize("text", ['{"folders": 5}', '{"refresh": 5}', '{"configuration": {}}'])
+def test_uninstall_with_a_damaged_record(node: Node, text: str) -> None:
+    node.install()
+    (node.root / HOME / "installed.json").write_text(text)
+    node.uninstall()
+    assert not (node.root / HOME).exists()
 
 
 def test_what_was_mended_is_told(node: Node) -> None:

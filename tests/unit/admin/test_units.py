@@ -111,6 +111,27 @@ def test_what_is_wrong_is_told_and_mended(machine: Node, path: str, damage: str,
     assert machine.call("install", "--check").exit_code == 0
 
 
+def test_a_folder_of_somebody_in_a_units_place(machine: Node) -> None:
+    machine.install("--refresh")
+    place = machine.root / SERVICE
+    place.unlink()
+    place.mkdir()
+    before, step = machine.listing(), f"mv {place} {place}.old"
+    checked = machine.call("install", "--check")
+    assert (checked.exit_code, checked.stdout.splitlines()) == (
+        1,
+        [
+            f"/{SERVICE} is there and not ours",
+            f"next: {step} && pyshimctl install --host-root {machine.root}",
+        ],
+    )
+    assert machine.call("install").stderr.splitlines()[1] == f"hint: {step}"
+    assert machine.listing() == before
+    place.rename(f"{place}.old")
+    machine.install()
+    assert machine.call("install", "--check").exit_code == 0
+
+
 def test_a_systemd_that_runs_is_told(machine: Node, calls: list[str]) -> None:
     (machine.root / "run/systemd/system").mkdir(parents=True)
     units = " ".join(f"pyshim-cdi-refresh.{kind}" for kind in ("service", "path", "timer"))
