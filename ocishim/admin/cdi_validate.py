@@ -13,7 +13,7 @@ from ocishim.admin.editing import files as contents
 from ocishim.cdi import stale
 from ocishim.cdi.document import document
 from ocishim.cdi.registry import registry, scan, unresolved
-from ocishim.errors import reason
+from ocishim.errors import ConfigError, reason
 from ocishim.settings import config as settings
 
 
@@ -47,7 +47,7 @@ class Verdict:
 def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> None:
     """Check FILE..., or every file in cdi.spec_dirs, as the CDI reference reads it.
 
-    One line a file. Of a valid file, what is unusual for its cdiVersion goes to stderr; of those
+    One line a file. Of a valid file, what is unusual for its cdiVersion goes to stderr; of one
     in cdi.spec_dirs also which devices this host cannot give to a container. --schema-only asks
     much less: no names, no versions, no rules between fields. Exit status: 0 when all are valid,
     and of use here; 1 when one is not.
@@ -57,8 +57,8 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
     ]
     judge = _judge_by_schema if schema_only else _judge
     verdicts = [_read_and(judge, path) for path in paths]
-    if not files and not schema_only:
-        _ask_the_host(verdicts)
+    if not schema_only:
+        _ask_the_host(verdicts, named=bool(files))
     if as_json:
         printer.report("cdi-validate", {"files": [one.as_dict() for one in verdicts]})
     else:
@@ -66,11 +66,31 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
     raise SystemExit(1 if any(one.fault or one.useless for one in verdicts) else 0)
 
 
-def _ask_the_host(verdicts: list[Verdict]) -> None:
-    known = registry.load(settings.load().spec_dirs, None)
+def _ask_the_host(verdicts: list[Verdict], *, named: bool) -> None:
+    """Add what is of no use here to the verdicts on files of the spec dirs.
+
+    named: on the command line, where a file is valid whatever pyshim's settings are.
+    """
+    try:
+        dirs = settings.load().spec_dirs
+    except ConfigError:
+        if named:
+            return
+        raise
+    folders = {os.path.realpath(path) for path in dirs}
+    here = [one for one in verdicts if os.path.dirname(_place(one.path)) in folders]
+    if not here:
+        return
+    known = registry.load(dirs, None)
     told = unusable.faults(known, known.resolve(known.devices()))
-    for one in verdicts:
-        one.useless = [why for path, why in told if path == one.path]
+    for one in here:
+        one.useless = [why for path, why in told if _place(path) == _place(one.path)]
+
+
+def _place(path: str) -> str:
+    """Return `path` as it compares with others: a link is a spec of its own."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _read_and(judge: Callable[[Verdict, bytes], None], path: str) -> Verdict:

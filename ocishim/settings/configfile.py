@@ -12,6 +12,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from ocishim.errors import ConfigError, reason
@@ -74,21 +75,24 @@ def checked(key: str, value: Any, path: str) -> Any:
     return _Reader(path, "").checked(key, value)
 
 
-def document(data: bytes, path: str) -> dict[str, Any]:
-    """Return what the TOML text `data` says, whatever the keys. Raises ConfigError."""
+def document(data: bytes, path: str, hint: str = _FORM) -> dict[str, Any]:
+    """Return what the TOML text `data` says, whatever the keys. Raises ConfigError.
+
+    hint: where it is told what such a file looks like.
+    """
     try:
         text = data.decode("utf-8")
         found: dict[str, Any] = tomllib.loads(text)
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
         fault = "not valid TOML: not UTF-8"
-        raise ConfigError(fault, source=path, line=line, hint=_FORM) from None
+        raise ConfigError(fault, source=path, line=line, hint=hint) from None
     except RecursionError:
         fault = "not valid TOML: nested too deeply"
-        raise ConfigError(fault, source=path, hint=_FORM) from None
+        raise ConfigError(fault, source=path, hint=hint) from None
     except ValueError as err:
         raise _twice(path, text.splitlines()) or NotTomlError(
-            f"not valid TOML: {_lower(str(err))}", source=path, hint=_FORM
+            f"not valid TOML: {_lower(str(err))}", source=path, hint=hint
         ) from None
     return found
 
@@ -116,16 +120,22 @@ def _twice(path: str, lines: list[str]) -> ConfigError | None:
         if not older or not _valid(lines[: number - 1]) or _valid(lines[:number]):
             continue
         what = f"table [{name.key}]" if name.is_table else f"'{name.key}'"
-        both = re.match(r"\s*\[", lines[older - 1]) and name.is_table
         hint = "keep one of the two"
-        if both:
-            hint = (
-                f"move what is below line {number} to below line {older} and remove [{name.key}]; "
-                "'pyshimctl config set KEY=VALUE' finds the place by itself"
-            )
+        if _can_be_one(lines, older, number):
+            hint = f"move what is below line {number} to below line {older} and remove [{name.key}]"
         message = f"{what} is there twice, in lines {older} and {number}"
         return ConfigError(message, source=path, line=number, hint=hint)
     return None
+
+
+def _can_be_one(lines: list[str], older: int, number: int) -> bool:
+    """Whether what is below the header in line `number` can stand below the one in line `older`."""
+    plain = [re.match(r"\s*\[(?!\[)", lines[line - 1]) for line in (older, number)]
+    keys = [
+        {name.key for _, name in takewhile(lambda one: not one[1].is_table, named(lines, line))}
+        for line in (older, number)
+    ]
+    return all(plain) and not keys[0] & keys[1]
 
 
 def _overlap(one: _Name, other: _Name) -> bool:
@@ -142,10 +152,13 @@ def _valid(lines: list[str]) -> bool:
     return True
 
 
-def named(lines: list[str]) -> Iterator[tuple[int, _Name]]:
-    """Yield the number of each line that opens a table or sets a key, and its name."""
+def named(lines: list[str], above: int = 0) -> Iterator[tuple[int, _Name]]:
+    """Yield the number of each line that opens a table or sets a key, and its name.
+
+    above: so many lines are left out, with the table that the last of them opens.
+    """
     table = ""
-    for number, text in enumerate(lines, 1):
+    for number, text in enumerate(lines[above:], above + 1):
         header = re.match(r"\s*(\[+)\s*([^\]#]*?)\s*\]", text)
         setting = re.match(r"\s*([^=#]*?)\s*=", text)
         if header:

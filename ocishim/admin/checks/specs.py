@@ -15,6 +15,9 @@ from ocishim.cdi.registry import scan, unresolved
 from ocishim.cdi.registry.entries import Found
 from ocishim.errors import quoted
 
+_NEAR = (".yml", ".json5", ".jsonc")
+"""What people call such files, too. Who appends .bak or .disabled wants it not to be read."""
+
 
 def rejected(node: Node) -> Iterator[Finding]:
     """Yield the spec files that cannot be used."""
@@ -64,8 +67,8 @@ def ignored(node: Node) -> Iterator[Finding]:
     for folder in node.config.spec_dirs:
         for name in node.listdir(folder):
             stem, suffix = os.path.splitext(name)
-            if suffix not in scan.SUFFIXES and suffix.lower() in (*scan.SUFFIXES, ".yml"):
-                right = stem + (".json" if suffix.lower() == ".json" else ".yaml")
+            if suffix not in scan.SUFFIXES and suffix.lower() in (*scan.SUFFIXES, *_NEAR):
+                right = stem + (".json" if suffix.lower().startswith(".json") else ".yaml")
                 yield Finding(
                     "spec-ignored",
                     "warning",

@@ -9,6 +9,7 @@ says of the files. Nothing is written before the plan is complete and the engine
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -136,8 +137,15 @@ def check_program(host: Host, path: str) -> None:
 def complaint(host: Host, *argv: str) -> str:
     """Return what an engine's program says before it fails, "" when it does not fail."""
     done = host.run(*argv)
-    return _last_line(done.stderr) or f"exit status {done.returncode}" if done.returncode else ""
+    words = _last_words(os.path.basename(argv[0]), done.stderr)
+    return words or f"exit status {done.returncode}" if done.returncode else ""
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+def _last_words(program: str, text: str) -> str:
+    """Return the last message: what begins with the program's name, or else the last line.
+
+    containerd's can have many lines, which show the table that it cannot read.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    begins = [number for number, line in enumerate(lines) if line.startswith(f"{program}: ")]
+    return " ".join(lines[begins[-1] if begins else -1 :])

@@ -60,7 +60,9 @@ def read(path: str) -> Description:
     data = files.content(path, _MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
-    return _Reader(path, data.decode(errors="replace")).description(configfile.document(data, path))
+    return _Reader(path, data.decode(errors="replace")).description(
+        configfile.document(data, path, _HINT)
+    )
 
 
 class _Reader:

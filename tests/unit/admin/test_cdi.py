@@ -136,8 +136,23 @@ def test_list_and_validate_tell_of_a_device_that_cannot_be_created(node: Node) -
     assert (listed.exit_code, validated.exit_code) == (1, 1)
 
 
-def test_validate_of_a_named_file_does_not_ask_the_host(node: Node) -> None:
+def test_validate_of_a_named_file_asks_the_host_where_it_is_of_the_spec_dirs(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what doctor names as the next step; a file elsewhere may be another machine's."""
+    said = with_gone_device(node)
+    for name in ("@/etc/gone.yaml", "@/etc/../etc/gone.yaml"):
+        result = node.cdi("validate", name)
+        assert (node.err(result), result.exit_code) == (said.replace("@/etc/gone.yaml", name), 1)
+    (node.root / "else").mkdir()
+    (node.root / "etc/gone.yaml").rename(node.root / "else/gone.yaml")
+    result = node.cdi("validate", "@/else/gone.yaml")
+    assert (node.err(result), result.exit_code) == ("", 0)
+
+
+def test_validate_of_a_named_file_whatever_the_settings_are(node: Node) -> None:
     with_gone_device(node)
+    node.write("config.toml", "runtimes = 5\n")
     result = node.cdi("validate", "@/etc/gone.yaml")
     assert (node.err(result), result.exit_code) == ("", 0)
 

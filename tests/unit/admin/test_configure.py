@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocishim.admin.editing.files import Edit
-from ocishim.admin.engines import ENGINES, programs, trial
+from ocishim.admin.engines import ENGINES, complaint, programs, trial
 from ocishim.admin.host import Host
 from tests.unit.admin.configuring import Machine
 
@@ -252,3 +252,21 @@ class TestTrial:
 
         trial.make(host, [Edit(host, "/crio.conf.d/99", "a", "b")], lists)
         assert names == ["99"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("level=info\ncontainerd: Can't convert [\n[a]\n  x = 1\n](T) to trees\n",
+            "containerd: Can't convert [ [a] x = 1 ](T) to trees"),
+        ("containerd: one\ncontainerd: two\n\n", "containerd: two"),
+        ("one\ntwo\n", "two"),
+        ("", "exit status 1"),
+    ],
+)  # fmt: skip
+def test_what_an_engine_says_is_its_last_message(tmp_path: Path, said: str, told: str) -> None:
+    (tmp_path / "said").write_text(said)
+    program = tmp_path / "containerd"
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/said >&2\nexit 1\n")
+    program.chmod(0o755)
+    assert complaint(Host(), str(program), "config", "dump") == told

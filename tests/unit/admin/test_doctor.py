@@ -169,7 +169,7 @@ def test_spec_conflict(tree: Tree) -> None:
 
 @pytest.mark.parametrize(("name", "right"), [
     ("a.yml",
-        "a.yaml"),  ("a.YAML", "a.yaml"), ("a.JSON", "a.json"), ("a.yaml.bak", ""), ("README", ""),
+        "a.yaml"),  ("a.YAML", "a.yaml"), ("a.JSON", "a.json"), ("c.json5", "c.json"), ("c.jsonc", "c.json"), ("a.yaml.bak", ""), ("README", ""),
 ])  # fmt: skip
 def test_spec_that_nobody_reads_for_its_name(tree: Tree, name: str, right: str) -> None:
     tree.write(f"/etc/cdi/{name}", SPEC)

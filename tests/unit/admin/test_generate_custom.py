@@ -219,6 +219,13 @@ def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
     assert err.splitlines()[0] == f"pyshimctl: {tmp_path}/x.toml{message}"
 
 
+@pytest.mark.parametrize("text", [b"kind = ", b"\xff", b"a = " + b"[" * 10000])
+def test_what_is_no_toml_is_told_where_the_form_is(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "x.toml").write_bytes(text)
+    status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
+    assert (status, err.splitlines()[1:]) == (1, ["hint: docs/generate.md has every key"])
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -139,3 +141,14 @@ def test_plain_tables_are_written_with_their_tables_last() -> None:
         itertools.dropwhile(lambda line: line != "[z.y]", tomlfile.dumps(tree).splitlines())
     )
     assert "[z]" not in tomlfile.dumps(tree)
+
+
+def test_a_byte_order_mark_is_told_with_what_takes_it_away(tmp_path: Path) -> None:
+    """Containerd 1.6 starts with it: nothing is said of the engine."""
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"\xef\xbb\xbfversion = 2\n")
+    with pytest.raises(ConfigError) as caught:
+        TomlFile(str(file), file.read_text())
+    assert caught.value.message == f"{file}: begins with a byte order mark"
+    subprocess.run(["sh", "-c", caught.value.hint], check=True)
+    assert file.read_bytes() == b"version = 2\n"
