@@ -11,6 +11,7 @@ import os
 import struct
 
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 
 _CACHE = "/etc/ld.so.cache"
 _CONF = "/etc/ld.so.conf"
@@ -62,17 +63,17 @@ def _matches(host: Host, pattern: str, base: str) -> list[str]:
     folder, name = os.path.split(os.path.join(base, pattern))
     try:
         names = os.listdir(host.real(folder))
-    except OSError:
+    except (OSError, ConfigError):  # a loop of links, too
         return []
     return [f"{folder}/{one}" for one in sorted(fnmatch.filter(names, name))]
 
 
 def _read(host: Host, path: str) -> bytes:
-    real = host.real(path)
     try:
+        real = host.real(path)
         if not os.path.isfile(real):
             return b""
         with open(real, "rb") as file:
             return file.read(_MAX_BYTES)
-    except OSError:
+    except (OSError, ConfigError):  # a loop of links, too
         return b""
