@@ -85,27 +85,30 @@ class Node:
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path` on the node."""
-        return os.path.exists(self.host.real(path))
+        try:
+            return os.path.exists(self.host.real(path))
+        except ConfigError:  # a loop of links, here and below, leads to nothing
+            return False
 
     def mode(self, path: str) -> int:
         """Return the permission bits at `path`, links followed; 0 when it is not there."""
         try:
             return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
-        except (OSError, ValueError):
+        except (OSError, ValueError, ConfigError):
             return 0
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the node's folder `path`; none when it cannot be read."""
         try:
             return sorted(os.listdir(self.host.real(path)))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ConfigError):
             return []
 
     def read(self, path: str) -> str:
         """Return the text of the node's file `path`, at most 1 MiB; "" when it cannot be read."""
         try:
             return files.content(self.host.real(path), _MAX_BYTES).decode("utf-8", "replace")
-        except OSError:
+        except (OSError, ConfigError):
             return ""
 
     def started(self, program: str) -> float:
@@ -128,7 +131,7 @@ class Node:
         """Return when the node's file `path` was last written, 0 when it is not there."""
         try:
             return os.stat(self.host.real(path)).st_mtime
-        except (OSError, ValueError):
+        except (OSError, ValueError, ConfigError):
             return 0
 
     def runtime(self) -> tuple[str, lowlevel.Version]:

@@ -26,6 +26,7 @@ DROP_IN = "99-pyshim.conf"
 NEXT_STEP = ""  # Podman reads its configuration at every start
 
 _VENDOR_CONFIG = "/usr/share/containers/containers.conf"
+_CGROUPS = "/sys/fs/cgroup"
 _JSON = ("runtime_supports_json",)
 _NO_CGROUPS = ("runtime_supports_nocgroup", "runtime_supports_nocgroups")
 _DEFAULTS = {  # containers.conf(5)
@@ -62,12 +63,15 @@ def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's
 def problem(host: Host, wish: Wish, scratch: str) -> str:
     """Return Podman's words where it cannot read its files, "" where it can.
 
+    Raises ConfigError in a tree in which it runs with no files whatever.
     Its storage is a new one below `scratch`: looking must not make the machine's.
     """
     named = wish.drop_in or (f"{wish.config}.d/{DROP_IN}" if wish.config else "")
     if named and not host.is_file(named):
         return ""
     only = [f"CONTAINERS_CONF={named}"] if named else []
+    if host.elsewhere and not os.path.exists(host.real(_CGROUPS)):
+        raise ConfigError(f"it does not run without {_CGROUPS}, which {host.root} lacks")
     own = [f"--{name}={scratch}/{name}" for name in ("root", "runroot", "tmpdir")]
     argv = [program(host, wish), *own, "--storage-driver=vfs", "--events-backend=none", "info"]
     return complaint(host, "env", "HOME=/root", *only, *argv)

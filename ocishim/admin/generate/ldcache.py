@@ -64,7 +64,7 @@ def _matches(host: Host, pattern: str, base: str) -> list[str]:
     folder, name = os.path.split(os.path.join(base, pattern))
     try:
         names = os.listdir(host.real(folder))
-    except OSError:
+    except (OSError, ConfigError):  # a loop of links, too
         return []
     return [f"{folder}/{one}" for one in sorted(fnmatch.filter(names, name))]
 

@@ -41,6 +41,16 @@ def test_what_is_no_name_of_a_runtime(machine: Machine, engine: str, name: str) 
     assert "is no name for a runtime\n" in result.output
 
 
+def test_podman_in_a_tree_in_which_it_does_not_run(machine: Machine) -> None:
+    machine.program("/usr/bin/podman")
+    done = machine.call_as_is("configure", "podman")
+    assert (done.exit_code, machine.exists(FILES["podman"])) == (0, True)
+    assert done.stderr == (
+        "note: podman was not asked whether it can read this: it does not run without"
+        f" /sys/fs/cgroup, which {machine.root} lacks\n"
+    )
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_name_that_is_the_engines_own(machine: Machine, engine: str) -> None:
     """It ends with "runtime name 'runc' is reserved"; the others let it be replaced."""
@@ -64,6 +74,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def install(machine: Machine, engine: str, text: str, folder: str = "/usr/sbin") -> None:
     machine.write(f"{folder}/{DAEMONS[engine]}", text).chmod(0o755)
+    (machine.root / "sys/fs/cgroup").mkdir(parents=True, exist_ok=True)  # Podman wants it
 
 
 @pytest.mark.parametrize("engine", ENGINES)

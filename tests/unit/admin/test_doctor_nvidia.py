@@ -121,3 +121,16 @@ def test_fabric_manager_does_not_matter_without_nvswitch(tree: Tree) -> None:
     with_gpu(tree)
     tree.tells("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 575.51.03")
     assert findings(tree.node()) == {}
+
+
+@pytest.mark.parametrize("path", ["run/nvidia/driver", "etc/ld.so.cache"])
+def test_a_loop_of_links_ends_no_check(tree: Tree, path: str) -> None:
+    with_gpu(tree)
+    loop = tree.root / path
+    loop.unlink(missing_ok=True)
+    loop.parent.mkdir(parents=True, exist_ok=True)
+    loop.symlink_to(loop.name)
+    tree.write("/run/nvidia-persistenced/socket").unlink()
+    found = findings(tree.node())
+    assert "check-failed" not in found
+    assert "nvidia-persistence" in found
