@@ -297,9 +297,9 @@ def test_cache_of_root_is_no_finding_for_a_user(
 ) -> None:
     monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
     (tree.root / "run/pyshim").mkdir(parents=True, mode=0o700)
-    found = os.lstat(tree.root / "run/pyshim")
-    owner = os.stat_result([found.st_mode, 0, 0, 1, 0, 0, 0, 0, 0, 0])
-    monkeypatch.setattr(os, "lstat", lambda _path: owner)
+    look, folder = os.lstat, str(tree.root / "run/pyshim")
+    owner = os.stat_result([look(folder).st_mode, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    monkeypatch.setattr(os, "lstat", lambda path: owner if path == folder else look(path))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert findings(tree.node()) == {}
 
