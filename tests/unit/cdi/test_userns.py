@@ -12,6 +12,7 @@ import pytest
 from ocishim.cache import Cache
 from ocishim.cdi import userns
 from ocishim.linux import idmap
+from tests.isolated import isolated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +101,7 @@ def test_who_has_no_right_over_the_file_system_cannot(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@isolated
 def test_nothing_stays_of_a_question(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     fd = os.open(tmp_path, os.O_PATH)
