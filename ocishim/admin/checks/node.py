@@ -23,8 +23,6 @@ from ocishim.settings import config as settings
 from ocishim.settings import configfile, defaults
 from ocishim.settings.config import Config
 
-_MAX_BYTES = 1 << 20
-
 
 class Node:
     """The node whose root is `host`. config: pyshim's settings, defaults where the file is bad.
@@ -106,10 +104,7 @@ class Node:
 
     def read(self, path: str) -> str:
         """Return the text of the node's file `path`, at most 1 MiB; "" when it cannot be read."""
-        try:
-            return files.content(self.host.real(path), _MAX_BYTES).decode("utf-8", "replace")
-        except (OSError, ConfigError):
-            return ""
+        return files.text(self.host, path)
 
     def started(self, program: str) -> float:
         """Return when the machine's process of that name was started, 0 when none runs.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator
 
 from ocishim.admin.checks.finding import Finding, is_denied
 from ocishim.admin.checks.node import Node
 from ocishim.admin.install.installation import PREFIX
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 
 _TICK = 1  # second: the boot time is told in whole ones
 
@@ -61,10 +60,10 @@ def missing_program(node: Node, engine: str, name: str, program: str, command: s
     prefix = program.removesuffix("/bin/pyshim")
     if node.host.is_program(f"{PREFIX}/bin/pyshim"):
         step = command or f"pyshimctl configure {engine}"
-        step += "" if name == "pyshim" else f" --runtime-name {shlex.quote(name)}"
+        step += "" if name == "pyshim" else f" --runtime-name {quoted(name)}"
     else:
         elsewhere = prefix not in (PREFIX, program) and program.startswith("/")
-        step = "pyshimctl install" + (f" --prefix {shlex.quote(prefix)}" if elsewhere else "")
+        step = "pyshimctl install" + (f" --prefix {quoted(prefix)}" if elsewhere else "")
     return Finding(
         "engine-program",
         "error",

@@ -180,10 +180,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _text(path: str) -> str:
-    try:
-        return files.content(HOST.real(path), _MAX_BYTES).decode("utf-8", "replace")
-    except (OSError, ConfigError):
-        return ""
+    return files.text(HOST, path, _MAX_BYTES)
 
 
 def _json(path: str) -> dict[str, Any]:
