@@ -73,14 +73,34 @@ class Host:
         """Whether the name `path` is there, be it a link to nothing."""
         return os.path.lexists(self.entry(path))
 
+    def exists(self, path: str) -> bool:
+        """Whether `path` leads to something, links followed."""
+        return os.path.exists(self._target(path))
+
+    def is_folder(self, path: str) -> bool:
+        """Whether `path` is a folder, links followed."""
+        return os.path.isdir(self._target(path))
+
     def is_file(self, path: str) -> bool:
         """Whether `path` is a regular file, links followed."""
-        return os.path.isfile(self.real(path))
+        return os.path.isfile(self._target(path))
 
     def is_program(self, path: str) -> bool:
         """Whether `path` is a file that can be executed, links followed."""
-        real = self.real(path)
-        return os.path.isfile(real) and os.access(real, os.X_OK)
+        return self.is_file(path) and os.access(self.real(path), os.X_OK)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the sorted names in the folder `path`; none when it cannot be read."""
+        try:
+            return sorted(os.listdir(self._target(path)))
+        except (OSError, ValueError):
+            return []
+
+    def _target(self, path: str) -> str:
+        try:
+            return self.real(path)
+        except ConfigError:
+            return ""  # a loop of links leads to nothing
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the machine in its own root and return both outputs as text.

@@ -206,7 +206,7 @@ def metrics(node: Node) -> Iterator[Finding]:
     """Yield whether counters are wanted that cannot be kept."""
     file = node.config.metrics
     folder = os.path.dirname(file)
-    if file and not os.path.isdir(node.host.real(folder)):
+    if file and not node.host.is_folder(folder):
         yield Finding(
             "metrics",
             "warning",

@@ -29,11 +29,7 @@ def paths(host: Host, folder: str, own: str) -> list[str]:
     except OSError as err:
         raise refused(err, folder, "cannot be read: ") from None
     found = [f"{folder}/{name}" for name in names]
-    return [path for path in found if path.endswith(f"/{own}") or not _is_folder(host, path)]
-
-
-def _is_folder(host: Host, path: str) -> bool:
-    return os.path.isdir(host.real(path))
+    return [path for path in found if path.endswith(f"/{own}") or not host.is_folder(path)]
 
 
 def tree(host: Host, path: str, *tables: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def problem(host: Host, wish: Wish, scratch: str) -> str:
     if named and not host.is_file(named):
         return ""
     only = [f"CONTAINERS_CONF={named}"] if named else []
-    if host.elsewhere and not os.path.exists(host.real(_CGROUPS)):
+    if host.elsewhere and not host.exists(_CGROUPS):
         raise ConfigError(f"it does not run without {_CGROUPS}, which {host.root} lacks")
     own = [f"--{name}={scratch}/{name}" for name in ("root", "runroot", "tmpdir")]
     argv = [program(host, wish), *own, "--storage-driver=vfs", "--events-backend=none", "info"]

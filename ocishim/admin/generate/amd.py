@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ocishim.admin.editing import files
 from ocishim.admin.generate.edits import Edits, merged
-from ocishim.admin.generate.nodes import Nodes, kernel, listdir
+from ocishim.admin.generate.nodes import Nodes, kernel
 from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -106,7 +106,7 @@ def _gpus(host: Host, report: Report) -> list[Gpu]:
 def _computing(host: Host) -> dict[int, int]:
     """Return the render nodes of KFD's topology with the unique id of each."""
     found = {}
-    for number in listdir(host, _KFD):
+    for number in host.listdir(_KFD):
         lines = files.text(host, f"{_KFD}/{number}/properties").splitlines()
         facts = dict(line.split()[:2] for line in lines if len(line.split()) >= 2)
         render = facts.get("drm_render_minor", "")
@@ -118,11 +118,11 @@ def _computing(host: Host) -> dict[int, int]:
 
 def _drawing(host: Host, report: Report) -> list[Gpu]:
     """Return amdgpu's devices with their DRI nodes; a GPU without any is told of."""
-    folders = [f"{_PCI}/{name}" for name in listdir(host, _PCI) if re.match(r"[0-9a-f]{4}:", name)]
-    platform = [name for name in listdir(host, _PLATFORM) if name.startswith("amdgpu_xcp_")]
+    folders = [f"{_PCI}/{name}" for name in host.listdir(_PCI) if re.match(r"[0-9a-f]{4}:", name)]
+    platform = [name for name in host.listdir(_PLATFORM) if name.startswith("amdgpu_xcp_")]
     found = []
     for folder in (*folders, *(f"{_PLATFORM}/{name}" for name in platform)):
-        names = [name for name in listdir(host, f"{folder}/drm")
+        names = [name for name in host.listdir(f"{folder}/drm")
                  if re.fullmatch(r"(card|renderD)\d+", name)]  # fmt: skip
         renders = [int(name.removeprefix("renderD")) for name in names if name[0] == "r"]
         if renders:

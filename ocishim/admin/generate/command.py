@@ -212,9 +212,9 @@ def _hooks(chosen: dict[str, Any]) -> hooks.Hooks:
 def _platform(chosen: dict[str, Any]) -> str:
     """Return the mode of a platform whose driver is another one, else "auto"."""
     driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
-    if os.path.exists(dev.real("/dev/dxg")):
+    if dev.exists("/dev/dxg"):
         return "wsl"
-    return "csv" if os.path.isdir(driver.real(jetson.FOLDER)) else "auto"
+    return "csv" if driver.is_folder(jetson.FOLDER) else "auto"
 
 
 def _asked(

@@ -12,7 +12,6 @@ from ocishim.admin.generate import driverfiles, libraries, versions
 from ocishim.admin.generate.libraries import Library
 from ocishim.admin.generate.smi import Smi
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError
 
 _MAX_BYTES = 1 << 16
 
@@ -69,9 +68,4 @@ def read(host: Host, path: str) -> str:
 
     A driver root has no /proc of its own, as a rule; the kernel is the same.
     """
-    for one in (host, Host("/")):
-        try:
-            return files.content(one.real(path), _MAX_BYTES).decode("utf-8", "replace")
-        except (OSError, ConfigError):
-            continue
-    return ""
+    return files.text(host, path, _MAX_BYTES) or files.text(Host("/"), path, _MAX_BYTES)

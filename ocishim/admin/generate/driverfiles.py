@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from ocishim.admin.editing import files
 from ocishim.admin.generate import elf
-from ocishim.admin.generate.nodes import listdir
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -104,7 +103,7 @@ def firmware(host: Host, version: str, release: str) -> Iterator[File]:
     seen: set[str] = set()
     for base in (_own_firmware(host), *_FIRMWARE):
         folder = f"{base.format(release)}/nvidia/{version}" if base else ""
-        for name in listdir(host, folder) if folder else ():
+        for name in host.listdir(folder) if folder else ():
             there = _file(host, f"{folder}/{name}")
             if name.startswith("gsp") and name not in seen and there:
                 seen.add(name)
@@ -114,13 +113,8 @@ def firmware(host: Host, version: str, release: str) -> Iterator[File]:
 
 def _own_firmware(host: Host) -> str:
     """Return the folder that the kernel was told to look in first, "" for none."""
-    for one in (host, Host("/")):
-        try:
-            told = files.content(one.real(_FIRMWARE_PATH), 4096).decode("utf-8", "replace")
-            return told.strip().rstrip("/")
-        except (OSError, ConfigError):
-            continue
-    return ""
+    told = files.text(host, _FIRMWARE_PATH) or files.text(Host("/"), _FIRMWARE_PATH)
+    return told.strip().rstrip("/")
 
 
 def configuration(host: Host, machine: str, libraries: list[str]) -> Iterator[File]:

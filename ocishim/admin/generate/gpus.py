@@ -6,7 +6,6 @@ and /proc and sysfs, which know no uuid of a MIG device. Whoever does not answer
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -167,7 +166,7 @@ def _add_uuids(found: list[Gpu], asked: smi.Smi, report: Report) -> None:
 def find_in_proc(host: Host, report: Report) -> list[Gpu]:
     """Return the GPUs of /proc/driver/nvidia of that root, and of no other."""
     found: list[Gpu] = []
-    for name in sorted(_listdir(host, f"{_PROC}/gpus"), key=_address):
+    for name in sorted(host.listdir(f"{_PROC}/gpus"), key=_address):
         facts = files.text(host, f"{_PROC}/gpus/{name}/information")
         if re.search(r"GPU Excluded:\s*Yes", facts):
             report.tell(f"GPU {name} is left out: the driver excludes it")
@@ -199,12 +198,5 @@ def _migs_from_proc(host: Host, minor: int) -> list[Mig]:
 
 
 def _numbered(host: Host, folder: str, prefix: str) -> list[int]:
-    names = [name.removeprefix(prefix) for name in _listdir(host, folder)]
+    names = [name.removeprefix(prefix) for name in host.listdir(folder)]
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _listdir(host: Host, path: str) -> list[str]:
-    try:
-        return os.listdir(host.real(path))
-    except OSError:
-        return []

@@ -14,7 +14,7 @@ from ocishim.admin.editing import files
 from ocishim.admin.generate import elf
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.hooks import Hooks
-from ocishim.admin.generate.nodes import Nodes, listdir
+from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import expand, is_wild
 from ocishim.admin.generate.report import Report
 from ocishim.errors import ConfigError
@@ -63,7 +63,7 @@ class Jetson:
 
     def _lines(self) -> list[tuple[str, str]]:
         """Return kind and path of each line, once; what is none is told with file and line."""
-        names = listdir(self.files.host, FOLDER)
+        names = self.files.host.listdir(FOLDER)
         found: dict[tuple[str, str], None] = {}
         if not set(names) & set(_BASE):
             raise ConfigError(

@@ -62,11 +62,7 @@ def _configured(host: Host, path: str, depth: int) -> list[str]:
 
 def _matches(host: Host, pattern: str, base: str) -> list[str]:
     folder, name = os.path.split(os.path.join(base, pattern))
-    try:
-        names = os.listdir(host.real(folder))
-    except (OSError, ConfigError):  # a loop of links, too
-        return []
-    return [f"{folder}/{one}" for one in sorted(fnmatch.filter(names, name))]
+    return [f"{folder}/{one}" for one in fnmatch.filter(host.listdir(folder), name)]
 
 
 def _read(host: Host, path: str) -> bytes:

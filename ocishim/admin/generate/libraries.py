@@ -93,7 +93,7 @@ def _with_those_below(host: Host, bases: list[str]) -> list[str]:
 def _globbed(host: Host, folder: str) -> list[str]:
     if not folder.endswith("/*"):
         return [folder.rstrip("/")]
-    return [folder[:-1] + name for name in sorted(_names(host, folder[:-2]))]
+    return [folder[:-1] + name for name in host.listdir(folder[:-2])]
 
 
 def _there(host: Host, folder: str) -> str:
@@ -130,7 +130,7 @@ def core(host: Host, where: list[str], machine: str) -> Core:
     """Return what the folders `where` have of the driver's two libraries that everything needs."""
     found = Core({stem: set() for stem in _CORE}, {stem: [] for stem in _CORE}, {})
     for folder in where:
-        for name in _names(host, folder):
+        for name in host.listdir(folder):
             stem = name.partition(".so")[0]
             if stem in _CORE and (real := _file(host, f"{folder}/{name}", machine)):
                 version = versions.of_name(name, stem) or versions.of_name(_base(real), stem)
@@ -151,10 +151,10 @@ def find(host: Host, where: list[str], version: str, machine: str) -> list[Libra
     Folders with libnvidia-ml of that version come first: the driver's own win.
     """
     core = f"libnvidia-ml.so.{version}"
-    first = sorted(where, key=lambda folder: not os.path.exists(host.real(f"{folder}/{core}")))
+    first = sorted(where, key=lambda folder: not host.exists(f"{folder}/{core}"))
     found: dict[str, Library] = {}
     for folder in (*first, *_xorg(host, where)):
-        for name in sorted(_names(host, folder)):
+        for name in sorted(host.listdir(folder)):
             path = _driver_file(host, folder, name, version, machine)
             if path and (library := found.get(os.path.basename(path))) is None:
                 library = found[_base(path)] = Library(path, elf.soname(host.real(path)))
@@ -209,10 +209,3 @@ def _linked_only(found: object) -> list[Library]:
 
 def _base(path: str) -> str:
     return os.path.basename(path)
-
-
-def _names(host: Host, folder: str) -> list[str]:
-    try:
-        return os.listdir(host.real(folder))
-    except (OSError, ConfigError):
-        return []

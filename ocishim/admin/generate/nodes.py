@@ -40,7 +40,7 @@ class Nodes:
 
     def dri(self, bus: str) -> list[str]:
         """Return the paths of a PCI device's DRI nodes: as sysfs has them, or udev's links."""
-        names = [name for name in listdir(kernel(self.host, _PCI), f"{_PCI}/{bus}/drm")
+        names = [name for name in kernel(self.host, _PCI).listdir(f"{_PCI}/{bus}/drm")
                  if _DRI.fullmatch(name)]  # fmt: skip
         linked = [os.path.basename(target) for target, _ in self.by_path(bus)]
         return [f"/dev/dri/{name}" for name in sorted({*names, *linked})] if bus else []
@@ -58,12 +58,4 @@ class Nodes:
 
 def kernel(host: Host, probe: str) -> Host:
     """Return `host`, or this machine where that root has no `probe` of the kernel's."""
-    return host if os.path.isdir(host.real(probe)) else Host("/")
-
-
-def listdir(host: Host, path: str) -> list[str]:
-    """Return the sorted names in a folder; none when it cannot be read."""
-    try:
-        return sorted(os.listdir(host.real(path)))
-    except (OSError, ConfigError):
-        return []
+    return host if host.is_folder(probe) else Host("/")

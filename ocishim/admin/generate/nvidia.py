@@ -14,7 +14,7 @@ from ocishim.admin.generate.driver import Driver
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.gpus import Gpu, Mig
 from ocishim.admin.generate.hooks import Hooks
-from ocishim.admin.generate.nodes import Nodes, kernel, listdir
+from ocishim.admin.generate.nodes import Nodes, kernel
 from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -98,11 +98,11 @@ class Generator:
 
     def _instead(self) -> str:
         """Return what serves a host whose driver is another one, "" when it is none we know."""
-        if os.path.exists(self.host.real("/etc/nv_tegra_release")) or os.path.exists(
+        if self.host.exists("/etc/nv_tegra_release") or os.path.exists(
             self.nodes.host.real("/dev/nvmap")
         ):
             return "this is a Jetson, whose driver has no such files: --mode csv"
-        if os.path.exists(self.nodes.host.real("/dev/dxg")):
+        if self.nodes.host.exists("/dev/dxg"):
             return "this is WSL, whose driver is in /usr/lib/wsl: --mode wsl"
         return ""
 
@@ -123,7 +123,7 @@ class Generator:
 
     def _from_nodes(self) -> list[Gpu]:
         """Return a GPU for each /dev/nvidiaN where the driver tells nothing of them."""
-        names = listdir(self.nodes.host, "/dev")
+        names = self.nodes.host.listdir("/dev")
         minors = sorted(int(n[6:]) for n in names if n.startswith("nvidia") and n[6:].isdigit())
         self.report.source = f"{self.nodes.prefix}/dev" if minors else ""
         return [Gpu(index, "", minor, "") for index, minor in enumerate(minors)]
@@ -233,7 +233,7 @@ def imex_channels(
     nodes = Nodes(dev_root, report)
     report.source = nodes.prefix + folder
     devices: dict[str, Edits] = {}
-    for name in listdir(nodes.host, folder):
+    for name in nodes.host.listdir(folder):
         number = name.removeprefix("channel")
         edits = Edits()
         if number != name and number.isdigit() and nodes.add(edits, f"{folder}/{name}"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import NamedTuple
 
-from ocishim.admin.generate.nodes import listdir
 from ocishim.admin.host import Host
 
 # A "]" that comes first in brackets is a member of them.
@@ -31,10 +29,10 @@ def expand(host: Host, pattern: str) -> list[Match]:
         found = [
             Match(f"{one.path}/{name}", one.star + "".join(match.groups()))
             for one in found
-            for name in listdir(host, one.path or "/")
+            for name in host.listdir(one.path or "/")
             if (match := wanted.fullmatch(name))
         ]
-    there = [one for one in found if os.path.exists(host.real(one.path))]
+    there = [one for one in found if host.exists(one.path)]
     return sorted(there, key=lambda one: natural(one.path))
 
 

@@ -143,7 +143,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
 def _would(installation: Installation, file: str) -> list[str]:
     """Return what an install would do."""
     name, before = installation.name_of(file), installation.current
-    there = os.path.isdir(installation.host.real(installation.home))
+    there = installation.host.is_folder(installation.home)
     told = _mended(installation.home, installation.home_faults()) if there else []
     told += [f"remove {installation.home}/{one}" for one in installation.left()]
     told += _mended(f"{installation.home}/{name}", installation.to_mend(name))

@@ -156,7 +156,7 @@ def _unregistered(context: click.Context, host: Host, service: str, wish: dict[s
 
 
 def _engine(host: Host) -> str:
-    return "crio" if os.path.exists(host.real(_CRIO)) else "containerd"
+    return "crio" if host.exists(_CRIO) else "containerd"
 
 
 def _runs_this_pod(host: Host, program: str) -> bool:

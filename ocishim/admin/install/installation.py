@@ -107,7 +107,7 @@ class Installation:
         made: list[str] = []
         for folder in folders:
             missing = folder
-            while not os.path.isdir(self.host.real(missing)):
+            while not self.host.is_folder(missing):
                 made.append(missing)
                 missing = os.path.dirname(missing)
             os.makedirs(self.host.real(folder), exist_ok=True)
@@ -247,8 +247,7 @@ class Installation:
 
     def left(self) -> list[str]:
         """Return the names of what installs that were killed have left."""
-        real = self.host.real(self.home)
-        return sorted(filter(_LEFT.match, os.listdir(real))) if os.path.isdir(real) else []
+        return list(filter(_LEFT.match, self.host.listdir(self.home)))
 
     def remove(self, names: list[str]) -> list[str]:
         """Remove `names` from the folder of all versions, under the lock; return their paths."""

@@ -20,7 +20,7 @@ def faults(installation: Installation) -> list[Fault]:
     blocked = inway.folders(installation)
     if blocked:
         return blocked
-    if not os.path.isdir(installation.host.real(installation.home)):
+    if not installation.host.is_folder(installation.home):
         missing = Fault(installation.home, "is missing: pyshim is not installed there")
         return [missing, *inway.strangers(installation)]
     return [*_all(installation)]

@@ -98,7 +98,7 @@ def _would(installation: Installation, *, purge: bool) -> list[str]:
     inway.refuse(installation, inway.folders(installation))
     host, wrong = installation.host, installation.wrong_links()
     links = [f"{installation.bin}/{one}" for one in PROGRAMS]
-    told = [f"remove {_RUN}"] if os.path.isdir(host.real(_RUN)) else []
+    told = [f"remove {_RUN}"] if host.is_folder(_RUN) else []
     told += [f"remove {path}" for path in units.there(installation)]
     told += [f"remove {path}" for path in links if path not in wrong]
     told += _configuration(installation, purge=purge)

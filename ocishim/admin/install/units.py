@@ -155,16 +155,13 @@ def _is_entry(entry: str) -> bool:
 
 def _written(host: Host) -> list[str]:
     """Return the specs that refresh wrote."""
-    real = host.real(SPEC_DIR)
-    names = sorted(os.listdir(real)) if os.path.isdir(real) else []
-    paths = [f"{SPEC_DIR}/{name}" for name in names if name.endswith(".yaml")]
-    mark = MARK.encode()
-    return [path for path in paths if files.content(host.real(path), len(mark)) == mark]
+    paths = [f"{SPEC_DIR}/{name}" for name in host.listdir(SPEC_DIR) if name.endswith(".yaml")]
+    return [path for path in paths if files.text(host, path, len(MARK.encode())) == MARK]
 
 
 def _systemctl(host: Host, *words: str) -> None:
     """Run systemctl on a machine whose systemd runs. Raises ConfigError with its words."""
-    if not os.path.isdir(host.real(_RUNNING)):
+    if not host.is_folder(_RUNNING):
         return
     done = host.run("systemctl", *words)
     if done.returncode:

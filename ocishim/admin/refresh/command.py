@@ -101,11 +101,11 @@ def _name(kind: str) -> str:
 
 def _proc(root: Host) -> Host:
     """Return whose /proc tells of the driver: the driver root's where it has one mounted."""
-    return root if os.path.exists(root.real("/proc/devices")) else Host()
+    return root if root.exists("/proc/devices") else Host()
 
 
 def _is_expected(root: Host, chosen: dict[str, Any]) -> bool:
     """Whether a spec is owed: the command line names what for, or a driver is there."""
     named = chosen["mode"] != "auto" or chosen["devices"] or chosen["file"]
-    there = (os.path.exists(host.real(path)) for host in (root, Host()) for path in _DRIVERS)
+    there = (host.exists(path) for host in (root, Host()) for path in _DRIVERS)
     return bool(named) or any(there)

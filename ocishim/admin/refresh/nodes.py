@@ -99,7 +99,7 @@ def _plain(host: Host, majors: dict[str, int]) -> Iterator[tuple[str, tuple[int,
         yield "nvidiactl", (major, _CONTROL)
         for minor in _gpus(host):
             yield f"nvidia{minor}", (major, minor)
-        if os.path.isdir(host.real("/sys/module/nvidia_modeset")):
+        if host.is_folder("/sys/module/nvidia_modeset"):
             yield "nvidia-modeset", (major, _MODESET)
     if major := majors.get("nvidia-uvm"):
         yield "nvidia-uvm", (major, 0)
@@ -108,7 +108,7 @@ def _plain(host: Host, majors: dict[str, int]) -> Iterator[tuple[str, tuple[int,
 
 def _gpus(host: Host) -> list[int]:
     folder = f"{_PROC}/gpus"
-    texts = [files.text(host, f"{folder}/{bus}/information") for bus in _listdir(host, folder)]
+    texts = [files.text(host, f"{folder}/{bus}/information") for bus in host.listdir(folder)]
     return sorted(
         int(found[1]) for text in texts if (found := re.search(r"Device Minor:\s*(\d+)", text))
     )
@@ -164,10 +164,3 @@ def _facts(text: str) -> dict[str, int]:
     return {
         name: int(value) for name, value in re.findall(r"^(\w+):\s*(\d+)\s*$", text, re.MULTILINE)
     }
-
-
-def _listdir(host: Host, path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(host.real(path)))
-    except OSError:
-        return []
