@@ -62,6 +62,7 @@ test-sid:  ## the same on the newest Debian, in build/sid
 test-kubernetes: dev binary  ## a cluster of one node, containerd 2 and 1.6 (root, half an hour after its builds)
 	@tools/packages.sh demo test debian kubernetes
 	@tools/containerd2.sh peers/containerd2
+	@tools/runc.sh build/runc
 	@tools/kubernetes.sh build/kubernetes
 	@failed=0; \
 	CI=true $(PYTEST) tests/kubernetes -q --junitxml=build/junit/kubernetes.xml $(ARGS) || failed=1; \
@@ -117,7 +118,7 @@ packages: $(BASE) binary  ## .deb, .rpm, tarball, wheel into build/packages; ARC
 	@$(PYTHON_VENV) -m tools.packaging build/packages $$(ls build/pyshim build/pyshim-*64 2>/dev/null)
 
 test-binary: dev binary  ## build/pyshim instead of the clone: what differs, and all with containers (root)
-	@tools/packages.sh packages || echo "setup: the tests of the packages will say so" >&2
+	@tools/packages.sh demo test packages || echo "setup: the tests of the packages will say so" >&2
 	@rm -rf build/bin && mkdir -p build/bin && cp build/pyshim build/pyshim.* build/bin/
 	@ln -s pyshim build/bin/pyshim-hook && ln -s pyshim build/bin/pyshimctl
 	@tools/runc.sh build/runc || echo "setup: the tests of a bare node will say so" >&2

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -34,7 +34,7 @@ CI = os.environ.get("CI") == "true"
 DATA = Path(__file__).parent / "data"
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip the running test for `reason`; in CI, fail it."""
     if CI:
         pytest.fail(f"{reason}, and CI=true forbids to skip", pytrace=False)
@@ -46,7 +46,7 @@ def need(program: str) -> str:
     found = shutil.which(program)
     if found is None:
         missing(f"{program} is not installed; tools/packages.sh test gets it")
-    return str(found)
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the programs of a Go module into FOLDER, once for each VERSION; another one that is there is
-# replaced. Sources and what Go builds are removed.
+# Builds the programs of a Go module into FOLDER, once for each VERSION and its arguments; another one
+# that is there is replaced. Sources and what Go builds are removed.
 #
 #   tools/gomodule.sh FOLDER MODULE VERSION ARGUMENT...        ARGUMENT: of go build
 #
@@ -13,11 +13,12 @@ folder=$(cd "$1" && pwd)
 module=$2
 version=$3
 shift 3
+wanted="$version $*"
 cd "$(dirname "$0")"
 
 exec 9>"$folder/lock"
 flock 9
-[ "$(cat "$folder/version" 2>/dev/null)" != "$version" ] || exit 0
+[ "$(cat "$folder/version" 2>/dev/null)" != "$wanted" ] || exit 0
 go=$(./go.sh "$folder")
 # Two at a time fit small machines.
 export GOTOOLCHAIN=auto GOFLAGS="-modcacherw -trimpath -buildvcs=false -p=2 ${GOFLAGS:-}"
@@ -29,4 +30,4 @@ cd "$GOPATH/pkg/mod/$module@$version"
 nice -n 10 "$go" build -o "$folder/" "$@"
 cd "$folder"
 rm -rf "$folder/gopath" "$folder/cache" "$folder/go"
-echo "$version" >"$folder/version"
+echo "$wanted" >"$folder/version"

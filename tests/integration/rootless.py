@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conftest import need
+from tests.conftest import missing, need
 from tools.lab.runtime import Result
 from tools.lab.shim import REPOSITORY
 
@@ -52,10 +52,12 @@ exec {program} "$@"
 """
 
 
-def static_runc() -> Path | None:
-    """A runc of at least 1.2, which has mapped mounts; None where it was not built."""
+def static_runc() -> Path:
+    """A runc of at least 1.2, which has mapped mounts and needs no library."""
     program = REPOSITORY / "build/runc/runc"
-    return program if program.exists() else None
+    if not program.exists():
+        missing("there is no static runc; tools/runc.sh build/runc builds it")
+    return program
 
 
 class Rootless:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import libs
-from tests.conftest import missing
 from tests.integration.conftest import TOKEN
+from tests.integration.rootless import static_runc
 from tools.lab import cgroups
 from tools.lab.bundle import Bundle, make_spec
-from tools.lab.shim import BINARY, REPOSITORY
+from tools.lab.shim import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,10 +145,7 @@ class Node:
 @pytest.fixture(scope="session")
 def runc() -> Path:
     """A runc that needs no library."""
-    built = REPOSITORY / "build/runc/runc"
-    if not built.exists():
-        missing("there is no static runc; tools/runc.sh build/runc builds it")
-    return built
+    return static_runc()
 
 
 @pytest.fixture

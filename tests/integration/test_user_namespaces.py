@@ -33,18 +33,12 @@ RBIND = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
 def lowlevel(request: pytest.FixtureRequest, lowlevels: dict[str, Path], tmp_path: Path) -> Path:
     """Each runtime, the newest too: Debian 12's runc does not know mapped mounts."""
     if request.param == "static runc":
-        program = static_runc()
-        return program or absent("there is no static runc; tools/runc.sh build/runc builds it")
+        return static_runc()
     if request.param == "newest crun":
         program = newest_crun.program(tmp_path / "newest")
-        return program or absent("the newest crun cannot be fetched")
+        return program or missing("the newest crun cannot be fetched")
     need(request.param)
     return lowlevels[request.param]
-
-
-def absent(reason: str) -> Path:
-    missing(reason)
-    raise AssertionError(reason)
 
 
 def spec_of(folder: Path, options: list[str], **mount: str) -> str:
@@ -169,14 +163,13 @@ def rootless_runtime(name: str, lowlevels: dict[str, Path], folder: Path, user: 
     if name == "runc":
         return lowlevels["runc"]
     if name == "static runc":
-        built = static_runc() or absent(
-            "there is no static runc; tools/runc.sh build/runc builds it"
-        )
-        return Path(shutil.copy(built, user.folder / "runc"))  # the user may not enter the clone
+        return Path(
+            shutil.copy(static_runc(), user.folder / "runc")
+        )  # the user may not enter the clone
     program, lines = need("crun"), ""
     if name == "newest crun":
         if newest_crun.program(folder) is None:
-            absent("the newest crun cannot be fetched")
+            missing("the newest crun cannot be fetched")
         user.libraries = folder / "libraries"
         program, lines = str(folder / "crun.bin"), "export LD_LIBRARY_PATH=/mnt\n"
         for parent in (folder, *folder.parents[:-2]):

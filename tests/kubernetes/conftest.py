@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import missing, need
 from tests.integration.containerd2 import PROGRAMS as CONTAINERD2
+from tests.integration.rootless import static_runc
 from tests.integration.test_packages import BARE
 from tests.kubernetes import pods as pod
 from tests.kubernetes.cluster import Cluster
@@ -82,6 +83,8 @@ def node(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node
             for name in ("containerd", "ctr", "containerd-shim-runc-v2"):
                 shutil.copy(CONTAINERD2 / name, node.tools)
                 node.said("mv", f"/srv/lab/{name}", "/usr/bin")
+            shutil.copy(static_runc(), node.tools)  # Debian 12's cannot map users of mounts
+            node.said("mv", "/srv/lab/runc", "/usr/sbin")
             # It comes without one. A machine may have no CAP_SYS_RESOURCE, which is why there is one.
             node.write(CONFIG, "version = 3\n[plugins.'io.containerd.cri.v1.runtime']\n" + RESTRICT)
         else:

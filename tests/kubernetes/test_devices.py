@@ -82,6 +82,15 @@ class TestDevices:
         asked = pod("kinds", main, other, initContainers=[first, sidecar])
         assert pods.run(asked) == ("Succeeded", "1\n")
 
+    def test_users_of_its_own(self, pods: Pods, engine: str, resource: str) -> None:
+        if engine == "containerd1":
+            pytest.skip("containerd 1.6 gives no pod users of its own")
+        look = f"read -r _ user _ </proc/self/uid_map; [ $user != 0 ] || exit 1; {LOOK}"
+        main = container(f"{look}; : </dev/nvidiactl", **asking(resource))
+        phase, printed = pods.run(pod("own-users", main, hostUsers=False))
+        assert came(printed), printed
+        assert phase == "Succeeded"
+
     def test_entered_probed_and_restarted(self, pods: Pods, resource: str) -> None:
         probe: Object = {"exec": {"command": ["load", "libcuda.so.1"]}, "periodSeconds": 1}
         probes: Object = dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), probe)
