@@ -93,15 +93,17 @@ def missing(lab: Lab, kind: str) -> None:
     {kind: kind for kind in (*AT_CREATE, "poststart")},
 )
 def timeout(lab: Lab, kind: str) -> None:
-    item = hook(lab, kind, "exec $B sleep 300", timeout=1)
+    lives = "$B touch $O/began; while $B touch $O/lived; do $B usleep 50000; done"
     started = time.monotonic()
-    bundle = prepare(lab, {kind: [item]}, "sleep 30")
+    bundle = prepare(lab, {kind: [hook(lab, kind, lives, timeout=1)]}, "sleep 30")
     done = lab.create(bundle)
     if kind == "poststart":
         done = lab.call("start", lab.id)
     check(done.status != 0, "exit status 0")
     taken = time.monotonic() - started
-    check(0.9 < taken < 20, f"aborted after {taken:.1f} s")
+    check(taken < 20, f"aborted after {taken:.1f} s")
+    began, ended = (os.stat(f"{lab.out}/{name}").st_mtime for name in ("began", "lived"))
+    check(ended - began > 0.4, f"aborted after {ended - began:.1f} s of its time")
 
 
 @case("timeout-not-reached", "the number of seconds before aborting the hook", CONFIG, EACH)

@@ -48,13 +48,18 @@ def buildah(shim: Shim, tmp_path: Path) -> Callable[..., str]:
     table = {"name": "ACME_VISIBLE_DEVICES", "kind": "acme.com/demo", "unprivileged": True}
     shim.configure({"requests.env": [table]})
     shim.add_spec("acme.yaml", SPEC)
+    # It raises limits to what it may not on a machine without CAP_SYS_RESOURCE.
+    (tmp_path / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+    )
+    environment = {**shim.environment, "CONTAINERS_CONF": f"{tmp_path}/containers.conf"}
     folders = [f"--root={tmp_path}/root", f"--runroot={tmp_path}/run", "--storage-driver=vfs"]
 
     def call(command: str, *args: str) -> str:
         argv = ["unshare", "-m", "--propagation", "private", "sh", "-ec", _PRIVATE, "buildah"]
         argv += [*folders, command, *args]
         done = subprocess.run(
-            argv, env=shim.environment, capture_output=True, text=True, check=False, cwd=tmp_path
+            argv, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
         )
         assert done.returncode == 0, done
         return done.stdout
@@ -64,7 +69,7 @@ def buildah(shim: Shim, tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def runtime(shim: Shim) -> list[str]:
-    return [f"--runtime={shim.program}", "--isolation=oci"]
+    return [f"--runtime={shim.program}", "--isolation=oci", "--network=none"]
 
 
 @pytest.fixture
