@@ -22,10 +22,12 @@ _OURS = " # pyshim: "  # begins a comment of tomlfile.py's
 
 
 class Lines:
-    """The text as lines."""
+    """The text as lines, which end with a line feed; the last one as it did."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
+        # Not str.splitlines: a comment may have U+0085 or U+2028, and TOML ends no line there.
+        self._end = "\n" if text.endswith("\n") or not text else ""
+        self._lines = text.removesuffix("\n").split("\n") if text else []
 
     def entry(self, keys: Keys) -> tuple[str, str]:
         """Return the value at `keys` as it is written, and the comment behind it ("" for none).
@@ -89,7 +91,7 @@ class Lines:
 
     def text(self) -> str:
         """Return the text."""
-        return "".join(f"{line}\n" for line in self._lines)
+        return "\n".join(self._lines) + self._end if self._lines else ""
 
     def _walk(self) -> list[tuple[str, Keys, Keys | None]]:
         """Return each line with the table it stands in and the keys it sets, None for none."""
@@ -128,7 +130,7 @@ class Lines:
             return self._head()
         is_there = any(inside[: len(table)] == table for _, inside, _ in self._walk())
         behind = f" {comment}" if comment and is_there else ""
-        self._lines += ["", f"[{'.'.join(map(_key, table))}]{behind}"]
+        self._lines += ["", f"[{dotted(table)}]{behind}"]
         return len(self._lines)
 
     def _head(self) -> int:
@@ -174,6 +176,11 @@ def _code_length(line: str) -> int:
         except ValueError:
             continue
     return len(line)
+
+
+def dotted(keys: Keys) -> str:
+    """Return keys as TOML writes them in one."""
+    return ".".join(map(_key, keys))
 
 
 def _key(key: str) -> str:
