@@ -16,8 +16,9 @@ from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.admin.install import inway, selfcheck, units
-from ocishim.admin.install.installation import PREFIX, PROGRAMS, Installation
+from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
+from ocishim.admin.install.versionfolder import PROGRAMS
 from ocishim.errors import ConfigError
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import defaults
