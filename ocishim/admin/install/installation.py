@@ -92,6 +92,10 @@ class Installation:
         folders = [name for name, status in found.items() if stat.S_ISDIR(status.st_mode)]
         return sorted(folders, key=lambda name: found[name].st_mtime_ns)
 
+    def named(self) -> list[str]:
+        """Names of whatever is called as a version, be it a folder or not."""
+        return [name for name in self._names() if _VERSION.fullmatch(name)]
+
     @property
     def owner(self) -> tuple[int, int]:
         """User and group of all that is ours: root's, unless who looks has it for himself.
@@ -135,14 +139,14 @@ class Installation:
     def version_faults(self, name: str) -> list[Fault]:
         """Return what differs in the folder of the version `name` from what belongs there."""
         folder = self._at(name)
+        if name not in self.versions():
+            return [Fault(".", "is no folder")]
         return integrity.faults(folder, versionfolder.entries(name), self.owner)
 
     def to_mend(self, name: str) -> list[Fault]:
         """Return what `add` mends of the version `name`, be it no folder, or gone while in use."""
-        if name in self.versions():
+        if name in self.named():
             return self.version_faults(name)
-        if os.path.lexists(self._at(name)):
-            return [Fault(".", "is no folder")]
         return [Fault(".", "is missing")] if self.current == name else []
 
     def add(self, file: str) -> tuple[str, list[Fault]]:
@@ -246,13 +250,20 @@ class Installation:
         """Return the names of the versions that are not in `keep`."""
         return [name for name in self.versions() if name not in keep]
 
+    def damaged(self, keep: str) -> list[str]:
+        """Return the names of the versions beside `keep` that are not what was put there.
+
+        They cannot be mended, and are of no use to creates that still run.
+        """
+        return [name for name in self.named() if name != keep and self.version_faults(name)]
+
     def left(self) -> list[str]:
         """Return the names of what installs that were killed have left."""
         return [name for name in self._names() if _LEFT.match(name)]
 
     def others(self) -> list[str]:
         """Return the names of what lies in the folder of all versions and is not ours."""
-        ours = {*self.versions(), *self.left(), *_BESIDE}
+        ours = {*self.named(), *self.left(), *_BESIDE}
         return [name for name in self._names() if name not in ours]
 
     def clear(self) -> None:
