@@ -377,6 +377,31 @@ def test_a_runtime_that_only_root_can_ask(
         assert one.evidence == f"/usr/bin/runc cannot be run: {tree.root} cannot be entered"
 
 
+def test_a_program_that_only_root_may_execute_is_there(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runtime, ldconfig, an engine, its runtime and a hook: mode 0700, and asked by another."""
+    tree.tells("/usr/bin/crio", "crio version 1.30")
+    tree.tells("/opt/pyshim", "")
+    tree.tells("/opt/hook", "")
+    tree.write(
+        "/etc/crio/crio.conf", '[crio.runtime.runtimes.pyshim]\nruntime_path = "/opt/pyshim"\n'
+    )
+    hook = "hooks: [{hookName: prestart, path: /opt/hook}]"
+    tree.write("/etc/cdi/acme.yaml", f"{SPEC}    {hook}\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.X_OK)
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def run(self: Host, *argv: str) -> object:
+        raise host.not_run(argv[0], self.real(argv[0]), denied)
+
+    monkeypatch.setattr(Host, "run", run)
+    found = findings(tree.node())
+    assert [(one.name, one.severity) for one in found.values()] == [("runtime-unknown", "info")]
+    assert found["runtime-unknown"].evidence == "/usr/bin/runc cannot be run: access denied"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
