@@ -79,7 +79,10 @@ class Host:
 
     def is_program(self, path: str) -> bool:
         """Whether `path` is a file that can be executed, links followed, be it by root alone."""
-        return is_program(self.real(path))
+        try:
+            return is_program(self.real(path))
+        except ConfigError:  # a loop of links leads to no program
+            return False
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the machine in its own root and return both outputs as text.
