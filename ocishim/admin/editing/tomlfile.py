@@ -151,12 +151,17 @@ class TomlFile:
         return _told(noted) or _told(next(lines, "").replace(own, _WAS, 1))
 
     def remove(self, keys: Keys) -> None:
-        """Remove what is at `keys`, and the tables on the way that are empty then."""
+        """Remove what is at `keys`, and the tables on the way that are empty then.
+
+        Traceless, one that a line of the user's opens stays: containerd 1.x does not start its CRI
+        with an empty table of runtimes.
+        """
+        text = Lines(self._text if self._writers[0] is Lines else "")
         while keys and self.get(*keys) is not None:
             parents = keys[:-1]
             del self.table(parents)[keys[-1]]
             self._changes.append(("remove", keys))
-            if self.table(parents):
+            if self.table(parents) or text.opens(parents):
                 break
             keys = parents
 

@@ -41,6 +41,11 @@ class Lines:
         length = _code_length(line)
         return line[:length].partition("=")[2].strip(), line[length:].strip()
 
+    def opens(self, table: Keys) -> bool:
+        """Whether a line opens the table that we have not written for a setting of ours."""
+        lines = (line for line, inside, _ in self._walk() if inside == table)
+        return any(line.lstrip().startswith("[") and _OURS not in line for line in lines)
+
     def set(self, keys: Keys, value: Any) -> None:
         """Set a plain value; a table by its values."""
         if not isinstance(value, dict):
@@ -116,8 +121,7 @@ class Lines:
     def _place(self, table: Keys, comment: str) -> int:
         """Return where a setting of `table` can stand; writes its header when there is none.
 
-        Where other lines have tables below it, the header gets the setting's comment, too: it
-        goes with the last setting that has one.
+        The header gets the setting's comment, too: it goes with the last setting that has one.
         """
         last = None
         for index, (line, inside, setting) in enumerate(self._walk()):
@@ -128,8 +132,7 @@ class Lines:
             return last + 1
         if not table:
             return self._head()
-        is_there = any(inside[: len(table)] == table for _, inside, _ in self._walk())
-        behind = f" {comment}" if comment and is_there else ""
+        behind = f" {comment}" if comment else ""
         self._lines += ["", f"[{dotted(table)}]{behind}"]
         return len(self._lines)
 
