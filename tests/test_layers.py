@@ -104,8 +104,9 @@ READER = "ocishim.admin.editing.files"
 OWN_FILES = (
     "ocishim.admin.engines.trial",  # its FIFOs
     "ocishim.admin.frozen", "ocishim.admin.schema",  # what pyshim brings
-    "ocishim.admin.install.installation",  # its lock, its copy
+    "ocishim.admin.install.installation",  # its lock
     "ocishim.admin.install.programs",
+    "ocishim.admin.install.versionfolder",  # its copy
 )  # fmt: skip
 OPENING = ("open", "os.open", "io.open", "os.fdopen")
 OPENING_METHODS = ("read_text", "read_bytes", "open")

@@ -56,7 +56,8 @@ def validate(files: tuple[str, ...], *, schema_only: bool, as_json: bool) -> Non
         path for _priority, path, _id in scan.scan(settings.load().spec_dirs).files()
     ]
     judge = _judge_by_schema if schema_only else _judge
-    verdicts = [_read_and(judge, path) for path in paths]
+    reader = contents.given if files else contents.content
+    verdicts = [_read_and(judge, path, reader) for path in paths]
     if not schema_only:
         _ask_the_host(verdicts, named=bool(files))
     if as_json:
@@ -93,10 +94,12 @@ def _place(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _read_and(judge: Callable[[Verdict, bytes], None], path: str) -> Verdict:
+def _read_and(
+    judge: Callable[[Verdict, bytes], None], path: str, reader: Callable[[str], bytes]
+) -> Verdict:
     verdict = Verdict(path)
     try:
-        data = contents.content(path)
+        data = reader(path)
     except OSError as e:
         verdict.fault = reason(e)
     else:

@@ -86,8 +86,8 @@ class Host:
         return os.path.isfile(self._target(path))
 
     def is_program(self, path: str) -> bool:
-        """Whether `path` is a file that can be executed, links followed."""
-        return self.is_file(path) and os.access(self.real(path), os.X_OK)
+        """Whether `path` is a file that can be executed, links followed, be it by root alone."""
+        return is_program(self._target(path))
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the folder `path`; none when it cannot be read."""
@@ -131,6 +131,16 @@ class Host:
     def _enter(self) -> None:
         os.chroot(self.root)
         os.chdir("/")
+
+
+def is_program(real: str) -> bool:
+    """Whether the file `real` can be executed by its owner, his group or others.
+
+    Not only by this user, to whom nothing else tells a program of root's from none.
+    """
+    if not os.path.isfile(real):
+        return False
+    return os.access(real, os.X_OK) or (os.geteuid() != 0 and os.stat(real).st_mode & 0o111 != 0)
 
 
 def not_run(program: str, real: str, err: OSError) -> ConfigError:

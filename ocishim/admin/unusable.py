@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from ocishim.admin.host import is_program
 from ocishim.cdi import edits, hostdev, stale
 from ocishim.cdi.registry import index
 from ocishim.errors import ConfigError, UnresolvedDeviceError
@@ -107,8 +108,7 @@ def _program_fault(path: str, entry: Callable[[str], str]) -> str:
         return "is a loop of links"
     if not os.path.exists(real):
         return "is gone"
-    executable = os.access(real, os.X_OK) and not os.path.isdir(real)
-    return "" if executable else "is not an executable file"
+    return "" if is_program(real) else "is not an executable file"
 
 
 def _lacks(found: Iterable[Found], fact: Callable[[dict[str, object]], list[str]]) -> list[Lack]:

@@ -60,13 +60,13 @@ def read(path: str) -> dict[str, Any]:
     except OSError as err:
         fault = f"cannot be read: {reason(err)}"
         raise ConfigError(fault, source=path, errno=err.errno) from None
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes", hint="is this the right file")
     return parse(data, path)
 
 
 def parse(data: bytes, path: str) -> dict[str, Any]:
     """Return the settings in the TOML text `data`; `path` is for messages. Raises ConfigError."""
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes", hint="is this the right file")
     return _Reader(path, data.decode(errors="replace")).settings(document(data, path))
 
 

@@ -14,7 +14,7 @@ from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.tomlfile import find
 from ocishim.admin.engines import containerd_places, containerd_template, docker, programs
-from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
+from ocishim.admin.engines.containerd_files import PLUGINS, Files, default_of, template_of
 from ocishim.admin.engines.containerd_places import Place
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
 from ocishim.errors import ConfigError, quoted
@@ -282,13 +282,15 @@ def _forgeable(
 
 
 def _default(files: Files, ours: dict[str, Any], command: str) -> Iterator[Finding]:
-    default = find(files.everything(), "containerd", "default_runtime_name")
+    default = default_of(files.everything(), merges=files.merges)
     if default not in ours:
         yield Finding(
             "default-runtime",
             "info",
             "pods use pyshim only with a RuntimeClass",
-            evidence=f"{files.path}: default_runtime_name is {default or 'runc'}",
+            evidence=f"{files.path}: default_runtime_name is {default}"
+            if default != "default"
+            else f"{files.path}: the table default_runtime is the default runtime",
             why="a pod without runtimeClassName is started past pyshim",
             next_step=f"set runtimeClassName in the pod, or {command} --set-as-default",
         )

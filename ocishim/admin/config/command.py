@@ -58,15 +58,15 @@ def _in_force(path: str) -> tuple[dict[str, Any], dict[str, int]]:
     text = files.read(Host(), path)
     if text is None:
         return defaults.DEFAULTS, {}
-    return _read(path), lines_of(text)
+    return _parsed(text, path), lines_of(text)
 
 
-def _read(path: str) -> dict[str, Any]:
+def _parsed(text: str, path: str) -> dict[str, Any]:
     """Return the file's settings; an error of TOML begins with file and line like all others."""
     try:
-        return configfile.read(path)
+        return configfile.parse(text.encode(), path)
     except configfile.NotTomlError as err:
-        line = configfile.line_of_fault(files.read(Host(), path) or "")
+        line = configfile.line_of_fault(text)
         raise ConfigError(err.fault, source=path, line=line, hint=err.hint) from None
 
 
@@ -97,12 +97,12 @@ def _checked(path: str, *, named: bool) -> tuple[list[str], bool]:
 
     Raises ConfigError when it is wrong, or was named and is not there.
     """
-    text = files.read(Host(), path)
+    text = files.read(Host(), path, named=named)
     if text is None:
         if named:
             raise ConfigError(f"{path}: no such file")
         return [], False
-    _read(path)
+    _parsed(text, path)
     return [] if read_early(text) else [_LATE], True
 
 

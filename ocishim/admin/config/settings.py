@@ -93,7 +93,7 @@ def read_early(text: str) -> bool:
 
     binary/command.c reads up to the first table, and one line form: runtimes = ["name", ...].
     """
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if re.fullmatch(r"runtimes = \[[^\\'#]*\"[^\\'#]*\]", line):
             return True
         if line.startswith("["):

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from ocishim.admin.config.settings import read_early, toml
-from ocishim.admin.editing.tomlfile import TomlFile, find
+from ocishim.admin.editing.tomlfile import TomlFile, find, newline
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
 from ocishim.settings.defaults import DEFAULTS
@@ -31,6 +31,7 @@ def changed(path: str, text: str, sets: dict[str, Any], unsets: tuple[str, ...] 
     messages.
     """
     tree = configfile.document(text.encode(), path)
+    ends, text = newline(text), text.replace("\r\n", "\n")
     for key, value in sets.items():
         configfile.checked(key, value, path)
         if find(tree, *key.split(".")) is None:
@@ -40,7 +41,7 @@ def changed(path: str, text: str, sets: dict[str, Any], unsets: tuple[str, ...] 
         file.set(tuple(key.split(".")), value)
     for key in unsets:
         file.unset(tuple(key.split(".")))
-    after = file.text()
+    after = file.text().replace("\n", ends)
     configfile.parse(after.encode(), path)
     return after
 
@@ -105,6 +106,9 @@ def _value(key: str, text: str) -> Any:
     if key == "requests.env":
         raise ConfigError(f"'{text}' is no list of tables for '{key}'", hint=f"{key}='{_REQUESTS}'")
     if kind is list and not text.startswith("["):
+        listed = _as_toml(f"[{text}]")
+        if listed and all(isinstance(one, str) for one in listed):
+            return listed  # each in quotes
         return [part for part in (part.strip() for part in text.split(",")) if part]
     raise ConfigError(
         f"'{text}' is no value of '{key}'", hint=f"its default is {toml(DEFAULTS[key])}"

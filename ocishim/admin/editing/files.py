@@ -55,7 +55,28 @@ def content(path: str, limit: int = 0) -> bytes:
     Raises OSError, also for a file that is too large to be read as a whole.
     """
     with opened(path) as file:
-        data = file.read(limit or _LARGEST + 1)
+        return _read(file, path, limit)
+
+
+def given(path: str, limit: int = 0) -> bytes:
+    """Return what a file holds that a person names in a command line, as `content` does.
+
+    It may be a pipe, which is what a shell makes of `<(command)`; one without a writer is not
+    waited for, and an error.
+    """
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return content(path, limit)
+    descriptor = os.open(path, _READ)
+    with open(descriptor, "rb") as file:
+        os.set_blocking(descriptor, True)
+        data = _read(file, path, limit)
+    if not data:
+        raise OSError(errno.EINVAL, "A pipe that nobody has written to", path)
+    return data
+
+
+def _read(file: BinaryIO, path: str, limit: int) -> bytes:
+    data = file.read(limit or _LARGEST + 1)
     if not limit and len(data) > _LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return data
@@ -74,13 +95,15 @@ def refused(err: OSError, path: object, what: str = "") -> ConfigError:
     return ConfigError(f"{what}{err.strerror}", source=str(path), errno=err.errno)
 
 
-def read(host: Host, path: str) -> str | None:
+def read(host: Host, path: str, *, named: bool = False) -> str | None:
     """Return the text of the file `path`, None when there is none.
 
-    Raises ConfigError when it is there and cannot be read, or is not UTF-8 text.
+    named: in a command line, where it may be a pipe. Raises ConfigError when it is there and cannot
+    be read, or is not UTF-8 text.
     """
     try:
-        found = content(host.real(path), _MAX_BYTES + 1).decode()
+        data = given(path, _MAX_BYTES + 1) if named else content(host.real(path), _MAX_BYTES + 1)
+        found = data.decode()
     except FileNotFoundError:
         return None
     except OSError as err:

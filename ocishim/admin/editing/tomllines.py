@@ -22,10 +22,12 @@ _OURS = " # pyshim: "  # begins a comment of tomlfile.py's
 
 
 class Lines:
-    """The text as lines."""
+    """The text as lines, which end with a line feed; the last one as it did."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
+        # Not str.splitlines: a comment may have U+0085 or U+2028, and TOML ends no line there.
+        self._end = "\n" if text.endswith("\n") or not text else ""
+        self._lines = text.removesuffix("\n").split("\n") if text else []
 
     def entry(self, keys: Keys) -> tuple[str, str]:
         """Return the value at `keys` as it is written, and the comment behind it ("" for none).
@@ -38,6 +40,11 @@ class Lines:
         line = self._lines[found]
         length = _code_length(line)
         return line[:length].partition("=")[2].strip(), line[length:].strip()
+
+    def opens(self, table: Keys) -> bool:
+        """Whether a line opens the table that we have not written for a setting of ours."""
+        lines = (line for line, inside, _ in self._walk() if inside == table)
+        return any(line.lstrip().startswith("[") and _OURS not in line for line in lines)
 
     def set(self, keys: Keys, value: Any) -> None:
         """Set a plain value; a table by its values."""
@@ -89,7 +96,7 @@ class Lines:
 
     def text(self) -> str:
         """Return the text."""
-        return "".join(f"{line}\n" for line in self._lines)
+        return "\n".join(self._lines) + self._end if self._lines else ""
 
     def _walk(self) -> list[tuple[str, Keys, Keys | None]]:
         """Return each line with the table it stands in and the keys it sets, None for none."""
@@ -114,8 +121,7 @@ class Lines:
     def _place(self, table: Keys, comment: str) -> int:
         """Return where a setting of `table` can stand; writes its header when there is none.
 
-        Where other lines have tables below it, the header gets the setting's comment, too: it
-        goes with the last setting that has one.
+        The header gets the setting's comment, too: it goes with the last setting that has one.
         """
         last = None
         for index, (line, inside, setting) in enumerate(self._walk()):
@@ -126,9 +132,8 @@ class Lines:
             return last + 1
         if not table:
             return self._head()
-        is_there = any(inside[: len(table)] == table for _, inside, _ in self._walk())
-        behind = f" {comment}" if comment and is_there else ""
-        self._lines += ["", f"[{'.'.join(map(_key, table))}]{behind}"]
+        behind = f" {comment}" if comment else ""
+        self._lines += ["", f"[{dotted(table)}]{behind}"]
         return len(self._lines)
 
     def _head(self) -> int:
@@ -174,6 +179,11 @@ def _code_length(line: str) -> int:
         except ValueError:
             continue
     return len(line)
+
+
+def dotted(keys: Keys) -> str:
+    """Return keys as TOML writes them in one."""
+    return ".".join(map(_key, keys))
 
 
 def _key(key: str) -> str:

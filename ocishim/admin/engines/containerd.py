@@ -7,6 +7,7 @@ containerd_template.py's.
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
@@ -18,10 +19,9 @@ from ocishim.admin.engines import (
     containerd_edits,
     containerd_places,
     containerd_template,
-    first_table,
     own_runtime,
 )
-from ocishim.admin.engines.containerd_files import PLUGINS, Files, template_of
+from ocishim.admin.engines.containerd_files import PLUGINS, Files, default_of, template_of
 from ocishim.admin.engines.containerd_tables import ALWAYS_CDI
 from ocishim.errors import ConfigError, UsageError, quoted
 
@@ -60,7 +60,8 @@ def problem(host: Host, wish: Wish, scratch: str) -> str:
         if readable:
             argv = (program, "--config", readable, "config", "dump")
             words = complaint(host, *argv)
-            words = words or _misses(tomlfile.plain(host.run(*argv).stdout, program), wish)
+            dump = {} if words else tomlfile.plain(host.run(*argv).stdout, program)
+            words = words or _misses(dump, host, wish, path)
             if words:
                 return words
     return ""
@@ -138,19 +139,34 @@ def _old_templates(files: Files, wish: Wish) -> list[Edit]:
     return [containerd_template.edit(files.host, none, one) for one in templates]
 
 
-def _misses(dump: dict[str, Any], wish: Wish) -> str:
+def _misses(dump: dict[str, Any], host: Host, wish: Wish, path: str) -> str:
     """Return what the settings that containerd has read lack, "" for nothing."""
-    found = [cri for key in PLUGINS.values() if (cri := find(dump, "plugins", key, "containerd"))]
-    if not found:
+    having = [key for key in PLUGINS.values() if find(dump, "plugins", key, "containerd")]
+    if not having:
         return ""  # without the CRI, which disabled_plugins may say
-    cri = found[0]
-    runtimes = cri.get("runtimes") or {}
-    default = cri.get("default_runtime_name")
-    if default and default not in runtimes and not first_table(cri, "default_runtime"):
+    cri = find(dump, "plugins", having[0])
+    runtimes = find(cri, "containerd", "runtimes") or {}
+    default = default_of(cri, merges=having[0] != PLUGINS[2])
+    if find(cri, "containerd", "default_runtime_name") and default not in {*runtimes, "default"}:
         return f"default_runtime_name is '{default}', and no runtime has that name"
     if not wish.remove and find(runtimes, wish.name, "options", "BinaryName") is None:
-        return f"no runtime '{wish.name}' is seen: another file is read later"
+        return f"no runtime '{wish.name}' is seen{_later(host, wish, path)}"
+    if wish.set_as_default and not wish.remove and default != wish.name:
+        if default == "default":
+            return "the table default_runtime is the default runtime, whatever its name: remove it"
+        return f"the default runtime is '{default}'{_later(host, wish, path)}"
     return ""
+
+
+def _later(host: Host, wish: Wish, path: str) -> str:
+    """Return which file is read after those that have our settings, as the end of a sentence."""
+    files = Files(host, path, wish.drop_in)
+    last = files.having[-1] if files.having else path
+    if last in {path, files.drop_in or files.default_drop_in}:
+        return f": {last} is of version {files.version}, which it reads otherwise"
+    after = f"{os.path.dirname(last)}/zzz-pyshim.toml"
+    step = f"; --drop-in {quoted(after)} comes after it" if files.is_imported(after) else ""
+    return f": {last} is read later{step}"
 
 
 def _template(files: Files, wish: Wish) -> Edit:

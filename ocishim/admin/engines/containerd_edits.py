@@ -7,7 +7,6 @@ from the last file alone. Nobody else's drop-in is written to. Otherwise the mai
 
 from __future__ import annotations
 
-import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
@@ -137,18 +136,13 @@ def _import(file: TomlFile, files: Files, importing: str) -> None:
     """Have the main file import the drop-in where nothing does, or no longer import ours."""
     keys = ("imports",)
     imports = file.get(*keys) or []
-    if importing and not files.is_patched and not is_imported(files, importing):
+    if importing and not files.is_patched and not files.is_imported(importing):
         file.replace(keys, [*imports, importing])
     elif not importing and files.drop_in in imports:
         rest = [one for one in imports if one != files.drop_in]
         file.restore(keys)
         if file.get(*keys) not in (rest, None):
             file.set(keys, rest)  # something was added since
-
-
-def is_imported(files: Files, path: str) -> bool:
-    """Whether containerd reads the file `path`, or will once it is there."""
-    return any(fnmatch.fnmatchcase(path, one) for one in (*files.trees, *files.globs))
 
 
 def _is_all_ours(file: TomlFile) -> bool:

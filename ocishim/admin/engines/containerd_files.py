@@ -8,8 +8,8 @@ is built in; in 2.x it stays (seen in `containerd config dump`).
 
 from __future__ import annotations
 
-import glob
 import os
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ocishim import jsonio
@@ -152,11 +152,12 @@ class Files:
                 found.append(path)
                 continue
             self.globs.append(path)
-            folder, name = os.path.split(path)
-            real = glob.escape(self.host.real(folder))
-            names = sorted(os.path.basename(one) for one in glob.glob(f"{real}/{name}"))
-            found += [f"{folder}/{one}" for one in names]
+            found += _matching(self.host, path)
         return found
+
+    def is_imported(self, path: str) -> bool:
+        """Whether containerd reads the file `path`, or will once it is there."""
+        return path in self.trees or any(_matches(path, pattern) for pattern in self.globs)
 
     def _version(self, path: str, unsaid: int) -> int:
         version = (self.trees.get(path) or {}).get("version", unsaid)
@@ -182,6 +183,36 @@ class Files:
             if name == "*.toml" and "*" not in folder:
                 return f"{folder}/{DROP_IN}"
         return None
+
+
+def default_of(cri: dict[str, Any], *, merges: bool) -> str:
+    """Return the name of the default runtime, which in 1.x the way of before 1.3 decides."""
+    if not merges and first_table(find(cri, "containerd"), "default_runtime").get("runtime_type"):
+        return "default"
+    return find(cri, "containerd", "default_runtime_name") or "runc"
+
+
+def _matching(host: Host, pattern: str) -> list[str]:
+    """Return what the pattern matches on `host`, sorted (filepath.Glob of Go)."""
+    found = [""]
+    for part in pattern.split("/")[1:]:
+        found = [f"{folder}/{name}" for folder in found for name in _names(host, folder, part)]
+    return found
+
+
+def _names(host: Host, folder: str, part: str) -> list[str]:
+    """Return the names in `folder` that one part of a pattern matches."""
+    if not {*"*?["} & {*part}:
+        return [part] if host.has(f"{folder}/{part}") else []
+    real = host.real(f"{folder}/")
+    names = os.listdir(real) if os.path.isdir(real) else []
+    return sorted(name for name in names if _matches(name, part))
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether the pattern matches, in which nothing stands for a slash (filepath.Match of Go)."""
+    names, parts = path.split("/"), pattern.replace("[^", "[!").split("/")
+    return len(names) == len(parts) and all(map(fnmatchcase, names, parts))
 
 
 def template_of(files: Files) -> str:

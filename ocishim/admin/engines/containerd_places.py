@@ -43,7 +43,7 @@ class Place(NamedTuple):
         """Whether `host` has it."""
         try:
             return self.program(host) != "" or (self is not USUAL and host.is_file(self.config))
-        except ConfigError:  # a loop of links leads to no program
+        except ConfigError:  # a loop of links leads to no file
             return False
 
     def next_step(self, host: Host) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".tmpl"
 _BASE = '{{ template "base" . }}\n'  # all that k3s writes itself; no template says the same
-_BLOCK = re.compile(r"\n*# pyshim: begins .*?^# pyshim: ends\n", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"\n?^# pyshim: begins .*?^# pyshim: ends\r?\n", re.DOTALL | re.MULTILINE)
 
 
 def there(host: Host, config: str) -> list[str]:
@@ -48,7 +48,7 @@ def having_ours(host: Host, config: str) -> str:
 def edit(host: Host, wish: Wish, path: str) -> Edit:
     """Return what has to change in the template `path`, with or without the runtime."""
     before = read(host, path)
-    rest = _BLOCK.sub("\n", before or _BASE)
+    rest = _BLOCK.sub("", before or _BASE)
     if wish.remove:
         unchanged = before is not None and not _BLOCK.search(before)
         text = before if unchanged else None if rest.strip() == _BASE.strip() else rest
@@ -61,9 +61,8 @@ def edit(host: Host, wish: Wish, path: str) -> Edit:
             hint="name the runtime in pods (runtimeClassName), or write a whole template of your"
             " own; --default-runtime knows only what k3s finds itself",
         )
-    text = f"{rest.rstrip()}\n\n# pyshim: begins (pyshimctl configure containerd)\n"
-    text += f"{tables}# pyshim: ends\n"
-    return whole_file(host, path, text)
+    begins = "\n# pyshim: begins (pyshimctl configure containerd)\n"
+    return whole_file(host, path, f"{rest}{begins}{tables}# pyshim: ends\n")
 
 
 def rendered(host: Host, path: str, tables: str | None = None) -> str | None:
@@ -77,7 +76,7 @@ def rendered(host: Host, path: str, tables: str | None = None) -> str | None:
     if text is None or (tables is None and block is None):
         return None
     ours = tables if tables is not None or block is None else block[0]
-    whole = f"{_BLOCK.sub(chr(10), text)}{ours}"
+    whole = f"{_BLOCK.sub('', text)}\n{ours}"
     try:
         version = tomlfile.plain(whole, path).get("version")
     except ConfigError:

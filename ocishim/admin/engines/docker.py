@@ -175,12 +175,16 @@ def _take_out(settings: dict[str, Any], wish: Wish, path: str) -> None:
 def parse(text: str, path: str) -> dict[str, Any]:
     """Return what daemon.json's text says. Raises ConfigError naming `path`.
 
-    What we read of it has the type that dockerd wants, which takes null for nothing.
+    What we read of it has the type that dockerd wants, which takes null for nothing, as it takes a
+    file of blanks alone, and does not mind a byte order mark (seen with 26.1).
     """
+    said = text.removeprefix("\ufeff").strip()
     try:
-        settings = json.loads(text, parse_constant=_no_constant)
+        settings = json.loads(said or "null", parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
         raise ConfigError(f"{path}: not valid JSON: {err}", hint=_refused(path)) from None
+    if settings is None:
+        return {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected an object", hint=_refused(path))
     _expect(settings, "default-runtime", str, path)
@@ -219,4 +223,6 @@ def _text(settings: dict[str, Any], before: str | None) -> str:
     """Return the settings as text, indented as the file was."""
     found = re.search(r"\n([ \t]+)\"", before or "")
     text = json.dumps(settings, indent=found[1] if found else 4, ensure_ascii=False)
+    # UTF-8 has no half of a pair, and JSON may.
+    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
     return text + ("\n" if before is None or before.endswith("\n") else "")

@@ -57,7 +57,7 @@ def root(  # noqa: PLR0917 - click calls it by name
             raise UsageError(f"{option} takes an absolute path, not '{value}'")
     if output and not output.endswith((".json", ".yaml")):
         raise UsageError(f"{output}: spec dirs are read for .json and .yaml only")
-    data = sys.stdin.buffer.read() if path == "-" else files.content(path)
+    data = sys.stdin.buffer.read() if path == "-" else files.given(path)
     spec = document.load(data, "standard input" if path == "-" else path)
     moved(spec, source, target, of_host=relative_to == "host")
     text = edits.text(spec, form or ("json" if (output or "").endswith(".json") else "yaml"))

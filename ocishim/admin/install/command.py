@@ -16,8 +16,9 @@ from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
 from ocishim.admin.install import inway, selfcheck, units
-from ocishim.admin.install.installation import PREFIX, PROGRAMS, Installation
+from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
+from ocishim.admin.install.versionfolder import PROGRAMS
 from ocishim.errors import ConfigError
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import defaults
@@ -150,8 +151,8 @@ def _would(installation: Installation, file: str) -> list[str]:
     told += [f"use {installation.home}/{name}"] if before != name else []
     links = installation.wrong_links()
     told += [f"link {path}" for path in links]
-    if before != name or links:
-        told += [f"remove {installation.home}/{one}" for one in installation.unused(name, before)]
+    gone = _to_go(installation, name, before, changed=before != name or bool(links))
+    told += [f"remove {installation.home}/{one}" for one in gone]
     if not installation.host.has(defaults.DEFAULT_PATH):
         told.append(f"write {defaults.DEFAULT_PATH}")
     return told
@@ -170,11 +171,16 @@ def _install(installation: Installation, file: str) -> list[str]:
     done += [f"use {installation.home}/{name}"] if changed else []
     links = installation.link_programs()
     done += [f"link {path}" for path in links]
-    if changed or links:
-        # The version before may have creates that still run; when nothing changed it stays, too.
-        gone = installation.remove(installation.unused(name, before))
-        done += [f"remove {path}" for path in gone]
+    gone = _to_go(installation, name, before, changed=changed or bool(links))
+    done += [f"remove {path}" for path in installation.remove(gone)]
     return done
+
+
+def _to_go(installation: Installation, name: str, before: str, *, changed: bool) -> list[str]:
+    """Return the names of the versions that are removed when `name` is the one in use."""
+    # The version before may have creates that still run; when nothing changed it stays, too.
+    unused = installation.unused(name, before) if changed else []
+    return [*dict.fromkeys([*unused, *installation.damaged(name)])]
 
 
 def _mended(folder: str, wrong: list[Fault]) -> list[str]:

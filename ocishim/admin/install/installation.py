@@ -17,23 +17,24 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 
 from ocishim import __version__
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import integrity, record
+from ocishim.admin.install import integrity, record, versionfolder
 from ocishim.admin.install.integrity import Fault
 from ocishim.admin.install.record import Record
+from ocishim.admin.install.versionfolder import PROGRAMS
 from ocishim.errors import ConfigError
 
 PREFIX = "/usr/local"
 """Where pyshim is installed unless somebody says otherwise."""
 
-PROGRAMS = ("pyshim", "pyshim-hook", "pyshimctl")
-_FILE = "pyshim"
 _LOCK = ".lock"
 _BESIDE = ("current", _LOCK, record.NAME)  # the versions
 _SCRATCH = ".new-"
+_VERSION = re.compile(r"[0-9].*-[0-9a-f]{12}")
 _LEFT = re.compile(r"\.new-|(\.installed\.json|current)\.[0-9]+$")
 _DIGITS = 12  # of the file's SHA-256, in the name of its folder
 
@@ -81,15 +82,21 @@ class Installation:
             return ""
 
     def versions(self) -> list[str]:
-        """Names of the versions that are there, oldest change first."""
-        real = self.host.real(self.home)
-        entries = [*os.scandir(real)] if os.path.isdir(real) else []
-        found = [
-            entry
-            for entry in entries
-            if entry.is_dir(follow_symlinks=False) and entry.name not in _BESIDE
-        ]
-        return [entry.name for entry in sorted(found, key=lambda one: one.stat().st_mtime_ns)]
+        """Names of the versions that are there, oldest change first.
+
+        Another folder is somebody else's: ours may be a clone's or lead to one that has much more.
+        """
+        found = {
+            name: os.lstat(self._at(name))
+            for name in self.host.listdir(self.home)
+            if _VERSION.fullmatch(name)
+        }
+        folders = [name for name, status in found.items() if stat.S_ISDIR(status.st_mode)]
+        return sorted(folders, key=lambda name: found[name].st_mtime_ns)
+
+    def named(self) -> list[str]:
+        """Names of whatever is called as a version, be it a folder or not."""
+        return [name for name in self.host.listdir(self.home) if _VERSION.fullmatch(name)]
 
     @property
     def owner(self) -> tuple[int, int]:
@@ -134,14 +141,14 @@ class Installation:
     def version_faults(self, name: str) -> list[Fault]:
         """Return what differs in the folder of the version `name` from what belongs there."""
         folder = self._at(name)
-        return integrity.faults(folder, _entries(name), self.owner)
+        if name not in self.versions():
+            return [Fault(".", "is no folder")]
+        return integrity.faults(folder, versionfolder.entries(name), self.owner)
 
     def to_mend(self, name: str) -> list[Fault]:
         """Return what `add` mends of the version `name`, be it no folder, or gone while in use."""
-        if name in self.versions():
+        if name in self.named():
             return self.version_faults(name)
-        if os.path.lexists(self._at(name)):
-            return [Fault(".", "is no folder")]
         return [Fault(".", "is missing")] if self.current == name else []
 
     def add(self, file: str) -> tuple[str, list[Fault]]:
@@ -157,10 +164,10 @@ class Installation:
             return name, []
         scratch = self._at(f"{_SCRATCH}{os.getpid()}")
         try:
-            _build(file, scratch)
+            versionfolder.build(file, scratch)
             integrity.own(scratch, self.owner)
             if there:
-                integrity.mend(final, scratch, _entries(name))
+                integrity.mend(final, scratch, versionfolder.entries(name))
             else:
                 integrity.remove(final)
                 os.rename(scratch, final)
@@ -243,11 +250,30 @@ class Installation:
 
     def unused(self, *keep: str) -> list[str]:
         """Return the names of the versions that are not in `keep`."""
-        return [name for name in self.versions() if not _LEFT.match(name) and name not in keep]
+        return [name for name in self.versions() if name not in keep]
+
+    def damaged(self, keep: str) -> list[str]:
+        """Return the names of the versions beside `keep` that are not what was put there.
+
+        They cannot be mended, and are of no use to creates that still run.
+        """
+        return [name for name in self.named() if name != keep and self.version_faults(name)]
 
     def left(self) -> list[str]:
         """Return the names of what installs that were killed have left."""
-        return list(filter(_LEFT.match, self.host.listdir(self.home)))
+        return [name for name in self.host.listdir(self.home) if _LEFT.match(name)]
+
+    def others(self) -> list[str]:
+        """Return the names of what lies in the folder of all versions and is not ours."""
+        ours = {*self.named(), *self.left(), *_BESIDE}
+        return [name for name in self.host.listdir(self.home) if name not in ours]
+
+    def clear(self) -> None:
+        """Remove what is ours in the folder of all versions, and it, if that was all."""
+        others = self.others()
+        self.remove([name for name in self.host.listdir(self.home) if name not in others])
+        if not others:
+            os.rmdir(self.host.real(self.home))
 
     def remove(self, names: list[str]) -> list[str]:
         """Remove `names` from the folder of all versions, under the lock; return their paths."""
@@ -265,28 +291,3 @@ class Installation:
             return os.readlink(self.host.entry(path))
         except OSError:
             return ""
-
-
-def _entries(name: str) -> integrity.Entries:
-    """Return what belongs into the folder of the version `name`."""
-    links = {f"bin/{one}": (0o777, integrity.LINK + _FILE) for one in PROGRAMS if one != _FILE}
-    folders = dict.fromkeys((".", "bin"), (0o755, integrity.FOLDER))
-    return {**folders, **links, f"bin/{_FILE}": (0o755, name.rpartition("-")[2])}
-
-
-def _build(file: str, folder: str) -> None:
-    os.makedirs(f"{folder}/bin")
-    for one in (folder, f"{folder}/bin"):
-        os.chmod(one, 0o755)  # noqa: S103 - also where the folder above hands down its setgid bit
-    target = f"{folder}/bin/{_FILE}"
-    try:
-        shutil.copyfile(file, target)
-    except OSError as err:
-        # It names the source first, which is rarely the one that is at fault: a full disk.
-        raise OSError(err.errno, err.strerror, err.filename2 or err.filename) from None
-    os.chmod(target, 0o755)  # noqa: S103 - hooks of user namespaces run it
-    with open(target, "rb") as copy:
-        os.fsync(copy.fileno())
-    for program in PROGRAMS:
-        if program != _FILE:
-            os.symlink(_FILE, f"{folder}/bin/{program}")

@@ -30,11 +30,11 @@ def _all(installation: Installation) -> Iterator[Fault]:
     home, name = installation.home, installation.current
     for fault in installation.home_faults():
         yield fault._replace(path=os.path.normpath(f"{home}/{fault.path}"))
-    if name in installation.versions():
-        for fault in installation.version_faults(name):
-            yield fault._replace(path=os.path.normpath(f"{home}/{name}/{fault.path}"))
-    else:
+    if name not in installation.versions():
         yield Fault(f"{home}/current", "leads to no version")
+    for version in installation.named():
+        for fault in installation.version_faults(version):
+            yield fault._replace(path=os.path.normpath(f"{home}/{version}/{fault.path}"))
     strangers = inway.strangers(installation)
     theirs = {one.path for one in strangers}
     for path in installation.wrong_links():

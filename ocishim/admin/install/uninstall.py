@@ -23,7 +23,8 @@ from ocishim.admin.install.command import (
     must_be_absolute,
     tell,
 )
-from ocishim.admin.install.installation import PROGRAMS, Installation
+from ocishim.admin.install.installation import Installation
+from ocishim.admin.install.versionfolder import PROGRAMS
 from ocishim.errors import ConfigError, PyshimError, quoted
 from ocishim.linux import mountinfo
 from ocishim.settings import defaults
@@ -102,8 +103,16 @@ def _would(installation: Installation, *, purge: bool) -> list[str]:
     told += [f"remove {path}" for path in units.there(installation)]
     told += [f"remove {path}" for path in links if path not in wrong]
     told += _configuration(installation, purge=purge)
-    home = host.real(installation.home)
-    return [*told, f"remove {installation.home}"] if os.path.isdir(home) else told
+    return told + _fate(installation)
+
+
+def _fate(installation: Installation) -> list[str]:
+    """Return what becomes of the folder of all versions."""
+    others = installation.others()
+    if others:
+        return [f"keep {installation.home}, where {others[0]} is not ours"]
+    there = os.path.isdir(installation.host.real(installation.home))
+    return [f"remove {installation.home}"] if there else []
 
 
 def _configuration(installation: Installation, *, purge: bool) -> list[str]:
@@ -130,11 +139,10 @@ def _uninstall(installation: Installation, *, purge: bool) -> list[str]:
     if fate == [f"remove {path}"]:
         os.unlink(host.entry(path))
     done += fate
-    home = host.real(installation.home)
-    if os.path.isdir(home):
+    done += _fate(installation)
+    if os.path.isdir(host.real(installation.home)):
         installation.lock()
-        shutil.rmtree(home)
-        done.append(f"remove {installation.home}")
+        installation.clear()
     for folder in sorted({*record.get("folders", []), os.path.dirname(path)}, reverse=True):
         try:
             os.rmdir(host.real(folder))

@@ -121,9 +121,10 @@ def test_check_of_what_is_right_or_not_there(tmp_path: Path) -> None:
     assert (missing.exit_code, missing.output) == (1, "pyshimctl: /nowhere: no such file\n")
 
 
-def test_check_tells_what_makes_every_command_slow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["runtimes=['runc']\n", 'runtimes = ["runc"]\r\n'])
+def test_check_tells_what_makes_every_command_slow(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.toml"
-    file.write_text("runtimes=['runc']\n")
+    file.write_bytes(text.encode())
     result = call("check", str(file))
     assert (result.exit_code, result.stdout) == (0, f"{file}: right\n")
     assert "note: write runtimes = [" in result.stderr
@@ -147,6 +148,7 @@ REQUEST = {"name": "X", "kind": "a.com/b", "unprivileged": False}
         (["hooks.native=false"], {"hooks.native": False}),
         (["runtimes=runsc, /opt/x y"], {"runtimes": ["runsc", "/opt/x y"]}),
         (['runtimes=["runsc"]'], {"runtimes": ["runsc"]}),
+        (['runtimes="runsc", "/opt/a,b"'], {"runtimes": ["runsc", "/opt/a,b"]}),
         (["log.file=/var/log/=x"], {"log.file": "/var/log/=x"}),
         (["cdi.spec_dirs="], {"cdi.spec_dirs": []}),
         (['requests.env=[{name="X", kind="a.com/b"}]'], {"requests.env": [REQUEST]}),
@@ -200,10 +202,11 @@ def test_set_keeps_what_people_wrote(
     tmp_path: Path, text: str, assignment: str, after: str
 ) -> None:
     file = tmp_path / "config.toml"
-    file.write_text(text)
-    done = call("set", assignment, file=file)
-    assert (done.stdout, done.stderr) == (f"change {file}\n", "")
-    assert file.read_text() == after
+    for ends in ("\n", "\r\n") if text else ("\n",):
+        file.write_bytes(text.replace("\n", ends).encode())
+        done = call("set", assignment, file=file)
+        assert (done.stdout, done.stderr) == (f"change {file}\n", "")
+        assert file.read_bytes() == after.replace("\n", ends).encode()
 
 
 @pytest.mark.parametrize(

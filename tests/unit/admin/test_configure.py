@@ -150,6 +150,51 @@ def test_a_containerd_whose_default_would_be_no_runtime(machine: Machine) -> Non
     )
 
 
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("later", "default", "old", "words"),
+    [
+        pytest.param("zz.toml", "runc", "", "no runtime 'pyshim' is seen:"
+            " /etc/containerd/conf.d/zz.toml is read later;"
+            " --drop-in /etc/containerd/conf.d/zzz-pyshim.toml comes after it", id="not seen"),
+        pytest.param("../zz.toml", "runc", "", "no runtime 'pyshim' is seen: /etc/containerd/zz.toml"
+            " is read later; --drop-in /etc/containerd/zzz-pyshim.toml comes after it",
+            id="not seen for a file elsewhere"),
+        pytest.param("", "runc", "", "no runtime 'pyshim' is seen: /etc/containerd/config.toml is of"
+            " version 2, which it reads otherwise", id="not seen whatever is read"),
+        pytest.param("zz.toml", "pyshim", "", "", id="the default"),
+        pytest.param("zz.toml", "crun", "", "the default runtime is 'crun':"
+            " /etc/containerd/conf.d/zz.toml is read later;"
+            " --drop-in /etc/containerd/conf.d/zzz-pyshim.toml comes after it", id="a default later"),
+        pytest.param("", "pyshim", "io.containerd.runc.v2", "the table default_runtime is the default"
+            " runtime, whatever its name: remove it", id="the default of before 1.3"),
+    ],
+)  # fmt: skip
+def test_a_containerd_that_does_not_see_what_was_wished(
+    machine: Machine, later: str, default: str, old: str, words: str
+) -> None:
+    cri = '[plugins."io.containerd.grpc.v1.cri"'
+    imports = 'imports = ["/etc/containerd/conf.d/*.toml", "/etc/containerd/z*.toml"]\n'
+    machine.write("/etc/containerd/config.toml", f"version = 2\n{imports if later else ''}")
+    if later:
+        machine.write(
+            f"/etc/containerd/conf.d/{later}", f"version = 2\n{cri}]\nenable_cdi = true\n"
+        )
+    ours = "" if "not seen" in words or "is seen" in words else "BinaryName = 'x'"
+    dump = (
+        f"version = 2\n{cri}.containerd]\ndefault_runtime_name = '{default}'\n"
+        f"{cri}.containerd.default_runtime]\nruntime_type = '{old}'\n"
+        f"{cri}.containerd.runtimes]\nrunc = {{}}\ncrun = {{}}\n"
+        f"{cri}.containerd.runtimes.pyshim.options]\n{ours}\n"
+    )
+    install(machine, "containerd", f'#!/bin/sh\ncat <<"EOS"\n{dump}EOS\n')
+    before = machine.files()
+    result = machine.call_as_is("configure", "containerd", "--set-as-default")
+    if words:
+        assert result.stderr.startswith(f"pyshimctl: containerd refuses the result: {words}\n")
+    assert (result.exit_code, machine.files() == before) == (int(bool(words)), bool(words))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_that_cannot_be_run_is_a_note(machine: Machine, engine: str) -> None:
     """The machine's root has no shell, or is of another architecture."""

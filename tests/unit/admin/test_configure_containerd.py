@@ -570,3 +570,33 @@ def test_program_must_be_there(machine: Machine) -> None:
         "pyshimctl: /opt/pyshim: no such program\n"
         "hint: run 'pyshimctl install', or name one: --runtime-path\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "is_read"),
+    [
+        ("/etc/containerd/*/*.toml", "/etc/containerd/cloud/cri.toml", True),
+        ("/etc/containerd/[a-d]*/?.toml", "/etc/containerd/cloud/x.toml", True),
+        ("/etc/containerd/c*/c*/*.toml", "/etc/containerd/cloud/cri/x.toml", True),
+        ("cloud/*", "/etc/containerd/cloud/.x.toml", True),
+        ("cloud/[^y]*.toml", "/etc/containerd/cloud/x.toml", True),
+        ("/etc/containerd/*.toml", "/etc/containerd/cloud/x.toml", False),
+        ("/etc/containerd/c?.toml", "/etc/containerd/ci.toml", False),
+    ],
+)
+def test_patterns_of_imports_are_gos(
+    machine: Machine, pattern: str, path: str, *, is_read: bool
+) -> None:
+    """1.x takes the plugin's table from the last file alone: ours has to repeat it."""
+    machine.write(CONFIG, f'version = 2\nimports = ["{pattern}"]\n')
+    machine.write(path, f'version = 2\n[plugins."{V2}"]\nsandbox_image = "pause"\n')
+    machine.configure("containerd")
+    ours = next(path for path, text in machine.files().items() if "BinaryName" in text)
+    assert (find(machine.toml(ours), "plugins", V2, "sandbox_image") == "pause") is is_read
+
+
+def test_a_drop_in_that_no_pattern_matches_is_imported(machine: Machine) -> None:
+    """Nothing in a pattern stands for a slash."""
+    machine.write(CONFIG, 'version = 3\nimports = ["/etc/containerd/c*pyshim.toml"]\n')
+    machine.configure("containerd", "--drop-in", DROP_IN)
+    assert DROP_IN in machine.toml(CONFIG)["imports"]

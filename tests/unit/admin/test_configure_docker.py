@@ -121,6 +121,11 @@ BEFORE = f"{CONFIG}.before-pyshim"
     [
         pytest.param(None, id="no file"),
         pytest.param("{}", id="an empty object"),
+        pytest.param("", id="an empty file"),
+        pytest.param(" \n\t\n", id="blanks"),
+        pytest.param("null\n", id="null"),
+        pytest.param('\ufeff{"debug": true}\n', id="a byte order mark"),
+        pytest.param(r'{"labels": ["\ud83d", "\u00e9"]}', id="half a character"),
         pytest.param('{"default-runtime": "nvidia"}', id="another default"),
         pytest.param('{"features": {"cdi": false}}\n', id="CDI switched off"),
         pytest.param(USED, id="in a form of its own"),

@@ -54,12 +54,15 @@ def test_twice_is_once_and_remove_leaves_nothing(machine: Machine) -> None:
     assert machine.files() == before
 
 
-def test_what_else_a_template_says_stays(machine: Machine) -> None:
-    machine.write(V2, MINE)
-    machine.configure("containerd", "--config", V2)
-    assert machine.read(V2).startswith(MINE)
+@pytest.mark.parametrize("mine", [MINE, MINE.rstrip(), f"{MINE}\n\n", MINE.replace("\n", "\r\n")])
+def test_what_else_a_template_says_stays(machine: Machine, mine: str) -> None:
+    file = machine.write(V2)
+    file.write_bytes(mine.encode())
+    for _ in range(2):
+        machine.configure("containerd", "--config", V2)
+    assert file.read_bytes().startswith(mine.encode())
     machine.configure("containerd", "--config", V2, "--remove")
-    assert machine.read(V2) == MINE
+    assert file.read_bytes() == mine.encode()
 
 
 @pytest.mark.parametrize("option", ["--set-as-default", "--enable-cdi"])

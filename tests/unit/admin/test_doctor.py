@@ -377,6 +377,31 @@ def test_a_runtime_that_only_root_can_ask(
         assert one.evidence == f"/usr/bin/runc cannot be run: {tree.root} cannot be entered"
 
 
+def test_a_program_that_only_root_may_execute_is_there(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runtime, ldconfig, an engine, its runtime and a hook: mode 0700, and asked by another."""
+    tree.tells("/usr/bin/crio", "crio version 1.30")
+    tree.tells("/opt/pyshim", "")
+    tree.tells("/opt/hook", "")
+    tree.write(
+        "/etc/crio/crio.conf", '[crio.runtime.runtimes.pyshim]\nruntime_path = "/opt/pyshim"\n'
+    )
+    hook = "hooks: [{hookName: prestart, path: /opt/hook}]"
+    tree.write("/etc/cdi/acme.yaml", f"{SPEC}    {hook}\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.X_OK)
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def run(self: Host, *argv: str) -> object:
+        raise host.not_run(argv[0], self.real(argv[0]), denied)
+
+    monkeypatch.setattr(Host, "run", run)
+    found = findings(tree.node())
+    assert [(one.name, one.severity) for one in found.values()] == [("runtime-unknown", "info")]
+    assert found["runtime-unknown"].evidence == "/usr/bin/runc cannot be run: access denied"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -472,36 +497,75 @@ def fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("make", [loop, folder, weird, fifo])
-@pytest.mark.parametrize(
-    "path",
-    [
-        "etc/pyshim/config.toml", "etc/cdi/acme.yaml", "etc/cdi/x.json", "var/run/cdi", "dev/log",
-        "sbin/ldconfig", "usr/bin/runc", "usr/local/lib/pyshim", "usr/local/lib/pyshim/current",
-        "usr/local/lib/pyshim/installed.json", "run/pyshim", "dev/char", "proc/filesystems",
-        "etc/containerd/config.toml", "etc/docker/daemon.json", "etc/containers/containers.conf",
-        "etc/crio/crio.conf", "sys/bus/pci/devices", "proc/driver/nvidia/version",
-        "proc/1/mountinfo", "dev/nvidia0",
-    ],
-)  # fmt: skip
+# The findings that a loop of links, a folder, a file of anything and a FIFO make in a file's place:
+# one word for all, or one for each; "-" is none.
+IN_PLACE = [
+    ("etc/pyshim/config.toml", "configuration"),
+    ("etc/cdi/acme.yaml",
+        "spec-none+spec-rejected spec-none spec-none+spec-rejected spec-none+spec-rejected"),
+    ("etc/cdi/x.json", "spec-rejected - spec-rejected spec-rejected"),
+    ("var/run/cdi", "check-failed - spec-dir spec-dir"),
+    ("dev/log", "log - - -"),
+    ("sbin/ldconfig", "ldconfig-none ldconfig ldconfig ldconfig"),
+    ("usr/bin/runc", "runtime runtime runtime-unknown runtime"),
+    ("usr/local/lib/pyshim", "installation"),
+    ("usr/local/lib/pyshim/current", "installation"),
+    ("usr/local/lib/pyshim/installed.json", "installation"),
+    ("run/pyshim", "check-failed cache cache cache"),
+    ("dev/char", "-"),
+    ("proc/filesystems", "-"),
+    ("etc/containerd/config.toml", "engine-configuration"),
+    ("etc/docker/daemon.json", "engine-configuration"),
+    ("etc/containers/containers.conf", "engine-configuration"),
+    ("etc/crio/crio.conf", "engine-configuration"),
+    ("etc/crio/crio.conf.d/10-x.conf",
+        "engine-configuration - engine-configuration engine-configuration"),
+    ("usr/share/containers/containers.conf", "engine-configuration"),
+    ("usr/bin/containerd", "- - engine-configuration -"),
+    ("usr/bin/dockerd", "engine-unregistered engine-unregistered - engine-unregistered"),
+    ("usr/bin/kubelet", "- - engine-unregistered -"),
+    ("sys/bus/pci/devices", "-"),
+    ("proc/driver/nvidia/version", "-"),
+    ("proc/1/mountinfo", "check-failed - - -"),
+    ("dev/nvidia0", "-"),
+]  # fmt: skip
+
+
+MAKES: list[Callable[[Path], None]] = [loop, folder, weird, fifo]
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize(("path", "names"), IN_PLACE)
 def test_nothing_on_a_node_ends_the_doctor(
-    tree: Tree, path: str, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    tree: Tree,
+    path: str,
+    names: str,
+    make: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever lies where a file should be, the other checks go on; no fault is ours."""
+    """Whatever lies where a file should be is told, or does not matter; other checks go on."""
     monkeypatch.setenv("PYSHIM_CACHE_DIR", "/run/pyshim")
     for engine in ("containerd", "dockerd", "podman", "crio"):
         tree.tells(f"/usr/bin/{engine}", "")
-    config = tree.root / "etc/pyshim/config.toml"
-    if path != "etc/pyshim/config.toml":
-        config.parent.mkdir(parents=True)
-        config.write_text('runtimes = ["runc"]\n')
-    make(tree.root / path)
+    tree.write("/etc/pyshim/config.toml", 'runtimes = ["runc"]\n')
+    tree.write("/etc/containerd/config.toml", "version = 2\n")
     tree.write("/etc/cdi/bad.yaml", "cdiVersion: 9.9.9\n")
+    before = told(tree)
+    make(tree.root / path)
+    found = told(tree)
+    each = names.split() * (4 if " " not in names else 1)
+    wanted = each[MAKES.index(make)]
+    assert ("+".join(sorted({name for name, _ in found - before})) or "-") == wanted
+    assert "spec-rejected" in {name for name, _ in found}
+    doctor.repair(Node(Host(str(tree.root)), config_path="/etc/pyshim/config.toml"))
+
+
+def told(tree: Tree) -> set[tuple[str, str]]:
+    """Name and evidence of what the doctor finds; no fault is ours."""
     node = Node(Host(str(tree.root)), kernel="6.1.0", config_path="/etc/pyshim/config.toml")
-    found = doctor.examine(node)
-    assert "spec-rejected" in {one.name for one in found}
-    assert [one.evidence for one in found if "internal error" in one.evidence] == []
-    doctor.repair(node)
+    found = {(one.name, one.evidence) for one in doctor.examine(node)}
+    assert [evidence for _, evidence in found if "internal error" in evidence] == []
+    return found
 
 
 def test_a_gpu_whose_facts_are_no_file_is_not_waited_for(tree: Tree) -> None:

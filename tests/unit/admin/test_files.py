@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ocishim.admin.cli import main
 from ocishim.admin.editing.files import Edit, apply_all, content, read, replace, text
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -170,3 +173,33 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(Host(str(tmp_path)), "/fifo")
     assert caught.value.message == "/fifo: cannot be read: Not a regular file"
+
+
+SPEC = "cdiVersion: 0.6.0\nkind: a.com/b\ndevices: [{name: x, containerEdits: {env: [A=1]}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["cdi", "generate", "--from"], 'kind = "a.com/b"\ndevice = [{name = "x", env = ["A=1"]}]'),
+        (["cdi", "validate"], SPEC),
+        (["cdi", "transform", "root", "--from", "/a", "--to", "/b", "--input"], SPEC),
+        (["config", "check"], 'runtimes = ["runc"]\n'),
+    ],
+)
+def test_a_pipe_that_a_person_names_is_read(words: list[str], text: str) -> None:
+    """As of a shell's `<(command)`, whose command is slow."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with open(writer, "wb") as pipe:
+            pipe.write(text.encode())
+
+    slow = threading.Timer(0.2, write)
+    slow.start()
+    try:
+        result = CliRunner().invoke(main, [*words, f"/dev/fd/{reader}"])
+    finally:
+        slow.join()
+        os.close(reader)
+    assert (result.exit_code, bool(result.stdout)) == (0, True), result.output

@@ -140,3 +140,24 @@ def test_a_configuration_that_is_no_file_is_a_persons(node: Node) -> None:
     node.install()
     assert node.call("install", "--check").exit_code == 0
     assert (node.root / "etc/pyshim/config.toml").is_dir()
+
+
+@pytest.mark.parametrize("home", [HOME, "srv/all"], ids=["beside ours", "where a link leads"])
+def test_what_else_lies_beside_the_versions_stays(node: Node, static: Path, home: str) -> None:
+    """A clone, or the folder that an administrator keeps it all in."""
+    theirs = node.root / home / "theirs/file"
+    theirs.parent.mkdir(parents=True)
+    a_file(theirs)
+    if home != HOME:
+        (node.root / HOME).parent.mkdir(parents=True)
+        (node.root / HOME).symlink_to("/srv/all")
+    for version in range(3):
+        static.write_text(f"version {version}\n")
+        node.install()
+    assert len([one for one in node.listing() if one.startswith(f"{home}/0")]) == 2 * 5
+    told = node.call("uninstall", "--dry-run").output
+    assert f"keep /{HOME}, where theirs is not ours\n" in told
+    assert node.uninstall() == told
+    assert [one for one in node.listing() if one.startswith(home)] == [
+        home, f"{home}/theirs", f"{home}/theirs/file"
+    ]  # fmt: skip

@@ -173,6 +173,29 @@ def test_a_version(node: Node, damage: Damage, said: str) -> None:
     assert snapshot(node) == whole
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        *VERSION,
+        pytest.param(lambda at: replaced(at, Path.touch), " is no folder", id="a file"),
+        pytest.param(lambda at: replaced(at, lambda path: path.symlink_to("/etc")),
+            " is no folder", id="a link"),
+    ],
+)  # fmt: skip
+def test_the_version_before(node: Node, static: Path, damage: Damage, said: str) -> None:
+    """Nothing is there that it could be mended from, and creates cannot end with it: it goes."""
+    node.install()
+    version = f"/{HOME}/{node.current}"
+    static.write_text("version 2\n")
+    node.install()
+    place = f"{HOME}/{node.current}"
+    whole = {path: what for path, what in snapshot(node).items() if path.startswith(place)}
+    damage(node.root / version.lstrip("/"))
+    is_found_and_mended(node, f"{version}/{said}" if said[0] != " " else version + said)
+    left = snapshot(node).items()
+    assert whole == {path: what for path, what in left if path.startswith(f"{HOME}/0")}
+
+
 @pytest.mark.parametrize(("damage", "said"), BESIDE)
 def test_what_lies_beside_the_versions(node: Node, damage: Damage, said: str) -> None:
     node.install()

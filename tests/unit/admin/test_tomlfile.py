@@ -103,7 +103,7 @@ def test_what_stands_on_a_line(line: str, entry: tuple[str, str]) -> None:
     assert Lines(f"{line}\n").entry(("a",)) == entry
 
 
-@pytest.mark.parametrize("old", ['"runc"', "'runc'", "true", "17"])
+@pytest.mark.parametrize("old", ['"runc"', "'runc'", "true", "17", '"a#b"', "['[x]*.toml']"])
 @pytest.mark.parametrize("comment", ["", " # mine", "   # was: x"])
 def test_a_value_comes_back_as_it_was_written(old: str, comment: str) -> None:
     text = f"a = {old}{comment}\n"
@@ -111,6 +111,44 @@ def test_a_value_comes_back_as_it_was_written(old: str, comment: str) -> None:
     file.replace(("a",), "new")
     again = TomlFile("x", file.text())
     again.restore(("a",))
+    assert again.text() == text
+
+
+PLUGIN = '"io.containerd.grpc.v1.cri"'
+CONTAINERD = '{ default_runtime_name = "kata", runtimes = { kata = { runtime_type = "x" } } }'
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("".join(BLOCKS), id="tables"),
+        pytest.param("".join(BLOCKS).rstrip(), id="no end of the last line"),
+        pytest.param("# only", id="a comment without one"),
+        pytest.param(f"[plugins.{PLUGIN}.containerd.runtimes]\n", id="an empty table"),
+        pytest.param(f"[plugins]\n[plugins.{PLUGIN}]\n\n[grpc]\n", id="empty tables"),
+        pytest.param("version = 2 # a\u2028b\x85c\n[grpc]\nuid = 0\n", id="other ends of lines"),
+        pytest.param(f"plugins = {{ {PLUGIN} = {{ containerd = {CONTAINERD} }} }}\n", id="inline"),
+        pytest.param(
+            f"[plugins]\n{PLUGIN} = {{ enable_cdi = false, containerd = {CONTAINERD} }} # c",
+            id="inline in a table",
+        ),
+    ],
+)
+def test_what_was_there_comes_back_to_the_byte(text: str, newline: str) -> None:
+    text = text.replace("\n", newline)
+    file = TomlFile("x", text, traceless=True)
+    file.set(RUNTIME, TABLE)
+    file.replace(DEFAULT, "pyshim")
+    file.replace(SWITCH, value=True)
+    edited = file.text()
+    assert newline not in text or edited.count(newline) == edited.count("\n")
+    again = TomlFile("x", edited, traceless=True)
+    again.replace(DEFAULT, "pyshim")
+    assert again.text() == edited
+    for keys in (DEFAULT, SWITCH):
+        again.restore(keys)
+    again.remove(RUNTIME)
     assert again.text() == text
 
 
