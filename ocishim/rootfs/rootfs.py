@@ -66,9 +66,8 @@ class Rootfs(Tree):
 
     def _enter(self, parent: int, walked: str, name: str, mode: int) -> int:
         """The directory `walked`, whose parent is open, made if it is missing."""
-        flags = posixos.O_PATH | posixos.O_DIRECTORY
         try:
-            return self.resolve(walked, flags)
+            return self._into(parent, walked, name)
         except FileNotFoundError:
             self.mounts.require(parent, walked)
             try:
@@ -78,9 +77,23 @@ class Rootfs(Tree):
         except NotADirectoryError as error:
             raise UnsafePathError(self._not_a_directory(walked)) from error
         try:
-            return self.resolve(walked, flags)
+            return self._into(parent, walked, name)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UnsafePathError(self._not_a_directory(walked)) from error
+
+    def _into(self, parent: int, walked: str, name: str) -> int:
+        """Open the directory `walked`: by its name alone where that leads down, and no link does.
+
+        Of 2,000 folders to be made, each would else be a walk of up to 2,000 steps.
+        """
+        flags = posixos.O_PATH | posixos.O_DIRECTORY
+        if name != "..":
+            try:
+                how = flags | posixos.O_NOFOLLOW | posixos.O_CLOEXEC
+                return posixos.open(name, how, dir_fd=parent)
+            except NotADirectoryError:
+                pass  # a link, or in the way
+        return self.resolve(walked, flags)
 
     def _not_a_directory(self, walked: str) -> str:
         try:

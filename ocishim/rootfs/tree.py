@@ -124,13 +124,17 @@ class Tree:
         One that may not be entered or written, as a folder of the user's in a container whose root
         is another: the deepest folder above that can be reached tells whose it is.
         """
-        parent = unsafe_path.rstrip("/").rpartition("/")[0]
         if error.errno not in _DENIED:
             return False
-        try:
-            fd = self.resolve(parent or "/")
-        except (OSError, UnsafePathError):
-            return bool(parent) and self.is_shut_out(parent, error)
+        parent, fd = unsafe_path, -1
+        while fd < 0:
+            if parent == "/":
+                return False
+            parent = parent.rstrip("/").rpartition("/")[0] or "/"
+            try:
+                fd = self.resolve(parent)
+            except (OSError, UnsafePathError):
+                continue
         try:
             self.mounts.require(fd, unsafe_path)
         except ForeignMountError:
