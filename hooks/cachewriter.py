@@ -29,15 +29,16 @@ _FOR_EVERYBODY = 0o004
 
 
 class _Folder:
-    """The libraries of one folder, each read once."""
+    """The libraries of one folder, each read once. unread: what could not be, and why."""
 
-    __slots__ = ("_folder", "_machine", "_read", "_rootfs")
+    __slots__ = ("_folder", "_machine", "_read", "_rootfs", "unread")
 
     def __init__(self, rootfs: Rootfs, folder: libview.Folder, machine: arch.Arch) -> None:
         self._rootfs = rootfs
         self._folder = folder
         self._machine = machine
         self._read: dict[str, elf.Library | None] = {}
+        self.unread: list[str] = []
 
     def entries(self, names: list[str], path: bytes) -> list[ldcache.Entry]:
         """Return one entry for each SONAME among the files and links `names`."""
@@ -69,18 +70,26 @@ class _Folder:
 
     def _look(self, name: str) -> elf.Library | None:
         try:
-            fd = libview.read_at(self._folder, self._rootfs, name)
-        except (OSError, UnsafePathError):
+            library = self._opened(name)
+        except (UnsafePathError, DocumentError):
             return None
+        except OSError as error:
+            if error.errno in soname.NO_FAULT_OF_THE_FILE:
+                self.unread.append(f"{name} ({error.strerror})")
+            return None
+        known = library and (library.bits, library.machine) in self._machine.cached
+        return library if known else None
+
+    def _opened(self, name: str) -> elf.Library | None:
+        fd = libview.read_at(self._folder, self._rootfs, name)
         try:
             if not posixos.fstat(fd).st_mode & _FOR_EVERYBODY:
-                return None  # ldconfig is nobody: its SONAME is not for everybody
-            library = elf.library(lambda size, offset: posixos.pread(fd, size, offset))
-        except (OSError, DocumentError):
-            return None
+                # ldconfig is nobody: its SONAME is not for everybody.
+                self.unread.append(f"{name} (not everybody may read it)")
+                return None
+            return elf.library(lambda size, offset: posixos.pread(fd, size, offset))
         finally:
             posixos.close(fd)
-        return library if (library.bits, library.machine) in self._machine.cached else None
 
 
 def _called(name: bytes, own: bytes, *, link: bool) -> tuple[bytes, bool]:
@@ -96,7 +105,7 @@ def _called(name: bytes, own: bytes, *, link: bool) -> tuple[bytes, bool]:
 def write(rootfs: Rootfs, view: libview.View) -> bytes:
     """Return a cache of the view's folders, which are "/0", "/1"... in it, as for ldconfig.
 
-    A warning in the view says which folders have more than MOST.
+    Warnings in the view say which folders have more than MOST, and what could not be read.
     """
     machine = arch.host()
     entries: list[ldcache.Entry] = []
@@ -105,7 +114,9 @@ def write(rootfs: Rootfs, view: libview.View) -> bytes:
         names = sorted(filter(libview.is_library, {*folder.files, *folder.links}))
         if len(names) > left:
             view.warn(f"{folder.path}: more than {MOST} libraries, the rest is left out")
-        entries += _Folder(rootfs, folder, machine).entries(names[:left], b"/%d" % number)
+        libraries = _Folder(rootfs, folder, machine)
+        entries += libraries.entries(names[:left], b"/%d" % number)
+        view.outcomes += soname.told_unread(folder, libraries.unread)
         left -= len(names[:left])
     # As the loader searches; of one name and kind, the first folder's stays the first.
     entries.sort(

@@ -9,6 +9,7 @@ library in a folder that it was told.
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 from ocishim import posixos
 from ocishim.errors import DocumentError, HookError, UsageError
@@ -19,11 +20,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocishim.hooks.libview import Folder
+    from ocishim.hooks.libview import Folder, View
 
 DEFAULT_PATH = "/sbin/ldconfig"
 TIMEOUT = 10.0  # seconds, without an alarm
 _NAME = "ld.so.cache"
+_SIGBUS = 7  # the same on every architecture we have numbers for
+# What it says of a library that it leaves out, and goes on; glibc 2.36, elf/readlib.c, ldconfig.c.
+_UNREAD = (
+    ("ldconfig: Input file /", " not found."),
+    ("ldconfig: Cannot fstat file /", "."),
+    ("ldconfig: Cannot mmap file /", "."),
+    ("ldconfig: Cannot lstat /", f": {posixos.strerror(errno.EIO)}"),
+)
 
 
 class Library:
@@ -37,21 +46,25 @@ class Library:
         self.file = file  # relative to the folder
 
 
-class MissingError(HookError):
-    """The host has no such program."""
+class NoCacheError(HookError):
+    """There is no cache, and no fault of the host's ldconfig: it is not there, or was killed."""
 
 
-def run(path: str, folders: Sequence[Folder]) -> bytes:
-    """Have the host's ldconfig `path` look through `folders`; return the cache that it wrote.
+def run(path: str, view: View) -> bytes:
+    """Have the host's ldconfig `path` look through the view's folders; return the cache it wrote.
 
-    MissingError: there is no such file. HookError: it cannot be used, fails, leaves no cache, or is
-    not done in time: ours where the hook program has set an alarm, else 10 s.
+    A warning in the view names the libraries that it could not read.
+    NoCacheError: there is no such file, or a library became shorter while it read it. HookError: it
+    cannot be used, fails, leaves no cache, or is not done in time: ours where the hook program has
+    set an alarm, else 10 s.
     """
     program = _sealed(path)
     try:
-        tree = sandbox.scratch(len(folders))
+        tree = sandbox.scratch(len(view.folders))
         try:
-            _work(program, folders, tree)
+            unread = _unread(_work(program, view.folders, tree), view.folders)
+            if unread:
+                view.warn(f"ldconfig could not read, and so left out: {', '.join(unread)}")
             return _output(tree)
         finally:
             posixos.close(tree)
@@ -73,7 +86,7 @@ def explained(data: bytes, folders: Sequence[Folder]) -> tuple[ldcache.Cache, li
     return cache, [library for library in found if library is not None]
 
 
-def _work(program: int, folders: Sequence[Folder], tree: int) -> None:
+def _work(program: int, folders: Sequence[Folder], tree: int) -> sandbox.Result:
     timeout = _time_left()
     # -X: no links. -f /: no file with folders (a directory reads as empty). -i: no auxiliary
     # cache. -c new: alone, without the format that went out with libc5.
@@ -82,8 +95,27 @@ def _work(program: int, folders: Sequence[Folder], tree: int) -> None:
     result = sandbox.run(sandbox.Job(tree, folders, program, args, timeout=timeout))
     if result.timed_out:
         raise HookError(f"ldconfig: not done after {timeout:.3g} s, killed")
+    if posixos.WIFSIGNALED(result.status) and posixos.WTERMSIG(result.status) == _SIGBUS:
+        # It reads by mmap(2), also from volumes that others share.
+        raise NoCacheError("a library became shorter, or its disk failed, as ldconfig read it")
     if result.status:
         raise HookError(f"ldconfig: {result.describe()}")
+    return result
+
+
+def _unread(result: sandbox.Result, folders: Sequence[Folder]) -> list[str]:
+    """Return the files of the folders that ldconfig says it could not read, with their folders."""
+    found = []
+    for line in posixos.fsdecode(result.output).split("\n"):
+        for start, end in _UNREAD:
+            if not (line.startswith(start) and line.endswith(end)):
+                continue
+            number, _, name = line[len(start) : -len(end)].partition("/")
+            if number.isdecimal() and int(number) < len(folders):
+                folder = folders[int(number)]
+                if name in folder.files:
+                    found.append(f"{folder.path.rstrip('/')}/{name}")
+    return found
 
 
 def _output(tree: int) -> bytes:
@@ -152,7 +184,7 @@ def _sealed(path: str) -> int:
     try:
         program = memfd.sealed(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingError(f"the host has no ldconfig {path!r}") from error
+        raise NoCacheError(f"the host has no ldconfig {path!r}") from error
     except OSError as error:
         raise HookError(f"ldconfig {path!r} of the host: {error.strerror}") from error
     try:

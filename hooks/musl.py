@@ -35,7 +35,7 @@ def missing(rootfs: Rootfs, machine: Arch, folders: list[str]) -> bytes:
     try:
         with rootfs.container().reading():
             present = rootfs.read(machine.musl_path_file, _LARGEST_FILE, cross=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         present = b""
     except UnsafePathError as error:
         raise ldconf.refused(error.message) from error

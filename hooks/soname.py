@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_READ = 1024  # libraries of one folder; CUDA's largest has 200
 _LONGEST = 255  # bytes, NAME_MAX
-_NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 def is_sane(name: str) -> bool:
@@ -55,7 +55,7 @@ class Sonames:
         except UnsafePathError:
             return ""
         except OSError as error:
-            if error.errno in _NO_FAULT_OF_THE_FILE:
+            if error.errno in NO_FAULT_OF_THE_FILE:
                 self.unread.append(f"{name} ({error.strerror})")
             return ""
         try:
@@ -131,11 +131,11 @@ def order(name: bytes, *, signed: bool = False) -> list[tuple[bool, int]]:
     return key
 
 
-def told_unread(folder: libview.Folder, known: Sonames) -> list[Outcome]:
+def told_unread(folder: libview.Folder, unread: list[str]) -> list[Outcome]:
     """Return a warning that names the libraries that could not be read, and why."""
-    if not known.unread:
+    if not unread:
         return []
-    text = f"{folder.path}: cannot be read, and so left out: {', '.join(known.unread)}"
+    text = f"{folder.path}: cannot be read, and so left out: {', '.join(unread)}"
     return [Outcome(text, warning=True)]
 
 
@@ -170,7 +170,7 @@ def link(
             unlinked[soname] = target
         except OSError as error:
             raise HookError(f"{path} -> {target}: {error.strerror}") from error
-    outcomes += told_unread(folder, known)
+    outcomes += told_unread(folder, known.unread)
     if refused is not None:
         text = f"{folder.path} lies on the mount {refused.mount}: links left out"
         outcomes.append(Outcome(f"{text}: {', '.join(sorted(unlinked))}", warning=True))

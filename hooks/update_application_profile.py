@@ -74,7 +74,7 @@ def _minors(rootfs: Rootfs) -> list[int]:
             continue
         try:
             status = rootfs.lstat(f"/dev/{name}")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # unplugged meanwhile, where the host's /dev is the container's
         if stat.S_ISCHR(status.st_mode):
             minors.append(posixos.minor(status.st_rdev))

@@ -110,11 +110,11 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
 def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
     """Return a cache of the view's folders, and who made it: ldconfig, if the host has one."""
     try:
-        return ldconfig.run(path, view.folders), f"the host's {path}"
-    except ldconfig.MissingError as missing:
+        return ldconfig.run(path, view), f"the host's {path}"
+    except ldconfig.NoCacheError as why:
         from ocishim.hooks import cachewriter  # noqa: PLC0415 - few hosts have no ldconfig
 
-        view.warn(f"{missing.message}: pyshim makes {_CACHE} itself")
+        view.warn(f"{why.message}: pyshim makes {_CACHE} itself")
     return cachewriter.write(rootfs, view), "pyshim"
 
 
@@ -139,7 +139,7 @@ def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library
             outcomes += made
         else:
             unlinked = {n: known.file_of(n) for n in names if not folder.leads(n)}
-            outcomes += soname.told_unread(folder, known)
+            outcomes += soname.told_unread(folder, known.unread)
         for library in mine:
             file = unlinked.get(library.file, library.file)
             path = posixos.fsencode(f"{folder.path.rstrip('/')}/{file}") if file else b""

@@ -7,8 +7,10 @@ path lies for us, and `run` runs a program of that machine.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import subprocess
+from collections.abc import Iterator
 
 from ocishim.errors import ConfigError, reason
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
@@ -101,6 +103,21 @@ class Host:
             return self.real(path)
         except ConfigError:
             return ""  # a loop of links leads to nothing
+
+    def processes(self) -> Iterator[str]:
+        """Yield the folders in /proc, where they lie for us, of processes with the machine's root.
+
+        Those of containers are left out: they are called what an image's author likes, and engines
+        among them are no engines of this machine. Whose root may not be looked at counts.
+        """
+        root = os.stat(self.real("/"))
+        for folder in glob.glob(glob.escape(self.real("/proc")) + "/[0-9]*"):
+            try:
+                own = os.path.samestat(os.stat(f"{folder}/root"), root)
+            except OSError as err:
+                own = err.errno == errno.EACCES
+            if own:
+                yield folder
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the machine in its own root and return both outputs as text.

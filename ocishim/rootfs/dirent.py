@@ -14,13 +14,12 @@ import errno
 
 from ocishim import posixos
 from ocishim.errors import UnsafePathError
+from ocishim.linux import const, syscalls
 from ocishim.rootfs.handle import reopen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ocishim.linux import syscalls
 
     Look = Callable[[int], syscalls.Statx]
 
@@ -123,6 +122,7 @@ def _filled(parent: int, name: str, data: bytes, mode: int) -> bool:
 
 
 def _filled_by_name(parent: int, name: str, data: bytes, mode: int) -> bool:
+    _refuse_append_only(parent)
     fd = -1
     try:
         fd = _open_named(parent, temporary(name))
@@ -173,6 +173,7 @@ def _placed(parent: int, name: str, create: Callable[[str], None]) -> bool:
     else:
         return True
     _refuse_directory(parent, name)
+    _refuse_append_only(parent)
     try:
         create(temporary(name))
         return _renamed(parent, name)
@@ -192,6 +193,12 @@ def _refuse_directory(parent: int, name: str) -> None:
         return
     if stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EISDIR, f"{name!r} is a directory")
+
+
+def _refuse_append_only(parent: int) -> None:
+    """OSError(EPERM) for a folder that keeps every name (chattr +a), also a prepared one."""
+    if syscalls.statx(parent).attributes & const.STATX_ATTR_APPEND:
+        raise OSError(errno.EPERM, posixos.strerror(errno.EPERM))
 
 
 def _renamed(parent: int, name: str) -> bool:

@@ -16,7 +16,7 @@ import _stat as stat
 import errno
 
 from ocishim import posixos
-from ocishim.errors import ForeignMountError, UnsafePathError
+from ocishim.errors import ForeignMountError, PyshimError, UnsafePathError
 from ocishim.linux import const, syscalls
 from ocishim.oci.container import Container
 from ocishim.rootfs.handle import kind_of, reopen
@@ -124,20 +124,40 @@ class Tree:
         One that may not be entered or written, as a folder of the user's in a container whose root
         is another: the deepest folder above that can be reached tells whose it is.
         """
-        parent = unsafe_path.rstrip("/").rpartition("/")[0]
         if error.errno not in _DENIED:
             return False
-        try:
-            fd = self.resolve(parent or "/")
-        except (OSError, UnsafePathError):
-            return bool(parent) and self.is_shut_out(parent, error)
+        parent = unsafe_path.rstrip("/").rpartition("/")[0]
+        return self._foreign_of(parent or "/", unsafe_path) is not None
+
+    def left_to_others(self, refused: UnsafePathError, unsafe_path: str) -> PyshimError:
+        """Return what to raise for `refused`: a ForeignMountError on somebody else's mount.
+
+        What the kernel itself shows, as its magic links, is nobody's.
+        """
+        return self._foreign_of(unsafe_path, unsafe_path, kernels=False) or refused
+
+    def _foreign_of(
+        self, place: str, unsafe_path: str, *, kernels: bool = True
+    ) -> ForeignMountError | None:
+        """Return the error about `unsafe_path` when `place` belongs to somebody else, else None.
+
+        Of what cannot be reached the deepest folder above that can be tells.
+        """
+        fd = -1
+        while fd < 0:
+            try:
+                fd = self.resolve(place)
+            except (OSError, UnsafePathError):
+                if place == "/":
+                    return None
+                place = place.rstrip("/").rpartition("/")[0] or "/"
         try:
             self.mounts.require(fd, unsafe_path)
-        except ForeignMountError:
-            return True
+        except ForeignMountError as error:
+            return error if kernels or not _kernels(fd) else None
         finally:
             posixos.close(fd)
-        return False
+        return None
 
     def lstat(self, unsafe_path: str) -> posixos.stat_result:
         """The status of `unsafe_path`; of the link itself when it is one."""
@@ -239,9 +259,14 @@ class Tree:
             found, wanted = kind_of(status.mode), kind_of(file_type)
             raise UnsafePathError(f"{unsafe_path!r} is a {found}, not a {wanted}")
         if not self.mounts.is_root(handle, status):
-            from ocishim.linux import kernelfs  # noqa: PLC0415 - most files are the image's
-
-            name = kernelfs.name(syscalls.fstatfs_type(handle))
+            name = _kernels(handle)
             if name:
                 raise UnsafePathError(f"{unsafe_path!r} lies on {name}, which is the kernel's")
         return status
+
+
+def _kernels(fd: int) -> str:
+    """Return the name of the kernel's own file system that `fd` lies on, "" for any other."""
+    from ocishim.linux import kernelfs  # noqa: PLC0415 - most files are the image's
+
+    return kernelfs.name(syscalls.fstatfs_type(fd))

@@ -6,11 +6,14 @@ change. CVE-2025-23359 and CVE-2026-24260 were of this kind.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from ocishim.linux import const, syscalls
 from tests import libs
 from tests.hookcall import PROMPT, call
 from tests.swapper import Swapper
@@ -83,3 +86,23 @@ def test_a_fifo_that_comes_and_goes(tmp_path: Path, outside: Path) -> None:
             assert done.seconds < PROMPT, done
             assert done.status == 0 or "/etc/ld.so.conf" in done.stderr, done
     assert snapshot(outside) == before
+
+
+def test_a_library_that_shrinks_and_grows(tmp_path: Path) -> None:
+    """ldconfig, which reads by mmap(2), is killed by SIGBUS in a tenth of the starts."""
+    library = libs.put(libs.library("liba.so.1"), tmp_path / "root/opt/lib/liba.so.1.2")
+    data = library.read_bytes()
+    pid = os.fork()
+    if pid == 0:
+        syscalls.prctl(const.PR_SET_PDEATHSIG, signal.SIGKILL)
+        fd = os.open(library, os.O_RDWR)
+        while True:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, data, 0)
+    try:
+        for _ in range(100):
+            done = call(tmp_path / "root", "update-ldcache", "--folder", "/opt/lib")
+            assert done.status == 0, done
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

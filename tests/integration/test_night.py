@@ -245,6 +245,7 @@ def podman(box: Box) -> None:
         "proc/77/cmdline",
         f"/usr/bin/conmon\0-c\0{UUID}\0-n\0web\0-r\0/usr/bin/crun\0--exit-dir\0/run/libpod",
     )
+    (box.folder / "root/proc/77/root").symlink_to("../..")
 
 
 def put(box: Box, path: str, value: object) -> None:

@@ -24,6 +24,10 @@ ACTS: dict[str, Callable[[Rootfs, str], object]] = {
 }
 
 
+def _chmod(rootfs: Rootfs, path: str) -> object:
+    return rootfs.chmod(path, 0o751)
+
+
 def mount(kind: str, source: Path | str, target: Path, options: str = "") -> None:
     words = ["--bind"] if kind == "bind" else ["-t", kind]
     words += ["-o", options] if options else []
@@ -46,6 +50,28 @@ def test_a_volume_is_not_written(tmp_path: Path, name: str, way: str) -> None:
         with pytest.raises(ForeignMountError):
             rootfs.chmod(f"{way.removesuffix('/a/../a')}/there", 0o777)
     assert caught.value.mount == "/v"
+    assert snapshot(volume) == before
+
+
+@isolated
+@pytest.mark.parametrize("name", [*ACTS, "chmod"])
+@pytest.mark.parametrize("there", [
+    "fifo a", "socket a", "file a x", "char a 1 11", "symlink a gone", "symlink a a",
+    "symlink a /proc/self/cwd",
+])  # fmt: skip
+@pytest.mark.parametrize("way", ["/v/a", "/link"])
+def test_what_is_in_the_way_on_a_volume(tmp_path: Path, name: str, there: str, way: str) -> None:
+    """Its other owner put it there: no reason to refuse, as it would be in the rootfs itself."""
+    root = make_tree(tmp_path / "root", "dir v", "symlink link /v/a")
+    volume = make_tree(tmp_path / "volume", there)
+    mount("bind", volume, root / "v")
+    path = "/v/a" if name == "chmod" else f"{way}/new"
+    acts = {**ACTS, "chmod": _chmod}
+    dangling = way == "/link" and there.startswith("symlink")
+    expected = UnsafePathError if dangling and name != "chmod" else ForeignMountError
+    before = snapshot(volume)
+    with Rootfs.open_dir(str(root)) as rootfs, pytest.raises(expected):
+        acts[name](rootfs, path)
     assert snapshot(volume) == before
 
 

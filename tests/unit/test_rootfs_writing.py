@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ocishim.errors import ForeignMountError, PyshimError, UnsafePathError
 from ocishim.linux import mntns, syscalls
 from ocishim.rootfs import dirent
 from ocishim.rootfs.rootfs import Rootfs
+from tests.conftest import need
 from tests.isolated import isolated
 from tests.trees import hostile_tree, make_tree, names, snapshot
 
@@ -117,6 +119,39 @@ def test_magic_links_are_refused(
         act(rootfs, path)
     assert "is refused: a magic link, or too many links" in str(caught.value)
     assert snapshot(tmp_path / "outside") == before
+
+
+class Walks(Rootfs):
+    """A rootfs that counts the ways it goes from its root."""
+
+    count = 0
+
+    def resolve(
+        self, unsafe_path: str, flags: int = os.O_PATH, *, follow: bool = True, cross: bool = True
+    ) -> int:
+        self.count += 1
+        return super().resolve(unsafe_path, flags, follow=follow, cross=cross)
+
+
+@pytest.mark.parametrize(("path", "place", "walks"), [
+    pytest.param("a/" * 500 + "l", "a/" * 500 + "l", 2, id="new"),
+    pytest.param("b/" * 500 + "l", "b/" * 500 + "l", 2, id="half of it there"),
+    pytest.param("run/new/l", "var/run/new/l", 3, id="a link on the way"),
+    pytest.param("var/../new/l", "new/l", 3, id="up on the way"),
+])  # fmt: skip
+def test_folders_cost_no_walk_each(tmp_path: Path, path: str, place: str, walks: int) -> None:
+    make_tree(tmp_path, "symlink run /var/run", "dir var/run", f"dir {'b/' * 250}")
+    with Walks.open_dir(str(tmp_path)) as rootfs:
+        rootfs.put_symlink("target", path)
+        assert rootfs.count == walks
+    assert os.readlink(tmp_path / place) == "target"
+
+
+@pytest.mark.parametrize("path", ["/a" * 2000, "a/" * 2000, "/", "a", ""])
+def test_whose_it_is_that_nobody_may_enter(rootfs: Rootfs, path: str) -> None:
+    """However deep what is not there would lie: the root is the container's own."""
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    assert not rootfs.is_shut_out(path, denied)
 
 
 @pytest.mark.parametrize("path", ["", "/", ".", "..", "a/..", "a/.", "//"])
@@ -363,6 +398,27 @@ def test_a_killed_runs_leftover_goes(tmp_path: Path, name: str, leftover: str) -
     make_tree(tmp_path, "file f old", leftover)
     with Rootfs.open_dir(str(tmp_path)) as rootfs:
         ACTS[name](rootfs, "f")
+    assert names(tmp_path) == ["f"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["put_symlink", "put_file"])
+@pytest.mark.parametrize("tmpfile", [True, False])
+def test_a_folder_that_keeps_every_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, tmpfile: bool
+) -> None:
+    """What is prepared there could not be taken away, nor be renamed."""
+    if not tmpfile:
+        _without_tmpfile(monkeypatch)
+    make_tree(tmp_path, "file f old")
+    subprocess.run([need("chattr"), "+a", tmp_path], check=True)
+    try:
+        with Rootfs.open_dir(str(tmp_path)) as rootfs, pytest.raises(PermissionError) as caught:
+            ACTS[name](rootfs, "f")
+    finally:
+        subprocess.run(["chattr", "-a", tmp_path], check=True)
+    assert caught.value.strerror == "Operation not permitted"
+    assert (tmp_path / "f").read_text() == "old"
     assert names(tmp_path) == ["f"]
 
 

@@ -100,6 +100,11 @@ class Node:
         """Return the text of the node's file `path`, at most 1 MiB; "" when it cannot be read."""
         return files.text(self.host, path)
 
+    def processes(self, name: str) -> list[str]:
+        """Return the folders in /proc of the machine's own processes that are called so."""
+        folders = [self.host.inside(folder) for folder in self.host.processes()]
+        return [folder for folder in folders if self.read(f"{folder}/comm").strip() == name]
+
     def started(self, program: str) -> float:
         """Return when the machine's process of that name was started, 0 when none runs.
 
@@ -109,9 +114,8 @@ class Node:
         boot = re.search(r"^btime (\d+)$", self.read("/proc/stat"), re.MULTILINE)
         ticks = [
             int(fields[19])
-            for pid in self.listdir("/proc")
-            if pid.isdigit() and self.read(f"/proc/{pid}/comm").strip() == program
-            for fields in [self.read(f"/proc/{pid}/stat").rpartition(")")[2].split()]
+            for folder in self.processes(program)
+            for fields in [self.read(f"{folder}/stat").rpartition(")")[2].split()]
             if len(fields) > 19 and fields[19].isdigit()
         ]
         return int(boot[1]) + min(ticks) / os.sysconf("SC_CLK_TCK") if boot and ticks else 0

@@ -139,9 +139,8 @@ def _versions(node: Node, found: dict[str, Driver]) -> Iterator[Finding]:
 def _fabric_manager(node: Node, switches: list[str]) -> Iterator[Finding]:
     """Fabric Manager ends at its start when its version is not the module's, to the last digit."""
     yield from _fabric_version(node)
-    for pid in node.listdir("/proc"):
-        if pid.isdigit() and node.read(f"/proc/{pid}/comm").strip() == _FABRIC_MANAGER:
-            return
+    if node.processes(_FABRIC_MANAGER):
+        return
     yield Finding(
         "nvidia-fabricmanager",
         "error",

@@ -125,8 +125,8 @@ def _containerds() -> Iterator[Container]:
 
 def _conmons() -> Iterator[Container]:
     """Podman's and CRI-O's monitors: -c ID -n NAME -r RUNTIME."""
-    for path in _glob("/proc/[0-9]*/cmdline"):
-        words = _text(path).split("\0")
+    for folder in HOST.processes():
+        words = _text(f"{HOST.inside(folder)}/cmdline").split("\0")
         if os.path.basename(words[0]) != "conmon":
             continue
         flags = dict(itertools.pairwise(words))

@@ -114,15 +114,12 @@ def there(host: Host) -> Iterator[Container]:
 
 
 def _processes(host: Host) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder in /proc, command line) of the processes that have the machine's root.
+    """Yield (folder in /proc, command line) of the machine's own processes.
 
     Others are of engines in containers, which have another pyshim at the same path.
     """
-    root = _identity(host.real("/"))
-    for folder in glob.glob(glob.escape(host.real("/proc")) + "/[0-9]*"):
-        argv = _text(f"{folder}/cmdline").split("\0")
-        if _identity(f"{folder}/root") == root:
-            yield folder, argv
+    for folder in host.processes():
+        yield folder, _text(f"{folder}/cmdline").split("\0")
 
 
 def _bundles(host: Host, processes: list[tuple[str, list[str]]]) -> Iterator[str]:

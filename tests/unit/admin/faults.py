@@ -123,7 +123,7 @@ def other_versions(tree: Tree) -> Node:
 def other_fabric(tree: Tree) -> Node:
     with_gpu(tree, switch=True)
     tree.tells("/usr/bin/nv-fabricmanager", "Fabric Manager version is : 570.1.1")
-    tree.write("/proc/7/comm", "nv-fabricmanage\n")
+    tree.process(7, comm="nv-fabricmanage\n")
     return tree.node()
 
 
@@ -153,8 +153,8 @@ def switched_off(tree: Tree) -> Node:
 def not_restarted(tree: Tree) -> Node:
     with_containerd(tree)
     tree.write("/proc/stat", f"btime {int(time.time()) - 1000}\n")
-    tree.write("/proc/7/comm", "containerd\n")
-    tree.write("/proc/7/stat", "7 (containerd) S " + " ".join(["0"] * 18) + " 50 0\n")
+    stat = "7 (containerd) S " + " ".join(["0"] * 18) + " 50 0\n"
+    tree.process(7, comm="containerd\n", stat=stat)
     return tree.node()
 
 

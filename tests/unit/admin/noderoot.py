@@ -24,6 +24,12 @@ class NodeRoot:
         file.write_text(text)
         return file
 
+    def process(self, number: int, root: Path | None = None, **files: str) -> None:
+        """Make a process with these files in /proc; root: another one than the node's."""
+        for name, text in files.items():
+            self.write(f"/proc/{number}/{name}", text)
+        (self.root / f"proc/{number}/root").symlink_to(root or self.root)
+
     def program(self, path: str, script: str = "") -> Path:
         """Write a shell script that can be called."""
         file = self.write(path, f"#!/bin/sh\n{script}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.unit.admin.nodes import Tree, findings
@@ -86,8 +88,15 @@ def test_fabric_manager_does_not_run(tree: Tree) -> None:
     with_gpu(tree, switch=True)
     assert set(findings(tree.node())) == {"nvidia-fabricmanager"}
     # Fifteen letters are all the kernel keeps of a process's name: comm(5) in proc(5).
-    tree.write("/proc/4711/comm", "nv-fabricmanage\n")
+    tree.process(4711, comm="nv-fabricmanage\n")
     assert findings(tree.node()) == {}
+
+
+def test_a_container_is_no_fabric_manager(tree: Tree) -> None:
+    """Whatever its image's author calls a program."""
+    with_gpu(tree, switch=True)
+    tree.process(4711, Path("/"), comm="nv-fabricmanage\n")
+    assert set(findings(tree.node())) == {"nvidia-fabricmanager"}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +110,7 @@ def test_fabric_manager_does_not_run(tree: Tree) -> None:
 )
 def test_fabric_manager_of_another_version(tree: Tree, told: str, *, found: bool) -> None:
     with_gpu(tree, switch=True)
-    tree.write("/proc/4711/comm", "nv-fabricmanage\n")
+    tree.process(4711, comm="nv-fabricmanage\n")
     tree.tells("/usr/bin/nv-fabricmanager", told)
     result = findings(tree.node())
     assert set(result) == ({"nvidia-fabricmanager-version"} if found else set())

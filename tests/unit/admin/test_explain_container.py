@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import record
 from tests.unit.admin.explaining import ASKED, SPEC, TOLD, Node
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ID, OTHER = "a1" * 32, "b2" * 32
 WHEN = "2026-03-04T05:06:07Z"
@@ -89,7 +87,7 @@ def kubelet(node: Node) -> None:
 def conmon(node: Node, runtime: str = "/usr/bin/crun") -> None:
     words = ["/usr/bin/conmon", "--api-version", "1", "-c", ID, "-r", runtime, "-b", "/x", "-n", "web",
              "--exit-dir", "/run/libpod/exits"]  # fmt: skip
-    write(node, "/proc/77/cmdline", "\0".join(words))
+    node.process(77, cmdline="\0".join(words))
 
 
 def nerdctl(node: Node) -> None:
@@ -185,10 +183,18 @@ def test_a_container_that_pyshim_did_not_start(node: Node, engine: Any, by: str,
 )
 def test_what_is_no_id_is_asked_of_nobody(node: Node, id_: str) -> None:
     """Any user's process can look like conmon: the runtime would read that user's state."""
-    write(node, "/proc/77/cmdline", f"conmon\0-c\0{id_}\0-n\0web\0-r\0pyshim\0")
+    node.process(77, cmdline=f"conmon\0-c\0{id_}\0-n\0web\0-r\0pyshim\0")
     done = node.explain("--container", "web")
     assert done.exit_code == 2
     assert "no container 'web' found" in done.output
+
+
+def test_a_container_is_no_conmon(node: Node) -> None:
+    """Its image's author could say that another container's name is its own, or not pyshim's."""
+    node.process(77, Path("/"), cmdline=f"conmon\0-c\0{OTHER}\0-n\0web\0-r\0crun\0")
+    assert "no container 'web' found" in node.explain("--container", "web").output
+    docker(node)
+    assert node.json("--container", "web")["container"] == ID
 
 
 def test_one_that_runs_and_is_not_ours(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import arch, cachewriter, ldcache, libview
+from ocishim.hooks import arch, cachewriter, ldcache, ldconfig, libview, sandbox
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import Done, call
@@ -268,6 +269,88 @@ def test_glibc_hwcaps_are_left_out(tmp_path: Path) -> None:
 def test_an_image_without_libraries(tmp_path: Path) -> None:
     update(tmp_path, "/opt")
     assert rows(tmp_path) == []
+
+
+# --- what cannot be read
+
+
+@pytest.mark.parametrize(("path", "told"), [
+    pytest.param("/sbin/ldconfig", "ldconfig could not read, and so left out: /opt/libb.so.1",
+        id="ldconfig"),
+    pytest.param(NO, "/opt: cannot be read, and so left out: libb.so.1 (not everybody may read it)",
+        id="pyshim"),
+])  # fmt: skip
+def test_a_library_for_its_owner_alone(tmp_path: Path, path: str, told: str) -> None:
+    for name in ("liba.so.1", "libb.so.1", "libc.so.1"):
+        put(tmp_path, f"opt/{name}")
+    (tmp_path / "opt/libb.so.1").chmod(0o600)
+    done = update(tmp_path, "/opt", path=path)
+    assert done.stderr.replace(TOLD, "") == f"pyshim-hook: warning: update-ldcache: {told}\n"
+    assert [row[0] for row in rows(tmp_path)] == [b"libc.so.1", b"liba.so.1"]
+
+
+@pytest.mark.parametrize(("code", "told"), [
+    (errno.EIO, ["/opt: cannot be read, and so left out: libb.so.1 (Input/output error)"]),
+    (errno.EMFILE, ["/opt: cannot be read, and so left out: libb.so.1 (Too many open files)"]),
+    (errno.ENOENT, []),
+])  # fmt: skip
+def test_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: list[str]
+) -> None:
+    for name in ("liba.so.1", "libb.so.1"):
+        put(tmp_path, f"opt/{name}")
+    read_at = libview.read_at
+
+    def fails(folder: libview.Folder, rootfs: Rootfs, name: str) -> int:
+        if name == "libb.so.1":
+            raise OSError(code, os.strerror(code))
+        return read_at(folder, rootfs, name)
+
+    monkeypatch.setattr(libview, "read_at", fails)
+    with Rootfs.open_dir(str(tmp_path)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt"], [])
+        cache = ldcache.parse(cachewriter.write(rootfs, view))
+        assert [change.text for change in view.outcomes] == told
+    assert [entry.path for entry in cache.entries] == [b"/0/liba.so.1"]
+
+
+@pytest.mark.parametrize(("line", "unread"), [
+    ("Input file /0/liba.so.1 not found.", ["/opt/liba.so.1"]),
+    ("Cannot mmap file /0/liba.so.1.", ["/opt/liba.so.1"]),
+    ("Cannot fstat file /0/liba.so.1.", ["/opt/liba.so.1"]),
+    ("Cannot lstat /0/liba.so.1: Input/output error", ["/opt/liba.so.1"]),
+    ("Cannot lstat /0/liba.so.1: No such file or directory", []),
+    ("Input file /1/liba.so.1 not found.", []),
+    ("Input file /0/libz.so.1 not found.", []),
+    ("Input file /x/liba.so.1 not found.", []),
+    ("File /0/liba.so.1 is empty, not checked.", []),
+    ("", []),
+])  # fmt: skip
+def test_what_ldconfig_says_of_it(tmp_path: Path, line: str, unread: list[str]) -> None:
+    put(tmp_path, "opt/liba.so.1")
+    with Rootfs.open_dir(str(tmp_path)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt"], [])
+        result = sandbox.Result(0, f"ldconfig: {line}\n\n".encode(), timed_out=False)
+        assert ldconfig._unread(result, view.folders) == unread
+
+
+FAULTS = """#include <fcntl.h>
+#include <sys/mman.h>
+int main(void) {
+    int fd = open("/out/empty", O_RDWR | O_CREAT, 0600);
+    return *(volatile char *)mmap(0, 1, PROT_READ, MAP_SHARED, fd, 0);
+}"""
+
+
+def test_a_library_that_became_shorter_meanwhile(tmp_path: Path) -> None:
+    """SIGBUS is what ldconfig gets then: no fault of it, nor a reason to have no container."""
+    put(tmp_path, "opt/liba.so.1")
+    done = update(tmp_path, "/opt", path=str(libs.static_program(FAULTS)))
+    assert done.stderr == (
+        "pyshim-hook: warning: update-ldcache: a library became shorter, or its disk failed, as "
+        "ldconfig read it: pyshim makes /etc/ld.so.cache itself\n"
+    )
+    assert [row[2] for row in rows(tmp_path)] == [b"/opt/liba.so.1"]
 
 
 # --- how many

@@ -401,7 +401,7 @@ def test_names_that_change_after_the_look(
         view.add(["/opt", "/usr"], [])
         assert list(view.folders[0].covers) == ["libz.so.1"]
         change(root / "opt/libz.so.1", root / "usr/libz.so.1.2")
-        data = ldconfig.run(ldconfig.DEFAULT_PATH, view.folders)
+        data = ldconfig.run(ldconfig.DEFAULT_PATH, view)
         found = ldconfig.explained(data, view.folders)[1]
     assert "liba.so.1" in [library.file for library in found]
 
