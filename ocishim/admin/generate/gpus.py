@@ -139,6 +139,8 @@ def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
         for group in smi.children(told, "mig_devices"):
             gpu.migs += [_mig(one) for one in smi.children(group, "mig_device")]
         found.append(gpu)
+    if asked.complaint:
+        report.tell(asked.complaint)
     if any(not mig.uuid for gpu in found for mig in gpu.migs):
         _add_uuids(found, asked, report)
     return found

@@ -153,6 +153,10 @@ def test_a_uuid_that_is_no_name(root: DriverRoot) -> None:
         ("#!/bin/sh\necho '<a><b></a>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho '<html></html>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho one\necho two >&2\nexit 9\n", "-q -x: exit status 9: two"),
+        (
+            f"#!/bin/sh\necho '{log('<attached_gpus>2</attached_gpus><gpu/>')}GPU is lost'\nexit 15\n",
+            "-q -x tells of 1 of 2 GPUs: exit status 15: GPU is lost",
+        ),
         ("#!/no/such/shell\n", "cannot be run: the interpreter that it names does not exist"),
         ("#!/bin/sh\nsleep 30 &\nsleep 30\n", "-q -x did not end in 0.3 s"),
     ],
@@ -169,6 +173,33 @@ def test_what_nvidia_smi_lacks_is_told_and_proc_is_read(
         f"the GPUs are those of /proc/driver/nvidia, since /usr/bin/nvidia-smi{glue}{why}"
     ]
     assert report.source == "/proc/driver/nvidia"
+
+
+def test_an_answer_counts_however_nvidia_smi_ends(root: DriverRoot) -> None:
+    """Status 14 for a corrupted infoROM, which is not even the GPU's that is asked for."""
+    split(root)
+    smi_program(root, log(one("GPU-zero"), SPLIT))
+    script = root.at("/usr/bin/nvidia-smi").read_text()
+    root.program("/usr/bin/nvidia-smi", f"{script}echo WARNING: infoROM is corrupted\nexit 14\n")
+    report, devices = generate(root, namings=("uuid",))
+    assert list(devices) == ["GPU-zero", "MIG-first", "MIG-second"]
+    assert report.told == [
+        "/usr/bin/nvidia-smi -q -x: exit status 14: WARNING: infoROM is corrupted"
+    ]
+    assert report.source == "/usr/bin/nvidia-smi -q -x"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<processes><process_info><process_name>python <stdin></process_name></process_info></processes>",
+        "<accounted_processes><process_name>a < b</process_name></accounted_processes>",
+        "<supported_clocks></supported_mem_clock><supported_mem_clock></supported_clocks>",
+    ],
+)
+def test_what_is_not_read_may_be_malformed(root: DriverRoot, part: str) -> None:
+    smi_program(root, log(one("GPU-zero").replace("<processes></processes>", part)))
+    assert generate(root)[0].source == "/usr/bin/nvidia-smi -q -x"
 
 
 def test_what_hangs_is_ended_with_its_children(
