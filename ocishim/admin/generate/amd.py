@@ -58,9 +58,8 @@ def generate(
         devices |= dict.fromkeys(_names(index, gpu, namings, report), edits)
     if not devices:
         raise ConfigError(
-            f"no AMD GPU found: none in {_PCI}"
-            + "".join(f"; {lack.what}" for lack in report.missing),
-            hint="load the driver's module: modprobe amdgpu",
+            f"no AMD GPU found: none in {_PCI}{report.why()}",
+            hint=report.remedy("load the driver's module: modprobe amdgpu"),
         )
     common = Edits()
     if not nodes.add(common, "/dev/kfd"):

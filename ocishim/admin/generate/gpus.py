@@ -171,7 +171,8 @@ def find_in_proc(host: Host, report: Report) -> list[Gpu]:
     for name in sorted(host.listdir(f"{_PROC}/gpus"), key=_address):
         facts = files.text(host, f"{_PROC}/gpus/{name}/information")
         if re.search(r"GPU Excluded:\s*Yes", facts):
-            report.tell(f"GPU {name} is left out: the driver excludes it")
+            what = f"GPU {name} is left out: the driver excludes it"
+            report.leave_out(what, "take it out of NVreg_ExcludedGpus, an option of module nvidia")
             continue
         minor = re.search(r"Device Minor:\s*(\d+)", facts)
         uuid = re.search(r"GPU UUID:\s*(GPU-[0-9a-fA-F-]+)", facts)

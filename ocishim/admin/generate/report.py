@@ -31,12 +31,16 @@ class Missing:
 
 @dataclass
 class Report:
-    """source: who told of the GPUs. driver: the driver's version."""
+    """source: who told of the GPUs. driver: the driver's version. left: what no container can use.
+
+    What is left out is told, and is no fault unless nothing remains.
+    """
 
     driver: str = ""
     source: str = ""
     found: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind, *_ in KINDS})
     missing: list[Missing] = field(default_factory=list)
+    left: list[Missing] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -59,6 +63,19 @@ class Report:
         """Say something that is no fault, once."""
         if fact not in self.told:
             self.told.append(fact)
+
+    def leave_out(self, what: str, remedy: str) -> None:
+        """Say what is there and of no use to a container, and what would change that."""
+        self.tell(what)
+        self.left.append(Missing(what, remedy))
+
+    def why(self) -> str:
+        """Return why nothing remained, to be appended to an error; "" when nothing tells."""
+        return "".join(f"; {one.what}" for one in (*self.missing, *self.left))
+
+    def remedy(self, otherwise: str) -> str:
+        """Return the first remedy there is for `why`."""
+        return next((one.remedy for one in (*self.missing, *self.left)), otherwise)
 
     def summary(self) -> str:
         """Return one line of how much was found."""

@@ -223,15 +223,33 @@ def test_the_core_of_another_machine_is_none(root: DriverRoot) -> None:
         generate(root)
 
 
-@pytest.mark.parametrize("left", ["libcuda", "libnvidia-ml"])
-def test_half_a_driver_is_none(root: DriverRoot, left: str) -> None:
-    root.library(f"{LIBDIR}/{left}.so.{VERSION}")
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ([CUDA], f"libcuda.so of {VERSION}, libnvidia-ml.so of no version"),
+        ([ML], f"libcuda.so of no version, libnvidia-ml.so of {VERSION}"),
+        (
+            [CUDA, "libnvidia-ml.so.550.54.15", "libnvidia-ml.so.535.104.05"],
+            f"libcuda.so of {VERSION}, libnvidia-ml.so of 535.104.05 and 550.54.15",
+        ),
+    ],
+)
+def test_half_a_driver_is_none(root: DriverRoot, there: list[str], told: str) -> None:
+    for name in there:
+        root.library(f"{LIBDIR}/{name}")
     with pytest.raises(ConfigError) as caught:
         generate(root)
     assert caught.value.message == (
-        f"no NVIDIA driver found in {root.root}: no libcuda.so.VERSION and "
-        f"libnvidia-ml.so.VERSION in {LIBDIR}, /usr/lib"
+        f"no whole NVIDIA driver in {root.root}: {told} in {LIBDIR}, /usr/lib"
     )
+
+
+def test_what_cannot_be_loaded_is_missing(root: DriverRoot) -> None:
+    root.core()
+    root.write(f"{LIBDIR}/{CUDA}", "")
+    assert [lack.what for lack in generate(root)[0].report.missing] == [
+        f"{LIBDIR}/{CUDA} is no ELF file: programs cannot load it"
+    ]
 
 
 def test_the_module_is_another_drivers(root: DriverRoot) -> None:

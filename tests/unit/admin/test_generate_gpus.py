@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,47 @@ def test_nothing_is_left(root: DriverRoot) -> None:
         f"no NVIDIA GPU found: none in {root.root}/dev and /proc/driver/nvidia/gpus; "
         "GPU 0 is left out: no device node /dev/nvidia0"
     )
+    assert caught.value.hint == "run 'nvidia-modprobe -c=0', or start nvidia-persistenced"
+
+
+def excluded(root: DriverRoot) -> None:
+    root.write(
+        f"/proc/driver/nvidia/gpus/{BUS}/information", "Device Minor: 0\nGPU Excluded: Yes\n"
+    )
+
+
+def no_instance(root: DriverRoot) -> None:
+    smi_program(root, log(one("GPU-zero", mode="Enabled")))
+
+
+@pytest.mark.parametrize(
+    ("make", "why", "remedy"),
+    [
+        pytest.param(
+            excluded, f"GPU {BUS} is left out: the driver excludes it",
+            "take it out of NVreg_ExcludedGpus, an option of module nvidia", id="excluded",
+        ),
+        pytest.param(
+            no_instance, "GPU 0 is left out: MIG mode without an instance",
+            "make one: nvidia-smi mig -i 0 -cgi PROFILE -C", id="no instance",
+        ),
+        pytest.param(
+            lambda root: shutil.rmtree(root.at("/dev")),
+            "GPU 0 is left out: no device node /dev/nvidia0",
+            "name the root whose /dev has the driver's nodes, as --dev-root /", id="no /dev",
+        ),
+    ],
+)  # fmt: skip
+def test_the_only_gpu_is_of_no_use(
+    root: DriverRoot, make: Callable[[DriverRoot], None], why: str, remedy: str
+) -> None:
+    """Its node may be there all the same, and makes no GPU of it."""
+    make(root)
+    with pytest.raises(ConfigError) as caught:
+        generate(root)
+    where = f"none in {root.root}/dev and /proc/driver/nvidia/gpus"
+    assert caught.value.message == f"no NVIDIA GPU found: {where}; {why}"
+    assert caught.value.hint == remedy
 
 
 @pytest.mark.parametrize("linked", [True, False])
