@@ -214,7 +214,7 @@ def _platform(chosen: dict[str, Any]) -> str:
     driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
     if dev.exists("/dev/dxg"):
         return "wsl"
-    return "csv" if driver.is_folder(jetson.FOLDER) else "auto"
+    return "csv" if jetson.is_one(driver) else "auto"
 
 
 def _asked(

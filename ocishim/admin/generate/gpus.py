@@ -63,6 +63,13 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
     return find_in_proc(host, report)
 
 
+def models(host: Host) -> list[str]:
+    """Return the names of the GPUs in /proc/driver/nvidia."""
+    folder = f"{_PROC}/gpus"
+    texts = [files.text(host, f"{folder}/{bus}/information") for bus in host.listdir(folder)]
+    return [found[1] for text in texts if (found := re.search(r"Model:\s*(.+)", text))]
+
+
 def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
     """Return the minors of the /dev/nvidia-caps nodes of a MIG device: of both its instances."""
     gi, ci = mig.instances

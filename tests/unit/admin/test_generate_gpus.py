@@ -386,6 +386,21 @@ def test_amd_devices_are_those_that_compute(
     assert (report.source, report.missing) == ("/sys/class/kfd/kfd/topology/nodes", [])
 
 
+def test_amd_devices_are_counted_by_pci_address(tmp_path: Path) -> None:
+    """Render nodes are numbered as the driver came upon the GPUs; a partition is in 31:28."""
+    host = AmdHost(tmp_path)
+    host.node("/dev/kfd")
+    host.write("/sys/module/amdgpu/initstate", "live\n")
+    parts = ((131, 0, 0xC100, 0), (128, 0, 0x4100, 0), (130, 0, 0x4100, 1), (129, 1, 0x0100, 0))
+    for number, (render, domain, place, part) in enumerate(parts):
+        host.node(f"/dev/dri/renderD{render}")
+        facts = f"domain {domain}\nlocation_id {place | part << 28}\ndrm_render_minor {render}\n"
+        host.write(f"/sys/class/kfd/kfd/topology/nodes/{number}/properties", facts)
+    devices = amd.generate(str(tmp_path), with_all=False)[0]
+    nodes = [edits.as_dict()["deviceNodes"][0]["path"] for edits in devices.values()]
+    assert nodes == [f"/dev/dri/renderD{render}" for render in (128, 130, 131, 129)]
+
+
 def test_amd_names_by_uuid(tmp_path: Path) -> None:
     AmdHost(tmp_path).gpus(2, 1)
     devices = amd.generate(str(tmp_path), namings=("uuid",))[0]
