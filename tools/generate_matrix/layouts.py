@@ -103,6 +103,15 @@ def _alternatives(host: Host) -> None:
     host.others()
 
 
+def _branches(host: Host) -> None:
+    """A branch of Debian's beside the current driver, which is another; nothing is linked."""
+    host.libraries(f"{LIBDIR}/nvidia/tesla-550")
+    host.programs("/usr/lib/nvidia/tesla-550")
+    for stem in LIBRARIES[:5]:
+        host.library(f"{LIBDIR}/nvidia/current/{stem}.so.570.86.15")
+    host.others()
+
+
 def _rhel(host: Host) -> None:
     host.usual("/usr/lib64")
     host.write("/usr/share/vulkan/icd.d/nvidia_icd.x86_64.json")
@@ -134,6 +143,14 @@ def _nixos(host: Host) -> None:
     host.others(f"{store}/share", "/run/current-system/firmware")
     host.link("/run/opengl-driver", store)
     host.link("/run/current-system/sw/bin", f"{store}-bin/bin")
+
+
+def _guix(host: Host) -> None:
+    store, profile = "/gnu/store/0abc-nvidia-driver", "/run/current-system/profile"
+    host.usual(f"{store}/lib", f"{store}/bin")
+    for folder in ("lib", "bin"):
+        for path in (host.root / f"{store}/{folder}".lstrip("/")).iterdir():
+            host.link(f"{profile}/{folder}/{path.name}", f"{store}/{folder}/{path.name}")
 
 
 def _talos(host: Host) -> None:
@@ -214,10 +231,12 @@ def _firmware(host: Host) -> None:
 LAYOUTS: dict[str, Callable[[Host], None]] = {
     "Debian, Ubuntu, a driver container": _debian,
     "Debian's alternatives": _alternatives,
+    "Debian's branches side by side": _branches,
     "RHEL, Fedora": _rhel,
     "SUSE, with X.Org": _suse,
     "Arch": _arch,
     "NixOS": _nixos,
+    "Guix": _guix,
     "Talos": _talos,
     "Flatcar": _flatcar,
     "COS": _cos,

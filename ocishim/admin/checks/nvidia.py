@@ -5,6 +5,7 @@ Nothing is found where no NVIDIA hardware is.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ from ocishim.admin.generate.driver import Driver
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
+_PCI = "/sys/bus/pci/devices"
+_PASSED_ON = re.compile(r"vfio|pci-stub|pciback")  # drivers that lend a device to virtual machines
+_FREE_DRIVERS = ("nouveau", "nova_core")
 _VENDOR = "0x10de"
 _BRIDGE = "0x0680"  # NVSwitch shows itself as a bridge, "other"
 _GPU_CLASSES = ("0x0300", "0x0302")
@@ -32,14 +36,7 @@ def check(node: Node) -> Iterator[Finding]:
     if not gpus:
         return
     if not node.exists("/proc/driver/nvidia/version"):
-        yield Finding(
-            "nvidia-module",
-            "error",
-            "the NVIDIA driver's module is not loaded",
-            evidence=f"{len(gpus)} GPUs on the PCI bus, no /proc/driver/nvidia/version",
-            why="without it there are no device nodes to give to a container",
-            next_step="modprobe nvidia && modprobe nvidia-uvm",
-        )
+        yield _not_loaded(node, gpus)
         return
     yield from _nodes(node)
     found = drivers(node)
@@ -50,12 +47,41 @@ def check(node: Node) -> Iterator[Finding]:
     yield from _persistence(node)
 
 
+def _not_loaded(node: Node, gpus: list[str]) -> Finding:
+    evidence = (
+        f"{len(gpus)} GPU{'s' * (len(gpus) > 1)} on the PCI bus, no /proc/driver/nvidia/version"
+    )
+    step = "modprobe nvidia && modprobe nvidia-uvm"
+    for gpu in gpus:
+        if (name := _bound_to(node, gpu)) in _FREE_DRIVERS:
+            evidence += f"; {gpu} belongs to {name}"
+            blacklist = f"echo blacklist {name} >/etc/modprobe.d/{name}.conf"
+            step = f"{blacklist}, make the initramfs anew and reboot"
+            break
+    return Finding(
+        "nvidia-module",
+        "error",
+        "the NVIDIA driver's module is not loaded",
+        evidence=evidence,
+        why="without it there are no device nodes to give to a container",
+        next_step=step,
+    )
+
+
+def _bound_to(node: Node, address: str) -> str:
+    """Return the name of the driver that has the PCI device, "" when none has."""
+    path = f"{_PCI}/{address}/driver"
+    return os.path.basename(node.host.real(path)) if node.exists(path) else ""
+
+
 def _hardware(node: Node) -> tuple[list[str], list[str]]:
-    """Return the PCI addresses of NVIDIA's GPUs and of its NVSwitches."""
+    """Return the PCI addresses of NVIDIA's GPUs and NVSwitches that no virtual machine is given."""
     gpus, switches = [], []
-    for address in node.listdir("/sys/bus/pci/devices"):
-        folder = f"/sys/bus/pci/devices/{address}"
+    for address in node.listdir(_PCI):
+        folder = f"{_PCI}/{address}"
         if node.read(f"{folder}/vendor").strip() != _VENDOR:
+            continue
+        if _PASSED_ON.search(_bound_to(node, address)):
             continue
         kind = node.read(f"{folder}/class").strip()[:6]
         if kind in _GPU_CLASSES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 
 from ocishim.admin.editing import files
@@ -26,11 +27,15 @@ _KFD = "/sys/class/kfd/kfd/topology/nodes"
 
 @dataclass
 class Gpu:
-    """A GPU or a partition: its render node, all its DRI nodes, its unique id (0: not known)."""
+    """A GPU or a partition: its render node, all its DRI nodes, its unique id (0: not known).
+
+    place: PCI domain, and bus, device and function as one number; a partition has its GPU's.
+    """
 
     render: int
     nodes: list[str]
     unique: int = 0
+    place: tuple[int, int] = (0, 0)
 
 
 def generate(
@@ -40,7 +45,7 @@ def generate(
     with_all: bool = True,
     namings: tuple[str, ...] = ("index",),
 ) -> tuple[dict[str, Edits], Edits]:
-    """Return the devices' edits by name, in order of their render nodes, and the common ones.
+    """Return the devices' edits by name, by PCI address and render node, and the common ones.
 
     Raises ConfigError when the host has no AMD GPU, or its driver no /dev/kfd.
     """
@@ -53,14 +58,13 @@ def generate(
         lost = [name for name in gpu.nodes if not nodes.add(edits, f"/dev/dri/{name}")]
         if f"renderD{gpu.render}" in lost:
             what = f"GPU {index} is left out: no device node /dev/dri/renderD{gpu.render}"
-            report.warn(what, "udevadm trigger --subsystem-match=drm")
+            report.warn(what, "udevadm trigger --subsystem-match=drm", of_device=True)
             continue
         devices |= dict.fromkeys(_names(index, gpu, namings, report), edits)
     if not devices:
         raise ConfigError(
-            f"no AMD GPU found: none in {_PCI}"
-            + "".join(f"; {lack.what}" for lack in report.missing),
-            hint="load the driver's module: modprobe amdgpu",
+            f"no AMD GPU found: none in {_PCI}{report.why()}",
+            hint=report.remedy("load the driver's module: modprobe amdgpu"),
         )
     common = Edits()
     if not nodes.add(common, "/dev/kfd"):
@@ -80,44 +84,48 @@ def _names(index: int, gpu: Gpu, namings: tuple[str, ...], report: Report) -> li
     by = {"index": str(index), "uuid": uuid, "type-index": f"gpu{index}"}
     names = [by[naming] for naming in namings if by[naming]]
     if not names:
-        report.warn(f"GPU {index} is left out: it has no uuid of its own", "--name-by index")
+        what = f"GPU {index} is left out: it has no uuid of its own"
+        report.warn(what, "--name-by index", of_device=True)
     return names
 
 
 def _gpus(host: Host, report: Report) -> list[Gpu]:
-    """Return the GPUs and partitions that can compute, in order of their render nodes."""
+    """Return the GPUs and partitions that can compute, as amd-smi and amd-ctk count them."""
     drawn = {gpu.render: gpu for gpu in _drawing(host, report)}
-    computing = _computing(host)
-    if not computing:
-        if drawn:
-            report.tell(f"GPUs are those of {_PCI}, since {_KFD} has none")
-        report.source = _PCI if drawn else ""
-        return [drawn[render] for render in sorted(drawn)]
-    report.source = _KFD
-    ids = list(computing.values())
+    found = _computing(host)
+    if not found and drawn:
+        report.tell(f"GPUs are those of {_PCI}, since {_KFD} has none")
+    report.source = _KFD if found else _PCI if drawn else ""
+    ids = [gpu.unique for gpu in found]
+    for gpu in found:
+        gpu.nodes = drawn[gpu.render].nodes if gpu.render in drawn else gpu.nodes
+        if ids.count(gpu.unique) > 1:
+            gpu.unique = 0  # partitions share their GPU's
+    return sorted(found or drawn.values(), key=lambda gpu: (gpu.place, gpu.render))
+
+
+def _computing(host: Host) -> list[Gpu]:
+    """Return the devices of KFD's topology, without the nodes that only draw."""
     found = []
-    for render in sorted(computing):
-        unique = computing[render]  # partitions share their GPU's
-        nodes = drawn[render].nodes if render in drawn else [f"renderD{render}"]
-        found.append(Gpu(render, nodes, unique if ids.count(unique) == 1 else 0))
-    return found
-
-
-def _computing(host: Host) -> dict[int, int]:
-    """Return the render nodes of KFD's topology with the unique id of each."""
-    found = {}
     for number in host.listdir(_KFD):
         lines = files.text(host, f"{_KFD}/{number}/properties").splitlines()
-        facts = dict(line.split()[:2] for line in lines if len(line.split()) >= 2)
-        render = facts.get("drm_render_minor", "")
-        if render.isdigit() and int(render):  # a processor has 0
-            unique = facts.get("unique_id", "0")
-            found[int(render)] = int(unique) if unique.isdigit() else 0
+        facts = {
+            words[0]: int(words[1])
+            for line in lines if len(words := line.split()) >= 2 and words[1].isdecimal()
+        }  # fmt: skip
+        render = facts.get("drm_render_minor", 0)
+        if render:  # a processor has 0
+            # The partition's number is in the upper bits (the kernel's kfd_topology.c).
+            place = facts.get("domain", 0), facts.get("location_id", 0) & 0xFFFF
+            found.append(Gpu(render, [f"renderD{render}"], facts.get("unique_id", 0), place))
     return found
 
 
 def _drawing(host: Host, report: Report) -> list[Gpu]:
-    """Return amdgpu's devices with their DRI nodes; a GPU without any is told of."""
+    """Return amdgpu's devices with their DRI nodes; a GPU without any is told of.
+
+    Whose a partition is, only KFD's topology tells: here they come after the GPUs.
+    """
     folders = [f"{_PCI}/{name}" for name in host.listdir(_PCI) if re.match(r"[0-9a-f]{4}:", name)]
     platform = [name for name in host.listdir(_PLATFORM) if name.startswith("amdgpu_xcp_")]
     found = []
@@ -126,8 +134,17 @@ def _drawing(host: Host, report: Report) -> list[Gpu]:
                  if re.fullmatch(r"(card|renderD)\d+", name)]  # fmt: skip
         renders = [int(name.removeprefix("renderD")) for name in names if name[0] == "r"]
         if renders:
-            found.append(Gpu(renders[0], names))
+            found.append(Gpu(renders[0], names, place=_place(os.path.basename(folder))))
         elif folder in folders:
             what = f"GPU {os.path.basename(folder)} is left out: it has no render node"
-            report.warn(what, "see 'dmesg | grep amdgpu': its driver did not start")
+            report.warn(what, "see 'dmesg | grep amdgpu': its driver did not start", of_device=True)
     return found
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Return the place of the PCI address in a folder's name; the last of all when it is none."""
+    address = re.fullmatch(r"([0-9a-f]+):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", name)
+    if not address:
+        return sys.maxsize, 0
+    domain, bus, device, function = (int(part, 16) for part in address.groups())
+    return domain, bus << 8 | device << 3 | function

@@ -101,7 +101,10 @@ def generate(
     try:
         found = document(report=report, **chosen)
     except IncompleteError as err:
-        tell(report, verbose=verbose)
+        if as_json:
+            printer.report("cdi-generate", report.as_dict())
+        else:
+            tell(report, verbose=verbose)
         printer.line(f"pyshimctl: {err.message}", err=True, fg="red")
         sys.exit(INCOMPLETE)
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
@@ -143,8 +146,13 @@ def tell(report: Report, *, verbose: bool) -> None:
         printer.line(report.summary(), err=True)
 
 
-def _require_folders(chosen: dict[str, Any]) -> None:
-    """ConfigError that names the option whose folder is none."""
+def _require_paths(chosen: dict[str, Any]) -> None:
+    """UsageError for what is no absolute path, ConfigError for a root that is no folder."""
+    given = {"hook-path": chosen["hook_path"], "ldconfig-path": chosen["ldconfig_path"]}
+    folders = [("library-folder", folder) for folder in chosen["library_folder"]]
+    for option, path in (*given.items(), *folders):
+        if path and not path.startswith("/"):
+            raise UsageError(f"--{option} takes an absolute path, not '{path}'")
     for option in ("driver_root", "dev_root"):
         folder = chosen[option]
         if folder and not os.path.isdir(folder):
@@ -158,10 +166,12 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
     Raises ConfigError when there is nothing to write, IncompleteError as --strict asks.
     """
     report = report if report is not None else Report()
-    _require_folders(chosen)
+    _require_paths(chosen)
     kind, by_name, common = _found(chosen, report)
-    edits.keep(by_name, chosen["device_ids"])
     report.found["devices"] = list(by_name)
+    if edits.keep(by_name, chosen["device_ids"]):
+        nodes = (node for one in (*by_name.values(), common) for node in one.deviceNodes)
+        report.narrow(list(by_name), {node["path"] for node in nodes})
     for one in (*by_name.values(), common) if chosen["no_gids"] else ():
         one.additionalGids.clear()
     spec = edits.spec(kind, by_name, common)
@@ -197,7 +207,10 @@ def _named_kind(chosen: dict[str, Any]) -> str:
     both = f"{vendor}/{class_}" if vendor and class_ else ""
     if chosen["kind"] and (vendor or class_):
         raise UsageError("--kind stands for --vendor and --class: give one or the other")
-    return str(chosen["kind"] or both)
+    kind = str(chosen["kind"] or both)
+    if why := edits.wrong_kind(kind or f"{vendor or 'a'}/{class_ or 'a'}"):
+        raise UsageError(f"no kind of devices: {why}", hint="as --kind acme.com/radio")
+    return kind
 
 
 def _dev_root(chosen: dict[str, Any]) -> str:
@@ -214,7 +227,7 @@ def _platform(chosen: dict[str, Any]) -> str:
     driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
     if dev.exists("/dev/dxg"):
         return "wsl"
-    return "csv" if driver.is_folder(jetson.FOLDER) else "auto"
+    return "csv" if jetson.is_one(driver) else "auto"
 
 
 def _asked(

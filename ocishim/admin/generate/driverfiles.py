@@ -25,6 +25,7 @@ _PROGRAM_FOLDERS = (
     *("/opt/bin", "/opt/nvidia/current/usr/bin", "/opt/nvidia/current/bin"),  # Flatcar
     *("/usr/local/nvidia/bin", "/var/lib/nvidia/bin", "/home/kubernetes/bin/nvidia/bin"),  # COS
     *("/run/current-system/sw/bin", "/run/opengl-driver/bin"),  # NixOS
+    "/run/current-system/profile/bin",  # Guix
     *("/usr/local/glibc/usr/bin", "/usr/libexec", "/usr/libexec/nvidia", "/usr/lib/nvidia"),
     *("/usr/lib/nvidia/current", "/usr/libexec/nvidia/tesla/bin"),  # Debian, Bottlerocket
 )
@@ -37,7 +38,8 @@ _FIRMWARE = (
 )
 _SHARE = ("/etc", "/usr/local/share", "/usr/share")
 _OTHER_SHARE = (
-    *("/run/opengl-driver/share", "/usr/local/nvidia/share", "/var/lib/nvidia/share"),
+    *("/run/opengl-driver/share", "/run/current-system/profile/share"),
+    *("/usr/local/nvidia/share", "/var/lib/nvidia/share"),
     *("/home/kubernetes/bin/nvidia", "/usr/local/nvidia", "/var/lib/nvidia", "/share", ""),
 )
 _CONFIGURATION = (

@@ -63,6 +63,13 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
     return find_in_proc(host, report)
 
 
+def models(host: Host) -> list[str]:
+    """Return the names of the GPUs in /proc/driver/nvidia."""
+    folder = f"{_PROC}/gpus"
+    texts = [files.text(host, f"{folder}/{bus}/information") for bus in host.listdir(folder)]
+    return [found[1] for text in texts if (found := re.search(r"Model:\s*(.+)", text))]
+
+
 def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
     """Return the minors of the /dev/nvidia-caps nodes of a MIG device: of both its instances."""
     gi, ci = mig.instances
@@ -139,6 +146,8 @@ def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
         for group in smi.children(told, "mig_devices"):
             gpu.migs += [_mig(one) for one in smi.children(group, "mig_device")]
         found.append(gpu)
+    if asked.complaint:
+        report.tell(asked.complaint)
     if any(not mig.uuid for gpu in found for mig in gpu.migs):
         _add_uuids(found, asked, report)
     return found
@@ -169,7 +178,8 @@ def find_in_proc(host: Host, report: Report) -> list[Gpu]:
     for name in sorted(host.listdir(f"{_PROC}/gpus"), key=_address):
         facts = files.text(host, f"{_PROC}/gpus/{name}/information")
         if re.search(r"GPU Excluded:\s*Yes", facts):
-            report.tell(f"GPU {name} is left out: the driver excludes it")
+            what = f"GPU {name} is left out: the driver excludes it"
+            report.leave_out(what, "take it out of NVreg_ExcludedGpus, an option of module nvidia")
             continue
         minor = re.search(r"Device Minor:\s*(\d+)", facts)
         uuid = re.search(r"GPU UUID:\s*(GPU-[0-9a-fA-F-]+)", facts)

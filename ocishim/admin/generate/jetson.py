@@ -11,19 +11,32 @@ from __future__ import annotations
 import os
 
 from ocishim.admin.editing import files
-from ocishim.admin.generate import elf
+from ocishim.admin.generate import elf, gpus
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.hooks import Hooks
 from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import expand, is_wild
 from ocishim.admin.generate.report import Report
+from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
 FOLDER = "/etc/nvidia-container-runtime/host-files-for-container.d"
 _BASE = ("devices.csv", "drivers.csv", "l4t.csv")
 _RELEASE = "/etc/nv_tegra_release"
 _KINDS = ("dev", "dir", "lib", "sym")
+_BOARDS = ("(nvgpu)", "Thor", "Orin", "Xavier", "Tegra")
+"""What is in the names of GPUs that are part of a board."""
 _AGAIN = "install the driver's packages (nvidia-l4t-*) whole"
+
+
+def is_one(host: Host) -> bool:
+    """Whether `host` is a Jetson whose GPU is the board's own.
+
+    A card in a slot (IGX) has the ordinary driver, which knows nothing of the board's GPU.
+    """
+    if not any(host.is_file(f"{FOLDER}/{name}") for name in _BASE):
+        return False
+    return all(any(word in model for word in _BOARDS) for model in gpus.models(host))
 
 
 class Jetson:

@@ -20,17 +20,18 @@ MULTIARCH = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
 
 _FOLDERS = (
     *("/usr/lib/{0}", "/lib/{0}", "/usr/lib64", "/lib64", "/usr/lib", "/lib"),
-    "/run/opengl-driver/lib",  # NixOS
+    "/run/opengl-driver/lib", "/run/current-system/profile/lib",  # NixOS, Guix
     "/usr/local/glibc/usr/lib", "/usr/local/glibc/lib",  # Talos
     "/opt/nvidia/current/usr/lib64", "/opt/nvidia/current/usr/lib",  # Flatcar
     "/opt/nvidia/current/lib64", "/opt/nvidia/current/lib", "/opt/nvidia/lib64", "/opt/lib64",
     "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib",  # COS, and images made for it
     "/var/lib/nvidia/lib64", "/home/kubernetes/bin/nvidia/lib64",  # COS and GKE, on the node
-    "/usr/lib/nvidia/tesla", "/usr/lib/nvidia",  # Bottlerocket
+    "/usr/lib/nvidia",  # Bottlerocket, below it
     "/run/host-nvidia/*",  # node agents
     "/usr/local/lib/{0}", "/usr/local/lib64", "/usr/local/lib",
 )  # fmt: skip
 _BELOW = ("", "nvidia/current", "nvidia/current/vdpau", "nvidia", "vdpau", "gbm", "tls")
+_BRANCHES = ("tesla", "legacy-")  # below "nvidia": Debian's other drivers, Bottlerocket's
 _XORG = (
     "{0}/nvidia/xorg", "{0}/nvidia/current/xorg", "{0}/xorg/modules/drivers",
     "{0}/xorg/modules/extensions", "{0}/xorg/modules/updates/drivers",
@@ -81,16 +82,23 @@ def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
     cached = [os.path.dirname(path) for path in ldcache.cached(host, machine) if _may_be(path, "")]
     usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
     bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
-             for one in _globbed(host, base)]  # fmt: skip
+             for one in globbed(host, base)]  # fmt: skip
     return _with_those_below(host, bases)
 
 
 def _with_those_below(host: Host, bases: list[str]) -> list[str]:
-    found = [f"{base}/{below}".rstrip("/") for base in bases for below in _BELOW]
+    found = [f"{base}/{below}".rstrip("/") for base in bases
+             for below in (*_BELOW, *_branches(host, base))]  # fmt: skip
     return list(dict.fromkeys(there for folder in found if (there := _there(host, folder))))
 
 
-def _globbed(host: Host, folder: str) -> list[str]:
+def _branches(host: Host, base: str) -> list[str]:
+    names = host.listdir(f"{base}/nvidia")
+    return [f"nvidia/{name}" for name in names if name.startswith(_BRANCHES)]
+
+
+def globbed(host: Host, folder: str) -> list[str]:
+    """Return the folders that `folder` means: itself, or those in it where it ends in /*."""
     if not folder.endswith("/*"):
         return [folder.rstrip("/")]
     return [folder[:-1] + name for name in host.listdir(folder[:-2])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from ocishim.admin.generate import driverfiles, elf, gpus, links
+from ocishim.admin.generate import driverfiles, elf, gpus, libraries, links, versions
 from ocishim.admin.generate.driver import Driver
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.gpus import Gpu, Mig
@@ -57,6 +57,7 @@ class Generator:
         self.hooks = hooks or Hooks()
         self.with_sockets = with_sockets
         self.driver = Driver(self.host, machine, library_folders)
+        self.library_folders = library_folders
 
     def generate(self, *, with_all: bool = True) -> tuple[dict[str, Edits], Edits]:
         """Return the devices' edits by name, and those common to all.
@@ -67,27 +68,31 @@ class Generator:
         proc = kernel(self.host, _GPUS)
         devices = self._devices(proc, gpus.find(proc, self.driver.smi(), self.report))
         if not devices:
-            raise ConfigError(
-                f"no NVIDIA GPU found: none in {self.nodes.prefix}/dev and {_GPUS}"
-                + "".join(f"; {lack.what}" for lack in self.report.missing),
-                hint="load the driver's module: modprobe nvidia",
-            )
+            raise self._no_gpu()
         if with_all:
             devices["all"] = merged(devices)
         for name in devices:
             self.report.add("devices", name)
         return devices, self.common()
 
+    def _no_gpu(self) -> ConfigError:
+        dev = self.nodes.host
+        hint = self.report.remedy("load the driver's module: modprobe nvidia")
+        if dev.elsewhere and not dev.exists("/dev/nvidiactl"):
+            hint = "name the root whose /dev has the driver's nodes, as --dev-root /"
+        where = f"none in {self.nodes.prefix}/dev and {_GPUS}"
+        return ConfigError(f"no NVIDIA GPU found: {where}{self.report.why()}", hint=hint)
+
     def require_driver(self) -> None:
         """Raise ConfigError without a driver; say when it is not the one that runs."""
         running, version = self.driver.running, self.driver.version
+        for folder in self.library_folders:
+            if not any(self.host.is_folder(one) for one in libraries.globbed(self.host, folder)):
+                self.report.warn(
+                    f"no folder {folder} in {self.root or '/'}", "see --library-folder"
+                )
         if not version:
-            raise ConfigError(
-                f"no NVIDIA driver found in {self.root or '/'}: no libcuda.so.VERSION and "
-                f"libnvidia-ml.so.VERSION in {', '.join(self.driver.folders) or 'any folder'}",
-                hint=self._instead()
-                or "name the driver's root with --driver-root, or its folder with --library-folder",
-            )
+            raise self._no_driver()
         self.report.driver = version
         if running and running != version:
             self.report.warn(
@@ -95,6 +100,24 @@ class Generator:
                 "nothing works until they are the same",
                 "reboot, and generate the spec again",
             )
+
+    def _no_driver(self) -> ConfigError:
+        where = ", ".join(self.driver.folders) or "any folder"
+        if any(self.driver.core.versions.values()):
+            halves = ", ".join(
+                f"{stem}.so of {' and '.join(sorted(found, key=versions.numbers)) or 'no version'}"
+                for stem, found in self.driver.core.versions.items()
+            )
+            return ConfigError(
+                f"no whole NVIDIA driver in {self.root or '/'}: {halves} in {where}",
+                hint="install the driver's packages whole, and of one version",
+            )
+        return ConfigError(
+            f"no NVIDIA driver found in {self.root or '/'}: no libcuda.so.VERSION and "
+            f"libnvidia-ml.so.VERSION for {self.driver.machine} in {where}",
+            hint=self._instead()
+            or "name the driver's root with --driver-root, or its folder with --library-folder",
+        )
 
     def _instead(self) -> str:
         """Return what serves a host whose driver is another one, "" when it is none we know."""
@@ -108,12 +131,15 @@ class Generator:
 
     def _devices(self, proc: Host, found: list[Gpu]) -> dict[str, Edits]:
         devices: dict[str, Edits] = {}
-        for gpu in found or self._from_nodes():
+        for gpu in found or ([] if proc.is_folder(_GPUS) else self._from_nodes()):
             edits = self._gpu(gpu)
             if edits is None:
                 continue
             if gpu.split and not gpu.migs:
-                self.report.tell(f"GPU {gpu.index} is left out: MIG mode without an instance")
+                self.report.leave_out(
+                    f"GPU {gpu.index} is left out: MIG mode without an instance",
+                    f"make one: nvidia-smi mig -i {gpu.index} -cgi PROFILE -C",
+                )
             if not gpu.split:  # a GPU in MIG mode is used through its parts
                 devices |= dict.fromkeys(self._names(gpu, None), edits)
             for mig in gpu.migs:
@@ -140,7 +166,9 @@ class Generator:
             if names:
                 self.report.tell(f"{fact}: it has no name by uuid")
             else:
-                self.report.warn(f"{what} is left out: its uuid is {told}", "--name-by index")
+                self.report.warn(
+                    f"{what} is left out: its uuid is {told}", "--name-by index", of_device=True
+                )
         return names
 
     def _gpu(self, gpu: Gpu) -> Edits | None:
@@ -149,7 +177,8 @@ class Generator:
         node = f"/dev/nvidia{gpu.minor}"
         if not self.nodes.add(edits, node):
             again = f"run 'nvidia-modprobe -c={gpu.minor}', or start nvidia-persistenced"
-            self.report.warn(f"GPU {gpu.index} is left out: no device node {node}", again)
+            what = f"GPU {gpu.index} is left out: no device node {node}"
+            self.report.warn(what, again, of_device=True)
             return None
         dri = [path for path in self.nodes.dri(gpu.bus) if self.nodes.add(edits, path)]
         names = {os.path.basename(path) for path in dri}
@@ -173,6 +202,7 @@ class Generator:
             self.report.warn(
                 f"MIG device {gpu.index}:{mig.index} is left out: no {what}",
                 f"run 'nvidia-modprobe -f {where}/access -f {where}/ci{ci}/access'",
+                of_device=True,
             )
             return None
         return edits
@@ -193,7 +223,10 @@ class Generator:
             edits.add_mount(library.path, self._host_path(library.path))
             self.report.add("libraries", library.path)
             if not elf.is_elf(self.host.real(library.path)):
-                self.report.tell(f"{library.path} is no ELF file: is the driver whole?")
+                self.report.warn(
+                    f"{library.path} is no ELF file: programs cannot load it",
+                    "install the driver's packages again",
+                )
         self._add_files(edits)
         self.hooks.add_links(edits, links.links(found))
         self.hooks.add(edits, "enable-cuda-compat", f"--host-driver-version={self.driver.version}")

@@ -23,20 +23,28 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Missing:
-    """Something expected and not found: what and what it means, and the remedy."""
+    """Something expected and not found: what and what it means, and the remedy.
+
+    of_device: it is about a device that is left out, not about those that remain.
+    """
 
     what: str
     remedy: str
+    of_device: bool = False
 
 
 @dataclass
 class Report:
-    """source: who told of the GPUs. driver: the driver's version."""
+    """source: who told of the GPUs. driver: the driver's version. left: what no container can use.
+
+    What is left out is told, and is no fault unless nothing remains.
+    """
 
     driver: str = ""
     source: str = ""
     found: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind, *_ in KINDS})
     missing: list[Missing] = field(default_factory=list)
+    left: list[Missing] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -49,9 +57,9 @@ class Report:
         if path not in self.found[kind]:
             self.found[kind].append(path)
 
-    def warn(self, what: str, remedy: str) -> None:
+    def warn(self, what: str, remedy: str, *, of_device: bool = False) -> None:
         """Say that something expected is missing, once."""
-        lack = Missing(what, remedy)
+        lack = Missing(what, remedy, of_device)
         if lack not in self.missing:
             self.missing.append(lack)
 
@@ -59,6 +67,25 @@ class Report:
         """Say something that is no fault, once."""
         if fact not in self.told:
             self.told.append(fact)
+
+    def leave_out(self, what: str, remedy: str) -> None:
+        """Say what is there and of no use to a container, and what would change that."""
+        self.tell(what)
+        self.left.append(Missing(what, remedy))
+
+    def narrow(self, devices: list[str], nodes: set[str]) -> None:
+        """Keep what is about these devices and their nodes: others were not asked for."""
+        self.found["devices"] = devices
+        self.found["nodes"] = [path for path in self.found["nodes"] if path in nodes]
+        self.missing = [lack for lack in self.missing if not lack.of_device]
+
+    def why(self) -> str:
+        """Return why nothing remained, to be appended to an error; "" when nothing tells."""
+        return "".join(f"; {one.what}" for one in (*self.missing, *self.left))
+
+    def remedy(self, otherwise: str) -> str:
+        """Return the first remedy there is for `why`."""
+        return next((one.remedy for one in (*self.missing, *self.left)), otherwise)
 
     def summary(self) -> str:
         """Return one line of how much was found."""

@@ -21,6 +21,8 @@ from ocishim.errors import ConfigError
 LIMIT = 60.0
 """Seconds: without persistence mode each GPU is initialised for the question, two or three each."""
 _MAX_BYTES = 32 << 20
+# Not read, and not always well formed: names of processes are written as they come.
+_CHATTER = re.compile(r"<(processes|accounted_processes|supported_clocks)>.*?</\1>", re.DOTALL)
 _TAG = re.compile(r"<(/?)([\w.-]+)([^<>]*?)(/?)>([^<]*)")
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
 _GPU_LINE = re.compile(r"GPU (\d+):")
@@ -31,35 +33,54 @@ Element = tuple[str, str, list["Element"]]
 
 
 class Smi:
-    """nvidia-smi at `program` of `host`; folders: where the driver's libraries are."""
+    """nvidia-smi at `program` of `host`; folders: where the driver's libraries are.
+
+    complaint: how it ended although it answered, "" when it ended well.
+    """
 
     def __init__(self, host: Host, program: str, folders: list[str]) -> None:
         self.host = host
         self.program = program
         self.folders = folders
+        self.complaint = ""
 
     def gpus(self) -> list[Element]:
         """Return what `-q -x` says of each GPU, in order of their indices.
 
-        Raises ConfigError: it cannot be run, fails, does not end or does not answer in XML.
+        It may answer and fail: a GPU's infoROM that is corrupted makes its exit status 14. Raises
+        ConfigError: it cannot be run, does not end, does not answer in XML or not of every GPU.
         """
-        log = parse(self._run("-q", "-x"))
+        failure, text = self._run("-q", "-x")
+        log = parse(text)
         if not log or log[0] != "nvidia_smi_log":
-            raise ConfigError(f"{self.program} -q -x does not answer in XML")
-        return children(log, "gpu")
+            raise ConfigError(f"{self.program} -q -x{failure or ' does not answer in XML'}")
+        self.complaint = failure and f"{self.program} -q -x{failure}"
+        found, count = children(log, "gpu"), value(log, "attached_gpus")
+        if count.isdigit() and int(count) > len(found):
+            raise ConfigError(
+                f"{self.program} -q -x tells of {len(found)} of {count} GPUs{failure}"
+            )
+        return found
 
     def mig_uuids(self) -> dict[tuple[int, int], str]:
-        """Return the uuid of each MIG device by GPU and index: in the XML they are not."""
+        """Return the uuid of each MIG device by GPU and index: in the XML they are not.
+
+        Raises ConfigError: it cannot be run, does not end, or fails and tells of none.
+        """
         found: dict[tuple[int, int], str] = {}
         gpu = -1
-        for line in self._run("-L").splitlines():
+        failure, text = self._run("-L")
+        for line in text.splitlines():
             if match := _GPU_LINE.match(line):
                 gpu = int(match[1])
             elif match := _MIG_LINE.match(line):
                 found[gpu, int(match[1])] = match[2]
+        if failure and not found:
+            raise ConfigError(f"{self.program} -L{failure}")
         return found
 
-    def _run(self, *flags: str) -> str:
+    def _run(self, *flags: str) -> tuple[str, str]:
+        """Return how it failed, "" when it did not, and its output."""
         words, env = self._command()
         with tempfile.TemporaryFile() as out:
             try:
@@ -79,10 +100,8 @@ class Smi:
             text = out.read(_MAX_BYTES).decode("utf-8", "replace")
         if status is None:
             raise ConfigError(f"{self.program} {' '.join(flags)} did not end in {LIMIT:g} s")
-        if status:
-            last = (text.strip().splitlines() or ["it says nothing"])[-1].strip()
-            raise ConfigError(f"{self.program} {' '.join(flags)}: exit status {status}: {last}")
-        return text
+        last = (text.strip().splitlines() or ["it says nothing"])[-1].strip()
+        return f": exit status {status}: {last}" if status else "", text
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         """Return how to run the program: by the root's own loader where that is another's."""
@@ -118,7 +137,7 @@ def parse(text: str) -> Element | None:
     """
     top: Element = ("", "", [])
     stack = [top]
-    for match in _TAG.finditer(text):
+    for match in _TAG.finditer(_CHATTER.sub("", text)):
         closing, tag, _attributes, empty, words = match.groups()
         if closing:
             if len(stack) < 2 or stack.pop()[0] != tag:

@@ -72,7 +72,7 @@ def moved(spec: dict[str, Any], source: str, target: str, *, of_host: bool) -> N
 
     def move(path: str) -> str:
         stem = source.rstrip("/")
-        if path != source.rstrip("/") and not path.startswith(f"{stem}/"):
+        if not path.startswith("/") or not f"{path}/".startswith(f"{stem}/"):
             return path
         return os.path.normpath(f"{target.rstrip('/')}/{path[len(stem) :]}".replace("//", "/"))
 

@@ -40,6 +40,31 @@ def test_module_not_loaded(tree: Tree) -> None:
     assert set(findings(tree.node())) == {"nvidia-module"}
 
 
+def bound(tree: Tree, driver: str, address: str = "0000:01:00.0") -> None:
+    tree.write(f"/sys/bus/pci/drivers/{driver}/bind")
+    link = tree.root / f"sys/bus/pci/devices/{address}/driver"
+    link.symlink_to(f"../../drivers/{driver}")
+
+
+@pytest.mark.parametrize("driver", ["vfio-pci", "nvgrace_gpu_vfio_pci", "pci-stub", "xen-pciback"])
+def test_what_virtual_machines_are_given_needs_no_module(tree: Tree, driver: str) -> None:
+    with_gpu(tree, driver=False)
+    bound(tree, driver)
+    assert findings(tree.node()) == {}
+
+
+def test_another_driver_has_the_gpu(tree: Tree) -> None:
+    with_gpu(tree, driver=False)
+    bound(tree, "nouveau")
+    found = findings(tree.node())["nvidia-module"]
+    assert found.evidence == (
+        "1 GPU on the PCI bus, no /proc/driver/nvidia/version; 0000:01:00.0 belongs to nouveau"
+    )
+    assert found.next_step == (
+        "echo blacklist nouveau >/etc/modprobe.d/nouveau.conf, make the initramfs anew and reboot"
+    )
+
+
 @pytest.mark.parametrize(
     ("missing", "name"),
     [

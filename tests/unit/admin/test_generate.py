@@ -343,12 +343,12 @@ def amd_host(root: Path, *, partitions: int = 0) -> None:
         node(root, f"/dev/dri/renderD{130 + number}")
 
 
-def test_amd_devices_in_the_order_of_render_nodes(tmp_path: Path) -> None:
+def test_amd_devices_in_the_order_of_pci_addresses(tmp_path: Path) -> None:
     amd_host(tmp_path, partitions=2)
     devices, common = amd.generate(str(tmp_path))
     assert list(devices) == ["0", "1", "2", "3", "all"]
     assert [n["path"] for n in devices["0"].as_dict()["deviceNodes"]] == [
-        "/dev/dri/card0", "/dev/dri/renderD128",
+        "/dev/dri/card1", "/dev/dri/renderD129",
     ]  # fmt: skip
     assert devices["0"].as_dict()["additionalGids"] == [44, 105]
     assert [n["path"] for n in devices["2"].as_dict()["deviceNodes"]] == ["/dev/dri/renderD130"]

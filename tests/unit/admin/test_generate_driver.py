@@ -62,6 +62,11 @@ def nixos(root: DriverRoot) -> None:
     root.link("/run/opengl-driver", "/nix/store/abc-nvidia-x11")
 
 
+def guix(root: DriverRoot) -> None:
+    root.core("/gnu/store/abc-nvidia-driver/lib")
+    root.link("/run/current-system/profile/lib", "/gnu/store/abc-nvidia-driver/lib")
+
+
 def named_by_the_cache(root: DriverRoot) -> None:
     root.core("/srv/odd/place")
     root.write("/etc/ld.so.conf", "/srv/odd/place\n")
@@ -87,6 +92,7 @@ def merged_usr(root: DriverRoot) -> None:
         pytest.param(lambda root: root.core("/usr/lib64"), "/usr/lib64", id="RHEL"),
         pytest.param(lambda root: root.core("/usr/lib"), "/usr/lib", id="Arch"),
         pytest.param(nixos, "/nix/store/abc-nvidia-x11/lib", id="NixOS"),
+        pytest.param(guix, "/gnu/store/abc-nvidia-driver/lib", id="Guix"),
         pytest.param(
             lambda root: root.core("/usr/local/glibc/usr/lib"), "/usr/local/glibc/usr/lib", id="Talos"
         ),
@@ -110,6 +116,14 @@ def merged_usr(root: DriverRoot) -> None:
         pytest.param(
             lambda root: root.core(f"{LIBDIR}/nvidia/current"), f"{LIBDIR}/nvidia/current",
             id="Debian's alternatives",
+        ),
+        pytest.param(
+            lambda root: root.core(f"{LIBDIR}/nvidia/tesla-470"), f"{LIBDIR}/nvidia/tesla-470",
+            id="Debian's other branches",
+        ),
+        pytest.param(
+            lambda root: root.core("/usr/lib/nvidia/tesla"), "/usr/lib/nvidia/tesla",
+            id="Bottlerocket",
         ),
         pytest.param(named_by_the_cache, "/srv/odd/place", id="ld.so.cache"),
         pytest.param(named_by_the_configuration, "/srv/odd/place", id="ld.so.conf"),
@@ -135,6 +149,14 @@ def test_a_store_names_its_files_as_it_likes(root: DriverRoot) -> None:
         root.library(f"/store/{number}", name)
         root.link(f"{LIBDIR}/{name}", f"/store/{number}")
     assert mounts(root)[f"{LIBDIR}/{CUDA}"] == "/store/0"
+
+
+def test_of_branches_side_by_side_the_modules(root: DriverRoot) -> None:
+    root.core(f"{LIBDIR}/nvidia/current", "570.86.15")
+    root.core(f"{LIBDIR}/nvidia/tesla-550")
+    for stem in ("libcuda", "libnvidia-ml"):
+        root.link(f"{LIBDIR}/{stem}.so.1", f"nvidia/current/{stem}.so.1")
+    assert libraries(root) == [f"{LIBDIR}/nvidia/tesla-550/{name}" for name in (CUDA, ML)]
 
 
 @pytest.mark.parametrize("module", [True, False])
@@ -223,15 +245,33 @@ def test_the_core_of_another_machine_is_none(root: DriverRoot) -> None:
         generate(root)
 
 
-@pytest.mark.parametrize("left", ["libcuda", "libnvidia-ml"])
-def test_half_a_driver_is_none(root: DriverRoot, left: str) -> None:
-    root.library(f"{LIBDIR}/{left}.so.{VERSION}")
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ([CUDA], f"libcuda.so of {VERSION}, libnvidia-ml.so of no version"),
+        ([ML], f"libcuda.so of no version, libnvidia-ml.so of {VERSION}"),
+        (
+            [CUDA, "libnvidia-ml.so.550.54.15", "libnvidia-ml.so.535.104.05"],
+            f"libcuda.so of {VERSION}, libnvidia-ml.so of 535.104.05 and 550.54.15",
+        ),
+    ],
+)
+def test_half_a_driver_is_none(root: DriverRoot, there: list[str], told: str) -> None:
+    for name in there:
+        root.library(f"{LIBDIR}/{name}")
     with pytest.raises(ConfigError) as caught:
         generate(root)
     assert caught.value.message == (
-        f"no NVIDIA driver found in {root.root}: no libcuda.so.VERSION and "
-        f"libnvidia-ml.so.VERSION in {LIBDIR}, /usr/lib"
+        f"no whole NVIDIA driver in {root.root}: {told} in {LIBDIR}, /usr/lib"
     )
+
+
+def test_what_cannot_be_loaded_is_missing(root: DriverRoot) -> None:
+    root.core()
+    root.write(f"{LIBDIR}/{CUDA}", "")
+    assert [lack.what for lack in generate(root)[0].report.missing] == [
+        f"{LIBDIR}/{CUDA} is no ELF file: programs cannot load it"
+    ]
 
 
 def test_the_module_is_another_drivers(root: DriverRoot) -> None:

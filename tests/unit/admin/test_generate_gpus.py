@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,10 @@ def test_a_uuid_that_is_no_name(root: DriverRoot) -> None:
         ("#!/bin/sh\necho '<a><b></a>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho '<html></html>'\n", "-q -x does not answer in XML"),
         ("#!/bin/sh\necho one\necho two >&2\nexit 9\n", "-q -x: exit status 9: two"),
+        (
+            f"#!/bin/sh\necho '{log('<attached_gpus>2</attached_gpus><gpu/>')}GPU is lost'\nexit 15\n",
+            "-q -x tells of 1 of 2 GPUs: exit status 15: GPU is lost",
+        ),
         ("#!/no/such/shell\n", "cannot be run: the interpreter that it names does not exist"),
         ("#!/bin/sh\nsleep 30 &\nsleep 30\n", "-q -x did not end in 0.3 s"),
     ],
@@ -169,6 +175,33 @@ def test_what_nvidia_smi_lacks_is_told_and_proc_is_read(
         f"the GPUs are those of /proc/driver/nvidia, since /usr/bin/nvidia-smi{glue}{why}"
     ]
     assert report.source == "/proc/driver/nvidia"
+
+
+def test_an_answer_counts_however_nvidia_smi_ends(root: DriverRoot) -> None:
+    """Status 14 for a corrupted infoROM, which is not even the GPU's that is asked for."""
+    split(root)
+    smi_program(root, log(one("GPU-zero"), SPLIT))
+    script = root.at("/usr/bin/nvidia-smi").read_text()
+    root.program("/usr/bin/nvidia-smi", f"{script}echo WARNING: infoROM is corrupted\nexit 14\n")
+    report, devices = generate(root, namings=("uuid",))
+    assert list(devices) == ["GPU-zero", "MIG-first", "MIG-second"]
+    assert report.told == [
+        "/usr/bin/nvidia-smi -q -x: exit status 14: WARNING: infoROM is corrupted"
+    ]
+    assert report.source == "/usr/bin/nvidia-smi -q -x"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<processes><process_info><process_name>python <stdin></process_name></process_info></processes>",
+        "<accounted_processes><process_name>a < b</process_name></accounted_processes>",
+        "<supported_clocks></supported_mem_clock><supported_mem_clock></supported_clocks>",
+    ],
+)
+def test_what_is_not_read_may_be_malformed(root: DriverRoot, part: str) -> None:
+    smi_program(root, log(one("GPU-zero").replace("<processes></processes>", part)))
+    assert generate(root)[0].source == "/usr/bin/nvidia-smi -q -x"
 
 
 def test_what_hangs_is_ended_with_its_children(
@@ -237,6 +270,47 @@ def test_nothing_is_left(root: DriverRoot) -> None:
         f"no NVIDIA GPU found: none in {root.root}/dev and /proc/driver/nvidia/gpus; "
         "GPU 0 is left out: no device node /dev/nvidia0"
     )
+    assert caught.value.hint == "run 'nvidia-modprobe -c=0', or start nvidia-persistenced"
+
+
+def excluded(root: DriverRoot) -> None:
+    root.write(
+        f"/proc/driver/nvidia/gpus/{BUS}/information", "Device Minor: 0\nGPU Excluded: Yes\n"
+    )
+
+
+def no_instance(root: DriverRoot) -> None:
+    smi_program(root, log(one("GPU-zero", mode="Enabled")))
+
+
+@pytest.mark.parametrize(
+    ("make", "why", "remedy"),
+    [
+        pytest.param(
+            excluded, f"GPU {BUS} is left out: the driver excludes it",
+            "take it out of NVreg_ExcludedGpus, an option of module nvidia", id="excluded",
+        ),
+        pytest.param(
+            no_instance, "GPU 0 is left out: MIG mode without an instance",
+            "make one: nvidia-smi mig -i 0 -cgi PROFILE -C", id="no instance",
+        ),
+        pytest.param(
+            lambda root: shutil.rmtree(root.at("/dev")),
+            "GPU 0 is left out: no device node /dev/nvidia0",
+            "name the root whose /dev has the driver's nodes, as --dev-root /", id="no /dev",
+        ),
+    ],
+)  # fmt: skip
+def test_the_only_gpu_is_of_no_use(
+    root: DriverRoot, make: Callable[[DriverRoot], None], why: str, remedy: str
+) -> None:
+    """Its node may be there all the same, and makes no GPU of it."""
+    make(root)
+    with pytest.raises(ConfigError) as caught:
+        generate(root)
+    where = f"none in {root.root}/dev and /proc/driver/nvidia/gpus"
+    assert caught.value.message == f"no NVIDIA GPU found: {where}; {why}"
+    assert caught.value.hint == remedy
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -310,6 +384,21 @@ def test_amd_devices_are_those_that_compute(
         {"path": "/dev/kfd", "hostPath": f"{tmp_path}/dev/kfd", "gid": 110}
     ]
     assert (report.source, report.missing) == ("/sys/class/kfd/kfd/topology/nodes", [])
+
+
+def test_amd_devices_are_counted_by_pci_address(tmp_path: Path) -> None:
+    """Render nodes are numbered as the driver came upon the GPUs; a partition is in 31:28."""
+    host = AmdHost(tmp_path)
+    host.node("/dev/kfd")
+    host.write("/sys/module/amdgpu/initstate", "live\n")
+    parts = ((131, 0, 0xC100, 0), (128, 0, 0x4100, 0), (130, 0, 0x4100, 1), (129, 1, 0x0100, 0))
+    for number, (render, domain, place, part) in enumerate(parts):
+        host.node(f"/dev/dri/renderD{render}")
+        facts = f"domain {domain}\nlocation_id {place | part << 28}\ndrm_render_minor {render}\n"
+        host.write(f"/sys/class/kfd/kfd/topology/nodes/{number}/properties", facts)
+    devices = amd.generate(str(tmp_path), with_all=False)[0]
+    nodes = [edits.as_dict()["deviceNodes"][0]["path"] for edits in devices.values()]
+    assert nodes == [f"/dev/dri/renderD{render}" for render in (128, 130, 131, 129)]
 
 
 def test_amd_names_by_uuid(tmp_path: Path) -> None:

@@ -190,6 +190,29 @@ def test_jetson_is_found_by_itself(jetson: Path) -> None:
     assert spec(jetson, "auto") == spec(jetson, "csv")
 
 
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [
+        ("NVIDIA Thor", "csv"),
+        ("Orin (nvgpu)", "csv"),
+        ("NVIDIA RTX 6000 Ada Generation", "nvidia"),
+    ],
+)
+def test_a_board_with_a_card_is_no_jetson(jetson: Path, model: str, mode: str) -> None:
+    for name in ("libcuda", "libnvidia-ml"):
+        library(jetson / f"usr/lib/x86_64-linux-gnu/{name}.so.550.163.01", f"{name}.so.1")
+    facts = f"Model: \t\t {model}\nDevice Minor: \t 0\n"
+    file(jetson, "/proc/driver/nvidia/gpus/0000:01:00.0/information", facts)
+    assert spec(jetson, "auto") == spec(jetson, mode)
+
+
+def test_an_empty_folder_makes_no_jetson(jetson: Path) -> None:
+    for path in (jetson / CSV[1:]).iterdir():
+        path.unlink()
+    err = generate(jetson, "--mode", "auto")[2]
+    assert err.startswith(f"pyshimctl: no NVIDIA driver found in {jetson}: ")
+
+
 def test_jetson_beside_the_peer(jetson: Path) -> None:
     """It has all of the peer's, who looks for /etc/nv_tegra_release on this machine alone."""
     files = [f"--csv.file={jetson}{CSV}/{name}.csv" for name in ("devices", "drivers")]

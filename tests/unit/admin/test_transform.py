@@ -84,6 +84,12 @@ CONTAINER = ("--from", "/host", "--to", "/", "--relative-to", "container")
             id="a hook's arguments",
         ),
         pytest.param(
+            hook("createContainer", "/h", "h", "--link", "a::/b", "--mode=755", "--folder", "/c"),
+            ("--from", "/", "--to", "/n", "--relative-to", "container"),
+            hook("createContainer", "/h", "h", "--link", "a::/n/b", "--mode=755", "--folder", "/n/c"),
+            id="a flag is no path",
+        ),
+        pytest.param(
             hook("startContainer", "/host/h"), HOST, hook("startContainer", "/host/h"),
             id="startContainer is the container's",
         ),
