@@ -65,7 +65,7 @@ test-kubernetes: dev binary  ## a cluster of one node, containerd 2 and 1.6 (roo
 	@tools/runc.sh build/runc
 	@tools/kubernetes.sh build/kubernetes
 	@failed=0; \
-	CI=true $(PYTEST) tests/kubernetes -q --junitxml=build/junit/kubernetes.xml $(ARGS) || failed=1; \
+	CI=true $(PYTEST) tests/kubernetes -q -o faulthandler_timeout=1200 --junitxml=build/junit/kubernetes.xml $(ARGS) || failed=1; \
 	$(PYTHON_VENV) -m tools.tested test-kubernetes build/junit/kubernetes.xml; \
 	exit $$failed
 
