@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ocishim.admin.checks import installation
+from ocishim.admin.checks.node import Node as Checked
+from ocishim.admin.host import Host
 from ocishim.admin.install import programs, selfcheck
 from ocishim.errors import ConfigError
 from tests.unit.admin.installing import HOME, Node
@@ -338,4 +341,28 @@ def test_the_next_step_can_be_pasted(node: Node) -> None:
     assert result.exit_code == 1
     assert result.output.splitlines()[1] == (
         f"next: pyshimctl install --prefix '/opt/a b' --host-root {node.root}"
+    )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("path", ["usr/local", "usr/local/bin", "usr/local/lib"])
+def test_a_folder_in_which_others_may_replace_it(node: Node, path: str) -> None:
+    """Not ours to mend; Debian's group staff has been root's own business."""
+    node.install()
+    folder = node.root / path
+    checked = Checked(Host(str(node.root)))
+    folder.chmod(0o2775)
+    assert [*installation.check(checked)] == []
+    folder.chmod(0o777)
+    (found,) = installation.check(checked)
+    assert (found.what, found.next_step) == (
+        f"everybody may write to /{path}",
+        f"chmod o-w /{path}",
+    )
+    folder.chmod(0o755)
+    os.chown(folder, 1000, 0)
+    (found,) = installation.check(checked)
+    assert (found.what, found.next_step) == (
+        f"user 1000 may write to /{path}",
+        f"chown root /{path}",
     )
