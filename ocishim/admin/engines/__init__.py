@@ -14,6 +14,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from ocishim.admin.editing import files
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError, UsageError
@@ -127,6 +128,11 @@ def check_program(host: Host, path: str) -> None:
     """Raise ConfigError unless the engine will find the program `path`."""
     if not path.startswith("/"):
         raise ConfigError(f"'{path}' is not an absolute path", hint="name one by --runtime-path")
+    if not files.is_text(path):
+        raise ConfigError(
+            f"'{path}' is not UTF-8, and no engine's file can name it",
+            hint="name another by --runtime-path: a link to it will do",
+        )
     if not host.is_program(path):
         raise ConfigError(
             f"{path}: no such program",

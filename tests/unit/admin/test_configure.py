@@ -65,6 +65,23 @@ def test_a_name_that_is_the_engines_own(machine: Machine, engine: str) -> None:
     assert machine.call("configure", engine, "--runtime-name=runc", "--remove").exit_code == 0
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_program_that_no_file_can_name(machine: Machine, engine: str) -> None:
+    program = "/usr/local/bin/a\udcffb"
+    (machine.root / program.lstrip("/")).write_text("")
+    (machine.root / program.lstrip("/")).chmod(0o755)
+    before = machine.files()
+    result = machine.call("configure", engine, "--runtime-path", program)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        (
+            r"pyshimctl: '/usr/local/bin/a\xffb' is not UTF-8, and no engine's file can name it"
+            "\nhint: name another by --runtime-path: a link to it will do\n"
+        ),
+    )
+    assert machine.files() == before
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's programs run without a chroot, since it holds no shell."""
