@@ -22,6 +22,7 @@ from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_OF_OURS = "pyshim"
 _RESERVED = {"docker": ("runc",)}
 """Names that an engine keeps for its own runtime, and does not start with in its files."""
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
@@ -122,6 +123,15 @@ def check_name(engine: str, name: str) -> None:
             hint="name another by --runtime-name; --set-as-default makes it the one of every"
             " container",
         )
+
+
+def is_ours(wish: Wish, program: object) -> bool:
+    """Whether a runtime of the wished name with that program is pyshim, not somebody else's."""
+    return (
+        wish.name == _NAME_OF_OURS
+        or program == wish.program
+        or (isinstance(program, str) and os.path.basename(program) == _NAME_OF_OURS)
+    )
 
 
 def check_program(host: Host, path: str) -> None:
