@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 
 from ocishim import __version__
 from ocishim.admin.editing import files
@@ -86,9 +87,10 @@ class Installation:
 
         Another folder is somebody else's: ours may be a clone's or lead to one that has much more.
         """
-        found = {
-            name: os.lstat(self._at(name)) for name in self._names() if _VERSION.fullmatch(name)
-        }
+        found = {}
+        for name in self.named():
+            with suppress(FileNotFoundError):  # another install has just removed it
+                found[name] = os.lstat(self._at(name))
         folders = [name for name, status in found.items() if stat.S_ISDIR(status.st_mode)]
         return sorted(folders, key=lambda name: found[name].st_mtime_ns)
 
@@ -274,8 +276,10 @@ class Installation:
             os.rmdir(self.host.real(self.home))
 
     def _names(self) -> list[str]:
-        real = self.host.real(self.home)
-        return sorted(os.listdir(real)) if os.path.isdir(real) else []
+        try:
+            return sorted(os.listdir(self.host.real(self.home)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def remove(self, names: list[str]) -> list[str]:
         """Remove `names` from the folder of all versions, under the lock; return their paths."""

@@ -15,6 +15,7 @@ from ocishim.admin.checks import installation
 from ocishim.admin.checks.node import Node as Checked
 from ocishim.admin.host import Host
 from ocishim.admin.install import programs, selfcheck
+from ocishim.admin.install.installation import Installation
 from ocishim.errors import ConfigError
 from tests.unit.admin.installing import HOME, Node
 
@@ -305,6 +306,21 @@ def test_another_version_than_this_is_told(node: Node, static: Path) -> None:
     static.write_text("version 2\n")
     first = node.call("install", "--check").stdout.splitlines()[0]
     assert first.startswith(f"/{HOME}/current leads to {before}, and this pyshim is ")
+
+
+def test_a_version_that_goes_meanwhile(
+    node: Node, static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another install removes it between the list and the look."""
+    node.install()
+    static.write_text("version 2\n")
+    node.install()
+    gone = "0.2.0-000000000000"
+    listed = os.listdir
+    monkeypatch.setattr(
+        os, "listdir", lambda path: [*listed(path), *([gone] if str(path).endswith(HOME) else [])]
+    )
+    assert gone not in Installation(Host(str(node.root)), "/usr/local").versions()
 
 
 def test_an_earlier_pyshims_folder_is_replaced(node: Node) -> None:
