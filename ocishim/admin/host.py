@@ -166,6 +166,8 @@ def not_run(program: str, real: str, err: OSError) -> ConfigError:
     execve(2) has one reason for a program that is not there and for one whose interpreter is not.
     """
     why = reason(err)
-    if err.errno == errno.ENOENT and os.path.isfile(real):
+    if err.filename == os.devnull:  # what is its standard input, in a root without /dev
+        why = f"{os.devnull}: {why}"
+    elif err.errno == errno.ENOENT and os.path.isfile(real):
         why = "the interpreter that it names does not exist"
     return ConfigError(f"{program} cannot be run: {why}", errno=err.errno)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from ocishim.errors import ConfigError, reason
+from ocishim.errors import ConfigError, quoted, reason
 from ocishim.settings.defaults import DEFAULTS
 
 if sys.version_info >= (3, 11):
@@ -91,10 +91,18 @@ def document(data: bytes, path: str, hint: str = _FORM) -> dict[str, Any]:
         fault = "not valid TOML: nested too deeply"
         raise ConfigError(fault, source=path, hint=hint) from None
     except ValueError as err:
+        if text.startswith("\ufeff"):
+            raise byte_order_mark(path) from None
         raise _twice(path, text.splitlines()) or NotTomlError(
             f"not valid TOML: {_lower(str(err))}", source=path, hint=hint
         ) from None
     return found
+
+
+def byte_order_mark(path: str) -> ConfigError:
+    """Return the error for a TOML file that begins with one, which editors do not show."""
+    hint = f"sed -i '1s/^\\xef\\xbb\\xbf//' {quoted(path)}"
+    return ConfigError(f"{path}: begins with a byte order mark", hint=hint)
 
 
 def line_of_fault(text: str) -> int:

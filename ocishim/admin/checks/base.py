@@ -40,17 +40,18 @@ def configuration(node: Node) -> Iterator[Finding]:
 
 
 def writable_configuration(node: Node) -> Iterator[Finding]:
-    """Yield whether others than root may write the settings."""
-    mode = node.mode(node.config.path)
-    if mode & 0o002:
-        yield Finding(
-            "configuration-writable",
-            "error",
-            f"everybody may write to {node.config.path}",
-            evidence=f"mode {mode:04o}",
-            why="it names the program that pyshim becomes, as root",
-            next_step=f"chmod o-w {quoted(node.config.path)}",
-        )
+    """Yield whether others than root may write the settings, or replace them."""
+    file = node.config.path
+    for path in (file, os.path.dirname(file)) if node.exists(file) else ():
+        if found := node.writer(path):
+            yield Finding(
+                "configuration-writable",
+                "error",
+                f"{found.who} may write to {path}",
+                evidence=found.evidence,
+                why="the settings name the program that pyshim becomes, as root",
+                next_step=found.step,
+            )
 
 
 def kernel(node: Node) -> Iterator[Finding]:

@@ -28,6 +28,22 @@ def check(node: Node) -> Iterator[Finding]:
                 why="containers may fail to start, or start without what their devices need",
                 next_step=selfcheck.next_step(installation),
             )
+        yield from _replaceable(node, installation)
+
+
+def _replaceable(node: Node, installation: Installation) -> Iterator[Finding]:
+    """Yield the folders above an installation in which others than root may replace it."""
+    above = (installation.prefix, installation.bin, os.path.dirname(installation.home))
+    for folder in above:
+        if found := node.writer(folder):
+            yield Finding(
+                "installation",
+                "error",
+                f"{found.who} may write to {folder}",
+                evidence=found.evidence,
+                why="whoever replaces pyshim there has engines run another program as root",
+                next_step=found.step,
+            )
 
 
 def hook_program(node: Node) -> Iterator[Finding]:

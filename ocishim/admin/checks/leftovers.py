@@ -15,7 +15,7 @@ from ocishim import jsonio
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import files
-from ocishim.errors import PyshimError, quoted
+from ocishim.errors import ConfigError, PyshimError, quoted
 from ocishim.linux import mountinfo
 from ocishim.oci.members import find_dict
 from ocishim.rootfs import layer
@@ -42,11 +42,17 @@ def layers(node: Node) -> Iterator[Finding]:
 
 def cache(node: Node) -> Iterator[Finding]:
     """Yield why the compiled cache is of no use."""
-    folder = node.host.real(settings.cache_dir())
     try:
+        folder = node.host.real(settings.cache_dir())
         found = os.lstat(folder)
     except FileNotFoundError:
         yield from _room(node, os.path.dirname(folder))
+        return
+    except (NotADirectoryError, ConfigError):  # a file, or a loop of links, on the way there
+        yield _cache_finding(
+            f"{settings.cache_dir()} leads to no folder",
+            f"ls -ld {quoted(settings.cache_dir())} and what is above it: one is no folder",
+        )
         return
     ours = found.st_uid in (0, os.geteuid())  # an ordinary user may ask about root's, too
     if not stat.S_ISDIR(found.st_mode) or not ours or found.st_mode & 0o077:

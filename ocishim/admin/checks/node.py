@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from typing import NamedTuple
 
+from ocishim import posixos
 from ocishim.admin.editing import files
 from ocishim.admin.explain import whatif
 from ocishim.admin.explain.whatif import Refusal
@@ -17,11 +19,19 @@ from ocishim.cache import Cache
 from ocishim.cdi.registry import registry
 from ocishim.cdi.registry.entries import Found
 from ocishim.cdi.registry.registry import Registry
-from ocishim.errors import ConfigError, LowlevelError
+from ocishim.errors import ConfigError, LowlevelError, quoted
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import config as settings
 from ocishim.settings import configfile, defaults
 from ocishim.settings.config import Config
+
+
+class Writer(NamedTuple):
+    """Who may write to something of root's, how that is seen, and the command that ends it."""
+
+    who: str
+    evidence: str
+    step: str
 
 
 class Node:
@@ -91,6 +101,20 @@ class Node:
             return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
         except (OSError, ValueError, ConfigError):
             return 0
+
+    def writer(self, path: str) -> Writer | None:
+        """Return who beside root, and who asks, may write to `path` or below it; None: nobody."""
+        try:
+            found = os.stat(self.host.real(path))
+        except (OSError, ValueError, ConfigError):
+            return None
+        if found.st_mode & stat.S_IWOTH:
+            mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+            return Writer("everybody", mode, f"chmod o-w {quoted(path)}")
+        if found.st_uid not in (0, os.geteuid()) and posixos.sees_all_ids():
+            who = f"user {found.st_uid}"
+            return Writer(who, f"it belongs to {who}", f"chown root {quoted(path)}")
+        return None
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the node's folder `path`; none when it cannot be read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat as stats
 from collections.abc import Iterator
 
 from ocishim.admin import unusable
@@ -136,18 +135,16 @@ def _places(node: Node) -> str:
 
 
 def writable(node: Node) -> Iterator[Finding]:
-    """Yield the spec files that everybody may write to."""
+    """Yield the spec files that others than root may write to."""
     for _priority, path, _identity in node.registry.found.files():
-        name = node.host.inside(path)
-        mode = node.mode(name)
-        if mode & stats.S_IWOTH:
+        if found := node.writer(node.host.inside(path)):
             yield Finding(
                 "spec-writable",
                 "error",
-                f"everybody may write to {name}",
-                evidence=f"mode {mode:04o}",
+                f"{found.who} may write to {node.host.inside(path)}",
+                evidence=found.evidence,
                 why="whoever changes a spec decides which hooks run as root",
-                next_step=f"chmod o-w {quoted(name)}",
+                next_step=found.step,
             )
 
 
@@ -168,14 +165,14 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
             why="the scan ends there: directories after it are not read",
             next_step=f"rm {quoted(name)} && mkdir {quoted(name)}",
         )
-    elif os.path.isdir(path) and os.stat(path).st_mode & stats.S_IWOTH:
+    elif found := node.writer(name):
         yield Finding(
             "spec-dir-writable",
             "error",
-            f"everybody may write to {name}",
-            evidence=f"mode {stats.S_IMODE(os.stat(path).st_mode):04o}",
+            f"{found.who} may write to {name}",
+            evidence=found.evidence,
             why="whoever writes a spec there decides which hooks run as root",
-            next_step=f"chmod o-w {quoted(name)}",
+            next_step=found.step,
         )
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from ocishim.admin.config.settings import read_early, toml
+from ocishim.admin.editing import files
 from ocishim.admin.editing.tomlfile import TomlFile, find, newline
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
@@ -78,6 +79,8 @@ def assignment(word: str) -> tuple[str, Any]:
     as TOML writes it or with commas between its strings; tables as TOML writes them.
     """
     key, equals, text = (part.strip() for part in word.partition("="))
+    if not files.is_text(word):
+        raise ConfigError(f"'{word}' is not UTF-8, and no configuration can have it")
     if not equals:
         raise ConfigError(f"'{word}' sets nothing", hint="write KEY=VALUE")
     known(key)

@@ -90,6 +90,15 @@ def text(host: Host, path: str, limit: int = 1 << 20) -> str:
         return ""
 
 
+def is_text(word: str) -> bool:
+    """Whether a word of a command line can stand in a file: its bytes may be no UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def refused(err: OSError, path: object, what: str = "") -> ConfigError:
     """Return the error for what the kernel refuses to do with `path`."""
     return ConfigError(f"{what}{err.strerror}", source=str(path), errno=err.errno)

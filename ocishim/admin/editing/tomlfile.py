@@ -18,7 +18,8 @@ import tomlkit
 
 from ocishim.admin.editing.tomllines import Lines, dotted
 from ocishim.admin.editing.tomltree import Tree, item
-from ocishim.errors import ConfigError, quoted
+from ocishim.errors import ConfigError
+from ocishim.settings.configfile import byte_order_mark
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,8 +44,7 @@ def plain(text: str, path: str) -> dict[str, Any]:
         tree: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as err:
         if text.startswith("\ufeff"):  # containerd 1.6 reads it, and newer ones do not
-            mark = "sed -i '1s/^\\xef\\xbb\\xbf//' " + quoted(path)
-            raise ConfigError(f"{path}: begins with a byte order mark", hint=mark) from None
+            raise byte_order_mark(path) from None
         raise ConfigError(
             f"{path}: not valid TOML: {err}",
             hint=f"correct {path}: its engine cannot read it either",

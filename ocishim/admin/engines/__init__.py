@@ -14,6 +14,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from ocishim.admin.editing import files
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError, UsageError
@@ -21,6 +22,7 @@ from ocishim.settings.defaults import DEFAULT_PATH, DEFAULTS
 
 ENGINES = ("containerd", "crio", "docker", "podman")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_OF_OURS = "pyshim"
 _RESERVED = {"docker": ("runc",)}
 """Names that an engine keeps for its own runtime, and does not start with in its files."""
 SPEC_DIRS: list[str] = DEFAULTS["cdi.spec_dirs"]
@@ -123,10 +125,24 @@ def check_name(engine: str, name: str) -> None:
         )
 
 
+def is_ours(wish: Wish, program: object) -> bool:
+    """Whether a runtime of the wished name with that program is pyshim, not somebody else's."""
+    return (
+        wish.name == _NAME_OF_OURS
+        or program == wish.program
+        or (isinstance(program, str) and os.path.basename(program) == _NAME_OF_OURS)
+    )
+
+
 def check_program(host: Host, path: str) -> None:
     """Raise ConfigError unless the engine will find the program `path`."""
     if not path.startswith("/"):
         raise ConfigError(f"'{path}' is not an absolute path", hint="name one by --runtime-path")
+    if not files.is_text(path):
+        raise ConfigError(
+            f"'{path}' is not UTF-8, and no engine's file can name it",
+            hint="name another by --runtime-path: a link to it will do",
+        )
     if not host.is_program(path):
         raise ConfigError(
             f"{path}: no such program",

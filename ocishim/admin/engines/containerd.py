@@ -129,7 +129,11 @@ def _removal(host: Host, wish: Wish, path: str) -> Plan:
     if path.endswith(containerd_template.SUFFIX):
         return Plan([containerd_template.edit(host, wish, path)], next_step)
     files = Files(host, path, wish.drop_in)
-    return Plan(containerd_edits.take_out(files, wish) + _old_templates(files, wish), next_step)
+    edits = containerd_edits.take_out(files, wish) + _old_templates(files, wish)
+    stay = containerd_edits.strangers(files, wish)
+    return Plan(
+        edits, next_step, [f"{one}: '{wish.name}' is not pyshim, and stays" for one in stay]
+    )
 
 
 def _old_templates(files: Files, wish: Wish) -> list[Edit]:

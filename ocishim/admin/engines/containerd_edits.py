@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import Edit, read
 from ocishim.admin.editing.tomlfile import TomlFile, find
-from ocishim.admin.engines import HEADER, whole_file
+from ocishim.admin.engines import HEADER, is_ours, whole_file
 from ocishim.admin.engines.containerd_tables import (
     DEFAULT,
     RUNC_TYPE,
@@ -21,6 +21,7 @@ from ocishim.admin.engines.containerd_tables import (
     entry,
     settings,
 )
+from ocishim.errors import ConfigError
 
 if TYPE_CHECKING:
     from ocishim.admin.engines import Wish
@@ -62,9 +63,27 @@ def _has_runc(cri: dict[str, Any]) -> bool:
     return find(cri, *RUNTIMES, "runc") is not None
 
 
+def strangers(files: Files, wish: Wish) -> list[str]:
+    """Return the files in which a runtime has the wished name and is not pyshim."""
+    tables = {path: find(files.table(path), *RUNTIMES, wish.name) for path in files.others}
+    return [path for path, table in tables.items() if table and not _is_ours(table, wish)]
+
+
+def _is_ours(table: object, wish: Wish) -> bool:
+    return is_ours(wish, find(table, "options", "BinaryName"))
+
+
 def in_place(files: Files, wish: Wish) -> list[Edit]:
-    """Return the edits that put the runtime into the main file; our drop-in goes."""
+    """Return the edits that put the runtime into the main file; our drop-in goes.
+
+    Raises ConfigError when somebody else's has the name, which --remove could not bring back.
+    """
     path = files.path
+    if path in strangers(files, wish):
+        raise ConfigError(
+            f"{path} has a runtime '{wish.name}' that is not pyshim",
+            hint="name another by --runtime-name; --set-as-default makes it the one of every pod",
+        )
     before = files.texts.get(path)
     text = HEADER.format(engine="containerd") if before is None else before
     file = TomlFile(path, text, traceless=True)
@@ -122,7 +141,8 @@ def _clean(files: Files, wish: Wish, importing: str = "") -> list[Edit]:
 
 def _clean_table(file: TomlFile, cri: tuple[str, str], wish: Wish) -> None:
     runtime, default = (*cri, *RUNTIMES, wish.name), (*cri, *DEFAULT)
-    if file.get(*runtime) is None and file.get(*default) != wish.name:
+    own = file.get(*runtime)
+    if not _is_ours(own, wish) if own else file.get(*default) != wish.name:
         return
     for below in SINGLE:
         _restore(file, cri, below)

@@ -53,8 +53,10 @@ def plan(host: Host, wish: Wish) -> Plan:
     runtime: dict[str, Any] = {"runtimes": {wish.name: entry(others, wish)}}
     if wish.set_as_default:
         runtime["default_runtime"] = wish.name
-    text = HEADER.format(engine="crio") + tomlfile.dumps({"crio": {"runtime": runtime}})
+    ours = {"crio": {"runtime": runtime}}
+    text = HEADER.format(engine="crio") + tomlfile.dumps(ours)
     notes = ["CRI-O applies CDI annotations itself, always"] if wish.enable_cdi else []
+    notes += dropins.overridden(host, drop_in, ours)
     own = _source(others).get("runtime_path")
     if own and own != wish.program:
         notes.append(own_runtime(own, "CRI-O"))

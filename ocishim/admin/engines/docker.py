@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocishim import jsonio
 from ocishim.admin.editing.files import Edit, read
-from ocishim.admin.engines import Plan, complaint, programs, whole_file
+from ocishim.admin.engines import Plan, complaint, is_ours, programs, whole_file
 from ocishim.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def plan(host: Host, wish: Wish) -> Plan:
         after = _text(settings, now) if settings else None
     edits = [Edit(host, path, now, after)]
     edits += _keeping(host, edits[0], kept, wish)
-    return Plan(edits, next_step(host, now, after, path))
+    plan = Plan(edits, next_step(host, now, after, path))
+    if wish.remove and not plan.changes and not _is_ours(settings, wish, path):
+        plan.notes.append(f"{path}: '{wish.name}' is not pyshim, and stays")
+    return plan
 
 
 def next_step(host: Host, before: str | None, after: str | None, path: str) -> str:
@@ -127,14 +130,17 @@ def _before(edit: Edit, kept: dict[str, Any] | None, wish: Wish) -> str | None:
 def _without(text: str | None, wish: Wish, path: str) -> str | None:
     """Return the file's text without a runtime that came before texts were kept."""
     settings = parse(text or "{}", path)
-    if wish.name not in _table(settings, "runtimes", path):
+    if wish.name not in _table(settings, "runtimes", path) or not _is_ours(settings, wish, path):
         return text
     _take_out(settings, wish, path)
     return _text(settings, text) if settings else None
 
 
 def _restore(settings: dict[str, Any], was: dict[str, Any], wish: Wish, path: str) -> None:
-    """Take our values of single settings back to what they were."""
+    """Take our values of single settings back to what they were, and somebody else's runtime."""
+    if not _is_ours(was, wish, path):
+        theirs = _table(was, "runtimes", path)[wish.name]
+        settings["runtimes"] = {**_table(settings, "runtimes", path), wish.name: theirs}
     if settings.get("default-runtime") == wish.name:
         _give_back(settings, was, "default-runtime")
     features = _table(settings, "features", path)
@@ -166,10 +172,18 @@ def _put_in(settings: dict[str, Any], wish: Wish, path: str) -> None:
 
 def _take_out(settings: dict[str, Any], wish: Wish, path: str) -> None:
     runtimes = _table(settings, "runtimes", path)
+    if not _is_ours(settings, wish, path):
+        return
     if runtimes.pop(wish.name, None) is not None and not runtimes:
         del settings["runtimes"]
     if settings.get("default-runtime") == wish.name:
         del settings["default-runtime"]
+
+
+def _is_ours(settings: dict[str, Any], wish: Wish, path: str) -> bool:
+    """Whether nobody else's runtime has the wished name."""
+    runtime = _table(settings, "runtimes", path).get(wish.name)
+    return not runtime or is_ours(wish, runtime.get("path"))
 
 
 def parse(text: str, path: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import read, refused
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     from ocishim.admin.host import Host
@@ -30,6 +30,32 @@ def paths(host: Host, folder: str, own: str) -> list[str]:
         raise refused(err, folder, "cannot be read: ") from None
     found = [f"{folder}/{name}" for name in names]
     return [path for path in found if path.endswith(f"/{own}") or not host.is_folder(path)]
+
+
+def overridden(host: Host, own: str, ours: dict[str, Any], suffix: str = "") -> list[str]:
+    """Return a note for each drop-in that is read after `own` and says otherwise than `ours`."""
+    folder, name = os.path.split(own)
+    notes = []
+    for path in paths(host, folder, name):
+        if os.path.basename(path) > name and path.endswith(suffix):
+            keys = _others(tomlfile.plain(read(host, path) or "", path), ours)
+            notes += [f"{path} is read later, and sets {', '.join(keys)}"] if keys else []
+    if notes:
+        after = f"{folder}/zzz-pyshim{os.path.splitext(name)[1]}"
+        notes[-1] += f"; --drop-in {quoted(after)} comes after it"
+    return notes
+
+
+def _others(theirs: dict[str, Any], ours: dict[str, Any], above: str = "") -> list[str]:
+    """Return the keys, dotted, to which `theirs` gives another value than `ours`."""
+    found = []
+    for key in sorted(theirs.keys() & ours.keys()):
+        their, our = theirs[key], ours[key]
+        if isinstance(their, dict) and isinstance(our, dict):
+            found += _others(their, our, f"{above}{key}.")
+        elif their != our and not (isinstance(their, list) and {"append": True} in their):
+            found.append(f"'{above}{key}'")
+    return found
 
 
 def tree(host: Host, path: str, *tables: str) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def plan(host: Host, wish: Wish) -> Plan:
     if wish.enable_cdi:
         engine["cdi_spec_dirs"] = wish.spec_dirs
     text = HEADER.format(engine="podman") + tomlfile.dumps({"engine": engine})
-    return Plan([whole_file(host, drop_in, text)], NEXT_STEP)
+    notes = dropins.overridden(host, drop_in, {"engine": engine}, ".conf")
+    return Plan([whole_file(host, drop_in, text)], NEXT_STEP, notes)
 
 
 def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's
@@ -85,14 +86,29 @@ def files(host: Host, config: str, folder: str = "") -> list[str]:
 
 
 def _in_force(host: Host, config: str, drop_in: str, key: str) -> list[str]:
-    """Return the list `key` that is in force without our drop-in."""
-    result = _DEFAULTS[key]
+    """Return the list `key` that is in force without our drop-in.
+
+    {append = true} in it has this list, and those of the files that follow, added to what was
+    there (containers.conf(5)).
+    """
+    result, append = _DEFAULTS[key], False
     for path in files(host, config, os.path.dirname(drop_in)):
-        if path != drop_in:
-            found = find(dropins.tree(host, path, "engine"), "engine", key) or result
-            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-                raise ConfigError(
-                    f"{path}: expected array of strings in 'engine.{key}'", hint=f"correct {path}"
-                )
-            result = found
+        found = find(dropins.tree(host, path, "engine"), "engine", key) or []
+        if path == drop_in or not found:
+            continue
+        names, attributes = _apart(found, path, key)
+        append = attributes.get("append", append)
+        result = [*result, *names] if append else names
     return result
+
+
+def _apart(found: object, path: str, key: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of a list, and what its tables say together."""
+    listed = found if isinstance(found, list) else [None]
+    if not all(isinstance(one, (str, dict)) for one in listed):
+        fault = f"{path}: expected array of strings in 'engine.{key}'"
+        raise ConfigError(fault, hint=f"correct {path}")
+    attributes = [one for one in listed if isinstance(one, dict)]
+    return [one for one in listed if isinstance(one, str)], {
+        name: value for table in attributes for name, value in table.items()
+    }

@@ -55,15 +55,18 @@ def make(host: Host, edits: list[Edit], problem: Problem) -> str:
 
     Raises ConfigError where a file cannot be written; then, too.
     """
-    kept = [(edit, _keep(edit)) for edit in edits if edit.changes]
+    kept: list[tuple[Edit, str]] = []
     words = "unfinished"
     try:
+        for edit in edits:
+            if edit.changes:
+                kept.append((edit, _keep(edit)))  # noqa: PERF401 - those before a failure go again
         files.apply_all([edit for edit, _ in kept])
         with _scratch(host) as scratch:
             words = problem(host.inside(scratch))
     finally:
         for edit, old in reversed(kept):
-            if words:
+            if words and not _is_as_it_was(edit, old):
                 _undo(edit, old)
             with suppress(FileNotFoundError):
                 os.unlink(old)
@@ -71,20 +74,40 @@ def make(host: Host, edits: list[Edit], problem: Problem) -> str:
 
 
 def _keep(edit: Edit) -> str:
-    """Keep the file under another name, which is returned; there may be no file."""
+    """Keep the file under another name, which is returned; there may be no file.
+
+    Raises ConfigError naming the file where its folder cannot be written.
+    """
     real = _place(edit)
     folder, name = os.path.split(real)
     if folder.endswith(".d"):  # CRI-O reads whatever lies there
         folder = os.path.dirname(folder)
     old = f"{folder}/{name}{KEPT}"
+    try:
+        with suppress(FileNotFoundError, PermissionError):  # the edit itself tells the latter
+            _link(real, old)
+    except OSError as err:
+        raise files.refused(err, edit.path, "cannot be written: ") from None
+    return old
+
+
+def _link(real: str, old: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(old)
-    with suppress(FileNotFoundError, PermissionError):  # the edit itself tells the latter
-        try:
-            os.link(real, old)  # the edit is a rename, which leaves this file as it is
-        except OSError:
-            shutil.copy2(real, old)
-    return old
+    try:
+        os.link(real, old)  # the edit is a rename, which leaves this file as it is
+    except OSError:
+        shutil.copy2(real, old)
+
+
+def _is_as_it_was(edit: Edit, old: str) -> bool:
+    """Whether the file is what was kept of it: where it could not be written."""
+    try:
+        kept, now = os.stat(old), os.stat(_place(edit))
+    except FileNotFoundError:
+        return False
+    same_mode = stat.S_IMODE(kept.st_mode) == stat.S_IMODE(now.st_mode)
+    return same_mode and files.read(edit.host, edit.path) == edit.before
 
 
 def _undo(edit: Edit, old: str) -> None:

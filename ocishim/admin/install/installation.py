@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 
 from ocishim import __version__
 from ocishim.admin.editing import files
@@ -86,17 +87,16 @@ class Installation:
 
         Another folder is somebody else's: ours may be a clone's or lead to one that has much more.
         """
-        found = {
-            name: os.lstat(self._at(name))
-            for name in self.host.listdir(self.home)
-            if _VERSION.fullmatch(name)
-        }
+        found = {}
+        for name in self.named():
+            with suppress(FileNotFoundError):  # another install has just removed it
+                found[name] = os.lstat(self._at(name))
         folders = [name for name, status in found.items() if stat.S_ISDIR(status.st_mode)]
         return sorted(folders, key=lambda name: found[name].st_mtime_ns)
 
     def named(self) -> list[str]:
         """Names of whatever is called as a version, be it a folder or not."""
-        return [name for name in self.host.listdir(self.home) if _VERSION.fullmatch(name)]
+        return [name for name in self._names() if _VERSION.fullmatch(name)]
 
     @property
     def owner(self) -> tuple[int, int]:
@@ -261,19 +261,25 @@ class Installation:
 
     def left(self) -> list[str]:
         """Return the names of what installs that were killed have left."""
-        return [name for name in self.host.listdir(self.home) if _LEFT.match(name)]
+        return [name for name in self._names() if _LEFT.match(name)]
 
     def others(self) -> list[str]:
         """Return the names of what lies in the folder of all versions and is not ours."""
         ours = {*self.named(), *self.left(), *_BESIDE}
-        return [name for name in self.host.listdir(self.home) if name not in ours]
+        return [name for name in self._names() if name not in ours]
 
     def clear(self) -> None:
         """Remove what is ours in the folder of all versions, and it, if that was all."""
         others = self.others()
-        self.remove([name for name in self.host.listdir(self.home) if name not in others])
+        self.remove([name for name in self._names() if name not in others])
         if not others:
             os.rmdir(self.host.real(self.home))
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.host.real(self.home)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def remove(self, names: list[str]) -> list[str]:
         """Remove `names` from the folder of all versions, under the lock; return their paths."""

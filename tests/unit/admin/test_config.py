@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,16 @@ def test_check_of_what_is_no_toml_names_the_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith(f"pyshimctl: {file}:2: not valid TOML: ")
     assert "\nhint: 'pyshimctl config default' has every setting as " in result.stderr
+
+
+def test_a_byte_order_mark_is_told_with_what_takes_it_away(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"\xef\xbb\xbfruntimes = ['runc']\n")
+    result = call("check", str(file))
+    fault, hint = result.stderr.splitlines()
+    assert fault.endswith(f"{file}: begins with a byte order mark")
+    subprocess.run(["sh", "-c", hint.removeprefix("hint: ")], check=True)
+    assert call("check", str(file)).exit_code == 0
 
 
 def test_check_of_what_is_right_or_not_there(tmp_path: Path) -> None:
@@ -233,6 +244,8 @@ def test_set_keeps_what_people_wrote(
         pytest.param(["set", "log.file='/x"],
             "''/x' is no value of 'log.file'\nhint: its default is \"\"", id="half a quote"),
         pytest.param(["set", "runtimes="], "FILE: 'runtimes' names no runtime", id="no runtime"),
+        pytest.param(["set", "log.file=/a\udcffb"],
+            r"'log.file=/a\xffb' is not UTF-8, and no configuration can have it", id="no text"),
         pytest.param(["set", "cdi.spec_dirs=a"],
             "FILE: 'a' is not an absolute path in 'cdi.spec_dirs[0]'\nhint: a spec dir is an "
             "absolute path", id="path"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ import pytest
 from ocishim.admin.editing.files import Edit
 from ocishim.admin.engines import ENGINES, complaint, programs, trial
 from ocishim.admin.host import Host
+from ocishim.errors import ConfigError
 from tests.unit.admin.configuring import Machine
 
 if TYPE_CHECKING:
@@ -59,6 +63,23 @@ def test_a_name_that_is_the_engines_own(machine: Machine, engine: str) -> None:
     assert result.exit_code == (2 if engine == "docker" else 0)
     assert (machine.files() == before) is (engine == "docker")
     assert machine.call("configure", engine, "--runtime-name=runc", "--remove").exit_code == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_program_that_no_file_can_name(machine: Machine, engine: str) -> None:
+    program = "/usr/local/bin/a\udcffb"
+    (machine.root / program.lstrip("/")).write_text("")
+    (machine.root / program.lstrip("/")).chmod(0o755)
+    before = machine.files()
+    result = machine.call("configure", engine, "--runtime-path", program)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        (
+            r"pyshimctl: '/usr/local/bin/a\xffb' is not UTF-8, and no engine's file can name it"
+            "\nhint: name another by --runtime-path: a link to it will do\n"
+        ),
+    )
+    assert machine.files() == before
 
 
 @pytest.fixture
@@ -294,6 +315,38 @@ class TestTrial:
             assert error
         assert self.seen(tmp_path) == before
         assert (tmp_path / "etc/changed").stat().st_ino == inode
+
+    @pytest.mark.parametrize("fails", ["rename", "copy2"])
+    def test_what_cannot_be_written_is_told_by_its_name(
+        self, edits: list[Edit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+    ) -> None:
+        """An immutable file, which cannot be linked either; a file system that is read-only."""
+        before = self.seen(tmp_path)
+        really = os.rename
+
+        def link(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        def rename(source: str, target: str) -> None:
+            if str(target).endswith("/changed"):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), target)
+            really(source, target)
+
+        def copy(source: str, target: str) -> None:
+            if source.endswith("/changed"):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), target)
+            os.symlink(source, target)
+
+        monkeypatch.setattr(os, "link", link)
+        if fails == "rename":
+            monkeypatch.setattr(os, "rename", rename)
+        else:
+            monkeypatch.setattr(shutil, "copy2", copy)
+        with pytest.raises(ConfigError) as caught:
+            trial.make(edits[0].host, [*edits[1:], edits[0]], lambda _: "")
+        why = "Operation not permitted" if fails == "rename" else "Read-only file system"
+        assert caught.value.message == f"/etc/changed: cannot be written: {why}"
+        assert self.seen(tmp_path) == before
 
     def test_a_drop_in_folder_gets_no_other_file(self, tmp_path: Path) -> None:
         """CRI-O reads whatever lies there."""

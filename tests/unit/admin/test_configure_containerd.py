@@ -600,3 +600,38 @@ def test_a_drop_in_that_no_pattern_matches_is_imported(machine: Machine) -> None
     machine.write(CONFIG, 'version = 3\nimports = ["/etc/containerd/c*pyshim.toml"]\n')
     machine.configure("containerd", "--drop-in", DROP_IN)
     assert DROP_IN in machine.toml(CONFIG)["imports"]
+
+
+@pytest.mark.parametrize("name", ["runc", "kata"])
+@pytest.mark.parametrize(("version", "plugin"), [(2, V2), (3, V3)])
+def test_a_runtime_of_that_name_which_is_not_pyshim(
+    machine: Machine, version: int, plugin: str, name: str
+) -> None:
+    """It would be overwritten, and be gone with --remove, its SystemdCgroup with it."""
+    table = f'[plugins."{plugin}".containerd.runtimes.{name}]\nruntime_type = "x"\n'
+    options = f'[plugins."{plugin}".containerd.runtimes.{name}.options]\nSystemdCgroup = true\n'
+    machine.write(CONFIG, f"version = {version}\n{table}{options}")
+    before = machine.files()
+    result = machine.call("configure", "containerd", "--runtime-name", name)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        (
+            f"pyshimctl: {CONFIG} has a runtime '{name}' that is not pyshim\n"
+            "hint: name another by --runtime-name;"
+            " --set-as-default makes it the one of every pod\n"
+        ),
+    )
+    result = machine.configure("containerd", "--runtime-name", name, "--remove")
+    assert result.stderr == f"note: {CONFIG}: '{name}' is not pyshim, and stays\n"
+    assert machine.files() == before
+
+
+def test_a_drop_in_leaves_a_runtime_of_that_name_which_is_not_pyshim(machine: Machine) -> None:
+    table = f'[plugins."{V3}".containerd.runtimes.runc]\nruntime_type = "x"\n'
+    machine.write(CONFIG, f"version = 3\n{IMPORTS}{table}")
+    before = machine.files()
+    machine.configure("containerd", "--runtime-name", "runc")
+    assert machine.read(CONFIG) == before[CONFIG]
+    assert "BinaryName" in machine.read(DROP_IN)
+    machine.configure("containerd", "--runtime-name", "runc", "--remove")
+    assert machine.files() == before

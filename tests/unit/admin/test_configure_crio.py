@@ -120,6 +120,16 @@ def test_twice_changes_nothing_and_remove_leaves_nothing(
     assert machine.files() == before
 
 
+def test_a_file_that_is_read_later_is_told(machine: Machine) -> None:
+    path = "/etc/crio/crio.conf.d/zz-default"
+    machine.write(path, '[crio.runtime]\ndefault_runtime = "crun"\n')
+    assert machine.configure("crio").stderr == ""
+    assert machine.configure("crio", "--set-as-default").stderr == (
+        f"note: {path} is read later, and sets 'crio.runtime.default_runtime';"
+        " --drop-in /etc/crio/crio.conf.d/zzz-pyshim.conf comes after it\n"
+    )
+
+
 @pytest.mark.parametrize("value", ["7", "[]", "{crun = 1}", "{crun = {runtime_type = 3}}"])
 def test_odd_values_are_crios_business(machine: Machine, value: str) -> None:
     machine.write(CONFIG, f"crio.runtime.runtimes = {value}\n")

@@ -242,3 +242,33 @@ def test_docker_has_no_drop_ins(machine: Machine) -> None:
     result = machine.call("configure", "docker", "--drop-in", "/x")
     assert result.exit_code == 2
     assert result.output.startswith("pyshimctl: docker reads no drop-ins\n")
+
+
+NVIDIA = {"path": "/usr/bin/nvidia-container-runtime", "runtimeArgs": ["-x"]}
+
+
+@pytest.mark.parametrize("since", [False, True], ids=["untouched", "changed since"])
+@pytest.mark.parametrize("options", [[], ["--set-as-default"]])
+def test_somebody_elses_runtime_of_that_name_comes_back(
+    machine: Machine, options: list[str], *, since: bool
+) -> None:
+    before: dict[str, object] = {"default-runtime": "nvidia", "runtimes": {"nvidia": NVIDIA}}
+    machine.write(CONFIG, json.dumps(before))
+    machine.configure("docker", "--runtime-name", "nvidia", *options)
+    settings = json.loads(machine.read(CONFIG))
+    assert settings["runtimes"]["nvidia"]["path"] == PROGRAM
+    if since:
+        machine.write(CONFIG, json.dumps({**settings, "debug": True}))
+        before["debug"] = True
+    machine.configure("docker", "--runtime-name", "nvidia", "--remove")
+    assert json.loads(machine.read(CONFIG)) == before
+    assert since or machine.read(CONFIG) == json.dumps(before)
+    assert not machine.exists(BEFORE)
+
+
+def test_somebody_elses_runtime_is_not_taken_out(machine: Machine) -> None:
+    machine.write(CONFIG, json.dumps({"default-runtime": "nvidia", "runtimes": {"nvidia": NVIDIA}}))
+    before = machine.files()
+    result = machine.configure("docker", "--runtime-name", "nvidia", "--remove")
+    assert result.stderr == f"note: {CONFIG}: 'nvidia' is not pyshim, and stays\n"
+    assert machine.files() == before

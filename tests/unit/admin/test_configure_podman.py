@@ -67,6 +67,51 @@ def test_the_list_in_force_is_kept(machine: Machine, path: str, known: list[str]
     assert machine.toml(DROP_IN)["engine"]["runtime_supports_json"] == [*known, "pyshim"]
 
 
+@pytest.mark.parametrize(
+    ("main", "other", "known"),
+    [
+        ('["a", {append = true}]', "", ["crun", "runc", "kata", "runsc", "youki", "krun", "a"]),
+        ('["a"]', '["b", {append = true}]', ["a", "b"]),
+        ('["a", {append = true}]', '["b", {append = false}]', ["b"]),
+        ("[{append = true}]", '["b"]', ["crun", "runc", "kata", "runsc", "youki", "krun", "b"]),
+    ],
+)  # fmt: skip
+def test_a_list_that_is_appended(machine: Machine, main: str, other: str, known: list[str]) -> None:
+    """What {append = true} says holds for the files that follow, too."""
+    machine.write(CONFIG, f"[engine]\nruntime_supports_json = {main}\n")
+    if other:
+        path = "/etc/containers/containers.conf.d/10-x.conf"
+        machine.write(path, f"[engine]\nruntime_supports_json = {other}\n")
+    machine.configure("podman")
+    assert machine.toml(DROP_IN)["engine"]["runtime_supports_json"] == [*known, "pyshim"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("zz.conf", 'runtime = "runc"', "sets 'engine.runtime'"),
+        ("99-q.conf", 'runtime = "runc"\nruntimes = {pyshim = ["/x"]}',
+            "sets 'engine.runtime', 'engine.runtimes.pyshim'"),
+        ("zz.conf", 'runtime_supports_json = ["a"]', "sets 'engine.runtime_supports_json'"),
+        ("zz.conf", 'runtime_supports_json = ["a", {append = true}]', ""),
+        ("zz.conf", 'runtime = "pyshim"', ""),
+        ("zz.conf", 'runtimes = {other = ["/x"]}', ""),
+        ("zz.toml", 'runtime = "runc"', ""),
+        ("10-x.conf", 'runtime = "runc"', ""),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_read_later_is_told(
+    machine: Machine, name: str, text: str, said: str
+) -> None:
+    path = f"/etc/containers/containers.conf.d/{name}"
+    machine.write(path, f"[engine]\n{text}\n")
+    result = machine.configure("podman", "--set-as-default")
+    after = "/etc/containers/containers.conf.d/zzz-pyshim.conf"
+    note = f"note: {path} is read later, and {said}; --drop-in {after} comes after it\n"
+    assert result.stderr == (note if said else "")
+    assert machine.configure("podman", "--set-as-default", "--drop-in", after).stderr == ""
+
+
 @pytest.mark.parametrize("value", ["7", '"crun"', "[1]"])
 def test_a_list_that_is_none_is_named(machine: Machine, value: str) -> None:
     machine.write(CONFIG, f"[engine]\nruntime_supports_json = {value}\n")

@@ -86,10 +86,37 @@ def test_nobody_runs_the_hooks(tree: Tree) -> None:
     assert "hooks-executor" not in findings(tree.node())
 
 
-def test_configuration_everybody_may_write(tree: Tree) -> None:
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("etc/pyshim/config.toml", "configuration-writable"),
+        ("etc/pyshim", "configuration-writable"),
+        ("etc/cdi", "spec-dir-writable"),
+        ("etc/cdi/acme.yaml", "spec-writable"),
+    ],
+)
+def test_others_may_write(tree: Tree, path: str, name: str) -> None:
     node = tree.node()
-    os.chmod(tree.root / "etc/pyshim/config.toml", 0o666)
-    assert set(findings(node)) == {"configuration-writable"}
+    os.chmod(tree.root / path, 0o1777)
+    assert {one: found.what for one, found in findings(node).items()} == {
+        name: f"everybody may write to /{path}"
+    }
+    os.chmod(tree.root / path, 0o755)
+    os.chown(tree.root / path, 1000, 0)
+    (found,) = findings(node).values()
+    assert (found.name, found.what) == (name, f"user 1000 may write to /{path}")
+    assert (found.evidence, found.next_step) == ("it belongs to user 1000", f"chown root /{path}")
+    os.chown(tree.root / path, 0, 1000)
+    assert findings(node) == {}
+
+
+def test_what_is_ones_own_one_may_write(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = tree.node()
+    if not os.geteuid():
+        os.chown(tree.root / "etc/pyshim/config.toml", 1000, 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert findings(node) == {}
 
 
 @pytest.mark.parametrize(
@@ -511,7 +538,8 @@ IN_PLACE = [
     ("usr/local/lib/pyshim", "installation"),
     ("usr/local/lib/pyshim/current", "installation"),
     ("usr/local/lib/pyshim/installed.json", "installation"),
-    ("run/pyshim", "check-failed cache cache cache"),
+    ("run/pyshim", "cache"),
+    ("run", "cache - cache cache"),
     ("dev/char", "-"),
     ("proc/filesystems", "-"),
     ("etc/containerd/config.toml", "engine-configuration"),

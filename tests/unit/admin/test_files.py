@@ -118,6 +118,13 @@ def test_a_program_may_print_anything(tmp_path: Path) -> None:
     assert Host().run(str(program)).stdout == "a\\xffb"
 
 
+def test_a_root_without_dev_null_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "devnull", "/no/null")
+    with pytest.raises(ConfigError) as caught:
+        Host().run("/bin/sh")
+    assert caught.value.message == "/bin/sh cannot be run: /no/null: does not exist"
+
+
 def test_what_can_be_no_path_is_not_there(tmp_path: Path) -> None:
     host = Host(str(tmp_path))
     for path in ("/a\0b", "/a\0b/c", "/\ud800"):

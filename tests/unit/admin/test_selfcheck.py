@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ocishim.admin.checks import installation
+from ocishim.admin.checks.node import Node as Checked
+from ocishim.admin.host import Host
 from ocishim.admin.install import programs, selfcheck
+from ocishim.admin.install.installation import Installation
 from ocishim.errors import ConfigError
 from tests.unit.admin.installing import HOME, Node
 
@@ -304,6 +308,21 @@ def test_another_version_than_this_is_told(node: Node, static: Path) -> None:
     assert first.startswith(f"/{HOME}/current leads to {before}, and this pyshim is ")
 
 
+def test_a_version_that_goes_meanwhile(
+    node: Node, static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another install removes it between the list and the look."""
+    node.install()
+    static.write_text("version 2\n")
+    node.install()
+    gone = "0.2.0-000000000000"
+    listed = os.listdir
+    monkeypatch.setattr(
+        os, "listdir", lambda path: [*listed(path), *([gone] if str(path).endswith(HOME) else [])]
+    )
+    assert gone not in Installation(Host(str(node.root)), "/usr/local").versions()
+
+
 def test_an_earlier_pyshims_folder_is_replaced(node: Node) -> None:
     """0.2.0 and before installed packages and an interpreter's scripts."""
     old = node.root / HOME / "0.2.0-0123456789ab"
@@ -338,4 +357,28 @@ def test_the_next_step_can_be_pasted(node: Node) -> None:
     assert result.exit_code == 1
     assert result.output.splitlines()[1] == (
         f"next: pyshimctl install --prefix '/opt/a b' --host-root {node.root}"
+    )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("path", ["usr/local", "usr/local/bin", "usr/local/lib"])
+def test_a_folder_in_which_others_may_replace_it(node: Node, path: str) -> None:
+    """Not ours to mend; Debian's group staff has been root's own business."""
+    node.install()
+    folder = node.root / path
+    checked = Checked(Host(str(node.root)))
+    folder.chmod(0o2775)
+    assert [*installation.check(checked)] == []
+    folder.chmod(0o777)
+    (found,) = installation.check(checked)
+    assert (found.what, found.next_step) == (
+        f"everybody may write to /{path}",
+        f"chmod o-w /{path}",
+    )
+    folder.chmod(0o755)
+    os.chown(folder, 1000, 0)
+    (found,) = installation.check(checked)
+    assert (found.what, found.next_step) == (
+        f"user 1000 may write to /{path}",
+        f"chown root /{path}",
     )
