@@ -14,7 +14,7 @@ import select
 import time
 
 from ocishim import jsonio
-from ocishim.errors import HookError, PyshimError
+from ocishim.errors import HookError, PyshimError, reason
 from ocishim.executor import containerroot, hookgroup, hookrunner, usermap
 from ocishim.hookplan import knownhooks
 from ocishim.linux import const, process, syscalls
@@ -91,7 +91,7 @@ def run(job: Job) -> None:
             pid = process.clone3(flags)
         except OSError as err:
             raise HookError(
-                f"pyshim cannot run the hooks itself: {err}",
+                f"pyshim cannot run the hooks itself: {reason(err)}",
                 hint="it needs CAP_SYS_ADMIN, or user namespaces for everybody",
             ) from None
         if pid == 0:
@@ -142,7 +142,7 @@ def _follow(
                 mapping.write(pid)
             except OSError as err:
                 os.kill(pid, _SIGKILL)
-                return f"user namespace of the hooks: {err}\0".encode()
+                return f"user namespace of the hooks: {reason(err)}\0".encode()
             os.write(go, b"\1")
     return said.removeprefix(_MAP_ME)
 

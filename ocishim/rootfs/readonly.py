@@ -5,6 +5,9 @@ Asks the kernel (statvfs); what follows from the answer is decided in hookplan.p
 
 from __future__ import annotations
 
+import _stat as stat
+import errno
+
 from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError, reason
 from ocishim.oci.members import SOURCE, find_list, must_be
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_PLACE = posixos.O_PATH | posixos.O_CLOEXEC
+_MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
+_OVERFLOW = 65534  # user_namespaces(7), "Unmapped user and group IDs"
 _GVISOR_ROOT = "dev.gvisor.spec.rootfs.type"
 
 
@@ -28,20 +34,79 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     path = must_be(str, root.get("path") if isinstance(root, dict) else None, "root.path")
     if not path or "\0" in path or not _is_text(path):
         raise DocumentError(f"expected a path, found {path!r} in 'root.path'", source=SOURCE)
-    return posixos.path.realpath(posixos.path.join(posixos.path.realpath(bundle), path))
+    place = posixos.path.join(posixos.path.realpath(bundle), path)
+    try:
+        return posixos.path.realpath(place)
+    except OSError as err:  # links that change meanwhile
+        raise _missing(place, err) from None
 
 
 def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
     """Return st_dev and st_ino of the rootfs: no other directory counts for what is planned now.
 
-    Raises DocumentError when it is not there.
+    Raises DocumentError when it is not there, UnsafePathError when another user's link leads there.
     """
-    rootfs = rootfs_path(spec, bundle)
+    rootfs_path(spec, bundle)  # which refuses what is no path
+    place = posixos.path.join(posixos.path.realpath(bundle), spec["root"]["path"])
     try:
-        status = posixos.stat(rootfs)
+        fd = _opened(place)
     except OSError as err:
-        raise _missing(rootfs, err) from None
+        raise _missing(place, err) from None
+    try:
+        status = posixos.fstat(fd)
+    finally:
+        posixos.close(fd)
     return status.st_dev, status.st_ino
+
+
+def _opened(path: str) -> int:
+    """Return an O_PATH descriptor of `path`; the caller closes it.
+
+    UnsafePathError for a link of another user's on the way, or in another's folder: it leads to a
+    folder of the host now, and to the rootfs when the runtime looks.
+    """
+    here = posixos.open("/", _PLACE)
+    todo, links = path.split("/")[::-1], 0
+    try:
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            here, above = posixos.open(name, _PLACE | posixos.O_NOFOLLOW, dir_fd=here), here
+            try:
+                status = posixos.fstat(here)
+                if not stat.S_ISLNK(status.st_mode):
+                    continue
+                _require_ours(f"root.path {path}: the link {name!r}", status, posixos.fstat(above))
+                target = posixos.readlink("", dir_fd=here)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, posixos.strerror(errno.ELOOP))
+                todo += target.split("/")[::-1]
+                start = "/" if target.startswith("/") else "."
+                here, link = posixos.open(start, _PLACE, dir_fd=above), here
+                posixos.close(link)
+            finally:
+                posixos.close(above)
+    except BaseException:
+        posixos.close(here)
+        raise
+    return here
+
+
+def _require_ours(link: str, *statuses: posixos.stat_result) -> None:
+    for status in statuses:
+        if status.st_uid not in (0, posixos.geteuid()) and not _is_nobodys(status.st_uid):
+            raise UnsafePathError(
+                f"{link} is user {status.st_uid}'s, who can have it lead elsewhere",
+                hint="name the folder that it leads to",
+            )
+
+
+def _is_nobodys(uid: int) -> bool:
+    """Whether it stands for users that this user namespace does not have: the host's root, too."""
+    everybody = posixos.contents("/proc/self/uid_map").split()[2:] == [b"4294967295"]
+    return uid == _OVERFLOW and not everybody
 
 
 def _missing(rootfs: str, error: OSError) -> DocumentError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from ocishim.errors import HookError
 from ocishim.executor import hookprocess
 from ocishim.log import OwnLog
+from tests.isolated import run
 
 
 @pytest.mark.parametrize(("timeouts", "seconds"), [
@@ -34,3 +36,19 @@ def test_a_message_with_a_nul_is_one_message() -> None:
     with os.fdopen(reader, "rb") as pipe, pytest.raises(HookError) as caught:
         hookprocess._report(pid, pipe.read())
     assert (caught.value.message, caught.value.hint) == (r"path '/a\x00b'", "look there")
+
+
+@pytest.mark.root
+def test_a_user_namespace_without_mappings(tmp_path: Path) -> None:
+    """Podman's --userns=auto with --rootfs: in our words, not Python's."""
+    (tmp_path / "rootfs").mkdir()
+    spec = {"root": {"path": "rootfs"}, "linux": {"namespaces": [{"type": "user"}]}}
+    hooks = [{"path": "/bin/true", "timeout": 5}]
+    job = hookprocess.Job(str(tmp_path), spec, hooks, "c", OwnLog("", "error", ""))
+
+    def fails() -> None:
+        with pytest.raises(HookError) as caught:
+            hookprocess.run(job)
+        assert caught.value.message == "user namespace of the hooks: invalid argument"
+
+    run(fails, flags=0)
