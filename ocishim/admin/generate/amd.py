@@ -58,7 +58,7 @@ def generate(
         lost = [name for name in gpu.nodes if not nodes.add(edits, f"/dev/dri/{name}")]
         if f"renderD{gpu.render}" in lost:
             what = f"GPU {index} is left out: no device node /dev/dri/renderD{gpu.render}"
-            report.warn(what, "udevadm trigger --subsystem-match=drm")
+            report.warn(what, "udevadm trigger --subsystem-match=drm", of_device=True)
             continue
         devices |= dict.fromkeys(_names(index, gpu, namings, report), edits)
     if not devices:
@@ -84,7 +84,8 @@ def _names(index: int, gpu: Gpu, namings: tuple[str, ...], report: Report) -> li
     by = {"index": str(index), "uuid": uuid, "type-index": f"gpu{index}"}
     names = [by[naming] for naming in namings if by[naming]]
     if not names:
-        report.warn(f"GPU {index} is left out: it has no uuid of its own", "--name-by index")
+        what = f"GPU {index} is left out: it has no uuid of its own"
+        report.warn(what, "--name-by index", of_device=True)
     return names
 
 
@@ -136,7 +137,7 @@ def _drawing(host: Host, report: Report) -> list[Gpu]:
             found.append(Gpu(renders[0], names, place=_place(os.path.basename(folder))))
         elif folder in folders:
             what = f"GPU {os.path.basename(folder)} is left out: it has no render node"
-            report.warn(what, "see 'dmesg | grep amdgpu': its driver did not start")
+            report.warn(what, "see 'dmesg | grep amdgpu': its driver did not start", of_device=True)
     return found
 
 

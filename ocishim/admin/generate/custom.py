@@ -18,7 +18,8 @@ from ocishim.admin.generate.hooks import Hooks
 from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import Match, expand, is_wild
 from ocishim.admin.generate.report import Report
-from ocishim.errors import ConfigError, UsageError
+from ocishim.cdi import names
+from ocishim.errors import ConfigError, DocumentError, UsageError
 
 _READ = re.compile(r"\{read:([^{}]+)\}")
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
@@ -60,14 +61,14 @@ class Custom:
             for name, edits in self._devices(device):
                 if name in devices:
                     raise ConfigError(
-                        f"two devices are called {name!r}", hint="put {*} or {index} into 'name'"
+                        f"{device.place}: two devices are called {name!r}",
+                        hint="put {*} or {index} into 'name'",
                     )
                 devices[name] = edits
         if not devices:
-            patterns = [one for device in description.devices for one in device.each]
             raise ConfigError(
-                f"no {description.kind} found: nothing matches {', '.join(patterns)}",
-                hint="load the device's driver",
+                f"no {description.kind} found: {self.report.why().removeprefix('; ')}",
+                hint=self.report.remedy("load the device's driver"),
             )
         for name in devices:
             self.report.add("devices", name)
@@ -77,16 +78,22 @@ class Custom:
 
     def _devices(self, device: Device) -> list[tuple[str, Edits]]:
         found = [one for pattern in device.each for one in expand(self.nodes.host, pattern)]
-        matches = [one for one in found if self._is_wanted(device, one)]
-        if device.each and not matches:
-            self.report.warn(
-                f"nothing matches {', '.join(device.each)}", "load the device's driver"
-            )
+        there = found if device.each else [Match("", "")]
+        matches = [one for one in there if self._is_wanted(device, one)]
+        if not matches:
+            what = ", ".join(device.each) or "'where'"
+            self.report.warn(f"nothing matches {what}", "load the device's driver")
         template = device.name or "{index}"
         made = []
-        for index, match in enumerate(matches if device.each else [Match("", "")]):
+        for index, match in enumerate(matches):
             name = self._filled(template, match, index)
-            made.append((name, self._edits(device.lists, match, index, name)))
+            _require_name(name, device.place)
+            edits = self._edits(device.lists, match, index, name)
+            if edits.is_empty:
+                what = f"{name} is left out: nothing of it is on this host"
+                self.report.warn(what, "load the device's driver", of_device=True)
+            else:
+                made.append((name, edits))
         return made
 
     def _is_wanted(self, device: Device, match: Match) -> bool:
@@ -132,12 +139,17 @@ class Custom:
             self.report.warn(f"no {source} of {whose} on this host", "install the device's driver")
         for path in found:
             mount = {
-                "hostPath": self.nodes.prefix + path,
+                "hostPath": self._host_path(path),
                 "containerPath": target or path,
                 "options": _options(options),
             }
             edits.add("mounts", mount)
             self.report.add("files", path)
+
+    def _host_path(self, path: str) -> str:
+        """Return where `path` lies for the runtime: in another root it cannot follow the links."""
+        host = self.nodes.host
+        return self.nodes.prefix + (host.inside(host.real(path)) if host.elsewhere else path)
 
     def _hook(self, hook: dict[str, Any], match: Match, index: int) -> dict[str, Any]:
         program = self._filled(hook["path"], match, index)
@@ -157,6 +169,13 @@ class Custom:
 
     def _read(self, path: str) -> str:
         return files.text(self.nodes.host, path, 4096).partition("\n")[0].strip()
+
+
+def _require_name(name: str, place: str) -> None:
+    try:
+        names.validate_device_name(name)
+    except DocumentError as err:
+        raise ConfigError(f"{place}: {err.message}", hint="its 'name' makes it") from None
 
 
 def _node(nodes: Nodes, edits: Edits, path: str, whose: str) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocishim.admin.editing import files
+from ocishim.admin.generate import edits
+from ocishim.cdi.document import rules
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
 
@@ -32,14 +34,20 @@ _DEVICE: dict[str, type] = {"name": str, "each": list, "where": dict, **dict.fro
 _HOOK: dict[str, type] = {"name": str, "path": str, "args": list, "env": list, "timeout": int}
 _ABSOLUTE = ("nodes", "optional_nodes", "mounts", "library_folders", "each")
 _MAX_BYTES = 1 << 20
+_MAX_GID = (1 << 32) - 1
+_KIND = 'as kind = "acme.com/radio"'
 _HINT = "docs/generate.md has every key"
 
 
 @dataclass
 class Device:
-    """One [[device]]: many where `each` has patterns. where: files and what they must hold."""
+    """One [[device]]: many where `each` has patterns. where: files and what they must hold.
+
+    place: file and line, for messages.
+    """
 
     lists: dict[str, list[Any]]
+    place: str
     name: str = ""
     each: list[str] = field(default_factory=list)
     where: dict[str, str] = field(default_factory=dict)
@@ -75,7 +83,9 @@ class _Reader:
     def description(self, found: dict[str, Any]) -> Description:
         self._check(found, _TOP, "")
         if not found.get("kind"):
-            raise self._error("kind", "'kind' is missing", 'as kind = "acme.com/radio"')
+            raise self._error("kind", "'kind' is missing", _KIND)
+        if why := edits.wrong_kind(found["kind"]):
+            raise self._error("kind", f"{why} in 'kind'", _KIND)
         if not found.get("device"):
             raise self._error("device", "there is no [[device]]")
         devices = [self._device(index, one) for index, one in enumerate(found["device"])]
@@ -91,8 +101,15 @@ class _Reader:
         for path, text in found.get("where", {}).items():
             if not isinstance(text, str) or not path.startswith("/"):
                 raise self._error(f"{where}.where", f'\'{where}.where\' is not "/file" = "text"')
+        if not any(found.get(key) for key in _EDITS):
+            raise self._error(where, f"'{where}' gives a container nothing")
+        place = self._place(f"{where}.name")
         return Device(
-            _lists(found), found.get("name", ""), found.get("each", []), found.get("where", {})
+            _lists(found),
+            place,
+            found.get("name", ""),
+            found.get("each", []),
+            found.get("where", {}),
         )
 
     def _check(self, found: dict[str, Any], wanted: dict[str, type], prefix: str) -> None:
@@ -116,8 +133,14 @@ class _Reader:
             raise self._error(place, f"'{item}' is not NAME=VALUE in '{place}'")
         if key == "links" and not all(item.partition("::")):
             raise self._error(place, f"'{item}' is not TARGET::PATH in '{place}'")
+        if key == "gids" and not 0 <= item <= _MAX_GID:
+            message = f"expected integer from 0 to {_MAX_GID}, found {item} in '{place}'"
+            raise self._error(place, message)
         if key == "hooks":
             self._check(item, _HOOK, f"{place}.")
+            if item.get("name", "createContainer") not in rules.HOOK_NAMES:
+                expected = f"expected one of {', '.join(rules.HOOK_NAMES)}"
+                raise self._error(place, f"{expected}, found {item['name']!r} in '{place}.name'")
             if not item.get("path", "").startswith("/"):
                 raise self._error(place, f"'{place}.path' is no absolute path of a program")
 
@@ -127,8 +150,11 @@ class _Reader:
             raise self._error(place, message)
 
     def _error(self, place: str, message: str, hint: str = _HINT) -> ConfigError:
+        return ConfigError(f"{self._place(place)}: {message}", hint=hint)
+
+    def _place(self, place: str) -> str:
         line = self._line(place)
-        return ConfigError(f"{self.path}{f':{line}' if line else ''}: {message}", hint=hint)
+        return f"{self.path}:{line}" if line else self.path
 
     def _line(self, place: str) -> int:
         """Return the number of the line that has the key, or opens its table; 0: none does."""

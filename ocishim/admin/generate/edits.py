@@ -10,7 +10,7 @@ from typing import Any
 
 from ocishim.cdi import names, versions
 from ocishim.cdi.document import document
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, DocumentError
 
 FORMATS = ("yaml", "json")
 _LISTS = ("env", "deviceNodes", "mounts", "hooks", "additionalGids")
@@ -55,6 +55,11 @@ class Edits:
         options = list(_SOCKET if socket else _BIND)
         self.add("mounts", {"hostPath": host_path, "containerPath": path, "options": options})
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it, which no device of a spec may be."""
+        return not any(getattr(self, name) for name in _LISTS)
+
     def update(self, other: Edits) -> None:
         """Add everything of `other`."""
         for name in _LISTS:
@@ -83,14 +88,17 @@ def merged(devices: dict[str, Edits]) -> Edits:
     return everything
 
 
-def keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
-    """Leave out devices that are not wanted, in all their names. Raises ConfigError: not there."""
+def keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> bool:
+    """Leave out devices that are not wanted, in all their names; False when all are wanted.
+
+    Raises ConfigError for one that is not there.
+    """
     ids = [one for word in wanted for one in word.split(",")]
     if not ids or "all" in ids:
-        return
+        return False
     for one in ids:
         if one not in by_name:
-            there = ", ".join(name for name in by_name if name != "all")
+            there = ", ".join(name for name in by_name if name != "all") or "none but all"
             raise ConfigError(f"no device {one!r} on this host", hint=f"there are {there}")
     kept = [by_name[one] for one in ids]
     everything = by_name.pop("all", None)
@@ -98,6 +106,7 @@ def keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> None:
         del by_name[name]
     if everything:
         by_name["all"] = merged(by_name)
+    return True
 
 
 def _natural(path: str) -> tuple[str, int]:
@@ -122,6 +131,19 @@ def spec(kind: str, devices: dict[str, Edits], common: Edits) -> dict[str, Any]:
     found["cdiVersion"] = versions.minimum(found)
     document.load(_json(found).encode(), f"the generated spec of {names.goquote(kind)}")
     return found
+
+
+def wrong_kind(kind: str) -> str:
+    """Return what is wrong with a kind, "" when nothing is."""
+    vendor, sign, class_ = kind.partition("/")
+    if not sign:
+        return f"{kind!r} is not VENDOR/CLASS"
+    try:
+        names.validate_vendor(vendor)
+        names.validate_class(class_)
+    except DocumentError as err:
+        return err.message
+    return ""
 
 
 def text(found: dict[str, Any], form: str) -> str:

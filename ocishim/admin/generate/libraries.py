@@ -82,7 +82,7 @@ def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
     cached = [os.path.dirname(path) for path in ldcache.cached(host, machine) if _may_be(path, "")]
     usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
     bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
-             for one in _globbed(host, base)]  # fmt: skip
+             for one in globbed(host, base)]  # fmt: skip
     return _with_those_below(host, bases)
 
 
@@ -97,7 +97,8 @@ def _branches(host: Host, base: str) -> list[str]:
     return [f"nvidia/{name}" for name in names if name.startswith(_BRANCHES)]
 
 
-def _globbed(host: Host, folder: str) -> list[str]:
+def globbed(host: Host, folder: str) -> list[str]:
+    """Return the folders that `folder` means: itself, or those in it where it ends in /*."""
     if not folder.endswith("/*"):
         return [folder.rstrip("/")]
     return [folder[:-1] + name for name in host.listdir(folder[:-2])]

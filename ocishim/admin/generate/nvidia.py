@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from ocishim.admin.generate import driverfiles, elf, gpus, links, versions
+from ocishim.admin.generate import driverfiles, elf, gpus, libraries, links, versions
 from ocishim.admin.generate.driver import Driver
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.gpus import Gpu, Mig
@@ -57,6 +57,7 @@ class Generator:
         self.hooks = hooks or Hooks()
         self.with_sockets = with_sockets
         self.driver = Driver(self.host, machine, library_folders)
+        self.library_folders = library_folders
 
     def generate(self, *, with_all: bool = True) -> tuple[dict[str, Edits], Edits]:
         """Return the devices' edits by name, and those common to all.
@@ -85,6 +86,11 @@ class Generator:
     def require_driver(self) -> None:
         """Raise ConfigError without a driver; say when it is not the one that runs."""
         running, version = self.driver.running, self.driver.version
+        for folder in self.library_folders:
+            if not any(self.host.is_folder(one) for one in libraries.globbed(self.host, folder)):
+                self.report.warn(
+                    f"no folder {folder} in {self.root or '/'}", "see --library-folder"
+                )
         if not version:
             raise self._no_driver()
         self.report.driver = version
@@ -160,7 +166,9 @@ class Generator:
             if names:
                 self.report.tell(f"{fact}: it has no name by uuid")
             else:
-                self.report.warn(f"{what} is left out: its uuid is {told}", "--name-by index")
+                self.report.warn(
+                    f"{what} is left out: its uuid is {told}", "--name-by index", of_device=True
+                )
         return names
 
     def _gpu(self, gpu: Gpu) -> Edits | None:
@@ -169,7 +177,8 @@ class Generator:
         node = f"/dev/nvidia{gpu.minor}"
         if not self.nodes.add(edits, node):
             again = f"run 'nvidia-modprobe -c={gpu.minor}', or start nvidia-persistenced"
-            self.report.warn(f"GPU {gpu.index} is left out: no device node {node}", again)
+            what = f"GPU {gpu.index} is left out: no device node {node}"
+            self.report.warn(what, again, of_device=True)
             return None
         dri = [path for path in self.nodes.dri(gpu.bus) if self.nodes.add(edits, path)]
         names = {os.path.basename(path) for path in dri}
@@ -193,6 +202,7 @@ class Generator:
             self.report.warn(
                 f"MIG device {gpu.index}:{mig.index} is left out: no {what}",
                 f"run 'nvidia-modprobe -f {where}/access -f {where}/ci{ci}/access'",
+                of_device=True,
             )
             return None
         return edits

@@ -23,10 +23,14 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Missing:
-    """Something expected and not found: what and what it means, and the remedy."""
+    """Something expected and not found: what and what it means, and the remedy.
+
+    of_device: it is about a device that is left out, not about those that remain.
+    """
 
     what: str
     remedy: str
+    of_device: bool = False
 
 
 @dataclass
@@ -53,9 +57,9 @@ class Report:
         if path not in self.found[kind]:
             self.found[kind].append(path)
 
-    def warn(self, what: str, remedy: str) -> None:
+    def warn(self, what: str, remedy: str, *, of_device: bool = False) -> None:
         """Say that something expected is missing, once."""
-        lack = Missing(what, remedy)
+        lack = Missing(what, remedy, of_device)
         if lack not in self.missing:
             self.missing.append(lack)
 
@@ -68,6 +72,12 @@ class Report:
         """Say what is there and of no use to a container, and what would change that."""
         self.tell(what)
         self.left.append(Missing(what, remedy))
+
+    def narrow(self, devices: list[str], nodes: set[str]) -> None:
+        """Keep what is about these devices and their nodes: others were not asked for."""
+        self.found["devices"] = devices
+        self.found["nodes"] = [path for path in self.found["nodes"] if path in nodes]
+        self.missing = [lack for lack in self.missing if not lack.of_device]
 
     def why(self) -> str:
         """Return why nothing remained, to be appended to an error; "" when nothing tells."""

@@ -15,8 +15,9 @@ import yaml
 from ocishim.admin import printer
 from ocishim.admin.editing import files
 from ocishim.admin.generate import edits
-from ocishim.admin.generate.command import document, generate, read_environment, tell
+from ocishim.admin.generate.command import generate, read_environment, tell
 from ocishim.admin.generate.report import Report
+from ocishim.admin.generate.wanted import document
 from ocishim.admin.host import Host
 from ocishim.admin.refresh import changes, nodes
 from ocishim.errors import ConfigError, UsageError

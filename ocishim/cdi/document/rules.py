@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_HOOK_NAMES = (
+HOOK_NAMES = (
     "prestart",
     "createRuntime",
     "createContainer",
@@ -34,7 +34,7 @@ EXPECTED = {
     "hook-env": _ENV,
     "devnode-type": "known are b, c, u and p",
     "devnode-permissions": "expected letters of rwm, or none",
-    "hook-name": f"known are {', '.join(_HOOK_NAMES)}",
+    "hook-name": f"known are {', '.join(HOOK_NAMES)}",
     "rdt-closid": "expected the name of a folder in resctrl, or /",
 }
 """What would do instead, by the class of the fault: the reference's texts leave it out."""
@@ -143,7 +143,7 @@ def _check_device_node(node: dict[str, Any], field: str) -> None:
 
 def _check_hook(hook: dict[str, Any], field: str) -> None:
     name = hook.get("hookName", "")
-    if name not in _HOOK_NAMES:
+    if name not in HOOK_NAMES:
         text = f"invalid hook name {goquote(name)}"
         raise InvalidSpecError("hook-name", f"{field}.hookName", text)
     if not hook.get("path"):

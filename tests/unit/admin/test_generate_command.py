@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from ocishim.admin.generate import command
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, UsageError
 from tests.unit.admin.test_generate_gpus import AmdHost
 from tools.lab.driverroot import LIBDIR, VERSION, DriverRoot
 
@@ -89,6 +89,41 @@ def test_strict_writes_nothing_when_something_is_missing(root: DriverRoot, tmp_p
         f"warning: {lack}; run 'nvidia-modprobe -u -c=0', and at boot before this"
     )
     assert result.stderr.splitlines()[-1] == f"pyshimctl: nothing is written: {lack}"
+
+
+def test_strict_tells_programs_too(root: DriverRoot, tmp_path: Path) -> None:
+    root.at("/dev/nvidia-uvm").unlink()
+    result = run(root, "--strict", "--json", "--output", str(tmp_path / "x.yaml"))
+    told = json.loads(result.stdout)
+    assert result.exit_code == 3
+    assert [lack["what"] for lack in told["missing"]] == [
+        "no device node /dev/nvidia-uvm: CUDA finds no device"
+    ]
+    assert not {"spec", "output"} & set(told)
+
+
+def test_strict_is_about_the_devices_asked_for(root: DriverRoot) -> None:
+    root.at("/dev/nvidia1").unlink()
+    assert run(root, "--strict").exit_code == 3
+    result = run(root, "--strict", "--device-id", "0")
+    assert (result.exit_code, "GPU 1" in result.stderr) == (0, False)
+
+
+def test_the_summary_counts_the_nodes_of_the_devices_asked_for(root: DriverRoot) -> None:
+    nodes = json.loads(run(root, "--device-id", "1", "--json").stdout)["found"]["nodes"]
+    assert ("/dev/nvidia1" in nodes, "/dev/nvidia0" in nodes) == (True, False)
+
+
+def test_a_folder_that_is_not_there(root: DriverRoot) -> None:
+    told = run(root, "--library-folder", "/srv/none").stderr
+    assert f"warning: no folder /srv/none in {root.root}; see --library-folder" in told
+
+
+@pytest.mark.parametrize("option", ["--hook-path", "--ldconfig-path", "--library-folder"])
+def test_relative_paths(root: DriverRoot, option: str) -> None:
+    result = run(root, option, "x/y")
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.message == f"{option} takes an absolute path, not 'x/y'"
 
 
 @pytest.mark.parametrize(

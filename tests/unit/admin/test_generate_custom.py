@@ -183,8 +183,9 @@ def test_tenstorrent(tmp_path: Path) -> None:
             'kind = "a.com/b"\nnodess = []\n', ":2: unknown key 'nodess'", id="unknown key"
         ),
         pytest.param(
-            'kind = "a.com/b"\n\n[[device]]\nname = "0"\n[[device]]\nname = "1"\nnodes = ["/a", 1]\n',
-            ":7: expected string, found integer in 'device[1].nodes[1]'",
+            'kind = "a.com/b"\n\n[[device]]\nname = "0"\ngids = [1]\n'
+            '[[device]]\nname = "1"\nnodes = ["/a", 1]\n',
+            ":8: expected string, found integer in 'device[1].nodes[1]'",
             id="an item of the second device",
         ),
         pytest.param(
@@ -204,6 +205,37 @@ def test_tenstorrent(tmp_path: Path) -> None:
             'kind = "a.com/b"\n[[hooks]]\nargs = ["x"]\n',
             ":2: 'hooks[0].path' is no absolute path of a program",
             id="a hook without a program",
+        ),
+        pytest.param(
+            'kind = "acme"\n[[device]]\nname = "0"\n',
+            ":1: 'acme' is not VENDOR/CLASS in 'kind'",
+            id="kind",
+        ),
+        pytest.param(
+            'kind = "a.com/9"\n[[device]]\nname = "0"\n',
+            ":1: invalid class. \"9\", should start with letter in 'kind'",
+            id="class",
+        ),
+        pytest.param(
+            'kind = "a.com/b"\n[[device]]\nenv = ["A=1"]\nname = "a b"\n',
+            ":4: invalid character ' ' in device name \"a b\"",
+            id="device name",
+        ),
+        pytest.param(
+            'kind = "a.com/b"\nnodes = ["/a"]\n[[device]]\nname = "0"\nenv = []\n',
+            ":3: 'device[0]' gives a container nothing",
+            id="nothing",
+        ),
+        pytest.param(
+            'kind = "a.com/b"\ngids = [-1]\n',
+            ":2: expected integer from 0 to 4294967295, found -1 in 'gids[0]'",
+            id="group",
+        ),
+        pytest.param(
+            'kind = "a.com/b"\n[[hooks]]\nname = "create"\npath = "/bin/x"\n',
+            ":2: expected one of prestart, createRuntime, createContainer, startContainer, "
+            "poststart, poststop, found 'create' in 'hooks[0].name'",
+            id="hook name",
         ),
         pytest.param(
             'kind = "a.com/b"\n[[device]]\neach = ["/dev/null"]\nwhere = {"a" = "b"}\n',
@@ -239,17 +271,49 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_two_of_one_name(tmp_path: Path) -> None:
     node(tmp_path, "/dev/a0")
     node(tmp_path, "/dev/a1")
-    file(tmp_path, "x.toml", 'kind = "a.com/b"\n[[device]]\neach = ["/dev/a*"]\nname = "x"\n')
+    text = 'kind = "a.com/b"\n[[device]]\neach = ["/dev/a*"]\nname = "x"\nenv = ["A=1"]\n'
+    file(tmp_path, "x.toml", text)
     status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
     assert status == 1
-    assert err.splitlines()[0] == "pyshimctl: two devices are called 'x'"
+    assert err.splitlines()[0] == f"pyshimctl: {tmp_path}/x.toml:4: two devices are called 'x'"
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    file(tmp_path, "x.toml", 'kind = "a.com/b"\n[[device]]\neach = ["/dev/a*"]\n')
+    text = 'kind = "a.com/b"\n[[device]]\neach = ["/dev/a*"]\nenv = ["A=1"]\n'
+    file(tmp_path, "x.toml", text)
     status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
     assert status == 1
     assert err.splitlines()[0] == "pyshimctl: no a.com/b found: nothing matches /dev/a*"
+
+
+def test_where_of_one_device(tmp_path: Path) -> None:
+    file(tmp_path, "/sys/model", "old\n")
+    text = 'kind = "a.com/b"\n[[device]]\nname = "{0}"\nwhere = {{"/sys/model" = "{0}"}}\nenv = ["A=1"]\n'
+    for name, status in (("old", 0), ("new", 1)):
+        file(tmp_path, "x.toml", text.format(name))
+        assert generate(tmp_path, "--from", str(tmp_path / "x.toml"))[0] == status
+
+
+def test_a_device_of_which_nothing_is_there(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/a")
+    parts = [f'[[device]]\nname = "{one}"\noptional_nodes = ["/dev/{one}"]\n' for one in "ab"]
+    file(tmp_path, "x.toml", 'kind = "a.com/b"\nall = false\n' + "".join(parts))
+    status, out, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
+    assert status == 0
+    assert list(nodes(yaml.safe_load(out))) == ["a", ""]
+    assert "warning: b is left out: nothing of it is on this host" in err
+
+
+def test_links_of_another_root_are_followed_there(tmp_path: Path) -> None:
+    file(tmp_path, "/opt/driver-1/lib")
+    link(tmp_path, "/usr/driver", "/opt/driver-1")
+    text = 'kind = "a.com/b"\n[[device]]\nname = "0"\nmounts = ["/usr/driver"]\n'
+    file(tmp_path, "x.toml", text)
+    out = generate(tmp_path, "--from", str(tmp_path / "x.toml"))[1]
+    mount = yaml.safe_load(out)["devices"][0]["containerEdits"]["mounts"][0]
+    assert (mount["hostPath"], mount["containerPath"]) == (
+        f"{tmp_path}/opt/driver-1", "/usr/driver",
+    )  # fmt: skip
 
 
 def test_hooks_never_lack_an_environment(tmp_path: Path) -> None:
@@ -294,6 +358,19 @@ def test_kind_twice(tmp_path: Path) -> None:
     status, _, err = generate(tmp_path, "--kind", "a.com/b", "--vendor", "c.com")
     assert status == 2
     assert "--kind stands for --vendor and --class: give one or the other" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--kind", "bad"], "'bad' is not VENDOR/CLASS"),
+        (["--vendor", "x y"], "invalid vendor. invalid character ' ' in name \"x y\""),
+        (["--class", "1x"], 'invalid class. "1x", should start with letter'),
+    ],
+)
+def test_what_is_no_kind(tmp_path: Path, words: list[str], why: str) -> None:
+    status, _, err = generate(tmp_path, *words)
+    assert (status, err.splitlines()[0]) == (2, f"pyshimctl: no kind of devices: {why}")
 
 
 @pytest.mark.parametrize(
