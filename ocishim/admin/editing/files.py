@@ -160,8 +160,8 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
     """Write the file `path` by temporary file and rename.
 
     mode is the file's from now on; by default it keeps the one it has, and a new one gets 0644.
-    An owner is kept. Missing folders are made. Raises OSError. The folder may be another user's:
-    what he has put in the temporary file's place is neither followed nor written.
+    An owner is kept. Missing folders are made. Raises OSError that names `path`. The folder may be
+    another user's: what he has put in the temporary file's place is neither followed nor written.
     """
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
@@ -181,11 +181,13 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())  # a node that loses power must not lose its engine
         os.rename(scratch, path)
-    except BaseException:
-        try:
+    except OSError as err:
+        with suppress(OSError):
             os.unlink(scratch)
-        except OSError:
-            pass
+        raise OSError(err.errno, err.strerror, path) from None
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
         raise
 
 

@@ -45,7 +45,9 @@ def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **ch
     """
     root = Host(chosen["driver_root"])
     done = nodes.load(root) if load_modules else []
-    if create_nodes:
+    if create_nodes and nodes.is_forbidden(_proc(root)):
+        done.append("no device node is made: the module's ModifyDeviceFiles is 0")
+    elif create_nodes:
         done += nodes.make(Host(chosen["dev_root"] or root.root or "/"), nodes.wanted(_proc(root)))
     for line in done:
         printer.line(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -38,6 +39,17 @@ def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^/folder: cannot be written: Is a directory"):
         Edit(host, "/folder", None, "text").apply()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        replace(str(tmp_path / "x.yaml"), b"new")
+    assert caught.value.filename == str(tmp_path / "x.yaml")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("link", [

@@ -273,6 +273,39 @@ def test_a_node_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+def test_what_lies_in_a_nodes_place(tmp_path: Path) -> None:
+    """Docker makes a folder of `-v /dev/nvidia0:/dev/nvidia0` where the node is not there yet."""
+    root, node = Host(str(tmp_path)), nodes.Node("/dev/nvidia0", 1, 3)
+    (tmp_path / "dev/nvidia0").mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        nodes.make(root, [node])
+    assert caught.value.message == "/dev/nvidia0: cannot be made: is a directory"
+    assert caught.value.hint == "rmdir /dev/nvidia0, when no container has it"
+    (tmp_path / "dev/nvidia0").rmdir()
+    write(tmp_path, f"dev/nvidia0.{os.getpid()}", "of one that was killed")
+    assert nodes.make(root, [node]) == ["/dev/nvidia0: made, 1:3"]
+    assert os.listdir(tmp_path / "dev") == ["nvidia0"]
+
+
+def test_a_number_that_no_device_has(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        nodes.make(Host(str(tmp_path)), [nodes.Node("/dev/nvidia0", 195, 1 << 40)])
+    assert caught.value.message == (
+        f"/dev/nvidia0: cannot be made: no device has 195:{1 << 40}"
+    )  # fmt: skip
+
+
+@pytest.mark.root
+def test_create_nodes_where_the_operator_makes_them(proc: Path) -> None:
+    write(proc, "proc/driver/nvidia/params", "ModifyDeviceFiles: 0\n")
+    device = ("--kind", "acme.com/uvm", "--device", "0=/dev/nvidia-uvm")
+    words = (*device, "--output", str(proc / "x.yaml"), "--driver-root", str(proc))
+    assert refresh(*words, "--create-nodes")[1].splitlines()[0] == (
+        "no device node is made: the module's ModifyDeviceFiles is 0"
+    )
+
+
+@pytest.mark.root
 def test_create_nodes_comes_before_the_spec(proc: Path) -> None:
     device = ("--kind", "acme.com/uvm", "--device", "0=/dev/nvidia-uvm")
     words = (*device, "--output", str(proc / "x.yaml"), "--driver-root", str(proc))
