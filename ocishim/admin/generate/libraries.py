@@ -39,10 +39,10 @@ _XORG = (
     "/usr/X11R6/lib64/modules/extensions", "/usr/X11R6/lib/modules/drivers",
     "/usr/X11R6/lib/modules/extensions",
 )  # fmt: skip
-# Libraries of the driver's packages that have a version of their own.
+# Libraries of the driver's packages that have a version of their own, which begins with one digit:
+# a driver's has more, and a name with one is of that driver. 470's NVVM is libnvidia-nvvm.so.4.0.0.
 _NAMED = re.compile(
-    r"lib(nvidia-egl-(gbm|wayland2?|xcb|xlib)|nvidia-api|nvidia-nvvm70|nvidia-pkcs11[\w-]*)\.so\.\d.*"
-    r"|nvidia_drv\.so"
+    r"libnvidia-(egl-(gbm|wayland2?|xcb|xlib)|api|nvvm(70)?)\.so\.\d(\.\d+)*|nvidia_drv\.so"
 )
 _OTHERS = ("libnvidia-container.", "libnvidia-container-go.")  # the container toolkit's own
 _COMPAT = re.compile(r"/cuda[^/]*/(.*/)?compat(/|$)|/cuda-compat")

@@ -204,6 +204,7 @@ def test_cuda_compat_is_no_driver(
         "libnvidia-container.so.1.17.8", "libnvidia-container-go.so.1.17.8",
         f"libnvidia-container.so.{VERSION}", f"libnvidia-tls.so.{OLD}", "libnvidia-foo.so.1",
         "libcuda.so.560.35.05", "libcudart.so.12.6.77",
+        f"libnvidia-pkcs11-openssl3.so.{OLD}", f"libnvidia-nvvm.so.{OLD}", f"libnvidia-api.so.{OLD}",
     ],
 )  # fmt: skip
 def test_other_packages_libraries_are_left_out(root: DriverRoot, path: str) -> None:
@@ -217,7 +218,8 @@ def test_other_packages_libraries_are_left_out(root: DriverRoot, path: str) -> N
     [
         f"libnvidia-tls.so.{VERSION}", f"libGLX_nvidia.so.{VERSION}", "libnvidia-egl-gbm.so.1.1.2",
         "libnvidia-egl-wayland.so.1.1.13", "libnvidia-egl-wayland2.so.1.0.0",
-        "libnvidia-api.so.1", "libnvidia-nvvm70.so.4", f"vdpau/libvdpau_nvidia.so.{VERSION}",
+        "libnvidia-api.so.1", "libnvidia-nvvm70.so.4", "libnvidia-nvvm.so.4.0.0",
+        f"libnvidia-pkcs11-openssl3.so.{VERSION}", f"vdpau/libvdpau_nvidia.so.{VERSION}",
         "nvidia/xorg/nvidia_drv.so", f"xorg/modules/extensions/libglxserver_nvidia.so.{VERSION}",
     ],
 )  # fmt: skip
