@@ -58,6 +58,7 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
             report.source = f"{asked.program} -q -x"
             return found  # noqa: TRY300 - what raises is the question
         except ConfigError as err:
+            report.unanswered = err.message
             report.tell(f"the GPUs are those of {_PROC}, since {err.message}")
     report.source = _PROC
     return find_in_proc(host, report)

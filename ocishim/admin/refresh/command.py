@@ -60,6 +60,10 @@ def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **ch
         printer.line("no driver is loaded: nothing to do")
         return
     path = output or f"{SPEC_DIR}/{_name(spec['kind'])}.yaml"
+    if report.unanswered and (names := _names_gone(path, spec)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        printer.line(f"{path}: as it was, with {names[0]}{more}: {report.unanswered}")
+        return
     why = written(path, spec)
     printer.line(f"{path}: {f'written: {why}' if why else 'as it was'}")
     if why:
@@ -85,6 +89,15 @@ def written(path: str, spec: dict[str, Any]) -> str:
     if why:
         files.replace(os.path.abspath(path), (MARK * (form == "yaml") + text).encode(), 0o644)
     return "; ".join(why)
+
+
+def _names_gone(path: str, spec: dict[str, Any]) -> list[str]:
+    """Return the names that only `path`'s spec has, for devices that are the same in both."""
+    try:
+        before = yaml.safe_load(files.read(Host(), os.path.abspath(path)) or "")
+        return changes.names_gone(before, spec)
+    except (ConfigError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+        return []
 
 
 def _reasons(before: str, after: str) -> list[str]:

@@ -18,6 +18,7 @@ from ocishim.admin.host import Host
 from ocishim.admin.refresh import changes, nodes
 from ocishim.admin.refresh.command import MARK
 from ocishim.errors import ConfigError
+from tools.lab.driverroot import LIBDIR, VERSION, DriverRoot
 
 DEVICE = ("--vendor", "acme.com", "--class", "radio", "--device", "0=/dev/null")
 PROC = "proc/driver/nvidia"
@@ -150,6 +151,56 @@ def test_what_is_no_spec_is_replaced(tmp_path: Path, text: str, reason: str) -> 
     file.write_text(text, errors="surrogateescape")
     assert refresh(*DEVICE, "--output", str(file)) == (0, f"{file}: written: {reason}\n")
     assert refresh(*DEVICE, "--output", str(file)) == (0, f"{file}: as it was\n")
+
+
+@pytest.mark.root
+def test_names_are_kept_while_nvidia_smi_does_not_answer(tmp_path: Path) -> None:
+    """MIG devices have their UUIDs from it alone; a GPU that hangs makes it hang, too."""
+    root = DriverRoot(tmp_path / "root")
+    root.host()
+    root.core()
+    root.mig(0, 1, 0, (12, 13))
+    for cap in (12, 13):
+        root.node(f"/dev/nvidia-caps/nvidia-cap{cap}", minor=cap)
+    mig = "<index>0</index><gpu_instance_id>1</gpu_instance_id>"
+    mig += "<compute_instance_id>0</compute_instance_id><uuid>MIG-a</uuid>"
+    gpu = "<mig_mode><current_mig>Enabled</current_mig></mig_mode><minor_number>0</minor_number>"
+    gpu += f"<uuid>GPU-a</uuid><mig_devices><mig_device>{mig}</mig_device></mig_devices>"
+    xml = f"<nvidia_smi_log><gpu>{gpu}</gpu></nvidia_smi_log>"
+    root.program("/usr/bin/nvidia-smi", f"#!/bin/sh\necho '{xml}'\n")
+    file = tmp_path / "x.yaml"
+    words = ("--mode", "nvidia", "--driver-root", str(root.root), "--output", str(file))
+    assert refresh(*words)[0] == 0
+    before = file.read_text()
+    assert "name: MIG-a" in before
+    root.program("/usr/bin/nvidia-smi")
+    why = "/usr/bin/nvidia-smi -q -x: exit status 9: it says nothing"
+    assert refresh(*words) == (0, f"{file}: as it was, with MIG-a: {why}\n")
+    assert file.read_text() == before
+    root.library(f"{LIBDIR}/libnvidia-cfg.so.{VERSION}")
+    assert refresh(*words)[1].startswith(f"{file}: written: device MIG-a gone; 1 mount new; ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        (["0", "GPU-a"], ["0"], ["GPU-a"]),
+        (["0", "GPU-a"], ["0", "GPU-a"], []),
+        (["0", "GPU-a"], ["0", "GPU-b"], []),
+        (["0"], ["0", "1"], []),
+    ],
+)
+def test_names_gone(before: list[str], after: list[str], names: list[str]) -> None:
+    specs = [
+        {**spec(), "devices": [device(name, "/dev/nvidia0") for name in names]}
+        for names in (before, after)
+    ]
+    assert changes.names_gone(specs[0], specs[1]) == names
+
+
+def test_a_gpu_that_is_gone_is_no_name() -> None:
+    both = [device("0", "/dev/nvidia0"), device("1", "/dev/nvidia1")]
+    assert changes.names_gone({**spec(), "devices": both}, spec()) == []
 
 
 def test_json_by_the_files_name(tmp_path: Path) -> None:
