@@ -56,11 +56,16 @@ class Driver:
     def smi(self) -> Smi | None:
         """Return the driver's nvidia-smi, None when it has none."""
         ml = [one.folder for one in self.libraries if one.name.startswith("libnvidia-ml.so.")]
-        for found in driverfiles.programs(self.host, self.machine, self.folders):
-            if os.path.basename(found.path) == "nvidia-smi":
-                where = [*ml, *self.folders] if self.host.elsewhere else ml
-                return Smi(self.host, found.there, list(dict.fromkeys(where)))
-        return None
+        where = [*ml, *self.folders] if self.host.elsewhere else ml
+        return smi_of(self.host, self.machine, self.folders, list(dict.fromkeys(where)))
+
+
+def smi_of(host: Host, machine: str, folders: list[str], libraries: list[str]) -> Smi | None:
+    """Return the root's nvidia-smi, None when it has none; `libraries`: where it finds its own."""
+    for found in driverfiles.programs(host, machine, folders):
+        if os.path.basename(found.path) == "nvidia-smi":
+            return Smi(host, found.there, libraries)
+    return None
 
 
 def read(host: Host, path: str) -> str:

@@ -138,7 +138,7 @@ def _bus(text: str) -> str:
 def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
     minors = {gpu.bus: gpu.minor for gpu in find_in_proc(host, Report())}
     found = []
-    for index, told in enumerate(asked.gpus()):
+    for index, told in enumerate(smi.children(asked.log(), "gpu")):
         bus = _bus(smi.value(told, "pci", "pci_bus_id"))
         minor = smi.value(told, "minor_number")
         number = int(minor) if minor.isdigit() else minors.get(bus, index)

@@ -113,7 +113,10 @@ def _dev_root(chosen: dict[str, Any]) -> str:
 
 
 def _hooks(chosen: dict[str, Any]) -> hooks.Hooks:
-    wanted = hooks.choose(chosen["disable_hook"], chosen["enable_hook"])
+    disabled = chosen["disable_hook"]
+    if chosen["mode"] == "management":  # MIG's nodes are made there
+        disabled = (*disabled, "disable-device-node-modification")
+    wanted = hooks.choose(disabled, chosen["enable_hook"])
     return hooks.Hooks(chosen["hook_path"] or _hook_path(), wanted, chosen["ldconfig_path"])
 
 
@@ -149,6 +152,8 @@ def _detect(
 ) -> tuple[str, dict[str, Edits], Edits]:
     mode = _platform(chosen) if mode == "auto" else mode
     if asked := _asked(mode, chosen, report):
+        if mode != "amd":
+            asked[1].add("env", nvidia.VOID)
         return mode, *asked
     with_all = not chosen["no_all"]
     try:
