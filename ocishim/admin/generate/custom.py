@@ -137,6 +137,10 @@ class Custom:
         found = [one.path for one in expand(self.nodes.host, source)]
         if not found:
             self.report.warn(f"no {source} of {whose} on this host", "install the device's driver")
+        if target and len(found) > 1:
+            what = f"{source} of {whose} is {len(found)} files for one place, {target}"
+            self.report.warn(f"{what}: {found[-1]} is taken", "name the one that is meant")
+            found = found[-1:]
         for path in found:
             mount = {
                 "hostPath": self._host_path(path),

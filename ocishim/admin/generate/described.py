@@ -141,6 +141,9 @@ class _Reader:
             if item.get("name", "createContainer") not in rules.HOOK_NAMES:
                 expected = f"expected one of {', '.join(rules.HOOK_NAMES)}"
                 raise self._error(place, f"{expected}, found {item['name']!r} in '{place}.name'")
+            if item.get("timeout", 1) < 1:  # a runtime would end the hook at once
+                found = f"found {item['timeout']} in '{place}.timeout'"
+                raise self._error(place, f"expected seconds, 1 or more, {found}")
             if not item.get("path", "").startswith("/"):
                 raise self._error(place, f"'{place}.path' is no absolute path of a program")
 

@@ -238,6 +238,11 @@ def test_tenstorrent(tmp_path: Path) -> None:
             id="hook name",
         ),
         pytest.param(
+            'kind = "a.com/b"\n[[hooks]]\npath = "/bin/x"\ntimeout = 0\n',
+            ":2: expected seconds, 1 or more, found 0 in 'hooks[0].timeout'",
+            id="timeout",
+        ),
+        pytest.param(
             'kind = "a.com/b"\n[[device]]\neach = ["/dev/null"]\nwhere = {"a" = "b"}\n',
             ':4: \'device[0].where\' is not "/file" = "text"',
             id="where",
@@ -302,6 +307,20 @@ def test_a_device_of_which_nothing_is_there(tmp_path: Path) -> None:
     assert status == 0
     assert list(nodes(yaml.safe_load(out))) == ["a", ""]
     assert "warning: b is left out: nothing of it is on this host" in err
+
+
+def test_several_files_for_one_place(tmp_path: Path) -> None:
+    for version in ("9", "10"):
+        file(tmp_path, f"/opt/a-{version}/lib")
+    text = 'kind = "a.com/b"\n[[device]]\nname = "0"\nmounts = ["/opt/a-*:/opt/a"]\n'
+    file(tmp_path, "x.toml", text)
+    _, out, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
+    mounts = yaml.safe_load(out)["devices"][0]["containerEdits"]["mounts"]
+    assert [one["hostPath"] for one in mounts] == [f"{tmp_path}/opt/a-10"]
+    assert err.splitlines()[0] == (
+        "warning: /opt/a-* of 0 is 2 files for one place, /opt/a: /opt/a-10 is taken; "
+        "name the one that is meant"
+    )
 
 
 def test_links_of_another_root_are_followed_there(tmp_path: Path) -> None:
