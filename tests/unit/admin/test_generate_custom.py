@@ -366,6 +366,29 @@ def test_device_by_pattern(tmp_path: Path) -> None:
     assert spec["devices"][0]["containerEdits"]["additionalGids"] == [5]
 
 
+def test_a_device_whose_path_makes_no_name(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/a b")
+    words = ("--kind", "a.com/b", "--device")
+    status, _, err = generate(tmp_path, *words, "/dev/a b")
+    assert (status, err.splitlines()) == (2, [
+        "pyshimctl: --device '/dev/a b': invalid character ' ' in device name \"a b\"",
+        "hint: give it a name: NAME=/dev/a b",
+    ])  # fmt: skip
+    assert generate(tmp_path, *words, "x=/dev/a b")[0] == 0
+
+
+def test_a_block_device_has_its_group_too(tmp_path: Path) -> None:
+    file(tmp_path, "/dev/x")
+    os.mknod(tmp_path / "dev/disk", stat.S_IFBLK | 0o660, os.makedev(7, 0))
+    os.chown(tmp_path / "dev/disk", 0, 6)
+    _, out, err = generate(tmp_path, "--kind", "a.com/b", "--device", "/dev/disk")
+    assert yaml.safe_load(out)["devices"][0]["containerEdits"] == {
+        "deviceNodes": [{"path": "/dev/disk", "hostPath": f"{tmp_path}/dev/disk", "gid": 6}],
+        "additionalGids": [6],
+    }
+    assert "warning" not in err
+
+
 def test_device_pattern_without_a_match(tmp_path: Path) -> None:
     words = ("--kind", "a.com/b", "--device", "/dev/radio*")
     assert (
