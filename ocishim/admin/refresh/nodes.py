@@ -65,14 +65,14 @@ def make(root: Host, nodes: list[Node]) -> list[str]:
     done = []
     for node in nodes:
         place = root.entry(node.path)
-        before = _numbers(place)
+        before = numbers(place)
         if before == (node.major, node.minor):
             continue
         try:
             _mknod(place, node)
         except OverflowError:
-            numbers = f"{node.major}:{node.minor}"
-            raise ConfigError(f"{node.path}: cannot be made: no device has {numbers}") from None
+            why = f"no device has {node.major}:{node.minor}"
+            raise ConfigError(f"{node.path}: cannot be made: {why}") from None
         except OSError as err:
             hint = "run it as root on the host itself, where mknod is allowed"
             if err.errno == errno.EISDIR:  # Docker makes one for -v PATH where nothing is
@@ -157,7 +157,7 @@ def _mknod(place: str, node: Node) -> None:
         raise
 
 
-def _numbers(place: str) -> tuple[int, int] | None:
+def numbers(place: str) -> tuple[int, int] | None:
     """Return the numbers of the character device at `place`, None where there is none."""
     try:
         found = os.lstat(place)
