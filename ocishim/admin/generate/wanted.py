@@ -71,7 +71,8 @@ def document(*, report: Report | None = None, **chosen: Any) -> dict[str, Any]:
         one.additionalGids.clear()
     spec = edits.spec(kind, by_name, common)
     if chosen["strict"] and report.missing:
-        raise IncompleteError(f"nothing is written: {report.missing[0].what}")
+        lack = report.missing[0]
+        raise IncompleteError(f"nothing is written: {lack.what}", hint=lack.remedy)
     version = chosen["spec_version"]
     return specversion.declared(spec, version) if version else spec
 

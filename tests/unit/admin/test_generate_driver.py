@@ -229,6 +229,14 @@ def test_the_drivers_own_are_mounted(root: DriverRoot, name: str) -> None:
     assert f"{LIBDIR}/{name}" in libraries(root)
 
 
+@pytest.mark.parametrize("base", ["/usr/lib64/xorg", "/usr/X11R6/lib64", "/usr/X11R6/lib"])
+@pytest.mark.parametrize("folder", ["modules/drivers", "modules/updates/extensions"])
+def test_modules_of_xorg(root: DriverRoot, base: str, folder: str) -> None:
+    root.core("/usr/lib64")
+    root.library(f"{base}/{folder}/nvidia_drv.so")
+    assert f"{base}/{folder}/nvidia_drv.so" in libraries(root)
+
+
 @pytest.mark.parametrize(("machine", "bits"), [(3, 32), (183, 64), (62, 32)])
 @pytest.mark.parametrize("name", [f"libnvidia-tls.so.{VERSION}", "nvidia/libnvidia-api.so.1"])
 def test_libraries_of_other_machines_are_left_out(

@@ -203,6 +203,14 @@ def test_a_gpu_that_is_gone_is_no_name() -> None:
     assert changes.names_gone({**spec(), "devices": both}, spec()) == []
 
 
+def test_strict_has_the_remedy(tmp_path: Path) -> None:
+    words = ("--kind", "a.com/b", "--device", "/dev/none", "--driver-root", str(tmp_path))
+    assert refresh(*words, "--strict", "--output", str(tmp_path / "x.yaml")) == (1, (
+        "pyshimctl: nothing is written: no device node /dev/none of none\n"
+        "hint: create fails until it is there\n"
+    ))  # fmt: skip
+
+
 def test_json_by_the_files_name(tmp_path: Path) -> None:
     file = tmp_path / "acme.json"
     assert refresh(*DEVICE, "--output", str(file))[0] == 0
