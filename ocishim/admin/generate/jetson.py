@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ocishim.admin.editing import files
-from ocishim.admin.generate import elf, gpus
+from ocishim.admin.generate import driverfiles, elf, gpus
 from ocishim.admin.generate.driver import smi_of
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.hooks import Hooks
@@ -114,8 +114,8 @@ class Jetson:
 
     def _compat(self) -> list[str]:
         """Return the flags of enable-cuda-compat; none without nvidia-smi, before Orin."""
-        machine = os.uname().machine
-        smi = smi_of(self.files.host, machine, [], list(dict.fromkeys(self.folders)))
+        host, folders = self.files.host, list(dict.fromkeys(self.folders))
+        smi = smi_of(host, folders, driverfiles.programs(host, os.uname().machine, [], []))
         try:
             log = smi.log() if smi else None
         except ConfigError as err:

@@ -247,7 +247,7 @@ class Generator:
     def _add_files(self, edits: Edits) -> None:
         host, machine = self.host, self.driver.machine
         for file in (
-            *driverfiles.programs(host, machine, self.driver.folders),
+            *self.driver.programs(),
             *driverfiles.firmware(host, self.driver.version, os.uname().release),
             *driverfiles.configuration(host, machine, self.driver.folders),
             *(driverfiles.sockets(host) if self.with_sockets else ()),

@@ -157,6 +157,11 @@ def test_of_branches_side_by_side_the_modules(root: DriverRoot) -> None:
     for stem in ("libcuda", "libnvidia-ml"):
         root.link(f"{LIBDIR}/{stem}.so.1", f"nvidia/current/{stem}.so.1")
     assert libraries(root) == [f"{LIBDIR}/nvidia/tesla-550/{name}" for name in (CUDA, ML)]
+    for branch in ("current", "tesla-550"):
+        root.program(f"/usr/lib/nvidia/{branch}/nvidia-smi")
+    root.at("/usr/bin/nvidia-smi").unlink()
+    root.link("/usr/bin/nvidia-smi", "../lib/nvidia/current/nvidia-smi")
+    assert mounts(root)["/usr/bin/nvidia-smi"] == "/usr/lib/nvidia/tesla-550/nvidia-smi"
 
 
 @pytest.mark.parametrize("module", [True, False])
