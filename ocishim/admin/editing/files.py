@@ -164,7 +164,7 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
     another user's: what he has put in the temporary file's place is neither followed nor written.
     """
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
+    make_folders(folder)
     old = _status(path)
     # The name starts with a dot and ends in no engine's suffix: CRI-O alone reads every file of
     # its drop-in folder, and would read the same text.
@@ -189,6 +189,25 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
         with suppress(OSError):
             os.unlink(scratch)
         raise
+
+
+def make_folders(path: str) -> None:
+    """Make the folder `path` and what is missing above it; root's are 0755, whatever the umask.
+
+    Others may read what root alone decides of: CDI's folder says which hooks root runs. Raises
+    OSError.
+    """
+    if os.path.isdir(path):
+        return
+    make_folders(os.path.dirname(path))
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    else:
+        if os.geteuid() == 0:
+            os.chmod(path, 0o755)  # noqa: S103 - others may look
 
 
 def _private(path: str, flags: int) -> int:

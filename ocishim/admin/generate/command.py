@@ -84,7 +84,6 @@ def generate(
     form = form or ("json" if (output or "").endswith(".json") else "yaml")
     text = edits.text(found, form)
     if output:
-        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         files.replace(os.path.abspath(output), text.encode(), 0o644)
     if as_json:
         told = {"output": output} if output else {"spec": found}

@@ -143,7 +143,7 @@ def _capabilities(host: Host, major: int) -> Iterator[Node]:
 
 def _mknod(place: str, node: Node) -> None:
     """Make the node beside its place and move it there: nobody sees it half made."""
-    os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+    files.make_folders(os.path.dirname(place))
     scratch = f"{place}.{os.getpid()}"
     with suppress(FileNotFoundError):
         os.unlink(scratch)  # of one that was killed: in a container all have the same number

@@ -41,6 +41,18 @@ def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_folders_are_for_all_to_read_and_for_one_to_write(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace(str(tmp_path / "run/cdi/x.yaml"), b"new")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "run", tmp_path / "run/cdi", tmp_path / "run/cdi/x.yaml"]
+    assert [oct(path.stat().st_mode & 0o777) for path in made] == ["0o755", "0o755", "0o644"]
+
+
 def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
