@@ -14,6 +14,7 @@ from ocishim.admin.checks.node import Node
 from ocishim.admin.generate import versions
 from ocishim.admin.generate.driver import Driver
 from ocishim.admin.host import Host
+from ocishim.admin.refresh import nodes
 from ocishim.errors import ConfigError
 
 _PCI = "/sys/bus/pci/devices"
@@ -39,6 +40,7 @@ def check(node: Node) -> Iterator[Finding]:
         yield _not_loaded(node, gpus)
         return
     yield from _nodes(node)
+    yield from _numbers(node)
     found = drivers(node)
     yield from _library(found)
     yield from _versions(node, found)
@@ -125,6 +127,28 @@ def _nodes(node: Node) -> Iterator[Finding]:
             evidence=f"no {', '.join(missing)}",
             why="the spec names them; create fails, or CUDA finds no device",
             next_step="nvidia-modprobe -u -c=0, or start nvidia-persistenced",
+        )
+
+
+def _numbers(node: Node) -> Iterator[Finding]:
+    """A module that is loaded again may have another major, and the nodes stay as they were."""
+    places = [(root, one) for one in nodes.wanted(node.host) for root in _ROOTS]
+    wrong = []
+    for root, one in places:
+        there = node.exists(root + one.path) and nodes.numbers(node.host.real(root + one.path))
+        if there and there != (one.major, one.minor):
+            numbers = f"{there[0]}:{there[1]}, the module has {one.major}:{one.minor}"
+            wrong.append((root, f"{root}{one.path} is {numbers}"))
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        root = f" --dev-root {wrong[0][0]}" if wrong[0][0] else ""
+        yield Finding(
+            "nvidia-node-number",
+            "error",
+            "device nodes of the NVIDIA driver have numbers of an earlier module",
+            evidence=f"{wrong[0][1]}{more}",
+            why="opening them fails: nvidia-smi may work, and CUDA finds no device",
+            next_step=f"pyshimctl cdi refresh --create-nodes{root}",
         )
 
 

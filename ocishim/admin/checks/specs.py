@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ocishim.admin import unusable
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
+from ocishim.admin.editing import files
 from ocishim.cdi import hostdev, stale, writers
 from ocishim.cdi.document.document import CDISpecError
 from ocishim.cdi.registry import scan, unresolved
@@ -284,7 +285,7 @@ def fix_char_links(node: Node, *, dry_run: bool = False) -> list[str]:
 
 
 def _make_link(real: str, path: str) -> None:
-    os.makedirs(os.path.dirname(real), exist_ok=True)
+    files.make_folders(os.path.dirname(real))
     scratch = f"{real}.pyshim"
     if os.path.lexists(scratch):
         os.unlink(scratch)

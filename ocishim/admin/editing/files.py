@@ -192,11 +192,11 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
     """Write the file `path` by temporary file and rename.
 
     mode is the file's from now on; by default it keeps the one it has, and a new one gets 0644.
-    An owner is kept. Missing folders are made. Raises OSError. The folder may be another user's:
-    what he has put in the temporary file's place is neither followed nor written.
+    An owner is kept. Missing folders are made. Raises OSError that names `path`. The folder may be
+    another user's: what he has put in the temporary file's place is neither followed nor written.
     """
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
+    make_folders(folder)
     old = _status(path)
     # The name starts with a dot and ends in no engine's suffix: CRI-O alone reads every file of
     # its drop-in folder, and would read the same text.
@@ -213,12 +213,33 @@ def replace(path: str, data: bytes, mode: int | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())  # a node that loses power must not lose its engine
         os.rename(scratch, path)
-    except BaseException:
-        try:
+    except OSError as err:
+        with suppress(OSError):
             os.unlink(scratch)
-        except OSError:
-            pass
+        raise OSError(err.errno, err.strerror, path) from None
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
         raise
+
+
+def make_folders(path: str) -> None:
+    """Make the folder `path` and what is missing above it; root's are 0755, whatever the umask.
+
+    Others may read what root alone decides of: CDI's folder says which hooks root runs. Raises
+    OSError.
+    """
+    if os.path.isdir(path):
+        return
+    make_folders(os.path.dirname(path))
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    else:
+        if os.geteuid() == 0:
+            os.chmod(path, 0o755)  # noqa: S103 - others may look
 
 
 def _private(path: str, flags: int) -> int:

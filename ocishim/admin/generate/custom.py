@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from typing import Any
 
 from ocishim.admin.editing import files
@@ -41,6 +40,11 @@ def plain(words: tuple[str, ...], root: str, report: Report) -> dict[str, Edits]
             raise ConfigError(f"no device matches {path}", hint="load the device's driver")
         for one in matches:
             device = name or os.path.basename(one)
+            try:
+                names.validate_device_name(device)
+            except DocumentError as err:
+                hint = f"give it a name: NAME={path}"
+                raise UsageError(f"--device {word!r}: {err.message}", hint=hint) from None
             _node(nodes, found.setdefault(device, Edits()), one, f"of {device}")
             report.add("devices", device)
     return found
@@ -137,6 +141,10 @@ class Custom:
         found = [one.path for one in expand(self.nodes.host, source)]
         if not found:
             self.report.warn(f"no {source} of {whose} on this host", "install the device's driver")
+        if target and len(found) > 1:
+            what = f"{source} of {whose} is {len(found)} files for one place, {target}"
+            self.report.warn(f"{what}: {found[-1]} is taken", "name the one that is meant")
+            found = found[-1:]
         for path in found:
             mount = {
                 "hostPath": self._host_path(path),
@@ -180,15 +188,11 @@ def _require_name(name: str, place: str) -> None:
 
 def _node(nodes: Nodes, edits: Edits, path: str, whose: str) -> None:
     """Add a node; one that is a link is the node that it leads to."""
-    real = nodes.host.inside(nodes.host.real(path))
-    if nodes.add(edits, real):
+    if nodes.add(edits, nodes.host.inside(nodes.host.real(path)), block=True):
         return
-    place = nodes.host.real(real)
-    is_block = os.path.exists(place) and stat.S_ISBLK(os.stat(place).st_mode)
-    edits.add_node(real if is_block else path, nodes.prefix + (real if is_block else path))
+    edits.add_node(path, nodes.prefix + path)
     nodes.report.add("nodes", path)
-    if not is_block:
-        nodes.report.warn(f"no device node {path} {whose}", "create fails until it is there")
+    nodes.report.warn(f"no device node {path} {whose}", "create fails until it is there")
 
 
 def _options(given: str) -> list[str]:

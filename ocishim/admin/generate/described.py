@@ -65,7 +65,7 @@ class Description:
 
 def read(path: str) -> Description:
     """Return what the file says. Raises ConfigError with file, line and key; OSError."""
-    data = files.given(path, _MAX_BYTES + 1)
+    data = files.content(path, _MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
     return _Reader(path, data.decode(errors="replace")).description(
@@ -141,6 +141,9 @@ class _Reader:
             if item.get("name", "createContainer") not in rules.HOOK_NAMES:
                 expected = f"expected one of {', '.join(rules.HOOK_NAMES)}"
                 raise self._error(place, f"{expected}, found {item['name']!r} in '{place}.name'")
+            if item.get("timeout", 1) < 1:  # a runtime would end the hook at once
+                found = f"found {item['timeout']} in '{place}.timeout'"
+                raise self._error(place, f"expected seconds, 1 or more, {found}")
             if not item.get("path", "").startswith("/"):
                 raise self._error(place, f"'{place}.path' is no absolute path of a program")
 

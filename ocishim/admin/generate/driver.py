@@ -6,9 +6,11 @@ Which version runs and which is installed, and where each of its parts lies.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from ocishim.admin.editing import files
 from ocishim.admin.generate import driverfiles, libraries, versions
+from ocishim.admin.generate.driverfiles import File
 from ocishim.admin.generate.libraries import Library
 from ocishim.admin.generate.smi import Smi
 from ocishim.admin.host import Host
@@ -21,10 +23,10 @@ class Driver:
 
     running: version of the kernel module, "" when it is not loaded. version: of the libraries,
     "" when there is none. folders: where libraries were looked for. core: what there is of the two
-    that everything needs.
+    that everything needs. branch: those of the folders that are this driver's alone.
     """
 
-    __slots__ = ("_libraries", "core", "folders", "host", "machine", "running", "version")
+    __slots__ = ("_libraries", "branch", "core", "folders", "host", "machine", "running", "version")
 
     def __init__(
         self,
@@ -43,6 +45,9 @@ class Driver:
         self.version = self.core.version(self.running)
         homes = self.core.homes.get(self.version, []) if self.version else []
         self.folders = libraries.with_homes(host, self.folders, homes)
+        names = {os.path.basename(home) for home in homes}
+        self.branch = [folder for folder in self.folders
+                       if os.path.basename(folder) in names and "/nvidia/" in folder]  # fmt: skip
         self._libraries: list[Library] | None = None
 
     @property
@@ -56,11 +61,20 @@ class Driver:
     def smi(self) -> Smi | None:
         """Return the driver's nvidia-smi, None when it has none."""
         ml = [one.folder for one in self.libraries if one.name.startswith("libnvidia-ml.so.")]
-        for found in driverfiles.programs(self.host, self.machine, self.folders):
-            if os.path.basename(found.path) == "nvidia-smi":
-                where = [*ml, *self.folders] if self.host.elsewhere else ml
-                return Smi(self.host, found.there, list(dict.fromkeys(where)))
-        return None
+        where = [*ml, *self.folders] if self.host.elsewhere else ml
+        return smi_of(self.host, list(dict.fromkeys(where)), self.programs())
+
+    def programs(self) -> Iterator[File]:
+        """Yield the driver's programs; of Debian's branches side by side those of this one."""
+        return driverfiles.programs(self.host, self.machine, self.folders, self.branch)
+
+
+def smi_of(host: Host, libraries: list[str], programs: Iterator[File]) -> Smi | None:
+    """Return nvidia-smi among the root's programs, None without; `libraries`: where its own are."""
+    for found in programs:
+        if os.path.basename(found.path) == "nvidia-smi":
+            return Smi(host, found.there, libraries)
+    return None
 
 
 def read(host: Host, path: str) -> str:

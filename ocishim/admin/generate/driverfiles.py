@@ -69,15 +69,15 @@ class File(NamedTuple):
     there: str
 
 
-def programs(host: Host, machine: str, libraries: list[str]) -> Iterator[File]:
-    """Yield each program, once: in PATH, beside the `libraries` folders, where distributions do.
+def programs(host: Host, machine: str, libraries: list[str], first: list[str]) -> Iterator[File]:
+    """Yield each program, once: in `first`, in PATH, beside `libraries`, where distributions do.
 
     One that lies where no container has its PATH is found in /usr/bin there.
     """
     beside = [f"{os.path.dirname(folder)}/bin" for folder in libraries if folder.count("/") > 1]
     beside += libraries
     environ = [word for word in os.environ.get("PATH", "").split(":") if word.startswith("/")]
-    folders = dict.fromkeys((*_PATH, *environ, *_PROGRAM_FOLDERS, *beside))
+    folders = dict.fromkeys((*first, *_PATH, *environ, *_PROGRAM_FOLDERS, *beside))
     for name in PROGRAMS:
         for folder in folders:
             there = program(host, f"{folder}/{name}", machine)

@@ -58,6 +58,7 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
             report.source = f"{asked.program} -q -x"
             return found  # noqa: TRY300 - what raises is the question
         except ConfigError as err:
+            report.unanswered = err.message
             report.tell(f"the GPUs are those of {_PROC}, since {err.message}")
     report.source = _PROC
     return find_in_proc(host, report)
@@ -137,7 +138,7 @@ def _bus(text: str) -> str:
 def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
     minors = {gpu.bus: gpu.minor for gpu in find_in_proc(host, Report())}
     found = []
-    for index, told in enumerate(asked.gpus()):
+    for index, told in enumerate(smi.children(asked.log(), "gpu")):
         bus = _bus(smi.value(told, "pci", "pci_bus_id"))
         minor = smi.value(told, "minor_number")
         number = int(minor) if minor.isdigit() else minors.get(bus, index)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 
 from ocishim.admin.editing import files
-from ocishim.admin.generate import elf, gpus
+from ocishim.admin.generate import driverfiles, elf, gpus
+from ocishim.admin.generate.driver import smi_of
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.hooks import Hooks
 from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import expand, is_wild
 from ocishim.admin.generate.report import Report
+from ocishim.admin.generate.smi import children, value
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -26,6 +28,7 @@ _RELEASE = "/etc/nv_tegra_release"
 _KINDS = ("dev", "dir", "lib", "sym")
 _BOARDS = ("(nvgpu)", "Thor", "Orin", "Xavier", "Tegra")
 """What is in the names of GPUs that are part of a board."""
+_COMPAT = "/usr/local/cuda/compat_orin"  # in images for Orin, whose driver is another than Thor's
 _AGAIN = "install the driver's packages (nvidia-l4t-*) whole"
 
 
@@ -67,6 +70,8 @@ class Jetson:
         if self.files.host.is_file(_RELEASE):
             self._file(common, "lib", _RELEASE)
         self.hooks.add_links(common, self._links())
+        if flags := self._compat():
+            self.hooks.add(common, "enable-cuda-compat", *flags)
         self.hooks.add_ldcache(common, self.folders)
         self.report.source = FOLDER
         devices = {"0": device} | ({"all": device} if with_all else {})
@@ -106,6 +111,23 @@ class Jetson:
         for path in [path for path in made if path.endswith("/libcuda.so.1")]:
             made.setdefault(path.removesuffix(".1"), "libcuda.so.1")
         return [(target, path) for path, target in made.items()]
+
+    def _compat(self) -> list[str]:
+        """Return the flags of enable-cuda-compat; none without nvidia-smi, before Orin."""
+        host, folders = self.files.host, list(dict.fromkeys(self.folders))
+        smi = smi_of(host, folders, driverfiles.programs(host, os.uname().machine, [], []))
+        try:
+            log = smi.log() if smi else None
+        except ConfigError as err:
+            self.report.tell(f"no enable-cuda-compat, since {err.message}")
+            return []
+        if not log or not (version := value(log, "cuda_version")):
+            return []
+        names = [value(gpu, "product_name") for gpu in children(log, "gpu")]
+        root = (
+            [f"--cuda-compat-container-root={_COMPAT}"] if any("Orin" in n for n in names) else []
+        )
+        return [f"--host-cuda-version={version}", *root]
 
     def _device(self, device: Edits, pattern: str) -> None:
         found = [one.path for one in expand(self.nodes.host, pattern)]

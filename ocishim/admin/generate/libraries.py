@@ -32,17 +32,17 @@ _FOLDERS = (
 )  # fmt: skip
 _BELOW = ("", "nvidia/current", "nvidia/current/vdpau", "nvidia", "vdpau", "gbm", "tls")
 _BRANCHES = ("tesla", "legacy-")  # below "nvidia": Debian's other drivers, Bottlerocket's
+_MODULES = ("drivers", "extensions", "updates/drivers", "updates/extensions", "")
 _XORG = (
-    "{0}/nvidia/xorg", "{0}/nvidia/current/xorg", "{0}/xorg/modules/drivers",
-    "{0}/xorg/modules/extensions", "{0}/xorg/modules/updates/drivers",
-    "{0}/xorg/modules/updates/extensions", "{0}/xorg/modules", "/usr/X11R6/lib64/modules/drivers",
-    "/usr/X11R6/lib64/modules/extensions", "/usr/X11R6/lib/modules/drivers",
-    "/usr/X11R6/lib/modules/extensions",
+    *("{0}/nvidia/xorg", "{0}/nvidia/current/xorg"),
+    *(f"{base}/{part}".rstrip("/")
+      for base in ("{0}/xorg/modules", "/usr/X11R6/lib64/modules", "/usr/X11R6/lib/modules")
+      for part in _MODULES),
 )  # fmt: skip
-# Libraries of the driver's packages that have a version of their own.
+# Libraries of the driver's packages that have a version of their own, which begins with one digit:
+# a driver's has more, and a name with one is of that driver. 470's NVVM is libnvidia-nvvm.so.4.0.0.
 _NAMED = re.compile(
-    r"lib(nvidia-egl-(gbm|wayland2?|xcb|xlib)|nvidia-api|nvidia-nvvm70|nvidia-pkcs11[\w-]*)\.so\.\d.*"
-    r"|nvidia_drv\.so"
+    r"libnvidia-(egl-(gbm|wayland2?|xcb|xlib)|api|nvvm(70)?)\.so\.\d(\.\d+)*|nvidia_drv\.so"
 )
 _OTHERS = ("libnvidia-container.", "libnvidia-container-go.")  # the container toolkit's own
 _COMPAT = re.compile(r"/cuda[^/]*/(.*/)?compat(/|$)|/cuda-compat")

@@ -23,14 +23,17 @@ class Nodes:
         self.prefix = os.path.abspath(root or "/").rstrip("/")
         self.report = report
 
-    def add(self, edits: Edits, path: str) -> bool:
-        """Add the character device `path`; False when it is none. A link is followed here."""
+    def add(self, edits: Edits, path: str, *, block: bool = False) -> bool:
+        """Add the character device `path`; False when it is none. A link is followed here.
+
+        block: a block device will do, too.
+        """
         try:
             real = self.host.real(path)
             status = os.stat(real)
         except (OSError, ConfigError):
             return False
-        if not stat.S_ISCHR(status.st_mode):
+        if not stat.S_ISCHR(status.st_mode) and not (block and stat.S_ISBLK(status.st_mode)):
             return False
         private = status.st_mode & 0o006 != 0o006
         host_path = self.prefix + self.host.inside(real)

@@ -20,6 +20,8 @@ from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
 NAMINGS = ("index", "uuid", "type-index")
+VOID = "NVIDIA_VISIBLE_DEVICES=void"
+"""What keeps a second layer (NVIDIA's runtime) from giving the GPUs that the image asks for."""
 
 _GPUS = "/proc/driver/nvidia/gpus"
 _CONTROL = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
@@ -211,7 +213,7 @@ class Generator:
         """Return what all GPUs need: the driver's files, control nodes and hooks."""
         edits = Edits()
         found = self.driver.libraries
-        edits.add("env", "NVIDIA_VISIBLE_DEVICES=void")
+        edits.add("env", VOID)
         cuda = [library.folder for library in found if library.name.startswith("libcuda.so.")]
         edits.add("env", f"NVIDIA_CTK_LIBCUDA_DIR={cuda[0]}")
         for name in _CONTROL:
@@ -245,7 +247,7 @@ class Generator:
     def _add_files(self, edits: Edits) -> None:
         host, machine = self.host, self.driver.machine
         for file in (
-            *driverfiles.programs(host, machine, self.driver.folders),
+            *self.driver.programs(),
             *driverfiles.firmware(host, self.driver.version, os.uname().release),
             *driverfiles.configuration(host, machine, self.driver.folders),
             *(driverfiles.sockets(host) if self.with_sockets else ()),

@@ -37,11 +37,13 @@ class Missing:
 class Report:
     """source: who told of the GPUs. driver: the driver's version. left: what no container can use.
 
-    What is left out is told, and is no fault unless nothing remains.
+    What is left out is told, and is no fault unless nothing remains. unanswered: why who knows best
+    of the GPUs did not tell, "" when it did.
     """
 
     driver: str = ""
     source: str = ""
+    unanswered: str = ""
     found: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind, *_ in KINDS})
     missing: list[Missing] = field(default_factory=list)
     left: list[Missing] = field(default_factory=list)

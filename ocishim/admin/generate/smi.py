@@ -44,8 +44,8 @@ class Smi:
         self.folders = folders
         self.complaint = ""
 
-    def gpus(self) -> list[Element]:
-        """Return what `-q -x` says of each GPU, in order of their indices.
+    def log(self) -> Element:
+        """Return what `-q -x` says, its elements `gpu` in order of their indices.
 
         It may answer and fail: a GPU's infoROM that is corrupted makes its exit status 14. Raises
         ConfigError: it cannot be run, does not end, does not answer in XML or not of every GPU.
@@ -60,7 +60,7 @@ class Smi:
             raise ConfigError(
                 f"{self.program} -q -x tells of {len(found)} of {count} GPUs{failure}"
             )
-        return found
+        return log
 
     def mig_uuids(self) -> dict[tuple[int, int], str]:
         """Return the uuid of each MIG device by GPU and index: in the XML they are not.

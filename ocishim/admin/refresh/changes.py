@@ -34,6 +34,19 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]
         yield "other nodes of a device"
 
 
+def names_gone(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the names that `after` lacks, when nothing else differs: the devices have others."""
+    there = {device["name"]: device for device in after["devices"]}
+    gone = [device for device in before["devices"] if device["name"] not in there]
+    kept = [device for device in before["devices"] if device["name"] in there]
+    edits = [device["containerEdits"] for device in there.values()]
+    if {**before, "devices": kept} != after:
+        return []
+    return (
+        [one["name"] for one in gone] if all(one["containerEdits"] in edits for one in gone) else []
+    )
+
+
 def driver_version(spec: dict[str, Any]) -> str:
     """Return the driver's version that a spec was made for, "" when it does not tell."""
     for edits in _edits(spec):

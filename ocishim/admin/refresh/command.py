@@ -15,8 +15,9 @@ import yaml
 from ocishim.admin import printer
 from ocishim.admin.editing import files
 from ocishim.admin.generate import edits
-from ocishim.admin.generate.command import document, generate, read_environment, tell
+from ocishim.admin.generate.command import generate, read_environment, tell
 from ocishim.admin.generate.report import Report
+from ocishim.admin.generate.wanted import document
 from ocishim.admin.host import Host
 from ocishim.admin.refresh import changes, nodes
 from ocishim.errors import ConfigError, UsageError
@@ -44,7 +45,9 @@ def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **ch
     """
     root = Host(chosen["driver_root"])
     done = nodes.load(root) if load_modules else []
-    if create_nodes:
+    if create_nodes and nodes.is_forbidden(_proc(root)):
+        done.append("no device node is made: the module's ModifyDeviceFiles is 0")
+    elif create_nodes:
         done += nodes.make(Host(chosen["dev_root"] or root.root or "/"), nodes.wanted(_proc(root)))
     for line in done:
         printer.line(line)
@@ -57,6 +60,10 @@ def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **ch
         printer.line("no driver is loaded: nothing to do")
         return
     path = output or f"{SPEC_DIR}/{_name(spec['kind'])}.yaml"
+    if report.unanswered and (names := _names_gone(path, spec)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        printer.line(f"{path}: as it was, with {names[0]}{more}: {report.unanswered}")
+        return
     why = written(path, spec)
     printer.line(f"{path}: {f'written: {why}' if why else 'as it was'}")
     if why:
@@ -82,6 +89,15 @@ def written(path: str, spec: dict[str, Any]) -> str:
     if why:
         files.replace(os.path.abspath(path), (MARK * (form == "yaml") + text).encode(), 0o644)
     return "; ".join(why)
+
+
+def _names_gone(path: str, spec: dict[str, Any]) -> list[str]:
+    """Return the names that only `path`'s spec has, for devices that are the same in both."""
+    try:
+        before = yaml.safe_load(files.read(Host(), os.path.abspath(path)) or "")
+        return changes.names_gone(before, spec)
+    except (ConfigError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+        return []
 
 
 def _reasons(before: str, after: str) -> list[str]:

@@ -6,15 +6,17 @@ Majors are /proc/devices', minors and modes /proc/driver/nvidia's (README.txt of
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError, reason
+from ocishim.errors import ConfigError, quoted, reason
 
 MODULES = ("nvidia", "nvidia-uvm", "nvidia-modeset")
 _PROC = "/proc/driver/nvidia"
@@ -36,8 +38,8 @@ class Node(NamedTuple):
 def wanted(host: Host) -> list[Node]:
     """Return the nodes that the modules loaded on `host` serve, by its /proc; none without them."""
     majors = _majors(files.text(host, "/proc/devices"))
-    params = _facts(files.text(host, f"{_PROC}/params"))
-    if params.get("ModifyDeviceFiles", 1) == 0:
+    params = _params(host)
+    if is_forbidden(host):
         return []
     rights = (
         params.get("DeviceFileMode", 0o666), params.get("DeviceFileUID", 0),
@@ -49,6 +51,11 @@ def wanted(host: Host) -> list[Node]:
     return found
 
 
+def is_forbidden(host: Host) -> bool:
+    """Whether the module was told that nobody but the operator makes nodes."""
+    return _params(host).get("ModifyDeviceFiles", 1) == 0
+
+
 def make(root: Host, nodes: list[Node]) -> list[str]:
     """Make those of `nodes` that are not right in the tree `root`; return what was done.
 
@@ -58,16 +65,19 @@ def make(root: Host, nodes: list[Node]) -> list[str]:
     done = []
     for node in nodes:
         place = root.entry(node.path)
-        before = _numbers(place)
+        before = numbers(place)
         if before == (node.major, node.minor):
             continue
         try:
             _mknod(place, node)
+        except OverflowError:
+            why = f"no device has {node.major}:{node.minor}"
+            raise ConfigError(f"{node.path}: cannot be made: {why}") from None
         except OSError as err:
-            raise ConfigError(
-                f"{node.path}: cannot be made: {reason(err)}",
-                hint="run it as root on the host itself, where mknod is allowed",
-            ) from None
+            hint = "run it as root on the host itself, where mknod is allowed"
+            if err.errno == errno.EISDIR:  # Docker makes one for -v PATH where nothing is
+                hint = f"rmdir {quoted(node.path)}, when no container has it"
+            raise ConfigError(f"{node.path}: cannot be made: {reason(err)}", hint=hint) from None
         old = f", was {before[0]}:{before[1]}" if before else ""
         done.append(f"{node.path}: made, {node.major}:{node.minor}{old}")
     return done
@@ -90,6 +100,10 @@ def load(host: Host) -> list[str]:
                 f"modprobe {name}: {words}", hint="install the driver's modules for this kernel"
             )
     return done
+
+
+def _params(host: Host) -> dict[str, int]:
+    return _facts(files.text(host, f"{_PROC}/params"))
 
 
 def _plain(host: Host, majors: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -129,8 +143,10 @@ def _capabilities(host: Host, major: int) -> Iterator[Node]:
 
 def _mknod(place: str, node: Node) -> None:
     """Make the node beside its place and move it there: nobody sees it half made."""
-    os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+    files.make_folders(os.path.dirname(place))
     scratch = f"{place}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(scratch)  # of one that was killed: in a container all have the same number
     os.mknod(scratch, stat.S_IFCHR | 0o600, os.makedev(node.major, node.minor))
     try:
         os.chown(scratch, node.uid, node.gid)
@@ -141,7 +157,7 @@ def _mknod(place: str, node: Node) -> None:
         raise
 
 
-def _numbers(place: str) -> tuple[int, int] | None:
+def numbers(place: str) -> tuple[int, int] | None:
     """Return the numbers of the character device at `place`, None where there is none."""
     try:
         found = os.lstat(place)

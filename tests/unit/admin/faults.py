@@ -219,5 +219,6 @@ ELSEWHERE = {
         "spec-gpu-new",
         "spec-mig",
         "spec-mig-new",
+        "nvidia-node-number",
     ),  # test_doctor_gpus.py
 }

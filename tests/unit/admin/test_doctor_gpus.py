@@ -94,6 +94,23 @@ def test_a_library_of_another_machine_is_none(tree: Tree, root: DriverRoot) -> N
     assert told["nvidia-library"].evidence == "looked in /usr/lib"
 
 
+@pytest.mark.parametrize("where", ["", "/run/nvidia/driver"])
+def test_a_node_of_the_module_before(tree: Tree, root: DriverRoot, where: str) -> None:
+    """nvidia-uvm's major is any that is free; the right one is the mem driver's here, 1."""
+    root.core()
+    root.write("/proc/devices", "Character devices:\n  1 nvidia-uvm\n\nBlock devices:\n")
+    for name, minor in (("nvidia-uvm", 0), ("nvidia-uvm-tools", 1)):
+        root.at(f"/dev/{name}").unlink()
+        root.node(f"{where}/dev/{name}", minor=minor)
+    assert findings(tree.node()) == {}
+    root.at(f"{where}/dev/nvidia-uvm").unlink()
+    root.node(f"{where}/dev/nvidia-uvm", minor=5)
+    found = findings(tree.node())["nvidia-node-number"]
+    assert found.evidence == f"{where}/dev/nvidia-uvm is 1:5, the module has 1:0"
+    option = f" --dev-root {where}" if where else ""
+    assert found.next_step == f"pyshimctl cdi refresh --create-nodes{option}"
+
+
 def test_nodes_of_a_driver_container(tree: Tree, root: DriverRoot) -> None:
     root.core(f"/run/nvidia/driver{LIBDIR}")
     (root.root / "dev").rename(root.root / "run/nvidia/driver/dev")

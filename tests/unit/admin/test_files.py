@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -41,6 +42,29 @@ def test_a_write_that_fails_leaves_no_litter(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^/folder: cannot be written: Is a directory"):
         Edit(host, "/folder", None, "text").apply()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_folders_are_for_all_to_read_and_for_one_to_write(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace(str(tmp_path / "run/cdi/x.yaml"), b"new")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "run", tmp_path / "run/cdi", tmp_path / "run/cdi/x.yaml"]
+    assert [oct(path.stat().st_mode & 0o777) for path in made] == ["0o755", "0o755", "0o644"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        replace(str(tmp_path / "x.yaml"), b"new")
+    assert caught.value.filename == str(tmp_path / "x.yaml")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("link", [

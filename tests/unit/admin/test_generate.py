@@ -453,3 +453,7 @@ def test_management_is_every_node_of_the_driver(driver: Path) -> None:
         "/dev/nvidia-uvm-tools", "/dev/nvidiactl",
     ]  # fmt: skip
     assert spec["containerEdits"]["mounts"]
+    hook = "disable-device-node-modification"  # its programs make MIG's nodes
+    assert hook not in result.stdout
+    kept = CliRunner().invoke(main, ["cdi", *words, "--enable-hook", hook])
+    assert hook in kept.stdout

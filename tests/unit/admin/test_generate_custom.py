@@ -238,6 +238,11 @@ def test_tenstorrent(tmp_path: Path) -> None:
             id="hook name",
         ),
         pytest.param(
+            'kind = "a.com/b"\n[[hooks]]\npath = "/bin/x"\ntimeout = 0\n',
+            ":2: expected seconds, 1 or more, found 0 in 'hooks[0].timeout'",
+            id="timeout",
+        ),
+        pytest.param(
             'kind = "a.com/b"\n[[device]]\neach = ["/dev/null"]\nwhere = {"a" = "b"}\n',
             ':4: \'device[0].where\' is not "/file" = "text"',
             id="where",
@@ -261,8 +266,7 @@ def test_what_is_no_toml_is_told_where_the_form_is(tmp_path: Path, text: bytes) 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     status, _, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
-    told = f"pyshimctl: {tmp_path}/x.toml: A pipe that nobody has written to"
-    assert (status, err.splitlines()[0]) == (1, told)
+    assert (status, err.splitlines()[0]) == (1, f"pyshimctl: {tmp_path}/x.toml: Not a regular file")
     (tmp_path / "x.toml").unlink()
     os.mkfifo(tmp_path / "fact")
     file(tmp_path, "x.toml", 'kind = "a.com/b"\n[[device]]\nname = "x"\nenv = ["A={read:/fact}"]\n')
@@ -303,6 +307,20 @@ def test_a_device_of_which_nothing_is_there(tmp_path: Path) -> None:
     assert status == 0
     assert list(nodes(yaml.safe_load(out))) == ["a", ""]
     assert "warning: b is left out: nothing of it is on this host" in err
+
+
+def test_several_files_for_one_place(tmp_path: Path) -> None:
+    for version in ("9", "10"):
+        file(tmp_path, f"/opt/a-{version}/lib")
+    text = 'kind = "a.com/b"\n[[device]]\nname = "0"\nmounts = ["/opt/a-*:/opt/a"]\n'
+    file(tmp_path, "x.toml", text)
+    _, out, err = generate(tmp_path, "--from", str(tmp_path / "x.toml"))
+    mounts = yaml.safe_load(out)["devices"][0]["containerEdits"]["mounts"]
+    assert [one["hostPath"] for one in mounts] == [f"{tmp_path}/opt/a-10"]
+    assert err.splitlines()[0] == (
+        "warning: /opt/a-* of 0 is 2 files for one place, /opt/a: /opt/a-10 is taken; "
+        "name the one that is meant"
+    )
 
 
 def test_links_of_another_root_are_followed_there(tmp_path: Path) -> None:
@@ -346,6 +364,29 @@ def test_device_by_pattern(tmp_path: Path) -> None:
         "": [],
     }
     assert spec["devices"][0]["containerEdits"]["additionalGids"] == [5]
+
+
+def test_a_device_whose_path_makes_no_name(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/a b")
+    words = ("--kind", "a.com/b", "--device")
+    status, _, err = generate(tmp_path, *words, "/dev/a b")
+    assert (status, err.splitlines()) == (2, [
+        "pyshimctl: --device '/dev/a b': invalid character ' ' in device name \"a b\"",
+        "hint: give it a name: NAME=/dev/a b",
+    ])  # fmt: skip
+    assert generate(tmp_path, *words, "x=/dev/a b")[0] == 0
+
+
+def test_a_block_device_has_its_group_too(tmp_path: Path) -> None:
+    file(tmp_path, "/dev/x")
+    os.mknod(tmp_path / "dev/disk", stat.S_IFBLK | 0o660, os.makedev(7, 0))
+    os.chown(tmp_path / "dev/disk", 0, 6)
+    _, out, err = generate(tmp_path, "--kind", "a.com/b", "--device", "/dev/disk")
+    assert yaml.safe_load(out)["devices"][0]["containerEdits"] == {
+        "deviceNodes": [{"path": "/dev/disk", "hostPath": f"{tmp_path}/dev/disk", "gid": 6}],
+        "additionalGids": [6],
+    }
+    assert "warning" not in err
 
 
 def test_device_pattern_without_a_match(tmp_path: Path) -> None:

@@ -157,6 +157,11 @@ def test_of_branches_side_by_side_the_modules(root: DriverRoot) -> None:
     for stem in ("libcuda", "libnvidia-ml"):
         root.link(f"{LIBDIR}/{stem}.so.1", f"nvidia/current/{stem}.so.1")
     assert libraries(root) == [f"{LIBDIR}/nvidia/tesla-550/{name}" for name in (CUDA, ML)]
+    for branch in ("current", "tesla-550"):
+        root.program(f"/usr/lib/nvidia/{branch}/nvidia-smi")
+    root.at("/usr/bin/nvidia-smi").unlink()
+    root.link("/usr/bin/nvidia-smi", "../lib/nvidia/current/nvidia-smi")
+    assert mounts(root)["/usr/bin/nvidia-smi"] == "/usr/lib/nvidia/tesla-550/nvidia-smi"
 
 
 @pytest.mark.parametrize("module", [True, False])
@@ -204,6 +209,7 @@ def test_cuda_compat_is_no_driver(
         "libnvidia-container.so.1.17.8", "libnvidia-container-go.so.1.17.8",
         f"libnvidia-container.so.{VERSION}", f"libnvidia-tls.so.{OLD}", "libnvidia-foo.so.1",
         "libcuda.so.560.35.05", "libcudart.so.12.6.77",
+        f"libnvidia-pkcs11-openssl3.so.{OLD}", f"libnvidia-nvvm.so.{OLD}", f"libnvidia-api.so.{OLD}",
     ],
 )  # fmt: skip
 def test_other_packages_libraries_are_left_out(root: DriverRoot, path: str) -> None:
@@ -217,7 +223,8 @@ def test_other_packages_libraries_are_left_out(root: DriverRoot, path: str) -> N
     [
         f"libnvidia-tls.so.{VERSION}", f"libGLX_nvidia.so.{VERSION}", "libnvidia-egl-gbm.so.1.1.2",
         "libnvidia-egl-wayland.so.1.1.13", "libnvidia-egl-wayland2.so.1.0.0",
-        "libnvidia-api.so.1", "libnvidia-nvvm70.so.4", f"vdpau/libvdpau_nvidia.so.{VERSION}",
+        "libnvidia-api.so.1", "libnvidia-nvvm70.so.4", "libnvidia-nvvm.so.4.0.0",
+        f"libnvidia-pkcs11-openssl3.so.{VERSION}", f"vdpau/libvdpau_nvidia.so.{VERSION}",
         "nvidia/xorg/nvidia_drv.so", f"xorg/modules/extensions/libglxserver_nvidia.so.{VERSION}",
     ],
 )  # fmt: skip
@@ -225,6 +232,14 @@ def test_the_drivers_own_are_mounted(root: DriverRoot, name: str) -> None:
     root.core()
     root.library(f"{LIBDIR}/{name}")
     assert f"{LIBDIR}/{name}" in libraries(root)
+
+
+@pytest.mark.parametrize("base", ["/usr/lib64/xorg", "/usr/X11R6/lib64", "/usr/X11R6/lib"])
+@pytest.mark.parametrize("folder", ["modules/drivers", "modules/updates/extensions"])
+def test_modules_of_xorg(root: DriverRoot, base: str, folder: str) -> None:
+    root.core("/usr/lib64")
+    root.library(f"{base}/{folder}/nvidia_drv.so")
+    assert f"{base}/{folder}/nvidia_drv.so" in libraries(root)
 
 
 @pytest.mark.parametrize(("machine", "bits"), [(3, 32), (183, 64), (62, 32)])

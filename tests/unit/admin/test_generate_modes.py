@@ -71,6 +71,7 @@ def test_features(features: Path, mode: str, nodes: set[str], mounts: set[str]) 
     assert found["kind"] == f"nvidia.com/{mode}"
     assert [one["name"] for one in found["devices"]] == ["all"]
     assert paths(found) == {"nodes": nodes, "mounts": mounts}
+    assert found["containerEdits"]["env"] == ["NVIDIA_VISIBLE_DEVICES=void"]
 
 
 @pytest.mark.parametrize("mode", ["gds", "mofed", "gdrcopy", "nvswitch"])
@@ -184,6 +185,47 @@ def test_jetson(jetson: Path) -> None:
     assert "warning" not in told
     assert "libcuda.so.1::" not in str(found)  # the host's own link is
     assert found["devices"][0]["containerEdits"]["additionalGids"] == [44]
+
+
+@pytest.mark.parametrize("fixture", ["wsl", "jetson"])
+def test_no_second_layer_gives_what_the_image_asks_for(
+    request: pytest.FixtureRequest, fixture: str
+) -> None:
+    found, _ = spec(request.getfixturevalue(fixture), "auto")
+    assert found["containerEdits"]["env"] == ["NVIDIA_VISIBLE_DEVICES=void"]
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        (
+            "Orin (nvgpu)",
+            [
+                "--host-cuda-version=12.6",
+                "--cuda-compat-container-root=/usr/local/cuda/compat_orin",
+            ],
+        ),
+        ("NVIDIA Thor", ["--host-cuda-version=12.6"]),
+    ],
+)
+def test_jetson_with_cuda_of_the_image(jetson: Path, model: str, flags: list[str]) -> None:
+    """JetPack 6 has nvidia-smi; the flags are nvidia-ctk's."""
+    gpu = f"<gpu><product_name>{model}</product_name></gpu>"
+    xml = f"<nvidia_smi_log><cuda_version>12.6</cuda_version>{gpu}</nvidia_smi_log>"
+    file(jetson, "/usr/sbin/nvidia-smi", f"#!/bin/sh\necho '{xml}'\n")
+    (jetson / "usr/sbin/nvidia-smi").chmod(0o755)
+    hooks = spec(jetson, "csv")[0]["containerEdits"]["hooks"]
+    assert [one["args"][1] for one in hooks] == [
+        "create-symlinks", "enable-cuda-compat", "update-ldcache",
+    ]  # fmt: skip
+    assert hooks[1]["args"][2:] == flags
+
+
+def test_jetson_whose_nvidia_smi_fails(jetson: Path) -> None:
+    file(jetson, "/usr/sbin/nvidia-smi", "#!/bin/sh\nexit 9\n")
+    (jetson / "usr/sbin/nvidia-smi").chmod(0o755)
+    why = "/usr/sbin/nvidia-smi -q -x: exit status 9: it says nothing"
+    assert f"no enable-cuda-compat, since {why}\n" in spec(jetson, "csv")[1]
 
 
 def test_jetson_is_found_by_itself(jetson: Path) -> None:

@@ -18,6 +18,7 @@ from ocishim.admin.host import Host
 from ocishim.admin.refresh import changes, nodes
 from ocishim.admin.refresh.command import MARK
 from ocishim.errors import ConfigError
+from tools.lab.driverroot import LIBDIR, VERSION, DriverRoot
 
 DEVICE = ("--vendor", "acme.com", "--class", "radio", "--device", "0=/dev/null")
 PROC = "proc/driver/nvidia"
@@ -152,6 +153,64 @@ def test_what_is_no_spec_is_replaced(tmp_path: Path, text: str, reason: str) -> 
     assert refresh(*DEVICE, "--output", str(file)) == (0, f"{file}: as it was\n")
 
 
+@pytest.mark.root
+def test_names_are_kept_while_nvidia_smi_does_not_answer(tmp_path: Path) -> None:
+    """MIG devices have their UUIDs from it alone; a GPU that hangs makes it hang, too."""
+    root = DriverRoot(tmp_path / "root")
+    root.host()
+    root.core()
+    root.mig(0, 1, 0, (12, 13))
+    for cap in (12, 13):
+        root.node(f"/dev/nvidia-caps/nvidia-cap{cap}", minor=cap)
+    mig = "<index>0</index><gpu_instance_id>1</gpu_instance_id>"
+    mig += "<compute_instance_id>0</compute_instance_id><uuid>MIG-a</uuid>"
+    gpu = "<mig_mode><current_mig>Enabled</current_mig></mig_mode><minor_number>0</minor_number>"
+    gpu += f"<uuid>GPU-a</uuid><mig_devices><mig_device>{mig}</mig_device></mig_devices>"
+    xml = f"<nvidia_smi_log><gpu>{gpu}</gpu></nvidia_smi_log>"
+    root.program("/usr/bin/nvidia-smi", f"#!/bin/sh\necho '{xml}'\n")
+    file = tmp_path / "x.yaml"
+    words = ("--mode", "nvidia", "--driver-root", str(root.root), "--output", str(file))
+    assert refresh(*words)[0] == 0
+    before = file.read_text()
+    assert "name: MIG-a" in before
+    root.program("/usr/bin/nvidia-smi")
+    why = "/usr/bin/nvidia-smi -q -x: exit status 9: it says nothing"
+    assert refresh(*words) == (0, f"{file}: as it was, with MIG-a: {why}\n")
+    assert file.read_text() == before
+    root.library(f"{LIBDIR}/libnvidia-cfg.so.{VERSION}")
+    assert refresh(*words)[1].startswith(f"{file}: written: device MIG-a gone; 1 mount new; ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        (["0", "GPU-a"], ["0"], ["GPU-a"]),
+        (["0", "GPU-a"], ["0", "GPU-a"], []),
+        (["0", "GPU-a"], ["0", "GPU-b"], []),
+        (["0"], ["0", "1"], []),
+    ],
+)
+def test_names_gone(before: list[str], after: list[str], names: list[str]) -> None:
+    specs = [
+        {**spec(), "devices": [device(name, "/dev/nvidia0") for name in names]}
+        for names in (before, after)
+    ]
+    assert changes.names_gone(specs[0], specs[1]) == names
+
+
+def test_a_gpu_that_is_gone_is_no_name() -> None:
+    both = [device("0", "/dev/nvidia0"), device("1", "/dev/nvidia1")]
+    assert changes.names_gone({**spec(), "devices": both}, spec()) == []
+
+
+def test_strict_has_the_remedy(tmp_path: Path) -> None:
+    words = ("--kind", "a.com/b", "--device", "/dev/none", "--driver-root", str(tmp_path))
+    assert refresh(*words, "--strict", "--output", str(tmp_path / "x.yaml")) == (1, (
+        "pyshimctl: nothing is written: no device node /dev/none of none\n"
+        "hint: create fails until it is there\n"
+    ))  # fmt: skip
+
+
 def test_json_by_the_files_name(tmp_path: Path) -> None:
     file = tmp_path / "acme.json"
     assert refresh(*DEVICE, "--output", str(file))[0] == 0
@@ -270,6 +329,39 @@ def test_a_node_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         nodes.make(Host(str(tmp_path)), [nodes.Node("/dev/nvidia0", 1, 3)])
     assert caught.value.message == "/dev/nvidia0: cannot be made: file exists"
+
+
+@pytest.mark.root
+def test_what_lies_in_a_nodes_place(tmp_path: Path) -> None:
+    """Docker makes a folder of `-v /dev/nvidia0:/dev/nvidia0` where the node is not there yet."""
+    root, node = Host(str(tmp_path)), nodes.Node("/dev/nvidia0", 1, 3)
+    (tmp_path / "dev/nvidia0").mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        nodes.make(root, [node])
+    assert caught.value.message == "/dev/nvidia0: cannot be made: is a directory"
+    assert caught.value.hint == "rmdir /dev/nvidia0, when no container has it"
+    (tmp_path / "dev/nvidia0").rmdir()
+    write(tmp_path, f"dev/nvidia0.{os.getpid()}", "of one that was killed")
+    assert nodes.make(root, [node]) == ["/dev/nvidia0: made, 1:3"]
+    assert os.listdir(tmp_path / "dev") == ["nvidia0"]
+
+
+def test_a_number_that_no_device_has(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        nodes.make(Host(str(tmp_path)), [nodes.Node("/dev/nvidia0", 195, 1 << 40)])
+    assert caught.value.message == (
+        f"/dev/nvidia0: cannot be made: no device has 195:{1 << 40}"
+    )  # fmt: skip
+
+
+@pytest.mark.root
+def test_create_nodes_where_the_operator_makes_them(proc: Path) -> None:
+    write(proc, "proc/driver/nvidia/params", "ModifyDeviceFiles: 0\n")
+    device = ("--kind", "acme.com/uvm", "--device", "0=/dev/nvidia-uvm")
+    words = (*device, "--output", str(proc / "x.yaml"), "--driver-root", str(proc))
+    assert refresh(*words, "--create-nodes")[1].splitlines()[0] == (
+        "no device node is made: the module's ModifyDeviceFiles is 0"
+    )
 
 
 @pytest.mark.root
