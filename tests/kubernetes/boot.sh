@@ -13,7 +13,8 @@ mkdir "$2/upper" "$2/work" "$2/root" "$2/state"
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" node "$2/root"
 cd "$2/root"
 mount -t proc proc proc
-mkdir -p srv/lab srv/sysctl opt/cni/bin usr/lib/cni
+mkdir -p srv/lab srv/proc srv/sysctl opt/cni/bin usr/lib/cni
+mount -t proc proc srv/proc # who is root of own users may mount one only where another is whole
 for pair in vm/overcommit_memory:1 vm/panic_on_oom:0 kernel/panic:10 kernel/panic_on_oops:1 \
     kernel/keys/root_maxkeys:1000000 kernel/keys/root_maxbytes:25000000; do
     name=${pair%:*}
