@@ -74,7 +74,7 @@ class _Folder:
         except (UnsafePathError, DocumentError):
             return None
         except OSError as error:
-            if error.errno in soname.NO_FAULT_OF_THE_FILE:
+            if error.errno in libview.NO_FAULT_OF_THE_FILE:
                 self.unread.append(f"{name} ({error.strerror})")
             return None
         known = library and (library.bits, library.machine) in self._machine.cached

@@ -7,6 +7,8 @@ Nothing else of the container is. Where folders come from is for the hooks; sand
 
 from __future__ import annotations
 
+import errno
+
 from ocishim import posixos
 from ocishim.errors import UnsafePathError
 from ocishim.hooks.outcome import Outcome
@@ -25,6 +27,8 @@ _FOR_EVERYBODY = 0o005
 # Each is an open file, here and in the sandbox's process; a soft limit of 1024 is usual.
 _MOST_FOLDERS, _MOST_COVERS = 320, 160
 _MOST_NAMES = 200_000  # of all folders: 60 MiB when they are long
+NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+"""What the kernel says of a file that may be a library all the same."""
 
 
 def is_library(name: str) -> bool:
@@ -79,11 +83,12 @@ class Folder:
 class View:
     """The folders, each once, in order. Owns their descriptors: use it in a `with`."""
 
-    __slots__ = ("_covers", "_names", "_rootfs", "folders", "outcomes")
+    __slots__ = ("_covers", "_full", "_names", "_rootfs", "folders", "outcomes")
 
     def __init__(self, rootfs: Rootfs) -> None:
         self._rootfs = rootfs
         self._covers = 0
+        self._full = False
         self._names = 0
         self.folders: list[Folder] = []
         self.outcomes: list[Outcome] = []
@@ -121,7 +126,9 @@ class View:
         if self.folders:
             table = mountinfo.read()
             for folder in self.folders:
-                self._cover(folder, table)
+                self._cover_mounted(folder, table)
+            for folder in self.folders:
+                self._cover_linked(folder)
 
     def warn(self, text: str) -> None:
         """Add a warning to the outcomes."""
@@ -168,12 +175,15 @@ class View:
             posixos.close(fd)
         return count - self._names
 
-    def _cover(self, folder: Folder, table: bytes) -> None:
-        """Find what is mounted on libraries, and where their links lead outside of the folder."""
+    def _cover_mounted(self, folder: Folder, table: bytes) -> None:
+        """Find what is mounted on libraries."""
         for name in mountinfo.below(table, folder.place):
             if is_library(name) and "/" not in name and self._show(folder, name, name):
                 folder.mounted.add(name)
                 folder.files.add(name)
+
+    def _cover_linked(self, folder: Folder) -> None:
+        """Find where libraries' links lead outside of the folder."""
         for name, text in folder.links.items():
             if "/" in text and name not in folder.covers:
                 self._show(folder, name, self._inside(folder, name))
@@ -185,6 +195,12 @@ class View:
     def _show(self, folder: Folder, name: str, path: str) -> bool:
         """Show the file `path`, a name of the folder or a path of the container, at `name`."""
         if self._covers == _MOST_COVERS:
+            if not self._full:
+                self._full = True
+                more = (
+                    f"more than {_MOST_COVERS} libraries that are mounted or linked from elsewhere"
+                )
+                self.warn(f"{folder.path}: {more}: the rest is left out")
             return False
         try:
             if path == name:
@@ -192,7 +208,11 @@ class View:
                 fd = posixos.open(name, flags, dir_fd=folder.fd)
             else:
                 fd = self._rootfs.resolve(path)
-        except (OSError, UnsafePathError):
+        except UnsafePathError:
+            return False
+        except OSError as error:
+            if error.errno in NO_FAULT_OF_THE_FILE:
+                self.warn(f"{folder.path}/{name}: {posixos.strerror(error.errno)}: left out")
             return False
         try:
             self._rootfs.look(fd, path)

@@ -7,8 +7,6 @@ of a library, without a folder. Links that are right stay, and so do those a spe
 
 from __future__ import annotations
 
-import errno
-
 from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
 from ocishim.hooks import elf, libview
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 _MOST_READ = 1024  # libraries of one folder; CUDA's largest has 200
 _LONGEST = 255  # bytes, NAME_MAX
-NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 def is_sane(name: str) -> bool:
@@ -55,7 +52,7 @@ class Sonames:
         except UnsafePathError:
             return ""
         except OSError as error:
-            if error.errno in NO_FAULT_OF_THE_FILE:
+            if error.errno in libview.NO_FAULT_OF_THE_FILE:
                 self.unread.append(f"{name} ({error.strerror})")
             return ""
         try:

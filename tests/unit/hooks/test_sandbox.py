@@ -5,6 +5,7 @@ The programs are static ones given to update-ldcache as the host's ldconfig.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ocishim import posixos
 from ocishim.hooks import ldconfig, libview, sandbox, seccomp
 from ocishim.linux import const, process
 from ocishim.rootfs.rootfs import Rootfs
@@ -404,6 +406,54 @@ def test_names_that_change_after_the_look(
         data = ldconfig.run(ldconfig.DEFAULT_PATH, view)
         found = ldconfig.explained(data, view.folders)[1]
     assert "liba.so.1" in [library.file for library in found]
+
+
+# more than can be shown
+
+
+def _mounted(tmp_path: Path) -> Path:
+    """Four links of the image's that lead to another folder, and two mounted libraries behind."""
+    root = make_tree(
+        tmp_path / "root", "dir opt", "file usr/lib/libm1.so.1 ", "file usr/lib/libm2.so.1 ",
+        *(f"symlink opt/libz{number}.so.1 /usr/libz.so.1" for number in range(4)),
+    )  # fmt: skip
+    library = libs.put(libs.library("libm1.so.1"), tmp_path / "driver/libm1.so.1")
+    libs.put(libs.library("libz.so.1"), root / "usr/libz.so.1")
+    for number in (1, 2):
+        subprocess.run(
+            ["mount", "--bind", library, root / f"usr/lib/libm{number}.so.1"], check=True
+        )
+    return root
+
+
+@isolated
+def test_mounted_libraries_come_before_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _mounted(tmp_path)
+    monkeypatch.setattr(libview, "_MOST_COVERS", 3)
+    with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/opt", "/usr/lib"], [])
+        assert [len(folder.covers) for folder in view.folders] == [1, 2]
+        told = [(change.text, change.warning) for change in view.outcomes]
+    more = "more than 3 libraries that are mounted or linked from elsewhere"
+    assert told == [(f"/opt: {more}: the rest is left out", True)]
+
+
+@isolated
+def test_what_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, plain = _mounted(tmp_path), os.open
+
+    def fails(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == "libm2.so.1":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return plain(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(posixos, "open", fails)
+    with Rootfs.open_dir(str(root)) as rootfs, libview.View(rootfs) as view:
+        view.add(["/usr/lib"], [])
+        told = [(change.text, change.warning) for change in view.outcomes]
+    assert told == [("/usr/lib/libm2.so.1: Too many open files: left out", True)]
 
 
 # how it ends
