@@ -13,6 +13,8 @@ from ocishim.cache import Cache
 from ocishim.create import record
 from ocishim.settings import config as settings
 
+_BEGINNING = b'{"version":'
+"""Of each record, and of nothing in it: the quotation marks of a text are escaped."""
 _LISTS = ("asked", "ignored", "devices", "hooks", "decided", "warnings")
 
 
@@ -46,9 +48,12 @@ def kept() -> list[Record]:
 
 
 def _parsed(line: bytes) -> Record | None:
-    """Return the record of one line; None when it was cut off or is of another version."""
+    """Return the record of one line; None when it was cut off or is of another version.
+
+    Where the disk was full, one that was cut off stands before it in the line.
+    """
     try:
-        told = json.loads(line)
+        told = json.loads(line[max(line.rfind(_BEGINNING), 0) :])
     except ValueError:
         return None
     if not isinstance(told, dict) or told.get("version") != record.VERSION:

@@ -65,7 +65,7 @@ class Description:
 
 def read(path: str) -> Description:
     """Return what the file says. Raises ConfigError with file, line and key; OSError."""
-    data = files.content(path, _MAX_BYTES + 1)
+    data = files.given(path, _MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"larger than {_MAX_BYTES} bytes", source=path)
     return _Reader(path, data.decode(errors="replace")).description(

@@ -37,7 +37,7 @@ def keep(node: Node, id_: str = ID, **told: Any) -> None:
         "runtime": "/usr/bin/runc", "milliseconds": 2.5, "asked": ["somebody asks"],
         "devices": ["acme.com/demo=0 of /etc/cdi/acme.yaml"], "edits": 3, "hooks": ["chmod"], **told,
     }  # fmt: skip
-    line = json.dumps(whole).encode() + b"\n"
+    line = json.dumps(whole, separators=(",", ":")).encode() + b"\n"
     Cache(str(node.root / "cache")).append(record.NAME, line, record._LIMIT, record._SPAN)
 
 
@@ -252,6 +252,16 @@ def test_a_record_that_was_torn(node: Node, line: str) -> None:
     with open(node.root / "cache" / record.NAME, "a") as file:
         file.write(line + "\n")
     assert node.json("--last-failure")["error"] == FAILED
+
+
+def test_the_record_after_one_that_was_cut_off(node: Node) -> None:
+    """What a full disk leaves of a record has no line feed."""
+    keep(node, "before", error="the first")
+    cut = b'{"version":1,"id":"cut","error":"{\\"version\\":'
+    Cache(str(node.root / "cache")).append(record.NAME, cut, 1 << 20, 1 << 30)
+    keep(node, "after", error="the last")
+    told = node.json("--last-failure")
+    assert (told["container"], told["error"]) == ("after", "the last")
 
 
 @pytest.mark.parametrize("path", [
