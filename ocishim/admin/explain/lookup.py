@@ -46,7 +46,7 @@ def of_pod(name: str) -> list[dict[str, Any]]:
     if not pods:
         raise UsageError(
             f"no container of a pod {name!r} found",
-            hint="has it been scheduled to this node: kubectl get pod -o wide",
+            hint=states.or_as_root("see whether it is on this node: kubectl get pod -o wide"),
         )
     return [_story(id_, kept, known.get(id_, []), None) for id_ in dict.fromkeys([*kept, *known])]
 
@@ -56,7 +56,8 @@ def last_failure() -> dict[str, Any]:
     for one in reversed(records.kept()):
         if one.told["error"]:
             return records.story(one)
-    raise UsageError("no create that failed is kept", hint="what the engine says is not pyshim's")
+    hint = states.or_as_root("look into the engine's log: what it says is not pyshim's")
+    raise UsageError("no create that failed is kept", hint=hint)
 
 
 def _is_pods(pod: str, name: str) -> bool:

@@ -230,7 +230,7 @@ def test_a_pod(node: Node) -> None:
     assert result.exit_code == 2
     assert result.stderr == (
         "pyshimctl: no container of a pod 'web-9' found\n"
-        "hint: has it been scheduled to this node: kubectl get pod -o wide\n"
+        "hint: see whether it is on this node: kubectl get pod -o wide\n"
     )
 
 
@@ -241,6 +241,20 @@ def test_no_failure_is_kept(node: Node) -> None:
         2,
         "pyshimctl: no create that failed is kept",
     )
+
+
+@pytest.mark.parametrize(("words", "step"), [
+    pytest.param(["--last-failure"], "look into the engine's log", id="last failure"),
+    pytest.param(["--pod", "web"], "see whether it is on this node", id="pod"),
+    pytest.param(["--container", "web"], "name the engine's runtime root", id="container"),
+])  # fmt: skip
+@pytest.mark.parametrize("user", [0, 1000])
+def test_whoever_is_not_root_sees_their_own(
+    node: Node, monkeypatch: pytest.MonkeyPatch, words: list[str], step: str, user: int
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    hint = node.explain(*words).stderr.splitlines()[1]
+    assert hint.startswith(f"hint: {'run it as root, or ' if user else ''}{step}")
 
 
 @pytest.mark.parametrize("line", [
