@@ -23,6 +23,7 @@ _STEPS = {
     "containerd": "ctr run --runc-binary pyshim ...; in Kubernetes runtimeClassName: pyshim",
 }
 """How a container is started by pyshim, by engine."""
+_NOT_KEPT = "no create of it is among those that pyshim keeps"
 
 
 def of_container(name: str, root: str | None = None) -> dict[str, Any]:
@@ -95,13 +96,13 @@ def _story(
     program = next((known_by.started_by for known_by in known if known_by.started_by), "")
     bundle = _bundle(id_, root)
     if not one and (program and not _is_pyshim(program)):
-        return _foreign(id_, known, bundle, program)
+        return _foreign(id_, known, bundle, f"{program} did")
     if bundle:
         return _running(id_, one, known, bundle, program)
     if one:
         return records.story(one)
     if known:
-        return _foreign(id_, known, "", "")
+        return _unkept(id_, known, program)
     raise states.not_found(id_, root)
 
 
@@ -123,7 +124,7 @@ def _running(
 ) -> dict[str, Any]:
     """Return the story of a container that is there; without a record it may be another's."""
     if not one and not program and _came_later(bundle):
-        return _foreign(id_, known, bundle, "")
+        return _foreign(id_, known, bundle, _NOT_KEPT)
     told = story.tell(bundle)
     if one:
         told = {**told, "created": records.created(one), "container": one.id, "pod": one.pod}
@@ -144,20 +145,39 @@ def _is_pyshim(program: str) -> bool:
     return "pyshim" in (os.path.basename(program), os.path.basename(os.path.realpath(program)))
 
 
-def _foreign(id_: str, known: list[Container], bundle: str, program: str) -> dict[str, Any]:
+def _foreign(id_: str, known: list[Container], bundle: str, why: str) -> dict[str, Any]:
     """Return the story of a container that pyshim did not start."""
-    pod = next((one.pod for one in known if one.pod), "")
+    result = f"pyshim did not start this container: {why}"
+    return _untold(id_, known, bundle, result, _how_to_start(known))
+
+
+def _unkept(id_: str, known: list[Container], program: str) -> dict[str, Any]:
+    """Return the story of one that has ended, and whose create is kept no longer, or never was."""
+    result = "no create of it is kept: pyshim has the last 200 at least, since the machine started"
+    if program:
+        again = f"start it again: {program} is its runtime, and explain then knows its create"
+        return _untold(id_, known, "", result, again)
+    result += "; pyshim did not start this container, or not since then"
+    return _untold(id_, known, "", result, _how_to_start(known))
+
+
+def _how_to_start(known: list[Container]) -> str:
     engine = next((one.engine for one in known), "")
-    by = f"{program} did" if program else "no create of it is among those that pyshim keeps"
+    if engine in _IN_PODS or any(one.pod for one in known):
+        return _POD_STEP
+    return _STEPS.get(engine, _STEPS["containerd"])
+
+
+def _untold(
+    id_: str, known: list[Container], bundle: str, result: str, next_step: str
+) -> dict[str, Any]:
     return {
         "container": id_,
-        "pod": pod,
+        "pod": next((one.pod for one in known if one.pod), ""),
         "bundle": bundle,
         "steps": [],
         "warnings": [],
         "error": "",
-        "result": f"pyshim did not start this container: {by}",
-        "next": _POD_STEP
-        if pod or engine in _IN_PODS
-        else _STEPS.get(engine, _STEPS["containerd"]),
+        "result": result,
+        "next": next_step,
     }
