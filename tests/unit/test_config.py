@@ -157,12 +157,14 @@ def test_two_files_do_not_share_a_copy(
     pytest.param(1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "/run/user/1000/pyshim",
         id="rootless"),
     pytest.param(1000, {}, "/run/pyshim", id="rootless without a session"),
+    pytest.param(0, {"XDG_RUNTIME_DIR": "/run/user/7", "ROOTLESSKIT_STATE_DIR": "/run/user/7/x"},
+        "/run/user/7/pyshim", id="rootless Docker, whose /run is its own"),
     pytest.param(0, {"PYSHIM_CACHE_DIR": "/c"}, "/c", id="chosen"),
 ])  # fmt: skip
 def test_cache_dir(
     monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str], expected: str
 ) -> None:
-    for name in ("XDG_RUNTIME_DIR", "PYSHIM_CACHE_DIR"):
+    for name in ("XDG_RUNTIME_DIR", "ROOTLESSKIT_STATE_DIR", "PYSHIM_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)

@@ -95,7 +95,21 @@ def nerdctl(node: Node) -> None:
     write(node, "/var/lib/nerdctl/1935db59/names/default/web", ID)
 
 
-ENGINES = [docker, containerd, crio, podman, kubelet, conmon, nerdctl]
+def rootless_docker(node: Node, runtime: str = "pyshim") -> None:
+    folder = f"/home/.local/share/docker/containers/{ID}"
+    write(node, f"{folder}/config.v2.json", {"ID": ID, "Name": "/web"})
+    write(node, f"{folder}/hostconfig.json", {"Runtime": runtime})
+    path = {"path": "/usr/local/bin/pyshim"}
+    write(node, "/home/.config/docker/daemon.json", {"runtimes": {"pyshim": path}})
+
+
+def rootless_nerdctl(node: Node) -> None:
+    write(node, "/home/.local/share/nerdctl/1935db59/names/default/web", ID)
+
+
+ENGINES = [
+    docker, containerd, crio, podman, kubelet, conmon, nerdctl, rootless_docker, rootless_nerdctl,
+]  # fmt: skip
 IN_PODS = (containerd, crio, kubelet)
 
 
@@ -159,6 +173,9 @@ def test_one_name_in_two_pods(node: Node) -> None:
     pytest.param(docker, "runc did",
         "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
         id="docker"),
+    pytest.param(lambda node: rootless_docker(node, "runc"), "runc did",
+        "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
+        id="rootless docker"),
     pytest.param(conmon, "/usr/bin/crun did",
         "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default",
         id="podman"),
