@@ -103,7 +103,8 @@ def _refuse_other_prefixes(written: dict[str, Any], config: Config, requests: Re
         # An annotation of an engine's hardly has both signs: most are not looked at.
         if not isinstance(value, str) or "=" not in value or "/" not in value:
             continue
-        if not key.startswith(prefixes) and all(map(cdi_names.is_qualified, value.split(","))):
+        words = [word.strip() for word in value.split(",")]
+        if not key.startswith(prefixes) and all(map(cdi_names.is_qualified, words)):
             requests.refuse(
                 f"annotation '{key}' names {value}, and its key begins with none of "
                 f"cdi.annotation_prefixes in {config.path}: {', '.join(prefixes)}"
