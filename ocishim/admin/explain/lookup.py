@@ -57,7 +57,9 @@ def last_failure() -> dict[str, Any]:
     for one in reversed(records.kept()):
         if one.told["error"]:
             return records.story(one)
-    hint = states.or_as_root("look into the engine's log: what it says is not pyshim's")
+    hint = states.or_as_root(
+        "look into the engine's log; 'pyshimctl doctor' says whether records can be kept"
+    )
     raise UsageError("no create that failed is kept", hint=hint)
 
 

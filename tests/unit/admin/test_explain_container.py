@@ -276,7 +276,7 @@ def test_no_failure_is_kept(node: Node) -> None:
 
 
 @pytest.mark.parametrize(("words", "step"), [
-    pytest.param(["--last-failure"], "look into the engine's log", id="last failure"),
+    pytest.param(["--last-failure"], "look into the engine's log; 'pyshimctl doctor' says", id="last failure"),
     pytest.param(["--pod", "web"], "see whether it is on this node", id="pod"),
     pytest.param(["--container", "web"], "name the engine's runtime root", id="container"),
 ])  # fmt: skip
