@@ -129,7 +129,8 @@ def _running(
         return _foreign(id_, known, bundle, _NOT_KEPT)
     told = story.tell(bundle)
     if one:
-        told = {**told, "created": records.created(one), "container": one.id, "pod": one.pod}
+        told = {**told, "created": records.created(one), "container": one.id}
+        told = {**told, "pod": one.pod, "name": one.name}
     return told
 
 
@@ -176,6 +177,7 @@ def _untold(
     return {
         "container": id_,
         "pod": next((one.pod for one in known if one.pod), ""),
+        "name": next((one.names[0] for one in known if one.pod and one.names), ""),
         "bundle": bundle,
         "steps": [],
         "warnings": [],

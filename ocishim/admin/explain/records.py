@@ -31,6 +31,11 @@ class Record(NamedTuple):
         return containers.pod_names(told["namespace"], told["pod"], told["container"])
 
     @property
+    def name(self) -> str:
+        """The container's name in its pod, "" outside of pods."""
+        return (self.told["container"] or "the sandbox") if self.pod else ""
+
+    @property
     def pod(self) -> str:
         """namespace/name of its pod, "" outside of pods."""
         return f"{self.told['namespace']}/{self.told['pod']}" if self.told["pod"] else ""
@@ -72,6 +77,7 @@ def story(one: Record) -> dict[str, Any]:
     return {
         "container": one.id,
         "pod": one.pod,
+        "name": one.name,
         "created": created(one),
         "bundle": told["bundle"],
         "runtime": told["runtime"],

@@ -258,6 +258,7 @@ def test_a_pod(node: Node) -> None:
     containerd(node, systemd_cgroup=True)
     told = node.json_of_pod("web-0")
     assert [(one["container"], "created" in one) for one in told] == [(OTHER, True), (ID, False)]
+    assert [one["name"] for one in told] == ["the sandbox", "web"]
     result = node.explain("--pod", "web-9")
     assert result.exit_code == 2
     assert result.stderr == (
@@ -334,7 +335,17 @@ def test_names_move_no_cursor(node: Node) -> None:
     )
     assert "\x1b" not in node.explain("--last-failure").stdout
     titles = [line.split()[0] for line in node.lines("--last-failure")]
-    assert titles == ["container", "pod", "created", "bundle", "runtime", "1", "2", "create"]
+    assert titles == [
+        "container",
+        "pod",
+        "name",
+        "created",
+        "bundle",
+        "runtime",
+        "1",
+        "2",
+        "create",
+    ]
 
 
 def test_what_if(node: Node) -> None:
