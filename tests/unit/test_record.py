@@ -202,6 +202,14 @@ def test_the_info_line(box: Box, annotations: dict[str, str], line: str) -> None
     assert logged.endswith(" ms")
 
 
+def test_a_device_that_two_ask_for_is_given_once(box: Box) -> None:
+    box.bundle(oci(annotations={**ASKED, "cdi.k8s.io/y": ASKED["cdi.k8s.io/x"]}))
+    create(box)
+    (told,) = kept(box)
+    assert len(told["asked"]) == 2
+    assert told["devices"] == [f"acme.com/gpu=0 of {box.spec_dir}/acme.json"]
+
+
 def test_no_info_line_without_a_device(box: Box) -> None:
     box.settings({"log.level": "info"})
     box.bundle(oci(annotations=POD))
