@@ -67,7 +67,7 @@ class Plan:
         return [
             *self.requests.sources,
             *self.requests.ignored,
-            *(f"device {found.name} is defined in {found.path}" for found in self.found),
+            *dict.fromkeys(f"device {f.name} is defined in {f.path}" for f in self.found),
             *self._edits(),
             *self.of_hooks,
         ]

@@ -14,9 +14,7 @@ from ocishim.lowlevel import lowlevel
 from ocishim.settings import config as settings
 
 _IN_PODS = ("crio", "kubelet")
-_POD_STEP = (
-    "runtimeClassName: pyshim in the pod, or pyshimctl configure containerd --set-as-default"
-)
+_POD_STEP = "runtimeClassName: pyshim in the pod, or pyshimctl configure {} --set-as-default"
 _STEPS = {
     "docker": "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
     "podman": "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default",
@@ -165,9 +163,10 @@ def _unkept(id_: str, known: list[Container], program: str) -> dict[str, Any]:
 
 
 def _how_to_start(known: list[Container]) -> str:
-    engine = next((one.engine for one in known), "")
+    engines = [one.engine for one in known]
+    engine = next(iter(engines), "")
     if engine in _IN_PODS or any(one.pod for one in known):
-        return _POD_STEP
+        return _POD_STEP.format("crio" if "crio" in engines else "containerd")
     return _STEPS.get(engine, _STEPS["containerd"])
 
 

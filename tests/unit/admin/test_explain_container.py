@@ -243,6 +243,8 @@ def test_docker_runtimes_of_other_names(node: Node) -> None:
         "start it again: pyshim is its runtime, and explain then knows its create", id="by pyshim"),
     pytest.param(kubelet, f"{NOT_KEPT}; pyshim did not start this container, or not since then",
         POD_STEP, id="by nobody knows whom"),
+    pytest.param(crio, f"{NOT_KEPT}; pyshim did not start this container, or not since then",
+        POD_STEP.replace("containerd", "crio"), id="under CRI-O"),
 ])  # fmt: skip
 def test_one_that_ended_before_the_machine_started(
     node: Node, engine: Any, result: str, step: str
