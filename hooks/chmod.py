@@ -13,14 +13,13 @@ from ocishim import posixos
 from ocishim.errors import ForeignMountError, HookError, UnsafePathError, UsageError
 from ocishim.hooks import flags
 from ocishim.hooks.outcome import Outcome
+from ocishim.oci.hooktable import LARGEST_MODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.rootfs.rootfs import Rootfs
 
 NAME = "chmod"
-
-_LARGEST = 0o7777
 
 
 class Request:
@@ -39,7 +38,7 @@ def parse(args: list[str]) -> Request:
     text = flags.last(values, "mode")
     if not text:
         raise UsageError("flag '--mode' is missing")
-    if text.strip("01234567") or int(text, 8) > _LARGEST:
+    if text.strip("01234567") or int(text, 8) > LARGEST_MODE:
         raise UsageError(f"--mode {text!r} is not an octal number up to 7777")
     for path in values["path"]:
         if not path or "\0" in path:

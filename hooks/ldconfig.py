@@ -13,8 +13,9 @@ import errno
 
 from ocishim import posixos
 from ocishim.errors import DocumentError, HookError, UsageError
-from ocishim.hooks import arch, elf, ldcache, ldconf, libview, sandbox, soname
+from ocishim.hooks import arch, elf, ldcache, libview, sandbox, soname
 from ocishim.linux import memfd
+from ocishim.oci import hooktable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _time_left() -> float:
 
 def folder(unsafe_path: str) -> str:
     """Return a --folder value as an absolute path; UsageError when ldconfig could not name it."""
-    if not unsafe_path or not ldconf.is_plain(unsafe_path):
+    if not hooktable.is_folder(unsafe_path):
         raise UsageError(f"--folder {unsafe_path!r} is not a path that ld.so.conf can hold")
     return "/" + unsafe_path.strip("/")
 

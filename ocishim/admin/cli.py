@@ -77,6 +77,7 @@ class Program(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the options before the command's name."""
+        printer.carry_any_text()
         with _mistakes_shown():
             return super().make_context(*args, **extra)
 

@@ -8,12 +8,21 @@ Colours appear on a terminal only; click and rich take care.
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import Any
 
 import click
 
 from ocishim.errors import shown
+
+
+def carry_any_text() -> None:
+    """Let what a locale's encoding has no letter for be shown escaped, and be no failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def line(words: str, *, err: bool = False, fg: str | None = None) -> None:

@@ -45,7 +45,9 @@ def add(path: str, samples: Samples) -> None:
         for name, value in samples.items():
             counted[name] = counted.get(name, 0) + value
         posixos.ftruncate(descriptor, 0)  # of a create that was killed
-        posixos.write(descriptor, text(counted).encode())
+        data = text(counted).encode()
+        while data:  # a disk that becomes full takes a part, and then nothing
+            data = data[posixos.write(descriptor, data) :]
         posixos.fchmod(descriptor, 0o644)
         posixos.rename(scratch, path)
     finally:

@@ -67,14 +67,25 @@ class Plan:
         return [
             *self.requests.sources,
             *self.requests.ignored,
-            *(f"device {found.name} is defined in {found.path}" for found in self.found),
-            *(self._told(change) for change in self.planned),
+            *dict.fromkeys(f"device {f.name} is defined in {f.path}" for f in self.found),
+            *self._edits(),
             *self.of_hooks,
         ]
 
-    def _told(self, change: Change) -> str:
-        there = "" if change in self.changes else ": already in config.json"
-        return change.describe() + there
+    def _edits(self) -> list[str]:
+        """Say of each edit whether it is made; of the same for several devices once."""
+        last = {change.target(): change for change in self.planned}
+        told = []
+        for change in self.planned:
+            words = change.describe()
+            counts = (last[change.target()] if change.target() else change).describe()
+            if change in self.changes:
+                told.append(words)
+            elif counts != words:
+                told.append(f"{words}: {counts} takes its place")
+            elif not change.target() or change is last[change.target()]:
+                told.append(f"{words}: already in config.json")
+        return told
 
 
 def plan(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: str) -> Plan:

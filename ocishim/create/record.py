@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.cdi.registry.entries import Found
     from ocishim.create.plan import Plan
     from ocishim.log import Fields, OwnLog
     from ocishim.settings.config import Config
@@ -53,7 +54,7 @@ def succeeded(call: Call, made: Plan, config: Config, lowlevel: str, log: OwnLog
         told = _about(call, made.spec)
         told["asked"] = made.requests.sources
         told["ignored"] = made.requests.ignored
-        told["devices"] = [f"{found.name} of {found.path}" for found in made.found]
+        told["devices"] = [f"{found.name} of {found.path}" for found in _given(made)]
         told["edits"] = len(made.changes)
         told["hooks"] = _hooks(made)
         told["decided"] = made.hooks.sentences
@@ -135,6 +136,11 @@ def _asked(spec: dict[str, Any], config: Config) -> tuple[list[str], list[str]]:
     return asked.sources, asked.ignored
 
 
+def _given(made: Plan) -> list[Found]:
+    """Return the devices, each once however many asked for it."""
+    return [*{str(found.name): found for found in made.found}.values()]
+
+
 def _hooks(made: Plan) -> list[str]:
     """Return the names of the createContainer hooks that run, whoever runs them."""
     names = []
@@ -154,7 +160,7 @@ def _sentence(told: dict[str, Any]) -> str:
 
 def _fields(told: dict[str, Any], made: Plan) -> Fields:
     return {
-        "CDI_DEVICE": [str(found.name) for found in made.found],
+        "CDI_DEVICE": [str(found.name) for found in _given(made)],
         "CDI_SPEC": [*dict.fromkeys(found.path for found in made.found)],
         "CDI_HOOK": told["hooks"],
         "MILLISECONDS": str(told["milliseconds"]),
@@ -170,7 +176,7 @@ def _count(told: dict[str, Any], made: Plan, config: Config, took: float) -> Non
         "pyshim_create_seconds_total": took,
         "pyshim_warnings_total": len(told["warnings"]),
     }
-    for found in made.found:
+    for found in _given(made):
         name = f'pyshim_devices_total{{kind="{str(found.name).partition("=")[0]}"}}'
         samples[name] = samples.get(name, 0) + 1
     metrics.add(config.metrics, samples)

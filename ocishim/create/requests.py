@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ocishim import jsonio
 from ocishim.cdi import annotations as cdi_annotations
-from ocishim.cdi import names
+from ocishim.cdi import names as cdi_names
 from ocishim.create import device_lists
 from ocishim.errors import DocumentError, PyshimError, RequestError
 from ocishim.oci import marks
@@ -64,8 +64,8 @@ class Requests:
 def gather(spec: dict[str, Any], config: Config) -> Requests:
     """Return the devices config.json asks for.
 
-    Raises DocumentError when the annotations are not strings, RequestError naming the
-    annotation when its value is not a list of qualified device names.
+    Raises DocumentError when the annotations are not strings, RequestError naming the annotation,
+    the variable or the mounts that ask for what is no device's name.
     """
     requests = Requests()
     written = marks.of(spec)
@@ -103,7 +103,8 @@ def _refuse_other_prefixes(written: dict[str, Any], config: Config, requests: Re
         # An annotation of an engine's hardly has both signs: most are not looked at.
         if not isinstance(value, str) or "=" not in value or "/" not in value:
             continue
-        if not key.startswith(prefixes) and all(map(names.is_qualified, value.split(","))):
+        words = [word.strip() for word in value.split(",")]
+        if not key.startswith(prefixes) and all(map(cdi_names.is_qualified, words)):
             requests.refuse(
                 f"annotation '{key}' names {value}, and its key begins with none of "
                 f"cdi.annotation_prefixes in {config.path}: {', '.join(prefixes)}"
@@ -157,13 +158,22 @@ def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> Non
 
 
 def _of_kinds(names: list[str], kinds: set[str], source: str, requests: Requests) -> list[str]:
-    """Return those of `names` that [[requests.env]] lets `source` ask for; refuse the others."""
+    """Return those of `names` that [[requests.env]] lets `source` ask for; refuse the others.
+
+    Raises RequestError for what is no name.
+    """
     allowed = [name for name in names if name.partition("=")[0] in kinds]
     for name in names:
         if name not in allowed:
             requests.refuse(
                 f"{source} asks for {name}, which is not of the kind {' or '.join(sorted(kinds))} "
                 "in [[requests.env]]"
+            )
+    for name in allowed:
+        if not cdi_names.is_qualified(name):
+            raise RequestError(
+                f"{source} asks for {cdi_names.goquote(name)}, which no CDI device can be called",
+                hint="write indices, UUIDs or names separated by ',', or all, or none",
             )
     return allowed
 

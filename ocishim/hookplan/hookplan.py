@@ -291,4 +291,5 @@ def _names(hook: dict[str, Any]) -> str:
 def _told(hook: dict[str, Any]) -> list[str]:
     """Say what is run for `hook`, one sentence a known hook."""
     told = [f"hook {part.describe()}" for part in knownhooks.parse(hook)]
-    return told or [f"hook {hook.get('path')} keeps its program"]
+    why = f": pyshim cannot do {unread}" if (unread := knownhooks.unread(hook)) else ""
+    return told or [f"hook {hook.get('path')} keeps its program{why}"]

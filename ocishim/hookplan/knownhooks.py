@@ -7,7 +7,7 @@ them; CVE-2025-23266 for the environment.
 
 from __future__ import annotations
 
-from ocishim.errors import HookError
+from ocishim.errors import HookError, quoted
 from ocishim.oci.hooktable import CHAIN, HOOKS, NEXT
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ class Part:
 
     def describe(self) -> str:
         """Return the hook as a person would type it."""
-        return " ".join((self.name, *self.args))
+        return _typed((self.name, *self.args))
 
 
 def parse(hook: Hook) -> list[Part]:
@@ -64,24 +64,39 @@ def parse(hook: Hook) -> list[Part]:
     `nvidia-cdi-hook NAME`, `nvidia-ctk hook NAME`, `pyshim-hook NAME` at whatever path, and
     pyshim's own chain of several.
     """
+    program, words = _split(hook)
+    if program == _OURS and words[:1] == [CHAIN]:
+        return _split_chain(words[1:])
+    return _part(words)
+
+
+def unread(hook: Hook) -> str:
+    """Return the command line of a hook of a known name and flags that are not ours, or ""."""
+    _, words = _split(hook)
+    return _typed(words) if words and words[0] in HOOKS and not _part(words) else ""
+
+
+def _typed(words: Iterable[str]) -> str:
+    return " ".join(map(quoted, words))
+
+
+def _split(hook: Hook) -> tuple[str, list[str]]:
+    """Return the program's name and the words from the hook's name on; none of others' programs."""
     program = str(hook.get("path", "")).rpartition("/")[2]
     args = hook.get("args")
     if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
-        return []
+        return program, []
     if program == "pyshim" and args[:1] == [_OURS]:
         program = _OURS  # the static file alone, without links
     words = args[1:]
     if program == "nvidia-ctk":
         words = _skip_switches(words)
         if words[:1] != ["hook"]:
-            return []
+            return program, []
         words = words[1:]
     elif program not in ("nvidia-cdi-hook", _OURS):
-        return []
-    words = _skip_switches(words)
-    if program == _OURS and words[:1] == [CHAIN]:
-        return _split_chain(words[1:])
-    return _part(words)
+        return program, []
+    return program, _skip_switches(words)
 
 
 def _skip_switches(words: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ def check(
         for hook in lists.get(name, ()):
             path = hook.get("path")
             if isinstance(path, str) and (path == own or path in injected):
-                _check_program(f"{name} hook {path}", path, injected.get(path, ""))
+                _check_program(name, hook, injected.get(path, ""))
                 if path == own:
                     knownhooks.must_be_utf8(path, *hook["args"])
                     if oci_spec.has_user_namespace(spec):
@@ -46,14 +46,17 @@ def is_foreign(hook: dict[str, Any], own: str) -> bool:
     return path != own and all(isinstance(word, str) and "\0" not in word for word in words)
 
 
-def _check_program(hook: str, path: str, cdi_spec: str) -> None:
-    subject = f"{cdi_spec}: {hook}" if cdi_spec else hook
+def _check_program(stage: str, hook: dict[str, Any], cdi_spec: str) -> None:
+    path = hook["path"]
+    subject = f"{cdi_spec}: {stage} hook {path}" if cdi_spec else f"{stage} hook {path}"
     if not posixos.path.isabs(path) or "\0" in path:
         raise HookError(f"{subject}: the path is not absolute", hint="correct the CDI spec")
     if not posixos.access(path, posixos.X_OK) or posixos.path.isdir(path):
         there = "is not an executable file" if posixos.path.exists(path) else "does not exist"
+        unread = knownhooks.unread(hook)
+        why = f", and pyshim itself cannot do {unread}" if unread else ""
         hint = "install it, or generate the CDI spec again" if cdi_spec else "install pyshim again"
-        raise HookError(f"{subject}: the program {there}", hint=hint)
+        raise HookError(f"{subject}: the program {there}{why}", hint=hint)
 
 
 def _check_reachable(path: str) -> None:

@@ -1,14 +1,14 @@
 """The changes pyshim can make to an OCI spec, one class each.
 
-A change knows how to apply() itself, whether it is already present() in its final form, and
-how to describe() itself to people. It knows nothing of CDI: which changes to make is decided
-in cdi/edits.py; spec.py applies a list of them. Those about hooks that are there already are in
-hookchanges.py. Semantics: the CDI reference's editor (internal/ociedit), to the letter. Pure.
+A change knows how to apply() itself, whether it is present() already in its final form, and how
+to describe() itself. cdi/edits.py decides which to make, spec.py applies them; hookchanges.py has
+those of hooks that are there. Semantics: the CDI reference's editor (internal/ociedit). Pure.
 """
 # ruff: noqa: D102 - apply, present, target and describe are documented once, in Change
 
 from __future__ import annotations
 
+from ocishim.errors import quoted
 from ocishim.oci.members import find, find_dict, find_list, make_dict, make_list, remove_first
 
 TYPE_CHECKING = False
@@ -230,8 +230,8 @@ class AddHook(Change):
         return any(self._same(hook) for hook in find_list(spec, "hooks", self.name))
 
     def describe(self) -> str:
-        args = self.hook.get("args") or []
-        return " ".join([f"{self.name} hook {self.hook['path']}", *args[1:]])
+        words = map(quoted, (self.hook.get("args") or [])[1:])
+        return " ".join([f"{self.name} hook {self.hook['path']}", *words])
 
     def _same(self, other: object) -> bool:
         if not isinstance(other, dict):

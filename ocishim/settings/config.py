@@ -76,13 +76,18 @@ def search_path() -> str:
 def cache_dir() -> str:
     """Return the compiled cache's directory: under /run, or the user's own when rootless.
 
-    Root of a user namespace (rootless Podman) is uid 0 too, and cannot write to /run.
+    Root of a user namespace is uid 0 too: rootless Podman's cannot write to /run, and that of
+    RootlessKit (rootless Docker, nerdctl, BuildKit) has a /run that nobody else sees.
     """
     chosen = posixos.getenv("PYSHIM_CACHE_DIR")
     if chosen:
         return chosen
     runtime_dir = posixos.getenv("XDG_RUNTIME_DIR")
-    if runtime_dir and (posixos.geteuid() != 0 or not posixos.access("/run", posixos.W_OK)):
+    if runtime_dir and (
+        posixos.geteuid() != 0
+        or posixos.getenv("ROOTLESSKIT_STATE_DIR")
+        or not posixos.access("/run", posixos.W_OK)
+    ):
         return runtime_dir + "/pyshim"
     return "/run/pyshim"
 

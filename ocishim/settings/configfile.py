@@ -31,6 +31,7 @@ CHOICES = {
     "log.format": ("text", "json"),
 }
 _REQUEST_KEYS: dict[str, type] = {"name": str, "kind": str, "unprivileged": bool}
+_KIND = re.compile(r"[a-z]([\w.-]*[a-z0-9])?/[a-z]([\w.-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
 _TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "table"}
 # Engines start pyshim in working directories of their own, so a relative path means nothing.
 _PATHS = {
@@ -124,8 +125,10 @@ def _twice(path: str, lines: list[str]) -> ConfigError | None:
         older = [*same, *(line for line, other in before if _overlap(other, name)), 0][0]
         before.append((number, name))
         # Lines of an array or a text of several lines may look like settings: the proof is that
-        # all is well up to the second one.
-        if not older or not _valid(lines[: number - 1]) or _valid(lines[:number]):
+        # all is well up to the second one, and that it is its key which is not, whatever the value.
+        key = lines[number - 1] if name.is_table else re.sub("=.*", "= 0", lines[number - 1])
+        above = lines[: number - 1]
+        if not older or not _valid(above) or _valid([*above, key]):
             continue
         what = f"table [{name.key}]" if name.is_table else f"'{name.key}'"
         hint = "keep one of the two"
@@ -265,6 +268,11 @@ class _Reader:
         for key in ("name", "kind"):
             if not item.get(key):
                 raise self._error("requests.env", f"'{field}.{key}' is missing")
+        if not _KIND.fullmatch(item["kind"]):
+            fault = f"'{item['kind']}' is not a kind in '{field}.kind'"
+            raise self._error("requests.env.kind", fault, "a kind is vendor/class: nvidia.com/gpu")
+        if "=" in item["name"] or "\0" in item["name"]:
+            raise self._error("requests.env.name", f"no variable's name in '{field}.name'")
         return {"unprivileged": False, **item}
 
     def _nearest(self, key: str) -> str:

@@ -275,6 +275,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Bo
     """Boxes by number, and pyshimctl asked about the one that was made last."""
     monkeypatch.setattr(states, "STATE_ROOTS", ())
     monkeypatch.setattr(containers, "_OWN_STORES", ())
+    monkeypatch.setenv("HOME", "/nonexistent")
     checks = tuple(
         one for one in doctor.CHECKS if one.startswith(("base:", "specs:", "installation:hook"))
     )

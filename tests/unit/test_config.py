@@ -157,12 +157,14 @@ def test_two_files_do_not_share_a_copy(
     pytest.param(1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "/run/user/1000/pyshim",
         id="rootless"),
     pytest.param(1000, {}, "/run/pyshim", id="rootless without a session"),
+    pytest.param(0, {"XDG_RUNTIME_DIR": "/run/user/7", "ROOTLESSKIT_STATE_DIR": "/run/user/7/x"},
+        "/run/user/7/pyshim", id="rootless Docker, whose /run is its own"),
     pytest.param(0, {"PYSHIM_CACHE_DIR": "/c"}, "/c", id="chosen"),
 ])  # fmt: skip
 def test_cache_dir(
     monkeypatch: pytest.MonkeyPatch, uid: int, env: dict[str, str], expected: str
 ) -> None:
-    for name in ("XDG_RUNTIME_DIR", "PYSHIM_CACHE_DIR"):
+    for name in ("XDG_RUNTIME_DIR", "ROOTLESSKIT_STATE_DIR", "PYSHIM_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -247,6 +249,18 @@ FAULTS = [
     pytest.param("[[requests.env]]\nname = 'X'\nkind = 'a.b/c'\nunprivileged = 'no'",
         "F:4: expected boolean, found string in 'requests.env[0].unprivileged'",
         id="boolean in a request"),
+    pytest.param("[[requests.env]]\nname = 'X'\nkind = 'gpu'",
+        "F:3: 'gpu' is not a kind in 'requests.env[0].kind' (a kind is vendor/class: "
+        "nvidia.com/gpu)", id="no kind in a request"),
+    pytest.param("[[requests.env]]\nname = 'X'\nkind = 'nvidia.com/gpu=0'",
+        "F:3: 'nvidia.com/gpu=0' is not a kind in 'requests.env[0].kind' (a kind is vendor/class: "
+        "nvidia.com/gpu)", id="a device in a request"),
+    pytest.param("[[requests.env]]\nname = 'X=1'\nkind = 'a.b/c'",
+        "F:2: no variable's name in 'requests.env[0].name'", id="no name in a request"),
+    *(
+        pytest.param(text, "F: not valid TOML: " + words.of_toml(text) + FORM, id=f"below a table {n}")
+        for n, text in enumerate(("[log]\nfile = '/a", "[hooks]\ntimeout = ten"))
+    ),
     pytest.param("runtimes = [", "F: not valid TOML: " + words.of_toml("runtimes = [") + FORM,
         id="array ends too early"),
     pytest.param("a = 1\nb 2", "F: not valid TOML: " + words.of_toml("a = 1\nb 2") + FORM,

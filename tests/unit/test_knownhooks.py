@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,9 @@ from ocishim.hookplan import knownhooks
 from ocishim.hookplan.knownhooks import Part
 from ocishim.hooks import chain, flags
 from ocishim.oci import hooktable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def hook(line: str, **more: object) -> dict[str, Any]:
@@ -48,6 +51,9 @@ KNOWN = [
 ]  # fmt: skip
 
 UNKNOWN = [
+    pytest.param(hook("/x/nvidia-cdi-hook create-symlinks --link a"), id="a value of no use"),
+    pytest.param(hook("/x/nvidia-cdi-hook update-ldcache --ldconfig-path="), id="an empty value"),
+    pytest.param(hook("/x/nvidia-cdi-hook chmod --path /a"), id="without what it needs"),
     pytest.param(hook("/usr/bin/vendor-hook create-symlinks --link a::/b"), id="another program"),
     pytest.param(hook("/usr/bin/nvidia-cdi-hook apply-cuda-memory-limits"), id="a newer name"),
     pytest.param(
@@ -129,18 +135,60 @@ def test_the_flags_are_the_hooks_own(monkeypatch: pytest.MonkeyPatch, name: str)
     assert hooktable.HOOKS[name].flags == seen.value.args[0]
 
 
+ODD = (
+    "", " ", "x", "/x", "a::/b", "a::b", "::/b", "a::", "a::/", "a::/..", "a::b::c", "644", "07777",
+    "10000", "0o644", "u+x", "/a#b", "/a=b", "/a\nb", " /a", "a,b", "--", "/sbin/ldconfig",
+)  # fmt: skip
+"""Values of flags, each of which some flag takes and another does not."""
+
+
+@given(st.data())
+def test_known_is_what_the_hook_takes(data: st.DataObject) -> None:
+    """What pyshim takes over would do: else the vendor's program is left what it was."""
+    name = data.draw(st.sampled_from(sorted(hooktable.HOOKS)))
+    row = hooktable.HOOKS[name]
+    words = st.sampled_from(
+        [f"--{flag}" for flag in row.flags] + [f"-{flag}" for flag in row.flags]
+    )
+    args: list[str] = []
+    for _ in range(data.draw(st.integers(0, 3)) if row.flags else 0):
+        flag, value = data.draw(words), data.draw(st.sampled_from(ODD))
+        args += [f"{flag}={value}"] if data.draw(st.booleans()) else [flag, value]
+    if row.takes(args):
+        chain.load(name).parse(args)
+    else:
+        assert any(_is_refused(name, one) for one in _each(args))
+
+
+def _is_refused(name: str, args: list[str]) -> bool:
+    try:
+        chain.load(name).parse(args)
+    except UsageError:
+        return True
+    return False
+
+
+def _each(args: list[str]) -> Iterator[list[str]]:
+    """The whole, and each flag with its value alone: the last of several hides the others."""
+    yield args
+    mode = ["--mode", "1"] if any("path" in word for word in args) else []
+    words = iter(args)
+    for word in words:
+        yield [word, *([] if "=" in word else [next(words)]), *mode]
+
+
 @given(st.lists(st.sampled_from(
-    ["--mode", "-mode", "--path", "---path", "mode", "--mode=", "--path=x=y", "--other", "-", "", "x"]
+    ["--some", "-some", "--more", "---more", "some", "--some=", "--more=x=y", "--other", "-", "", "x"]
 )))  # fmt: skip
 def test_what_a_hook_takes(args: list[str]) -> None:
     """As the hook itself reads it: create and explain must not see it otherwise."""
     try:
-        flags.parse(args, ("mode", "path"))
+        flags.parse(args, ("some", "more"))
     except UsageError:
         taken = False
     else:
         taken = True
-    assert hooktable.Row("mode", "path").takes(args) == taken
+    assert hooktable.Row("some", "more").takes(args) == taken
 
 
 @pytest.mark.parametrize(("hook", "lacks"), [
@@ -155,8 +203,8 @@ def test_lacks_an_environment(hook: dict[str, Any], lacks: bool) -> None:  # noq
 
 
 A, B, C = (
-    "/x/nvidia-cdi-hook chmod --mode=a", "/x/nvidia-cdi-hook chmod --mode=b",
-    "/y/nvidia-ctk hook chmod --mode=c",
+    "/x/nvidia-cdi-hook chmod --mode=1", "/x/nvidia-cdi-hook chmod --mode=2",
+    "/y/nvidia-ctk hook chmod --mode=3",
 )  # fmt: skip
 L, M = "/x/nvidia-cdi-hook update-ldcache", "/x/nvidia-cdi-hook update-ldcache --folder /m"
 V, W = "/vendor v", "/vendor w"
@@ -164,29 +212,29 @@ V, W = "/vendor v", "/vendor w"
 FUSED = [
     pytest.param([], [], id="nothing"),
     pytest.param([V], [V], id="one that is not known"),
-    pytest.param([A], [["chmod --mode=a"]], id="one that is"),
-    pytest.param([A, B, C], [["chmod --mode=a", "chmod --mode=b", "chmod --mode=c"]],
+    pytest.param([A], [["chmod --mode=1"]], id="one that is"),
+    pytest.param([A, B, C], [["chmod --mode=1", "chmod --mode=2", "chmod --mode=3"]],
         id="neighbours"),
-    pytest.param([A, V, B], [["chmod --mode=a"], V, ["chmod --mode=b"]],
+    pytest.param([A, V, B], [["chmod --mode=1"], V, ["chmod --mode=2"]],
         id="the order relative to others stays"),
     pytest.param([V, A, B, W, C, V],
-        [V, ["chmod --mode=a", "chmod --mode=b"], W, ["chmod --mode=c"], V], id="in between"),
-    pytest.param([A, A, B, A], [["chmod --mode=a", "chmod --mode=b"]],
+        [V, ["chmod --mode=1", "chmod --mode=2"], W, ["chmod --mode=3"], V], id="in between"),
+    pytest.param([A, A, B, A], [["chmod --mode=1", "chmod --mode=2"]],
         id="duplicates: the first stays"),
-    pytest.param([A, V, A], [["chmod --mode=a"], V], id="a duplicate on the other side"),
-    pytest.param([A, V, A, W], [["chmod --mode=a"], V, W],
+    pytest.param([A, V, A], [["chmod --mode=1"], V], id="a duplicate on the other side"),
+    pytest.param([A, V, A, W], [["chmod --mode=1"], V, W],
         id="a chain of duplicates alone is none"),
     pytest.param([V, V], [V, V], id="others are not ours to remove"),
     pytest.param([A, L, B, L, C],
-        [["chmod --mode=a", "chmod --mode=b", "update-ldcache", "chmod --mode=c"]],
+        [["chmod --mode=1", "chmod --mode=2", "update-ldcache", "chmod --mode=3"]],
         id="of update-ldcache the last"),
     pytest.param([L, A, V, B, L],
-        [["update-ldcache", "chmod --mode=a"], V, ["chmod --mode=b", "update-ldcache"]],
+        [["update-ldcache", "chmod --mode=1"], V, ["chmod --mode=2", "update-ldcache"]],
         id="of update-ldcache the last of its neighbours"),
     pytest.param([L, M, L], [["update-ldcache --folder /m", "update-ldcache"]],
         id="other folders, another hook"),
-    pytest.param(["/x/pyshim-hook chain --rootfs /r chmod --mode=a --next chmod --mode=b", C],
-        [["chmod --mode=a", "chmod --mode=b", "chmod --mode=c"]],
+    pytest.param(["/x/pyshim-hook chain --rootfs /r chmod --mode=1 --next chmod --mode=2", C],
+        [["chmod --mode=1", "chmod --mode=2", "chmod --mode=3"]],
         id="a chain takes its neighbours in"),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ocishim.errors
+from ocishim import posixos
 from ocishim.create import metrics
 from ocishim.errors import SORTS, PyshimError, sort_of
 from ocishim.settings import brokenfile
@@ -246,3 +247,12 @@ def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "x.prom.pyshim").symlink_to(tmp_path / "victim")
     metrics.add(str(tmp_path / "x.prom"), {"pyshim_warnings_total": 1})
     assert not Path(tmp_path / "victim").exists()
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk takes a part: half of the counters must not become the counters."""
+    write = posixos.write
+    monkeypatch.setattr(posixos, "write", lambda fd, data: write(fd, data[:100]))
+    metrics.add(str(tmp_path / "x.prom"), {"pyshim_warnings_total": 2})
+    monkeypatch.undo()
+    assert metrics._read(str(tmp_path / "x.prom")) == {"pyshim_warnings_total": 2, **NONE_FAILED}

@@ -96,28 +96,37 @@ def test_nobody_else_reads_it(box: Box) -> None:
     assert stat.S_IMODE(box.cache.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("what", ["a folder", "a FIFO", "a link", "others may write", "no cache"])
+@pytest.mark.parametrize("what", ["a folder", "no cache"])
 def test_a_record_that_cannot_be_kept_stops_nothing(box: Box, what: str) -> None:
     box.bundle(oci(annotations=ASKED))
     box.cache.mkdir(mode=0o700)
     file = box.cache / record.NAME
     if what == "a folder":
         file.mkdir()
-    elif what == "a FIFO":
-        os.mkfifo(file)
-    elif what == "a link":
-        file.symlink_to(box.folder / "elsewhere")
-    elif what == "others may write":
-        file.write_text("")
-        file.chmod(0o666)
     else:
         box.cache.rmdir()
         box.cache.write_text("")
     create(box)
-    assert not (box.folder / "elsewhere").exists()
     assert b"GPU=0" in (box.folder / "bundle/config.json").read_bytes()
-    if what == "others may write":
-        assert file.read_text() == ""
+
+
+@pytest.mark.parametrize("what", ["a FIFO", "a link", "others may write", "others may read"])
+def test_what_is_not_ours_alone_makes_way(box: Box, what: str) -> None:
+    box.bundle(oci(annotations=ASKED))
+    box.cache.mkdir(mode=0o700)
+    file, elsewhere = box.cache / record.NAME, box.folder / "elsewhere"
+    if what == "a FIFO":
+        os.mkfifo(file)
+    elif what == "a link":
+        file.symlink_to(elsewhere)
+    else:
+        elsewhere.write_text("")
+        elsewhere.chmod(0o666 if what == "others may write" else 0o644)
+        file.hardlink_to(elsewhere)
+    create(box)
+    assert not elsewhere.exists() or not elsewhere.read_text()
+    assert [told["error"] for told in kept(box)] == [""]
+    assert stat.S_IMODE(file.lstat().st_mode) == 0o600
 
 
 def test_creates_at_the_same_time(box: Box) -> None:
@@ -191,6 +200,14 @@ def test_the_info_line(box: Box, annotations: dict[str, str], line: str) -> None
         f"info {line}acme.com/gpu=0 of {box.spec_dir}/acme.json ({SOURCE}): "
     )
     assert logged.endswith(" ms")
+
+
+def test_a_device_that_two_ask_for_is_given_once(box: Box) -> None:
+    box.bundle(oci(annotations={**ASKED, "cdi.k8s.io/y": ASKED["cdi.k8s.io/x"]}))
+    create(box)
+    (told,) = kept(box)
+    assert len(told["asked"]) == 2
+    assert told["devices"] == [f"acme.com/gpu=0 of {box.spec_dir}/acme.json"]
 
 
 def test_no_info_line_without_a_device(box: Box) -> None:

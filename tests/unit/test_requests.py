@@ -74,6 +74,7 @@ def never_a_sandbox(*keys: str) -> str:
         pytest.param(OTHER + "x", GPU0, True, id="the device plugin's other prefix"),
         pytest.param("cdi.k8s.io", f"{GPU0},{GPU1}", True, id="no slash"),
         pytest.param("acme.com/cdi", GPU0, True, id="whatever prefix"),
+        pytest.param(OTHER + "x", f"{GPU0}, {GPU1} ", True, id="two mistakes at once"),
         pytest.param("cdi.k8s.io/x", GPU0, False, id="the right one"),
         pytest.param("note", "see acme.com/gpu=0", False, id="words"),
         pytest.param("args", "--a/b=c", False, id="something else"),

@@ -8,6 +8,7 @@ import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import requests
+from ocishim.errors import RequestError
 from ocishim.settings import config, defaults
 
 NVIDIA: dict[str, Any] = {
@@ -160,6 +161,24 @@ def test_a_variable_asks_for_its_kind(value: str, names: list[str], others: list
         f"environment NVIDIA_VISIBLE_DEVICES asks for {name}, {ANOTHER}" for name in others
     ]
     assert found.ignored == found.refused
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        pytest.param("0 1", '"nvidia.com/gpu=0 1"', id="blanks between"),
+        pytest.param('"0"', '"nvidia.com/gpu=\\"0\\""', id="quotation marks"),
+        pytest.param("0,-1", '"nvidia.com/gpu=-1"', id="one of several"),
+        pytest.param("MIG-GPU-4c3c/1/0", '"nvidia.com/gpu=MIG-GPU-4c3c/1/0"', id="an old MIG name"),
+    ],
+)
+def test_what_is_no_name_is_told_with_who_asks(value: str, name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        gather([NVIDIA], [f"NVIDIA_VISIBLE_DEVICES={value}"])
+    assert str(caught.value) == (
+        f"environment NVIDIA_VISIBLE_DEVICES asks for {name}, which no CDI device can be called "
+        "(write indices, UUIDs or names separated by ',', or all, or none)"
+    )
 
 
 @pytest.mark.parametrize(

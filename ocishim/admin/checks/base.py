@@ -185,9 +185,23 @@ def _hooks_never_run(node: Node, version: Version, told: str) -> Iterator[Findin
         )
 
 
+def _setting(key: str, value: str) -> str:
+    return f"pyshimctl config set {quoted(f'{key}={value}')}"
+
+
 def log(node: Node) -> Iterator[Finding]:
     """Yield whether warnings go anywhere."""
     file = node.config.log_file
+    if file and node.host.is_folder(file):
+        yield Finding(
+            "log",
+            "info",
+            "pyshim's warnings are written nowhere",
+            evidence=f"log.file is '{file}', which is a folder",
+            why="what a create skipped, and why, is lost; explain still tells it",
+            next_step=_setting("log.file", os.path.join(file, "pyshim.log")),
+        )
+        return
     place = os.path.dirname(file) if file else "/dev/log"
     if not node.exists(place) and (file or not node.exists(_JOURNAL)):
         yield Finding(
@@ -204,10 +218,28 @@ def log(node: Node) -> Iterator[Finding]:
 
 
 def metrics(node: Node) -> Iterator[Finding]:
-    """Yield whether counters are wanted that cannot be kept."""
+    """Yield whether counters are wanted that cannot be kept, or that nobody reads."""
     file = node.config.metrics
     folder = os.path.dirname(file)
-    if file and not node.host.is_folder(folder):
+    if file and node.host.is_folder(file):
+        yield Finding(
+            "metrics",
+            "warning",
+            "pyshim's counters are written nowhere",
+            evidence=f"log.metrics is '{file}', which is a folder",
+            why="no create is counted",
+            next_step=_setting("log.metrics", os.path.join(file, "pyshim.prom")),
+        )
+    elif file and not file.endswith(".prom"):
+        yield Finding(
+            "metrics",
+            "warning",
+            "node-exporter does not read pyshim's counters",
+            evidence=f"log.metrics is '{file}'",
+            why="its textfile collector reads files *.prom alone",
+            next_step=_setting("log.metrics", f"{file}.prom"),
+        )
+    elif file and not node.host.is_folder(folder):
         yield Finding(
             "metrics",
             "warning",

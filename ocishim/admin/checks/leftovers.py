@@ -87,7 +87,7 @@ def _cache_finding(evidence: str, next_step: str) -> Finding:
         "warning",
         "the compiled cache is not used",
         evidence=evidence,
-        why="every create parses the CDI specs again",
+        why="every create parses the CDI specs again, and leaves no record for explain",
         next_step=next_step,
     )
 

@@ -14,7 +14,7 @@ from ocishim.admin import printer
 from ocishim.admin.explain import lookup
 from ocishim.admin.explain.story import tell
 
-_TITLES = ("container", "pod", "created", "bundle", "runtime", "rootfs")
+_TITLES = ("container", "pod", "name", "created", "bundle", "runtime", "rootfs")
 
 
 @click.command()

@@ -32,6 +32,9 @@ _TASK_ROOTS = (
 """Where containerd's shims keep bundles, a namespace below each (moby: Docker's)."""
 _STORES = ("/var/lib/containers/storage", "/run/containers/storage")
 _OWN_STORES = ("~/.local/share/containers/storage", "$XDG_RUNTIME_DIR/containers/storage")
+_OWN_DOCKER, _OWN_NERDCTL = "~/.config/docker/daemon.json", "~/.local/share/nerdctl"
+_OWN_DOCKERS_DATA = "~/.local/share/docker"
+"""Of an ordinary user's Docker and nerdctl; nobody else reads another user's."""
 _LOG_NAME = re.compile(r"([^_]+)_([^_]+)_(.+)-([0-9a-f]{64})\.log")
 # As runc takes it. Any user's process can look like conmon, and crun 1.8 goes where `../` leads.
 _ID = re.compile(r"(?!\.\.?$)[\w+.][\w+.-]*", re.ASCII)
@@ -60,7 +63,8 @@ class Container(NamedTuple):
 def known() -> list[Container]:
     """Return every container that some engine's files name, one entry a file that names it."""
     found: list[Container] = []
-    for source in (_dockers, _containerds, _conmons, _stored, _kubelets, _nerdctls):
+    own = (_own_dockers, _own_nerdctls)
+    for source in (_dockers, _containerds, _conmons, _stored, _kubelets, _nerdctls, *own):
         try:
             found += [one for one in source() if _ID.fullmatch(one.id)]
         except (OSError, ConfigError):
@@ -93,10 +97,22 @@ def texts_of(value: object) -> list[str]:
 def _dockers() -> Iterator[Container]:
     settings = _json(docker.config_of(HOST))
     root = str(settings.get("data-root") or "/var/lib/docker")
-    for path in _glob(f"{root}/containers/*/config.v2.json"):
-        about = _json(path)
+    paths = _glob(f"{root}/containers/*/config.v2.json")
+    return _of_docker(settings, [HOST.real(path) for path in paths])
+
+
+def _own_dockers() -> Iterator[Container]:
+    settings = _object(os.path.expanduser(_OWN_DOCKER))
+    root = str(settings.get("data-root") or os.path.expanduser(_OWN_DOCKERS_DATA))
+    paths = glob.glob(f"{glob.escape(root)}/containers/*/config.v2.json")
+    return _of_docker(settings, sorted(paths))
+
+
+def _of_docker(settings: dict[str, Any], paths: list[str]) -> Iterator[Container]:
+    for path in paths:
+        about = _object(path)
         name = str(about.get("Name", "")).lstrip("/")
-        chosen = str(_json(os.path.dirname(path) + "/hostconfig.json").get("Runtime") or "")
+        chosen = str(_object(os.path.dirname(path) + "/hostconfig.json").get("Runtime") or "")
         yield Container(
             str(about.get("ID", "")), (name,), "docker", "", _dockers_program(settings, chosen)
         )
@@ -174,6 +190,13 @@ def _nerdctls() -> Iterator[Container]:
         yield Container(_text(path).strip(), (os.path.basename(path),), "containerd")
 
 
+def _own_nerdctls() -> Iterator[Container]:
+    own = Host()
+    for path in glob.glob(f"{glob.escape(os.path.expanduser(_OWN_NERDCTL))}/*/names/*/*"):
+        id_ = files.text(own, path, _MAX_BYTES).strip()
+        yield Container(id_, (os.path.basename(path),), "containerd")
+
+
 def _glob(pattern: str) -> list[str]:
     """Return the machine's own paths that match, sorted."""
     return [HOST.inside(path) for path in sorted(glob.glob(glob.escape(HOST.root) + pattern))]
@@ -184,7 +207,11 @@ def _text(path: str) -> str:
 
 
 def _json(path: str) -> dict[str, Any]:
-    return next(iter(_loads(HOST.real(path), dict)), {})
+    return _object(HOST.real(path))
+
+
+def _object(path: str) -> dict[str, Any]:
+    return next(iter(_loads(path, dict)), {})
 
 
 def _loads(path: str, kind: type) -> list[dict[str, Any]]:

@@ -14,15 +14,14 @@ from ocishim.lowlevel import lowlevel
 from ocishim.settings import config as settings
 
 _IN_PODS = ("crio", "kubelet")
-_POD_STEP = (
-    "runtimeClassName: pyshim in the pod, or pyshimctl configure containerd --set-as-default"
-)
+_POD_STEP = "runtimeClassName: pyshim in the pod, or pyshimctl configure {} --set-as-default"
 _STEPS = {
     "docker": "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
     "podman": "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default",
     "containerd": "ctr run --runc-binary pyshim ...; in Kubernetes runtimeClassName: pyshim",
 }
 """How a container is started by pyshim, by engine."""
+_NOT_KEPT = "no create of it is among those that pyshim keeps"
 
 
 def of_container(name: str, root: str | None = None) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def of_pod(name: str) -> list[dict[str, Any]]:
     if not pods:
         raise UsageError(
             f"no container of a pod {name!r} found",
-            hint="has it been scheduled to this node: kubectl get pod -o wide",
+            hint=states.or_as_root("see whether it is on this node: kubectl get pod -o wide"),
         )
     return [_story(id_, kept, known.get(id_, []), None) for id_ in dict.fromkeys([*kept, *known])]
 
@@ -56,7 +55,10 @@ def last_failure() -> dict[str, Any]:
     for one in reversed(records.kept()):
         if one.told["error"]:
             return records.story(one)
-    raise UsageError("no create that failed is kept", hint="what the engine says is not pyshim's")
+    hint = states.or_as_root(
+        "look into the engine's log; 'pyshimctl doctor' says whether records can be kept"
+    )
+    raise UsageError("no create that failed is kept", hint=hint)
 
 
 def _is_pods(pod: str, name: str) -> bool:
@@ -94,13 +96,13 @@ def _story(
     program = next((known_by.started_by for known_by in known if known_by.started_by), "")
     bundle = _bundle(id_, root)
     if not one and (program and not _is_pyshim(program)):
-        return _foreign(id_, known, bundle, program)
+        return _foreign(id_, known, bundle, f"{program} did")
     if bundle:
         return _running(id_, one, known, bundle, program)
     if one:
         return records.story(one)
     if known:
-        return _foreign(id_, known, "", "")
+        return _unkept(id_, known, program)
     raise states.not_found(id_, root)
 
 
@@ -122,10 +124,11 @@ def _running(
 ) -> dict[str, Any]:
     """Return the story of a container that is there; without a record it may be another's."""
     if not one and not program and _came_later(bundle):
-        return _foreign(id_, known, bundle, "")
+        return _foreign(id_, known, bundle, _NOT_KEPT)
     told = story.tell(bundle)
     if one:
-        told = {**told, "created": records.created(one), "container": one.id, "pod": one.pod}
+        told = {**told, "created": records.created(one), "container": one.id}
+        told = {**told, "pod": one.pod, "name": one.name}
     return told
 
 
@@ -143,20 +146,41 @@ def _is_pyshim(program: str) -> bool:
     return "pyshim" in (os.path.basename(program), os.path.basename(os.path.realpath(program)))
 
 
-def _foreign(id_: str, known: list[Container], bundle: str, program: str) -> dict[str, Any]:
+def _foreign(id_: str, known: list[Container], bundle: str, why: str) -> dict[str, Any]:
     """Return the story of a container that pyshim did not start."""
-    pod = next((one.pod for one in known if one.pod), "")
-    engine = next((one.engine for one in known), "")
-    by = f"{program} did" if program else "no create of it is among those that pyshim keeps"
+    result = f"pyshim did not start this container: {why}"
+    return _untold(id_, known, bundle, result, _how_to_start(known))
+
+
+def _unkept(id_: str, known: list[Container], program: str) -> dict[str, Any]:
+    """Return the story of one that has ended, and whose create is kept no longer, or never was."""
+    result = "no create of it is kept: pyshim has the last 200 at least, since the machine started"
+    if program:
+        again = f"start it again: {program} is its runtime, and explain then knows its create"
+        return _untold(id_, known, "", result, again)
+    result += "; pyshim did not start this container, or not since then"
+    return _untold(id_, known, "", result, _how_to_start(known))
+
+
+def _how_to_start(known: list[Container]) -> str:
+    engines = [one.engine for one in known]
+    engine = next(iter(engines), "")
+    if engine in _IN_PODS or any(one.pod for one in known):
+        return _POD_STEP.format("crio" if "crio" in engines else "containerd")
+    return _STEPS.get(engine, _STEPS["containerd"])
+
+
+def _untold(
+    id_: str, known: list[Container], bundle: str, result: str, next_step: str
+) -> dict[str, Any]:
     return {
         "container": id_,
-        "pod": pod,
+        "pod": next((one.pod for one in known if one.pod), ""),
+        "name": next((one.names[0] for one in known if one.pod and one.names), ""),
         "bundle": bundle,
         "steps": [],
         "warnings": [],
         "error": "",
-        "result": f"pyshim did not start this container: {by}",
-        "next": _POD_STEP
-        if pod or engine in _IN_PODS
-        else _STEPS.get(engine, _STEPS["containerd"]),
+        "result": result,
+        "next": next_step,
     }

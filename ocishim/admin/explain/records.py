@@ -13,6 +13,8 @@ from ocishim.cache import Cache
 from ocishim.create import record
 from ocishim.settings import config as settings
 
+_BEGINNING = b'{"version":'
+"""Of each record, and of nothing in it: the quotation marks of a text are escaped."""
 _LISTS = ("asked", "ignored", "devices", "hooks", "decided", "warnings")
 
 
@@ -27,6 +29,11 @@ class Record(NamedTuple):
         """What the container may be called."""
         told = self.told
         return containers.pod_names(told["namespace"], told["pod"], told["container"])
+
+    @property
+    def name(self) -> str:
+        """The container's name in its pod, "" outside of pods."""
+        return (self.told["container"] or "the sandbox") if self.pod else ""
 
     @property
     def pod(self) -> str:
@@ -46,9 +53,12 @@ def kept() -> list[Record]:
 
 
 def _parsed(line: bytes) -> Record | None:
-    """Return the record of one line; None when it was cut off or is of another version."""
+    """Return the record of one line; None when it was cut off or is of another version.
+
+    Where the disk was full, one that was cut off stands before it in the line.
+    """
     try:
-        told = json.loads(line)
+        told = json.loads(line[max(line.rfind(_BEGINNING), 0) :])
     except ValueError:
         return None
     if not isinstance(told, dict) or told.get("version") != record.VERSION:
@@ -67,6 +77,7 @@ def story(one: Record) -> dict[str, Any]:
     return {
         "container": one.id,
         "pod": one.pod,
+        "name": one.name,
         "created": created(one),
         "bundle": told["bundle"],
         "runtime": told["runtime"],

@@ -39,9 +39,13 @@ def not_found(container: str, root: str | None) -> UsageError:
     looked = root or "the engines' files and states, and the records of the last creates"
     return UsageError(
         f"no container {container!r} found (looked in {looked})",
-        hint=("run it as root, or " if os.geteuid() else "")
-        + "name the engine's runtime root with --root, or the bundle",
+        hint=or_as_root("name the engine's runtime root with --root, or the bundle"),
     )
+
+
+def or_as_root(hint: str) -> str:
+    """Return the next step, after that of whoever cannot read root's records and states."""
+    return f"run it as root, or {hint}" if os.geteuid() else hint
 
 
 def _beginning_with(container: str, state_root: str) -> list[str]:

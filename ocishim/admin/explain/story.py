@@ -34,7 +34,8 @@ def _tell(story: dict[str, Any]) -> None:
     pyshim, hook_program = programs.programs()
     program = lowlevel.find(config.runtimes, settings.search_path(), pyshim, config.path)
     version = lowlevel.version(program, config.cache)
-    story["runtime"] = f"{program} ({version.kind or 'unknown'} {version.text})".strip()
+    told = f" {version.text}" if version.text else ""
+    story["runtime"] = f"{program} ({version.kind or 'unknown'}{told})"
     bundle = Bundle(story["bundle"])
     story["steps"] = _asked_for(bundle.spec, config)  # all there is to tell if the plan fails
     made = plan.plan(bundle, config, program, hook_program)

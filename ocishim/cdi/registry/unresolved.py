@@ -182,9 +182,9 @@ class _Reasons:
         if kind in self.kinds:
             text = f"{kind} has no device {_some(members)}"
         elif classes:
-            text = f"{vendor} has no class {class_}, it has {_some(_near(class_, classes))}"
+            text = f"{vendor} has no class {class_}, it has {_near_first(class_, classes)}"
         elif self.kinds:
-            text = f"no spec is of vendor {vendor}, kinds are {_some(_near(kind, self.kinds))}"
+            text = f"no spec is of vendor {vendor}, kinds are {_near_first(kind, self.kinds)}"
         else:
             text = "no spec defines any device"
         nearest = self._nearest(kind, members[0])
@@ -239,6 +239,13 @@ def _near(text: str, candidates: list[str]) -> list[str]:
         middle = bisect.bisect_left(candidates, text)
         candidates = candidates[max(0, middle - 500) : middle + 500]
     return get_close_matches(text, candidates, _SHOWN, 0.5) or candidates[:_SHOWN]
+
+
+def _near_first(text: str, candidates: list[str]) -> str:
+    """Return those most like `text`, and how many there are beside them."""
+    near = _near(text, candidates)
+    more = len(candidates) - len(near)
+    return ", ".join(near) + (f" and {more} more" if more else "")
 
 
 def _why_unreadable(path: str) -> str:

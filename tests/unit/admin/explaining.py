@@ -65,6 +65,7 @@ class Node(NodeRoot):
         monkeypatch.setattr(states, "STATE_ROOTS", (str(root / "run*"),))
         monkeypatch.setattr(containers, "HOST", Host(str(root)))
         monkeypatch.setattr(containers, "_OWN_STORES", ())
+        monkeypatch.setenv("HOME", str(root / "home"))
 
     def configure(self, *lines: str) -> None:
         runtimes = f'runtimes = ["{self.root}/runc.sh"]'

@@ -138,6 +138,24 @@ def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
     assert "log" not in findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
 
 
+@pytest.mark.parametrize(("setting", "value", "evidence", "step"), [
+    pytest.param("log.file", "/etc", "log.file is '/etc', which is a folder",
+        "log.file=/etc/pyshim.log", id="the log is a folder"),
+    pytest.param("log.metrics", "/etc/", "log.metrics is '/etc/', which is a folder",
+        "log.metrics=/etc/pyshim.prom", id="the counters are a folder"),
+    pytest.param("log.metrics", "/etc/a b.txt", "log.metrics is '/etc/a b.txt'",
+        "'log.metrics=/etc/a b.txt.prom'", id="counters that nobody reads"),
+])  # fmt: skip
+def test_where_log_and_counters_go(
+    tree: Tree, setting: str, value: str, evidence: str, step: str
+) -> None:
+    (tree.root / "etc").mkdir(exist_ok=True)
+    name = setting.partition(".")[2]
+    found = findings(tree.node(config=f'runtimes = ["runc"]\n[log]\n{name} = "{value}"\n'))
+    finding = found["log" if name == "file" else name]
+    assert (finding.evidence, finding.next_step) == (evidence, f"pyshimctl config set {step}")
+
+
 @pytest.mark.parametrize(
     ("make", "name", "evidence"),
     [

@@ -233,3 +233,20 @@ def test_a_bundle_or_a_container(node: Node, words: tuple[str, ...]) -> None:
     result = node.explain(*words)
     assert result.exit_code == 2
     assert "name a BUNDLE, --container NAME, --pod NAME or --last-failure" in result.stderr
+
+
+def test_edits_that_a_later_device_overrides(node: Node) -> None:
+    """And what two devices ask for alike is told once: none of it is in config.json already."""
+    node.write(
+        "cdi/two.yaml",
+        "cdiVersion: 0.6.0\nkind: acme.com/two\ndevices:\n"
+        "- {name: a, containerEdits: {env: [ONE=a, BOTH=x]}}\n"
+        "- {name: b, containerEdits: {env: [ONE=b, BOTH=x]}}\n",
+    )
+    bundle = node.asking(annotations=dict.fromkeys(ASKED, "acme.com/two=a,acme.com/two=b"))
+    steps = node.json(bundle)["steps"]
+    assert [step for step in steps if step.startswith("environment")] == [
+        "environment ONE=a: environment ONE=b takes its place",
+        "environment ONE=b",
+        "environment BOTH=x",
+    ]

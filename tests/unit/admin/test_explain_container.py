@@ -20,6 +20,7 @@ from tests.unit.admin.explaining import ASKED, SPEC, TOLD, Node
 ID, OTHER = "a1" * 32, "b2" * 32
 WHEN = "2026-03-04T05:06:07Z"
 POD_STEP = "runtimeClassName: pyshim in the pod, or pyshimctl configure containerd --set-as-default"
+NOT_KEPT = "no create of it is kept: pyshim has the last 200 at least, since the machine started"
 GOT = "result    runc got config.json with 3 edits, hooks chmod; how it went on is the engine's to tell"
 FAILED = "unresolvable CDI devices acme.com/demo=7"
 
@@ -37,7 +38,7 @@ def keep(node: Node, id_: str = ID, **told: Any) -> None:
         "runtime": "/usr/bin/runc", "milliseconds": 2.5, "asked": ["somebody asks"],
         "devices": ["acme.com/demo=0 of /etc/cdi/acme.yaml"], "edits": 3, "hooks": ["chmod"], **told,
     }  # fmt: skip
-    line = json.dumps(whole).encode() + b"\n"
+    line = json.dumps(whole, separators=(",", ":")).encode() + b"\n"
     Cache(str(node.root / "cache")).append(record.NAME, line, record._LIMIT, record._SPAN)
 
 
@@ -94,7 +95,21 @@ def nerdctl(node: Node) -> None:
     write(node, "/var/lib/nerdctl/1935db59/names/default/web", ID)
 
 
-ENGINES = [docker, containerd, crio, podman, kubelet, conmon, nerdctl]
+def rootless_docker(node: Node, runtime: str = "pyshim") -> None:
+    folder = f"/home/.local/share/docker/containers/{ID}"
+    write(node, f"{folder}/config.v2.json", {"ID": ID, "Name": "/web"})
+    write(node, f"{folder}/hostconfig.json", {"Runtime": runtime})
+    path = {"path": "/usr/local/bin/pyshim"}
+    write(node, "/home/.config/docker/daemon.json", {"runtimes": {"pyshim": path}})
+
+
+def rootless_nerdctl(node: Node) -> None:
+    write(node, "/home/.local/share/nerdctl/1935db59/names/default/web", ID)
+
+
+ENGINES = [
+    docker, containerd, crio, podman, kubelet, conmon, nerdctl, rootless_docker, rootless_nerdctl,
+]  # fmt: skip
 IN_PODS = (containerd, crio, kubelet)
 
 
@@ -158,6 +173,9 @@ def test_one_name_in_two_pods(node: Node) -> None:
     pytest.param(docker, "runc did",
         "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
         id="docker"),
+    pytest.param(lambda node: rootless_docker(node, "runc"), "runc did",
+        "docker run --runtime pyshim ..., or pyshimctl configure docker --set-as-default",
+        id="rootless docker"),
     pytest.param(conmon, "/usr/bin/crun did",
         "podman --runtime pyshim run ..., or pyshimctl configure podman --set-as-default",
         id="podman"),
@@ -165,7 +183,6 @@ def test_one_name_in_two_pods(node: Node) -> None:
         id="no runtimeClassName"),
     pytest.param(lambda node: containerd(node, binary_name="/usr/bin/nvidia-container-runtime"),
         "/usr/bin/nvidia-container-runtime did", POD_STEP, id="another handler"),
-    pytest.param(kubelet, "no create of it is among those that pyshim keeps", POD_STEP, id="ended"),
 ])  # fmt: skip
 def test_a_container_that_pyshim_did_not_start(node: Node, engine: Any, by: str, step: str) -> None:
     """No --runtime, no runtimeClassName: the commonest mistake."""
@@ -218,7 +235,24 @@ def test_one_that_runs_with_its_record(node: Node) -> None:
 def test_docker_runtimes_of_other_names(node: Node) -> None:
     write(node, "/etc/docker/daemon.json", {"runtimes": {"gpu": {"path": "/usr/local/bin/pyshim"}}})
     docker(node, "gpu")
-    assert node.json("--container", "web")["result"].endswith("among those that pyshim keeps")
+    assert "did not start" not in node.json("--container", "web")["result"]
+
+
+@pytest.mark.parametrize(("engine", "result", "step"), [
+    pytest.param(lambda node: docker(node, "pyshim"), NOT_KEPT,
+        "start it again: pyshim is its runtime, and explain then knows its create", id="by pyshim"),
+    pytest.param(kubelet, f"{NOT_KEPT}; pyshim did not start this container, or not since then",
+        POD_STEP, id="by nobody knows whom"),
+    pytest.param(crio, f"{NOT_KEPT}; pyshim did not start this container, or not since then",
+        POD_STEP.replace("containerd", "crio"), id="under CRI-O"),
+])  # fmt: skip
+def test_one_that_ended_before_the_machine_started(
+    node: Node, engine: Any, result: str, step: str
+) -> None:
+    """The records are in /run, what engines write is not."""
+    engine(node)
+    told = node.json("--container", "web")
+    assert (told["result"], told["next"]) == (result, step)
 
 
 def test_a_pod(node: Node) -> None:
@@ -226,11 +260,12 @@ def test_a_pod(node: Node) -> None:
     containerd(node, systemd_cgroup=True)
     told = node.json_of_pod("web-0")
     assert [(one["container"], "created" in one) for one in told] == [(OTHER, True), (ID, False)]
+    assert [one["name"] for one in told] == ["the sandbox", "web"]
     result = node.explain("--pod", "web-9")
     assert result.exit_code == 2
     assert result.stderr == (
         "pyshimctl: no container of a pod 'web-9' found\n"
-        "hint: has it been scheduled to this node: kubectl get pod -o wide\n"
+        "hint: see whether it is on this node: kubectl get pod -o wide\n"
     )
 
 
@@ -243,6 +278,20 @@ def test_no_failure_is_kept(node: Node) -> None:
     )
 
 
+@pytest.mark.parametrize(("words", "step"), [
+    pytest.param(["--last-failure"], "look into the engine's log; 'pyshimctl doctor' says", id="last failure"),
+    pytest.param(["--pod", "web"], "see whether it is on this node", id="pod"),
+    pytest.param(["--container", "web"], "name the engine's runtime root", id="container"),
+])  # fmt: skip
+@pytest.mark.parametrize("user", [0, 1000])
+def test_whoever_is_not_root_sees_their_own(
+    node: Node, monkeypatch: pytest.MonkeyPatch, words: list[str], step: str, user: int
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    hint = node.explain(*words).stderr.splitlines()[1]
+    assert hint.startswith(f"hint: {'run it as root, or ' if user else ''}{step}")
+
+
 @pytest.mark.parametrize("line", [
     "", "not JSON", "[]", '{"version": 2}', '{"version": 1}', '{"version": 1, "asked": 7, "id": ["x"]}',
     '{"version": 1, "id": "x", "asked": [{}], "error": {}}',
@@ -252,6 +301,16 @@ def test_a_record_that_was_torn(node: Node, line: str) -> None:
     with open(node.root / "cache" / record.NAME, "a") as file:
         file.write(line + "\n")
     assert node.json("--last-failure")["error"] == FAILED
+
+
+def test_the_record_after_one_that_was_cut_off(node: Node) -> None:
+    """What a full disk leaves of a record has no line feed."""
+    keep(node, "before", error="the first")
+    cut = b'{"version":1,"id":"cut","error":"{\\"version\\":'
+    Cache(str(node.root / "cache")).append(record.NAME, cut, 1 << 20, 1 << 30)
+    keep(node, "after", error="the last")
+    told = node.json("--last-failure")
+    assert (told["container"], told["error"]) == ("after", "the last")
 
 
 @pytest.mark.parametrize("path", [
@@ -278,7 +337,17 @@ def test_names_move_no_cursor(node: Node) -> None:
     )
     assert "\x1b" not in node.explain("--last-failure").stdout
     titles = [line.split()[0] for line in node.lines("--last-failure")]
-    assert titles == ["container", "pod", "created", "bundle", "runtime", "1", "2", "create"]
+    assert titles == [
+        "container",
+        "pod",
+        "name",
+        "created",
+        "bundle",
+        "runtime",
+        "1",
+        "2",
+        "create",
+    ]
 
 
 def test_what_if(node: Node) -> None:

@@ -94,3 +94,18 @@ def test_no_terminal(node: Node, line: str, names: list[str]) -> None:
     text = done.stdout.decode("ascii") + done.stderr.decode("ascii")
     for name in names:
         assert name.replace("@", str(node.root)) in text, text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_screen_without_the_letters(node: Node, encoding: str) -> None:
+    """As where the locale is not UTF-8: what it cannot show is escaped."""
+    edits = 'containerEdits: {env: ["ACME=\u65e5"]}'
+    (node.root / "cdi/acme.yaml").write_text(
+        f'cdiVersion: 0.6.0\nkind: acme.com/demo\ndevices: [{{name: "0", {edits}}}]\n'
+    )
+    path = f"{node.root}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "ocishim.admin", "explain", node.asking("b", annotations=ASKED)],
+        env={**os.environ, "PATH": path, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert rb"environment ACME=\u65e5" in done.stdout, done

@@ -112,6 +112,22 @@ def test_not_defined(
     assert hint == LIST
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("acme.com/x=0", "acme.com has no class x, it has a0, a1, a2 and 3 more", id="class"),
+        pytest.param("nvidia.com/gpu=0", "no spec is of vendor nvidia.com, kinds are acme.com/a0, "
+            "acme.com/a1, acme.com/a2 and 3 more", id="vendor"),
+    ],
+)  # fmt: skip
+def test_more_kinds_than_are_told(
+    dirs: SpecDirs, fails: Callable[..., tuple[str, str]], name: str, words: str
+) -> None:
+    for number in range(6):
+        dirs.write(f"etc/{number}.yaml", spec(f"acme.com/a{number}", "0"))
+    assert words in fails(name)[0]
+
+
 KNOWN = ": known are cdiVersion, kind, annotations, devices, containerEdits"
 VERSIONS = "known are 0.3.0, 0.4.0, 0.5.0, 0.6.0, 0.7.0, 0.8.0, 1.0.0, 1.1.0"
 EDITS = 'failed add device "0": invalid device "0":'

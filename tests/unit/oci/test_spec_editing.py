@@ -201,7 +201,7 @@ EVERY_CHANGE = [
     (oci.SetNetDevice("eth0", "net1"), "network device eth0 as net1"),
     (oci.AddMount(mount("/a", "/b", "ro", "nosuid")), "mount /a at /b (ro,nosuid)"),
     (oci.AddMount(mount("/a", "/c")), "mount /a at /c"),
-    (oci.AddHook("prestart", {"path": "/h", "args": ["h", "x", "y"]}), "prestart hook /h x y"),
+    (oci.AddHook("prestart", {"path": "/h", "args": ["h", "", "x"]}), "prestart hook /h '' x"),
     (oci.AddHook("prestart", {"path": "/h"}), "prestart hook /h"),
     (
         oci.SetIntelRdt({"closID": "c", "schemata": ["L3:0=f"]}),
