@@ -109,7 +109,7 @@ def octal(text: str) -> str:
                  id="relative"),
     pytest.param({"path": "/bin/sh", "args": ["sh\0"]},
                  "sh failed: the program cannot be run: a NUL is in its path, arguments or environment", id="NUL"),
-    pytest.param({"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "chmod"]},
+    pytest.param({"path": "/x/nvidia-cdi-hook", "args": ["nvidia-cdi-hook", "chmod", "--mode=1"]},
                  "chmod failed: the program cannot be run: No such file or directory", id="known"),
 ])  # fmt: skip
 def test_failures_are_named(hook: dict[str, Any], message: str) -> None:
