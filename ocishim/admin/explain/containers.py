@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ocishim.admin.editing import files
+from ocishim.admin.editing import files, tomlfile
 from ocishim.admin.engines import docker
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
@@ -32,6 +32,10 @@ _TASK_ROOTS = (
 """Where containerd's shims keep bundles, a namespace below each (moby: Docker's)."""
 _STORES = ("/var/lib/containers/storage", "/run/containers/storage")
 _OWN_STORES = ("~/.local/share/containers/storage", "$XDG_RUNTIME_DIR/containers/storage")
+_STORAGE_CONFS = ("/usr/share/containers/storage.conf", "/etc/containers/storage.conf")
+_OWN_STORAGE_CONF = "~/.config/containers/storage.conf"
+_PLACES = ("graphroot", "runroot")
+"""containers-storage.conf(5): where Podman and CRI-O have their containers."""
 _OWN_DOCKER, _OWN_NERDCTL = "~/.config/docker/daemon.json", "~/.local/share/nerdctl"
 _OWN_DOCKERS_DATA = "~/.local/share/docker"
 """Of an ordinary user's Docker and nerdctl; nobody else reads another user's."""
@@ -154,13 +158,36 @@ def _conmons() -> Iterator[Container]:
 
 def _stored() -> Iterator[Container]:
     """Podman's and CRI-O's containers, running or not, as their storage lists them."""
-    stores = [HOST.real(store) for store in _STORES]
-    stores += [os.path.expandvars(os.path.expanduser(store)) for store in _OWN_STORES]
-    for store in stores:
+    for store in _stores():
         for path in glob.glob(f"{glob.escape(store)}/*-containers/*containers.json"):
             for entry in _loads(path, list):
                 names = tuple(texts_of(entry.get("names")))
                 yield from _from_store(str(entry.get("id", "")), names)
+
+
+def _stores() -> list[str]:
+    """Return the folders of these storages, the user's own last, as they lie for us."""
+    told = [_storage(HOST, path) for path in _STORAGE_CONFS]
+    own = _storage(Host(), os.path.expanduser(_OWN_STORAGE_CONF))
+    users = [*_OWN_STORES, *(table.get("rootless_storage_path", "") for table in told)]
+    users += [own.get(key, "") for key in _PLACES]
+    stores = [*_STORES, *(table.get(key, "") for table in told for key in _PLACES)]
+    return [*(HOST.real(store) for store in dict.fromkeys(stores) if store), *map(_expanded, users)]
+
+
+def _storage(host: Host, path: str) -> dict[str, str]:
+    """Return the texts of the table [storage] of a storage.conf; none where it has none."""
+    try:
+        table = tomlfile.find(tomlfile.plain(files.text(host, path), path), "storage")
+    except ConfigError:
+        return {}
+    table = table if isinstance(table, dict) else {}
+    return {key: value for key, value in table.items() if isinstance(value, str)}
+
+
+def _expanded(path: str) -> str:
+    """Return a path of a user's, who is $UID."""
+    return os.path.expandvars(os.path.expanduser(path.replace("$UID", str(os.getuid()))))
 
 
 def _from_store(id_: str, names: tuple[str, ...]) -> Iterator[Container]:

@@ -107,8 +107,24 @@ def rootless_nerdctl(node: Node) -> None:
     write(node, "/home/.local/share/nerdctl/1935db59/names/default/web", ID)
 
 
+def elsewhere(node: Node) -> None:
+    """Podman's containers where an administrator has put them."""
+    write(node, "/etc/containers/storage.conf", '[storage]\ngraphroot = "/data/containers"\n')
+    listed = [{"id": ID, "names": ["web"]}]
+    write(node, "/data/containers/overlay-containers/containers.json", listed)
+
+
+def rootless_elsewhere(node: Node) -> None:
+    conf = '[storage]\nrootless_storage_path = "$HOME/data/$UID"\n'
+    write(node, "/usr/share/containers/storage.conf", conf)
+    write(node, "/home/.config/containers/storage.conf", "[storage]\ngraphroot = 7\n")
+    listed = [{"id": ID, "names": ["web"]}]
+    write(node, f"/home/data/{os.getuid()}/vfs-containers/containers.json", listed)
+
+
 ENGINES = [
     docker, containerd, crio, podman, kubelet, conmon, nerdctl, rootless_docker, rootless_nerdctl,
+    elsewhere, rootless_elsewhere,
 ]  # fmt: skip
 IN_PODS = (containerd, crio, kubelet)
 
@@ -316,7 +332,7 @@ def test_the_record_after_one_that_was_cut_off(node: Node) -> None:
 @pytest.mark.parametrize("path", [
     f"/var/lib/docker/containers/{ID}/config.v2.json", "/etc/docker/daemon.json",
     f"/run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}/options.json",
-    "/var/lib/containers/storage/overlay-containers/containers.json",
+    "/var/lib/containers/storage/overlay-containers/containers.json", "/etc/containers/storage.conf",
 ])  # fmt: skip
 @pytest.mark.parametrize(
     "text", ["", "[7]", "null", '"x"', "{", '[{"names": 7}]', '{"runtimes": 7, "data-root": 7}']
