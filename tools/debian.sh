@@ -6,7 +6,7 @@
 #
 # FOLDER/bare stays; FOLDER/root, where the command runs, is made from it anew. What lets this machine
 # reach its package registries comes along: certificates, proxies, pip's, Go's and apt's settings; beside
-# it only the programs that this tree has built from Go (build/crictl, peers/containerd2).
+# it only the programs that this tree has built from Go (build/crictl, build/runc, peers/containerd2).
 set -eu
 
 suite=$1
@@ -36,7 +36,7 @@ bring_tree() {
     # Files that are deleted and not yet committed are listed all the same.
     tar --null --files-from="$folder/files" --ignore-failed-read --warning=no-failed-read -c |
         tar -x -C "$tree" --no-same-owner
-    for built in build/crictl peers/containerd2; do
+    for built in build/crictl build/runc peers/containerd2; do
         [ -e "$built" ] || continue
         mkdir -p "$tree/${built%/*}"
         cp -a "$built" "$tree/$built"
