@@ -10,6 +10,7 @@ import errno
 
 from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError, reason
+from ocishim.linux import const, syscalls
 from ocishim.oci.members import SOURCE, find_list, must_be
 
 TYPE_CHECKING = False
@@ -30,11 +31,7 @@ def rootfs_path(spec: dict[str, Any], bundle: str) -> str:
     Resolved as the low-level runtime does, which enters the bundle first: text alone would take
     `..` in a linked bundle for another folder. Raises DocumentError when config.json names none.
     """
-    root = spec.get("root")
-    path = must_be(str, root.get("path") if isinstance(root, dict) else None, "root.path")
-    if not path or "\0" in path or not _is_text(path):
-        raise DocumentError(f"expected a path, found {path!r} in 'root.path'", source=SOURCE)
-    place = posixos.path.join(posixos.path.realpath(bundle), path)
+    place = _place(spec, bundle)
     try:
         return posixos.path.realpath(place)
     except OSError as err:  # links that change meanwhile
@@ -46,8 +43,7 @@ def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
 
     Raises DocumentError when it is not there, UnsafePathError when another user's link leads there.
     """
-    rootfs_path(spec, bundle)  # which refuses what is no path
-    place = posixos.path.join(posixos.path.realpath(bundle), spec["root"]["path"])
+    place = _place(spec, bundle)
     try:
         fd = _opened(place)
     except OSError as err:
@@ -59,8 +55,27 @@ def identity(spec: dict[str, Any], bundle: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _place(spec: dict[str, Any], bundle: str) -> str:
+    """Return root.path as an absolute path, links in it as they are. Raises DocumentError."""
+    root = spec.get("root")
+    path = must_be(str, root.get("path") if isinstance(root, dict) else None, "root.path")
+    if not path or "\0" in path or not _is_text(path):
+        raise DocumentError(f"expected a path, found {path!r} in 'root.path'", source=SOURCE)
+    return posixos.path.join(posixos.path.realpath(bundle), path)
+
+
 def _opened(path: str) -> int:
-    """Return an O_PATH descriptor of `path`; the caller closes it.
+    """Return an O_PATH descriptor of `path`; the caller closes it."""
+    try:
+        return syscalls.openat2(
+            const.AT_FDCWD, path, posixos.O_PATH, resolve=const.RESOLVE_NO_SYMLINKS
+        )
+    except OSError:  # a link, as a rule
+        return _walked(path)
+
+
+def _walked(path: str) -> int:
+    """Return an O_PATH descriptor of `path`, each link of it looked at; the caller closes it.
 
     UnsafePathError for a link of another user's on the way, or in another's folder: it leads to a
     folder of the host now, and to the rootfs when the runtime looks.
