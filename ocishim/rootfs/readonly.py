@@ -10,7 +10,6 @@ import errno
 
 from ocishim import posixos
 from ocishim.errors import DocumentError, UnsafePathError, reason
-from ocishim.linux import const, syscalls
 from ocishim.oci.members import SOURCE, find_list, must_be
 
 TYPE_CHECKING = False
@@ -65,13 +64,16 @@ def _place(spec: dict[str, Any], bundle: str) -> str:
 
 
 def _opened(path: str) -> int:
-    """Return an O_PATH descriptor of `path`; the caller closes it."""
+    """Return an O_PATH descriptor of `path`; the caller closes it. UnsafePathError: see _walked."""
+    fd = posixos.open(path, _PLACE)
     try:
-        return syscalls.openat2(
-            const.AT_FDCWD, path, posixos.O_PATH, resolve=const.RESOLVE_NO_SYMLINKS
-        )
-    except OSError:  # a link, as a rule
-        return _walked(path)
+        lies = posixos.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # no /proc
+        lies = ""
+    if lies == path:  # no link has led there
+        return fd
+    posixos.close(fd)
+    return _walked(path)
 
 
 def _walked(path: str) -> int:
