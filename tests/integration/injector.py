@@ -50,11 +50,10 @@ class Injector:
         return result if all(injected) else None
 
     def became(self, program: str) -> bool:
-        """Whether a process of the last run became `program`."""
-        return any(
-            name == "execve" and line.startswith(f'"{program}"') and line.endswith(" = 0")
-            for _, name, _, line in self._lines()
-        )
+        """Whether a process of the last run became `program`, and not to ask for its version."""
+        calls = [line for _, name, _, line in self._lines() if name == "execve"]
+        started = [line for line in calls if line.startswith(f'"{program}"')]
+        return any(line.endswith(" = 0") and '"--version"]' not in line for line in started)
 
     def _strace(self, call: str, inject: str = "trace=none") -> Result:
         options = ["-f", "--seccomp-bpf", "-e", f"trace=execve,openat,{call}", "-o", str(self._log)]
