@@ -192,29 +192,28 @@ def _setting(key: str, value: str) -> str:
 def log(node: Node) -> Iterator[Finding]:
     """Yield whether warnings go anywhere."""
     file = node.config.log_file
+    folder = os.path.dirname(file)
+    usual = (
+        f"{_setting('log.file', '/var/log/pyshim.log')}, or a file in another folder that exists"
+    )
     if file and node.host.is_folder(file):
-        yield Finding(
-            "log",
-            "info",
-            "pyshim's warnings are written nowhere",
-            evidence=f"log.file is '{file}', which is a folder",
-            why="what a create skipped, and why, is lost; explain still tells it",
-            next_step=_setting("log.file", os.path.join(file, "pyshim.log")),
-        )
-        return
-    place = os.path.dirname(file) if file else "/dev/log"
-    if not node.exists(place) and (file or not node.exists(_JOURNAL)):
-        yield Finding(
-            "log",
-            "info",
-            "pyshim's warnings are written nowhere",
-            evidence=f"log.file is '{file}', and {place} is not there"
-            if file
-            else "log.file is not set, and there is no /dev/log",
-            why="what a create skipped, and why, is lost; explain still tells it",
-            next_step="pyshimctl config set log.file=/var/log/pyshim.log, or a file in another"
-            " folder that exists",
-        )
+        step = _setting("log.file", os.path.join(file, "pyshim.log"))
+        yield _no_log(f"log.file is '{file}', which is a folder", step)
+    elif file and not node.exists(folder):
+        yield _no_log(f"log.file is '{file}', and {folder} is not there", usual)
+    elif not file and not node.exists("/dev/log") and not node.exists(_JOURNAL):
+        yield _no_log("log.file is not set, and there is no /dev/log", usual)
+
+
+def _no_log(evidence: str, next_step: str) -> Finding:
+    return Finding(
+        "log",
+        "info",
+        "pyshim's warnings are written nowhere",
+        evidence=evidence,
+        why="what a create skipped, and why, is lost; explain still tells it",
+        next_step=next_step,
+    )
 
 
 def metrics(node: Node) -> Iterator[Finding]:

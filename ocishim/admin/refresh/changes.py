@@ -40,11 +40,10 @@ def names_gone(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     gone = [device for device in before["devices"] if device["name"] not in there]
     kept = [device for device in before["devices"] if device["name"] in there]
     edits = [device["containerEdits"] for device in there.values()]
-    if {**before, "devices": kept} != after:
+    same = {**before, "devices": kept} == after
+    if not same or any(device["containerEdits"] not in edits for device in gone):
         return []
-    return (
-        [one["name"] for one in gone] if all(one["containerEdits"] in edits for one in gone) else []
-    )
+    return [device["name"] for device in gone]
 
 
 def driver_version(spec: dict[str, Any]) -> str:

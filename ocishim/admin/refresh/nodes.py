@@ -37,10 +37,10 @@ class Node(NamedTuple):
 
 def wanted(host: Host) -> list[Node]:
     """Return the nodes that the modules loaded on `host` serve, by its /proc; none without them."""
-    majors = _majors(files.text(host, "/proc/devices"))
-    params = _params(host)
     if is_forbidden(host):
         return []
+    majors = _majors(files.text(host, "/proc/devices"))
+    params = _params(host)
     rights = (
         params.get("DeviceFileMode", 0o666), params.get("DeviceFileUID", 0),
         params.get("DeviceFileGID", 0),
