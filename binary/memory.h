@@ -14,3 +14,7 @@ void free_arena(void *context, void *arena, size_t size);
 
 /* From now on memory comes from the C library: what was taken before is kept for ever. */
 void close_heap(void);
+
+/* End the process, with words, where memory was what it lacked: for failures that CPython tells by its
+ * own. */
+void end_starved(void);

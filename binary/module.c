@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "frozen.h"
+#include "memory.h"
 #include "module.h"
 
 static int compare(const void *name, const void *entry)
@@ -54,10 +55,12 @@ static PyObject *code(PyObject *Py_UNUSED(self), PyObject *name)
         return PyErr_NoMemory();
     PyObject *result = NULL;
     if (uncompress((unsigned char *)bytes, &size, (const unsigned char *)stored, found->size))
-        PyErr_Format(PyExc_ImportError, "module %R cannot be unpacked", name);
+        PyErr_NoMemory(); /* the file's own bytes are what it can unpack */
     else
         result = PyMarshal_ReadObjectFromString(bytes, (Py_ssize_t)size);
     PyMem_Free(bytes);
+    if (PyErr_Occurred()) /* marshal may give part of a code when it has no memory */
+        Py_CLEAR(result);
     return result;
 }
 
@@ -91,8 +94,10 @@ PyDoc_STRVAR(finish_doc, "finish(): the rest of the interpreter's start: streams
 static PyObject *finish(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
     PyStatus status = _Py_InitializeMain();
-    if (PyStatus_Exception(status))
+    if (PyStatus_Exception(status)) {
+        end_starved();
         Py_ExitStatusException(status);
+    }
     Py_RETURN_NONE;
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,6 +285,25 @@ def test_32_mib_of_memory(tmp_path: Path) -> None:
         node.create(before=f"echo $$ >{limits[0].parent}/cgroup.procs")
     finally:
         cgroups.remove(f"{TOKEN}-small")
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    """Where the kernel starts the file at all, a create is made or ends with the reason."""
+    node = Node(tmp_path / "node")
+    node.runtime(libs.static_program(RAN))
+    told = set()
+    for kib in range(18400, 23600, 130):
+        node.bundle("true")
+        done = node.enter(
+            f"{node.bin}/pyshim", "create", "--bundle", "/bundle", "c", before=f"ulimit -v {kib}"
+        )
+        if done.returncode == 1:
+            told.add(done.stderr)
+        else:  # killed by the kernel or ended by libc before its first line, or all was well
+            assert done.returncode in (-signal.SIGSEGV, 127, 0), (kib, done.stderr)
+    words = "out of memory\n"
+    assert told
+    assert told <= {f"pyshim: {words}", f"pyshim: create: {words}"}
 
 
 @pytest.mark.parametrize("folder", [

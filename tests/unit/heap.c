@@ -6,6 +6,27 @@
 
 #include "memory.h"
 
+/* The C library's, which has nothing left when the test says so: linked with --wrap. */
+static int empty;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return empty ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return empty ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return empty ? NULL : __real_realloc(block, size);
+}
+
 static void tell(const char *what, int right)
 {
     printf("%s: %s\n", what, right ? "yes" : "no");
@@ -40,5 +61,25 @@ int main(void)
     core_free(later);
     core_free(moved);
     core_free(less);
+
+    later = core_malloc(10);
+    strcpy(later, "later");
+    empty = 1;
+    end_starved();
+    tell("too large is no matter", !core_malloc(5000) && !core_realloc(later, 5000));
+    tell("told once", !core_calloc(2, 50));
+    memset(core_malloc(100), 1, 100);
+    zeros = core_calloc(2, 50);
+    tell("zeros of the reserve", zeros && !memcmp(zeros, (char[100]){0}, 100));
+    later = core_realloc(later, 1000);
+    tell("grown into the reserve", later && !strcmp(later, "later"));
+    later = core_realloc(later, 2000);
+    tell("grown within", later && !strcmp(later, "later"));
+    core_free(later);
+    tell("still too large", !core_malloc(5000));
+    fflush(stdout);
+    for (int at = 0; at < 1 << 20; at++)
+        core_malloc(100);
+    tell("for ever", 0);
     return 0;
 }

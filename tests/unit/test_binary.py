@@ -180,15 +180,20 @@ def test_pyshimctl_knows_what_is_read_early(decide: Path, node: Path, text: str)
 
 
 def test_the_interpreters_memory(tmp_path: Path) -> None:
-    """What is taken while the file is built stays; what is taken later is the C library's."""
+    """What is taken while the file is built stays; what is taken later is the C library's.
+
+    Where that has nothing left, what lies in the file serves for a while, and not for ever.
+    """
     program = tmp_path / "heap"
     sources = [ROOT / "tests/unit/heap.c", ROOT / "binary/memory.c"]
+    wrapped = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc")]
     subprocess.run(
-        [need("gcc"), *WARNINGS, *SANITIZERS, f"-I{ROOT}/binary", "-o", program, *sources],
+        [need("gcc"), *WARNINGS, *SANITIZERS, *wrapped, f"-I{ROOT}/binary", "-o", program, *sources],
         check=True,
     )
     environment = {"ASAN_OPTIONS": "allocator_may_return_null=1"}
-    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
     answers = dict(line.split(": ") for line in done.stdout.splitlines())
-    assert len(answers) == 8
+    assert len(answers) == 14
     assert set(answers.values()) == {"yes"}
+    assert (done.stderr, done.returncode) == ("pyshim: out of memory\n", 1)
