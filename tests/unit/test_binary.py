@@ -188,7 +188,16 @@ def test_the_interpreters_memory(tmp_path: Path) -> None:
     sources = [ROOT / "tests/unit/heap.c", ROOT / "binary/memory.c"]
     wrapped = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc")]
     subprocess.run(
-        [need("gcc"), *WARNINGS, *SANITIZERS, *wrapped, f"-I{ROOT}/binary", "-o", program, *sources],
+        [
+            need("gcc"),
+            *WARNINGS,
+            *SANITIZERS,
+            *wrapped,
+            f"-I{ROOT}/binary",
+            "-o",
+            program,
+            *sources,
+        ],
         check=True,
     )
     environment = {"ASAN_OPTIONS": "allocator_may_return_null=1"}
