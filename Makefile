@@ -59,7 +59,7 @@ test-debian13:  ## make demo and make test on a bare Debian 13 in build/debian13
 test-sid:  ## the same on the newest Debian, in build/sid
 	@tools/debian.sh sid build/sid "make demo && make test"
 
-test-kubernetes: dev binary  ## a cluster of one node, containerd 2 and 1.6 (root, half an hour after its builds)
+test-kubernetes: dev binary  ## a cluster of one node, containerd 2 and 1.6 (root, half an hour after its builds); PODS_ROUNDS=3
 	@tools/packages.sh demo test debian kubernetes
 	@tools/containerd2.sh peers/containerd2
 	@tools/runc.sh build/runc
