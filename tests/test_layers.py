@@ -105,7 +105,7 @@ OWN_FILES = (
     "ocishim.admin.engines.trial",  # its FIFOs
     "ocishim.admin.frozen", "ocishim.admin.schema",  # what pyshim brings
     "ocishim.admin.install.installation",  # its lock
-    "ocishim.admin.install.programs",
+    "ocishim.admin.install.ownfiles",
     "ocishim.admin.install.versionfolder",  # its copy
 )  # fmt: skip
 OPENING = ("open", "os.open", "io.open", "os.fdopen")

@@ -9,7 +9,7 @@ Loaded where such a runtime runs such hooks only; hooks.native = false guards no
 from __future__ import annotations
 
 from ocishim import posixos
-from ocishim.hookplan import knownhooks, programs
+from ocishim.hookplan import knownhooks, runnable
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.hooktable import GUARD
@@ -38,7 +38,7 @@ def changes(
         for name, hooks in left.items()
         if _can_run(program, inside=mapped and name == "createContainer")
         for index, hook in enumerate(hooks)
-        if programs.is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
+        if runnable.is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
     ]
 
 
@@ -58,5 +58,5 @@ def _can_run(program: str, *, inside: bool) -> bool:
     except UnicodeEncodeError:
         return False
     return posixos.access(program, posixos.X_OK) and not (
-        inside and programs.closed(posixos.path.dirname(program))
+        inside and runnable.closed(posixos.path.dirname(program))
     )

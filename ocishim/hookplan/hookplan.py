@@ -6,7 +6,7 @@ reasons, as sentences; nothing is edited or run here.
 
 from __future__ import annotations
 
-from ocishim.hookplan import knownhooks, programs
+from ocishim.hookplan import knownhooks, runnable
 from ocishim.lowlevel import quirks
 from ocishim.oci import hookchanges, marks
 from ocishim.oci import spec as oci_spec
@@ -122,14 +122,14 @@ class Planner:
             kept = self._without_unwritable(spec, hooks, plan)
             hooks = self._taken_over(spec, kept, plan)
             left = {**left, "createContainer": hooks}
-        programs.check(spec, left, injected, self.hook_program)
+        runnable.check(spec, left, injected, self.hook_program)
         if plan.executor == quirks.SHIM:
             self._take(spec, hooks, plan)
             left = {**left, "createContainer": []}
-        foreign = {name: left[name] for name in programs.RUN_AT_CREATE if name in left}
+        foreign = {name: left[name] for name in runnable.RUN_AT_CREATE if name in left}
         guards = self.config.native and self.runtime.waits_for_output
         if guards and any(
-            programs.is_foreign(h, self.hook_program) for hs in foreign.values() for h in hs
+            runnable.is_foreign(h, self.hook_program) for hs in foreign.values() for h in hs
         ):
             from ocishim.hookplan import guarded  # noqa: PLC0415 - hooks of others are rare
 
@@ -211,7 +211,7 @@ class Planner:
             plan.executor, why = quirks.choose(
                 self.config.executor, self.version,
                 root_readonly=readonly.asked_readonly(spec),
-                closed=programs.closed(self.bundle) if mapped else "",
+                closed=runnable.closed(self.bundle) if mapped else "",
                 devices=next((name for hook in hooks for name in _looking(hook)), ""),
             )  # fmt: skip
             plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")

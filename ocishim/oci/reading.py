@@ -8,7 +8,7 @@ Source: Go's encoding/json (Decoder.Decode into specs.Spec, as runc's loadSpec d
 from __future__ import annotations
 
 from ocishim import jsonio
-from ocishim.oci.fields import FIELDS, FOLDED, NAMES, fold
+from ocishim.oci.structs import FOLDED, NAMES, STRUCTS, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def _decode(shape: str, value: Any, old: Any) -> Any:
         return old if shape[:1] not in ("?", "[", "{") and old is not _NOTHING else None
     kind, is_object = shape.lstrip("?"), isinstance(value, _Members)
     known = old if isinstance(old, dict) else {}
-    if kind in FIELDS and is_object:
-        return _decode_struct(FIELDS[kind], value, known)
+    if kind in STRUCTS and is_object:
+        return _decode_struct(STRUCTS[kind], value, known)
     if kind[:1] == "{" and is_object:
         return _decode_map(kind[1:], value, known)
     if kind[:1] == "[" and isinstance(value, list) and not is_object:

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from ocishim.admin.generate import elf, ldcache, versions
+from ocishim.admin.generate import elf, loader, versions
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -79,9 +79,9 @@ def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
             f"no library folders known for machine {machine!r}",
             hint=f"NVIDIA's driver is for {', '.join(MULTIARCH)}",
         )
-    cached = [os.path.dirname(path) for path in ldcache.cached(host, machine) if _may_be(path, "")]
+    cached = [os.path.dirname(path) for path in loader.cached(host, machine) if _may_be(path, "")]
     usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
-    bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
+    bases = [one for base in (*extra, *cached, *loader.configured(host), *usual)
              for one in globbed(host, base)]  # fmt: skip
     return _with_those_below(host, bases)
 

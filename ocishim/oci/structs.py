@@ -8,7 +8,7 @@ Source: specs-go of runtime-spec 1.3.0; `make test-reading` compares them.
 from __future__ import annotations
 
 # fmt: off
-FIELDS: dict[str, dict[str, str]] = {
+STRUCTS: dict[str, dict[str, str]] = {
     "Spec": {
         "annotations": "{", "domainname": "", "hooks": "?Hooks", "hostname": "", "linux": "?Linux",
         "mounts": "[Mount", "ociVersion": "", "process": "?Process", "root": "?Root",
@@ -99,7 +99,7 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 # fmt: on
 
-NAMES = frozenset[str]().union(*FIELDS.values())
+NAMES = frozenset[str]().union(*STRUCTS.values())
 """Every field's name. No two differ in case alone."""
 FOLDED = frozenset(map(str.lower, NAMES))
 """The same as fold() has them."""
