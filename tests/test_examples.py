@@ -61,7 +61,7 @@ PROGRAMS = ("newd",)
 
 def plan(host, wish):
     text = None if wish.remove else f"runtime {wish.name} {wish.program}\\n"
-    return Plan([whole_file(host, "/etc/newd.conf", text)], "systemctl restart newd")
+    return Plan([whole_file(host, "/etc/newd.conf", text)], "newd")
 
 def program(host, wish):
     return programs.find(host, PROGRAMS)

@@ -94,19 +94,17 @@ def findings(
     no_nodes(): the container gets the host's device nodes and no others. mounted: sources and
     destinations of the mounts that the container will have; None: those of `found`.
     """
-    facts: dict[tuple[str, Sort], list[str]] = {}
+    facts: dict[tuple[str, Sort], dict[str, str]] = {}
     devices: dict[tuple[str, Sort], str] = {}
     for device, part, edits in _edits(found):
         for sort, field, fact in _facts(edits, lstat, stat, no_nodes=no_nodes, mounted=mounted):
             key = (device.path, sort)
-            text = f"{fact} ('{part}{field}')"
-            if not any(known.startswith(f"{fact} (") for known in facts.setdefault(key, [])):
-                facts[key].append(text)
+            facts.setdefault(key, {}).setdefault(fact, f"{fact} ('{part}{field}')")
             devices.setdefault(key, device.name)
     paths = list(dict.fromkeys(path for path, _ in facts))
     sorts = (_RELOADED, _MISSING, _UPGRADED, _UNBOUND)
     keys = [(path, sort) for path in paths for sort in sorts if (path, sort) in facts]
-    return [Finding(*key, devices[key], facts[key]) for key in keys]
+    return [Finding(*key, devices[key], [*facts[key].values()]) for key in keys]
 
 
 def error(found: list[Finding]) -> StaleError:
