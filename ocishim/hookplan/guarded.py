@@ -26,19 +26,18 @@ _LATER = 2  # seconds after ours, when the runtime's timeout comes, whose SIGKIL
 
 
 def changes(
-    spec: dict[str, Any], left: dict[str, list[Hook]], program: str, config: Config
+    spec: dict[str, Any], foreign: list[tuple[str, int, Hook]], program: str, config: Config
 ) -> list[hookchanges.GuardHook]:
-    """Return what has `program` guard those of `left`, lists of hooks, that need it.
+    """Return what has `program` guard those of `foreign` that need it: list, index in it and hook.
 
     None where `program` cannot be run: what a hook of somebody else's needs is not its business.
     """
     mapped = oci_spec.has_user_namespace(spec)
     return [
         hookchanges.GuardHook(name, index, hook.get("path"), _members(name, hook, program, config))
-        for name, hooks in left.items()
-        if _can_run(program, inside=mapped and name == "createContainer")
-        for index, hook in enumerate(hooks)
-        if runnable.is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
+        for name, index, hook in foreign
+        if knownhooks.timeout_of(hook, 0)
+        and _can_run(program, inside=mapped and name == "createContainer")
     ]
 
 

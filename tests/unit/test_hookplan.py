@@ -430,9 +430,9 @@ TMPFS = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": [
 def test_links_that_the_containers_mounts_will_hide(
     line: str, mounts: list[Any], lost: dict[str, list[str]]
 ) -> None:
-    spec = {"mounts": mounts}
-    assert lost_links.links(spec, [known(line), vendor("x")]) == lost
-    assert lost_links.warnings(spec, [known(line)], "runsc") == [
+    spec, parts = {"mounts": mounts}, knownhooks.parse(known(line))
+    assert lost_links.links(spec, [*parts, *knownhooks.parse(vendor("x"))]) == lost
+    assert lost_links.warnings(spec, parts, "runsc") == [
         f"links below the container's own {place} are missing: {', '.join(links)}: pyshim runs the "
         "hooks before runsc mounts it"
         for place, links in lost.items()
