@@ -1,4 +1,4 @@
-"""The changes pyshim can make to hooks that are in an OCI spec, one class each.
+"""The changes pyshim can make to the hooks of an OCI spec, one class each.
 
 Which of them a container needs is decided in hookplan/; oci/spec.py applies them. A hook in a list
 is never edited: a changed copy takes its place. Pure.
@@ -7,9 +7,10 @@ is never edited: a changed copy takes its place. Pure.
 
 from __future__ import annotations
 
-from ocishim.oci.changes import Change
+from ocishim.errors import quoted
+from ocishim.oci.changes import Change, copied
 from ocishim.oci.hooktable import CHAIN, GUARD
-from ocishim.oci.members import find_dict, find_list, make_dict, must_be
+from ocishim.oci.members import find_dict, find_list, make_dict, make_list, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,36 @@ def lists(spec: dict[str, Any]) -> dict[str, list[Hook]]:
             must_be(dict, entry, f"hooks.{name}[{index}]")
         found[name] = entries
     return found
+
+
+class AddHook(Change):
+    """Append a hook to the list `name` (prestart, createRuntime, createContainer...)."""
+
+    __slots__ = ("hook", "name")
+
+    def __init__(self, name: str, hook: dict[str, Any]) -> None:
+        self.name = name
+        self.hook = hook
+
+    def apply(self, spec: dict[str, Any]) -> None:
+        make_list(spec, "hooks", self.name).append(copied(self.hook))
+
+    def present(self, spec: dict[str, Any]) -> bool:
+        return any(self._same(hook) for hook in find_list(spec, "hooks", self.name))
+
+    def describe(self) -> str:
+        words = map(quoted, (self.hook.get("args") or [])[1:])
+        return " ".join([f"{self.name} hook {self.hook['path']}", *words])
+
+    def _same(self, other: object) -> bool:
+        if not isinstance(other, dict):
+            return False
+        keys = ["path", "args", "timeout"]
+        # pyshim gives every hook an environment (CVE-2025-23266): one that asked for none
+        # is the same hook afterwards.
+        if self.hook.get("env"):
+            keys.append("env")
+        return all((other.get(key) or None) == (self.hook.get(key) or None) for key in keys)
 
 
 class CompleteHook(Change):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from ocishim.oci.changes import (
     AddGid,
-    AddHook,
     AddMount,
     AllowDevice,
     Change,
@@ -19,6 +18,7 @@ from ocishim.oci.changes import (
     SetIntelRdt,
     SetNetDevice,
 )
+from ocishim.oci.hookchanges import AddHook
 from ocishim.oci.members import find_dict, find_list, make_list
 
 TYPE_CHECKING = False
