@@ -105,10 +105,7 @@ def globbed(host: Host, folder: str) -> list[str]:
 
 
 def _there(host: Host, folder: str) -> str:
-    try:
-        real = host.real(folder)
-    except ConfigError:  # a loop of links
-        return ""
+    real = host.target(folder)
     inside = host.inside(real)
     return inside if os.path.isdir(real) and not _COMPAT.search(f"{inside}/") else ""
 
@@ -201,10 +198,7 @@ def _is_drivers(name: str, version: str) -> bool:
 
 def _file(host: Host, path: str, machine: str) -> str:
     """Return where the library `path` lies for us, "" when it is no file of this machine's."""
-    try:
-        real = host.real(path)
-    except ConfigError:
-        return ""
+    real = host.target(path)
     return real if os.path.isfile(real) and not elf.is_foreign(real, machine) else ""
 
 
