@@ -240,9 +240,13 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
         "for _ in range(2):\n"
         "    print(len(oci.apply(spec, edits.plan(spec, {'rlimits': ['RLIMIT_CORE=0']}, None))))\n"
         "print(json.dumps(spec))\n"
+        "every = {'additionalGids': [5], 'env': ['A=b'], 'rlimits': ['RLIMIT_CORE=0']}\n"
+        "print([change.describe() for change in edits.plan({}, every, None)])\n"
     )
     limit = {"type": "RLIMIT_CORE", "hard": 0, "soft": 0}
-    assert spec == "1\n0\n" + json.dumps({"process": {"rlimits": [limit]}}) + "\n"
+    order = ["limit RLIMIT_CORE=0", "environment A=b", "additional group 5"]  # the table's
+    written = json.dumps({"process": {"rlimits": [limit]}})
+    assert spec == f"1\n0\n{written}\n{order}\n"
     assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
 
 

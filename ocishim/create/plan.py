@@ -15,6 +15,7 @@ from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges, members
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
+from ocishim.oci.changes import AddMount
 from ocishim.rootfs import readonly
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ocishim.cdi.hostdev import Kernel
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
-    from ocishim.oci.spec import Change
+    from ocishim.oci.changes import Change
     from ocishim.settings.config import Config
 
 
@@ -114,9 +115,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         ))  # fmt: skip
     mount_points: list[str] = []
     if config.readonly_rootfs == "overlay":
-        mount_points = [
-            c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)
-        ]
+        mount_points = [c.mount["destination"] for c in made.changes if isinstance(c, AddMount)]
     if mount_points or hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
@@ -156,7 +155,7 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
     changes = [change for change, is_there in completed if not is_there]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
     _check_stale(made, config, lowlevel_path)
-    added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
+    added = any(isinstance(change, hookchanges.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
 
 
@@ -183,12 +182,12 @@ def _completed(
 
     And whether it is a known hook that the spec has, alone or in a chain.
     """
-    if not isinstance(change, oci_spec.AddHook):
+    if not isinstance(change, hookchanges.AddHook):
         return change, False
     parts = knownhooks.parse(change.hook)
     missing = hookplan.missing(change.name, change.hook, config, parts)
     is_there = change.name == "createContainer" and bool(parts) and present.issuperset(parts)
-    return oci_spec.AddHook(change.name, {**change.hook, **missing}), is_there
+    return hookchanges.AddHook(change.name, {**change.hook, **missing}), is_there
 
 
 def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:

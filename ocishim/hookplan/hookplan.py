@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.lowlevel.lowlevel import Version
-    from ocishim.oci.spec import Change
+    from ocishim.oci.changes import Change
     from ocishim.settings.config import Config
 
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
