@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ocishim.cdi.hostdev import HostDevice, Kernel
-    from ocishim.oci.types import Device, Mount
+    from ocishim.oci.types import Device, Hook, Mount
 
     class FoundDevice(Protocol):
         """What the registry hands over for one requested device."""
@@ -142,8 +142,11 @@ def _mounts(mounts: list[dict[str, Any]], container: _Container) -> Iterator[Cha
 
 def _hooks(hooks: list[dict[str, Any]], _container: _Container) -> Iterator[Change]:
     for hook in hooks:
-        kept = ("path", "args", "env", "timeout")
-        yield AddHook(hook["hookName"], {key: hook[key] for key in kept if key in hook})
+        planned: Hook = {"path": hook["path"]}
+        for key in ("args", "env", "timeout"):
+            if key in hook:
+                planned[key] = hook[key]
+        yield AddHook(hook["hookName"], planned)
 
 
 def _intel_rdt(rdt: dict[str, Any], _container: _Container) -> Iterator[Change]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
     from ocishim.oci.changes import Change
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
 
 
@@ -59,7 +60,7 @@ class Plan:
         own = [sentence for change in changes for sentence in change.sentences()]
         self.of_hooks += own if told is None else told
 
-    def creates(self) -> list[dict[str, Any]]:
+    def creates(self) -> list[Hook]:
         """The createContainer hooks that the low-level runtime is left with."""
         return hookchanges.lists(self.spec).get("createContainer", [])
 

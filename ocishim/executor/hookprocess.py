@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.log import OwnLog
+    from ocishim.oci.types import Hook
 
 STAGE = "createContainer"
 _SIGKILL = 9
@@ -42,7 +43,7 @@ class Job:
     )  # fmt: skip
 
     def __init__(
-        self, bundle: str, spec: dict[str, Any], hooks: list[dict[str, Any]],
+        self, bundle: str, spec: dict[str, Any], hooks: list[Hook],
         container_id: str, log: OwnLog, *, identity: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         self.identity = identity  # of the rootfs, when the hooks were planned

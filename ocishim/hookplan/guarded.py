@@ -18,9 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
-
-    Hook = dict[str, Any]
 
 _LATER = 2  # seconds after ours, when the runtime's timeout comes, whose SIGKILL leaves no message
 
@@ -41,7 +40,7 @@ def changes(
     ]
 
 
-def _members(name: str, hook: Hook, program: str, config: Config) -> dict[str, Any]:
+def _members(name: str, hook: Hook, program: str, config: Config) -> Hook:
     seconds = knownhooks.timeout_of(hook, 0)
     args = ["pyshim-hook", GUARD, "--stage", name, "--timeout", str(seconds), *config.log_flags()]
     return {

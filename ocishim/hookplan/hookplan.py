@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ocishim.lowlevel.lowlevel import Version
     from ocishim.oci.changes import Change
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
 
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
@@ -51,7 +52,7 @@ class HookPlan:
         self.layer = False
         self.names: list[str] = []
         self.stacked = False
-        self.taken: list[dict[str, Any]] = []
+        self.taken: list[Hook] = []
         self.sentences: list[str] = []
         self.warnings: list[str] = []
 
@@ -80,15 +81,13 @@ def harden(spec: dict[str, Any], config: Config) -> list[Change]:
     ]
 
 
-def missing(
-    name: str, hook: dict[str, Any], config: Config, parts: list[knownhooks.Part]
-) -> dict[str, Any]:
+def missing(name: str, hook: Hook, config: Config, parts: list[knownhooks.Part]) -> Hook:
     """Return the members that one hook of the list `name` lacks: an environment, a timeout.
 
     parts: the known hooks that it stands for. A timeout only for createContainer hooks that keep
     their program: a chain has its own.
     """
-    members: dict[str, Any] = {}
+    members: Hook = {}
     native = config.native and parts
     if name == "createContainer" and not native and hook.get("timeout") is None:
         members["timeout"] = config.timeout
@@ -137,9 +136,7 @@ class Planner:
             self._guard(spec, left, plan)
         return plan
 
-    def _guard(
-        self, spec: dict[str, Any], left: dict[str, list[dict[str, Any]]], plan: HookPlan
-    ) -> None:
+    def _guard(self, spec: dict[str, Any], left: dict[str, list[Hook]], plan: HookPlan) -> None:
         """Have pyshim-hook hold the timeout of other programs among the hooks that are `left`."""
         foreign = [
             (name, index, hook)
@@ -259,7 +256,7 @@ class Planner:
         plan.add(hookchanges.TakeHooks([one.hook for one in mounting], []))
         return taken + mounting
 
-    def _quiet(self, hook: dict[str, Any]) -> dict[str, Any]:
+    def _quiet(self, hook: Hook) -> Hook:
         """Return `hook`; a chain that leaves its failure to us, who log it."""
         args = hook.get("args") or []
         ours = hook.get("path") == self.hook_program and args[1:2] == [CHAIN]
@@ -280,7 +277,7 @@ class Planner:
         for index, part in enumerate(parts):
             args += [NEXT] if index else []
             args += [part.name, *part.args]
-        hook = {
+        hook: Hook = {
             "path": self.hook_program,
             "args": args,
             "env": list(knownhooks.MINIMAL_ENV),

@@ -13,9 +13,8 @@ from ocishim.oci.hooktable import CHAIN, HOOKS, NEXT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    Hook = dict[str, Any]
+    from ocishim.oci.types import Hook
 
 LONGEST = 1_000_000
 """Seconds, eleven days: poll(2) counts milliseconds in an int."""

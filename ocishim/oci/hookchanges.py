@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Hook = dict[str, Any]
+    from ocishim.oci.types import Hook
 
 TAKEN = "pyshimCreateContainer"
 """The property of `hooks` that remembers, for another create, what pyshim took and ran itself."""
@@ -51,7 +51,7 @@ class AddHook(Change):
 
     __slots__ = ("hook", "name")
 
-    def __init__(self, name: str, hook: dict[str, Any]) -> None:
+    def __init__(self, name: str, hook: Hook) -> None:
         self.name = name
         self.hook = hook
 
@@ -81,7 +81,7 @@ class CompleteHook(Change):
 
     __slots__ = ("index", "members", "name", "path")
 
-    def __init__(self, name: str, index: int, path: object, members: dict[str, Any]) -> None:
+    def __init__(self, name: str, index: int, path: object, members: Hook) -> None:
         self.name = name
         self.index = index
         self.path = path
@@ -123,7 +123,7 @@ def unguarded(hook: Hook) -> Hook:
     seconds = str(dict(zip(args[2:end:2], args[3:end:2], strict=False)).get("--timeout"))
     if len(args) < end + 2 or not seconds.isdecimal():
         return hook
-    before = {**hook, "path": args[end + 1], "args": args[end + 2 :], "timeout": int(seconds)}
+    before: Hook = {**hook, "path": args[end + 1], "args": args[end + 2 :], "timeout": int(seconds)}
     if not before["args"]:
         del before["args"]
     return before

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def hook(line: str, **more: object) -> dict[str, Any]:
+def hook(line: str, **more: Any) -> Any:
     """A hook whose path is the first word and whose args are all of them."""
     words = line.split()
     return {"path": words[0], "args": [words[0].rpartition("/")[2], *words[1:]], **more}
@@ -106,7 +106,7 @@ def test_known(line: str, parts: list[Part]) -> None:
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN)
-def test_unknown(unknown: dict[str, Any]) -> None:
+def test_unknown(unknown: Any) -> None:
     assert knownhooks.parse(unknown) == []
 
 
@@ -199,7 +199,7 @@ def test_what_a_hook_takes(args: list[str]) -> None:
     pytest.param({"env": ["A=1"]}, False, id="its own"),
     pytest.param({"env": ["LD_PRELOAD=/x"]}, False, id="its own, whatever it is"),
 ])  # fmt: skip
-def test_lacks_an_environment(hook: dict[str, Any], lacks: bool) -> None:  # noqa: FBT001
+def test_lacks_an_environment(hook: Any, lacks: bool) -> None:  # noqa: FBT001
     assert knownhooks.lacks_environment(hook) == lacks
 
 
@@ -248,9 +248,7 @@ def fused(lines: list[str], timeouts: dict[str, Any] | None = None) -> list[Any]
     return fuse(hooks, lambda parts, timeout: {"parts": parts, "timeout": timeout})
 
 
-def fuse(
-    hooks: list[dict[str, Any]], make: Callable[[list[Part], int], dict[str, Any]]
-) -> list[dict[str, Any]]:
+def fuse(hooks: list[Any], make: Callable[[list[Part], int], Any]) -> list[Any]:
     made = knownhooks.fuse(map(Planned, hooks), lambda *args: Planned(make(*args)), 10)
     return [one.hook for one in made]
 
@@ -281,7 +279,7 @@ def test_timeouts(timeouts: dict[str, Any], expected: list[int]) -> None:
 def test_fusing_twice_is_fusing_once() -> None:
     """What comes out of fuse() goes through it unchanged: a second create finds the same."""
 
-    def chain(parts: list[Part], timeout: int) -> dict[str, Any]:
+    def chain(parts: list[Part], timeout: int) -> Any:
         words = " --next ".join(part.describe() for part in parts)
         return hook(
             f"/p/pyshim-hook chain --rootfs /r --timeout {timeout} {words}", timeout=timeout

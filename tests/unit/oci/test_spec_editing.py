@@ -22,10 +22,10 @@ from ocishim.oci.changes import (
 from ocishim.oci.hookchanges import AddHook
 
 if TYPE_CHECKING:
-    from ocishim.oci.types import Device, Mount
+    from ocishim.oci.types import Device, Hook, Mount
 
 NULL: Device = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
-HOOK = {"path": "/h", "args": ["h"]}
+HOOK: Hook = {"path": "/h", "args": ["h"]}
 
 
 def applied(spec: dict[str, Any], *changes: Change, once: bool = True) -> dict[str, Any]:
