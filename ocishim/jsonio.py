@@ -286,3 +286,12 @@ def copy(value: Any) -> Any:
     if isinstance(value, list):
         return [copy(item) for item in value]
     return value
+
+
+def fold(name: str) -> str:
+    """Return `name` as encoding/json compares it: without case, U+017F as s, U+212A as k.
+
+    casefold() does that, and turns some letters into two, which no field's name has.
+    """
+    folded = name.casefold()
+    return folded if len(folded) == len(name) else name

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Protocol
 
+    from ocishim.cdi import shapes
     from ocishim.cdi.hostdev import HostDevice, Kernel
     from ocishim.oci.types import Device, Hook, Mount
 
@@ -112,7 +113,7 @@ class _Container:
         self.as_reference = as_reference
 
 
-def _nodes(nodes: list[dict[str, Any]], container: _Container) -> Iterator[Change]:
+def _nodes(nodes: list[shapes.DeviceNode], container: _Container) -> Iterator[Change]:
     ours = not container.as_reference
     last = {node["path"]: at for at, node in enumerate(nodes)}
     for at, node in enumerate(nodes):
@@ -125,12 +126,12 @@ def _nodes(nodes: list[dict[str, Any]], container: _Container) -> Iterator[Chang
         yield from planned[1:] if replaced else planned
 
 
-def _net_devices(devices: list[dict[str, Any]], _container: _Container) -> Iterator[Change]:
+def _net_devices(devices: list[shapes.NetDevice], _container: _Container) -> Iterator[Change]:
     for device in devices:
         yield SetNetDevice(device["hostInterfaceName"], device["name"])
 
 
-def _mounts(mounts: list[dict[str, Any]], container: _Container) -> Iterator[Change]:
+def _mounts(mounts: list[shapes.Mount], container: _Container) -> Iterator[Change]:
     for mount in mounts:
         planned = _oci_mount(mount)
         if container.mapped:
@@ -140,7 +141,7 @@ def _mounts(mounts: list[dict[str, Any]], container: _Container) -> Iterator[Cha
         yield AddMount(planned)
 
 
-def _hooks(hooks: list[dict[str, Any]], _container: _Container) -> Iterator[Change]:
+def _hooks(hooks: list[shapes.Hook], _container: _Container) -> Iterator[Change]:
     for hook in hooks:
         planned: Hook = {"path": hook["path"]}
         for key in ("args", "env", "timeout"):
@@ -161,7 +162,7 @@ _PLANNED: dict[str, Callable[[Any, _Container], Iterator[Change]]] = {
 """The fields of which an entry is more than one change, or not as it is written."""
 
 
-def _plan_node(node: dict[str, Any], container: _Container) -> list[Change]:
+def _plan_node(node: shapes.DeviceNode, container: _Container) -> list[Change]:
     filled = fill(node, container.stat)
     inherited = [key for key in ("fileMode",) if key in filled and key not in node]
     uid, gid = container.owner
@@ -179,7 +180,7 @@ def _plan_node(node: dict[str, Any], container: _Container) -> list[Change]:
     return changes
 
 
-def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
+def fill(node: shapes.DeviceNode, stat: Callable[[str], HostDevice]) -> Device:
     """The OCI device for a CDI device node, its gaps filled from the host's node.
 
     A node with a type and a major number (a fifo: with a type) needs no host node; only its
@@ -218,7 +219,7 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
     return device
 
 
-def is_bound(node: dict[str, Any], kernel: Kernel | None, *, mapped: bool) -> bool:
+def is_bound(node: shapes.DeviceNode, kernel: Kernel | None, *, mapped: bool) -> bool:
     """Whether the host's node must be bound in place of one that the runtime makes.
 
     In a user namespace runtimes bind what the host has at `path`, which is another device when
@@ -229,12 +230,12 @@ def is_bound(node: dict[str, Any], kernel: Kernel | None, *, mapped: bool) -> bo
     return mapped or (kernel is not None and kernel.makes_no_nodes())
 
 
-def is_bind(mount: dict[str, Any]) -> bool:
+def is_bind(mount: shapes.Mount) -> bool:
     """Whether a mount's options say that it is a bind mount and no type does."""
     return not mount.get("type") and bool({"bind", "rbind"} & set(mount.get("options", ())))
 
 
-def _oci_mount(mount: dict[str, Any]) -> Mount:
+def _oci_mount(mount: shapes.Mount) -> Mount:
     """The OCI mount for a CDI mount."""
     result: Mount = {"destination": mount["containerPath"], "source": mount["hostPath"]}
     if mount.get("type"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
+    from ocishim.cdi import shapes
     from ocishim.cdi.registry.entries import Found
 
     Stat = Callable[[str], posixos.stat_result]
@@ -30,6 +31,8 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 # The letters of a device's type and what the kernel calls them; "p" has no numbers.
 _LETTERS = {"": "", "b": "b", "c": "c", "u": "c"}
 _BINDS = {"bind", "rbind"}
+_HOSTS = ("", "bind", "none")
+"""Types of mounts that do not ask for another file system than the host's."""
 
 
 class Sort:
@@ -148,19 +151,17 @@ def _facts(
             yield _UNBOUND, f"{field}.options", fact
 
 
-def is_unbound(mount: dict[str, Any]) -> bool:
+def is_unbound(mount: shapes.Mount) -> bool:
     """Whether a mount of the host's files does not say so in its options.
 
     runc and crun go by the options alone and ask the kernel for a file system of no type, or of
     one called "bind".
     """
-    return mount.get("type", "") in {"", "bind", "none"} and not _BINDS & set(
-        mount.get("options", ())
-    )
+    return mount.get("type", "") in _HOSTS and _BINDS.isdisjoint(mount.get("options", ()))
 
 
 def _node_fact(
-    node: dict[str, Any], lstat: Stat, *, no_nodes: Callable[[], bool]
+    node: shapes.DeviceNode, lstat: Stat, *, no_nodes: Callable[[], bool]
 ) -> tuple[Sort, str]:
     """How the host's device differs from the spec's; "" if it does not, or nobody can say."""
     path = node.get("hostPath") or node["path"]
@@ -183,11 +184,11 @@ def _node_fact(
     return _RELOADED, f"{path} is {given} in the spec, {there} on this host"
 
 
-def _mount_fact(mount: dict[str, Any], stat: Stat) -> str:
+def _mount_fact(mount: shapes.Mount, stat: Stat) -> str:
     """The source of a bind mount that is gone; "" if it is there, or nobody can say."""
     path = mount["hostPath"]
     options = mount.get("options", ())
-    is_bind = mount.get("type", "") in {"", "bind", "none"} or _BINDS & set(options)
+    is_bind = mount.get("type", "") in _HOSTS or not _BINDS.isdisjoint(options)
     if not path.startswith("/") or not is_bind:
         return ""
     try:

@@ -8,7 +8,7 @@ Source: Go's encoding/json (Decoder.Decode into specs.Spec, as runc's loadSpec d
 from __future__ import annotations
 
 from ocishim import jsonio
-from ocishim.oci.structs import FOLDED, NAMES, STRUCTS, fold
+from ocishim.oci.structs import FOLDED, NAMES, STRUCTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read(data: bytes, source: str) -> Reading:
         return found
 
     spec = jsonio.loads(data, source, take)
-    if not repeated and FOLDED.isdisjoint(map(fold, names - NAMES)):
+    if not repeated and FOLDED.isdisjoint(map(jsonio.fold, names - NAMES)):
         return Reading(spec, odd=False)
     as_runc = _decode("Spec", jsonio.loads(data, source, _Members), _NOTHING)
     return Reading(as_runc, odd=bool(repeated) or as_runc != spec)
@@ -78,9 +78,9 @@ def _decode(shape: str, value: Any, old: Any) -> Any:
 def _decode_struct(
     fields: dict[str, str], members: _Members, old: dict[str, Any]
 ) -> dict[str, Any]:
-    names = {fold(name): name for name in fields}
+    names = {jsonio.fold(name): name for name in fields}
     for name, value in members:
-        field = names.get(fold(name))
+        field = names.get(jsonio.fold(name))
         if field is None:
             old[name] = _plain(value)
         else:

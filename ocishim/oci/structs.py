@@ -102,13 +102,4 @@ STRUCTS: dict[str, dict[str, str]] = {
 NAMES = frozenset[str]().union(*STRUCTS.values())
 """Every field's name. No two differ in case alone."""
 FOLDED = frozenset(map(str.lower, NAMES))
-"""The same as fold() has them."""
-
-
-def fold(name: str) -> str:
-    """Return `name` as encoding/json compares it: without case, U+017F as s, U+212A as k.
-
-    casefold() does that, and turns some letters into two, which no field's name has.
-    """
-    folded = name.casefold()
-    return folded if len(folded) == len(name) else name
+"""The same as jsonio.fold() has them."""
