@@ -164,7 +164,7 @@ def _child(
     """Do the job and end; what goes wrong is told through `writer`. Never returns."""
     status = 1
     try:
-        _die_with_parent(writer)
+        process.die_with_parent(writer)
         group.enter()
         process.keep_only(writer, go)
         process.forget_environment()
@@ -184,16 +184,6 @@ def _child(
         _tell(writer, f"{STAGE} hooks: internal error: {type(err).__name__}: {err}", "")
     finally:
         os._exit(status)
-
-
-def _die_with_parent(writer: int) -> None:
-    """Be killed when pyshim ends, also when it has ended already."""
-    syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
-    # getppid(2) is 0 in a new PID namespace; a pipe that nobody reads tells the same.
-    poll = select.poll()
-    poll.register(writer, 0)
-    if poll.poll(0):
-        os._exit(1)
 
 
 def _tell(writer: int, message: str, hint: str) -> None:
