@@ -12,6 +12,7 @@ import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import record
+from ocishim.oci import marks
 from tests.probe import ACME, Box, oci
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def test_what_a_container_got(box: Box) -> None:
         "decided": told["decided"], "warnings": [], "runtime": str(box.runtime),
     }  # fmt: skip
     assert told["edits"] >= 1
+
+
+@pytest.mark.parametrize("mark", list(POD))
+def test_half_a_pod_is_none(mark: str) -> None:
+    assert marks.pod_of({"annotations": {mark: "x"}}) == ("", "", "")
 
 
 @pytest.mark.parametrize(("what", "error", "asked"), [
