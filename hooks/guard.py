@@ -15,6 +15,10 @@ from ocishim.hooks.privileges import seconds_of
 from ocishim.linux import process
 from ocishim.linux.privileges import kill_after
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocishim.oci.types import Hook
+
 
 def run(words: list[str], options: dict[str, str], state: bytes) -> None:
     """Run the program after `--` in `words`, with the arguments after it, argv[0] first.
@@ -30,6 +34,6 @@ def run(words: list[str], options: dict[str, str], state: bytes) -> None:
     process.close_on_exec(3)
     start.restore_locale()  # what the hook gets is what we got
     path, *args = words[1:]
-    hook = {"path": path, "args": args, "env": posixos.environment(), "timeout": timeout}
+    hook: Hook = {"path": path, "args": args, "env": posixos.environment(), "timeout": timeout}
     with Runner(options.get("--stage", "createContainer"), state) as runner:
         runner.run([hook])

@@ -198,7 +198,7 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
         posixos.umask(0o022)
         _enter(job)
         _drop_privileges()
-        _die_with_parent(writer)  # a change of the user takes it away
+        process.die_with_parent(writer)  # a change of the user takes it away
         if job.filter:
             process.seccomp(job.filter)
         _limit(job.timeout)  # last: this Python may have more memory than it allows
@@ -207,16 +207,6 @@ def _child(job: Job, stdin: int, reader: int, writer: int) -> None:
         text = getattr(error, "strerror", None) or str(error)
         posixos.write(writer, f"sandbox: {text}\n".encode("utf-8", "surrogateescape"))
     finally:
-        posixos._exit(_NOT_STARTED)
-
-
-def _die_with_parent(writer: int) -> None:
-    """Be killed when the hook process ends, also when it has ended already."""
-    syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
-    # getppid(2) is 0 in a new PID namespace; a pipe that nobody reads tells the same.
-    poll = select.poll()
-    poll.register(writer, 0)
-    if poll.poll(0):
         posixos._exit(_NOT_STARTED)
 
 

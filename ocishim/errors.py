@@ -112,6 +112,11 @@ def unblaming(text: str) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+def lowered(message: str) -> str:
+    """Return a library's message as ours begin."""
+    return message[:1].lower() + message[1:]
+
+
 class UsageError(PyshimError):
     """The command line cannot be understood."""
 

@@ -8,7 +8,7 @@ Reading files and limiting their size is the caller's work. Pure.
 
 from __future__ import annotations
 
-from ocishim.errors import DocumentError
+from ocishim.errors import DocumentError, lowered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def loads(data: bytes, source: str, take: Take | None = None) -> Any:
     except RecursionError:
         raise DocumentError("not valid JSON: nested too deeply", source=source) from None
     except ValueError as err:  # JSONDecodeError, NaN, an integer of thousands of digits
-        raise DocumentError(f"not valid JSON: {_lower(str(err))}", source=source) from None
+        raise DocumentError(f"not valid JSON: {lowered(str(err))}", source=source) from None
     if text[end:].strip(_SPACE):
         raise DocumentError(
             f"not valid JSON: text after the document, {_at(text, end)}", source=source
@@ -196,19 +196,15 @@ def _at(text: str, index: int) -> str:
     return f"line {line} column {index - text.rfind(chr(10), 0, index)}"
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
 def type_name(value: object) -> str:
     """Return what JSON calls the type of a parsed value, with integers told from other numbers."""
-    for kind, name in _TYPE_NAMES.items():
+    for kind, name in TYPE_NAMES.items():
         if isinstance(value, kind):
             return name
     return "null" if value is None else "number"
 
 
-_TYPE_NAMES = {
+TYPE_NAMES = {
     dict: "object", list: "array", str: "string", bool: "boolean", int: "integer",
 }  # fmt: skip
 
@@ -286,3 +282,12 @@ def copy(value: Any) -> Any:
     if isinstance(value, list):
         return [copy(item) for item in value]
     return value
+
+
+def fold(name: str) -> str:
+    """Return `name` as encoding/json compares it: without case, U+017F as s, U+212A as k.
+
+    casefold() does that, and turns some letters into two, which no field's name has.
+    """
+    folded = name.casefold()
+    return folded if len(folded) == len(name) else name

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from posix import *  # noqa: F403 - all of it, as os does; `environ` is posix's, of bytes
 from posix import _exit as _exit  # noqa: PLC0414 - handed on, which * leaves out
-from posix import environ, lstat, putenv, stat, unsetenv
+from posix import environ, lstat, stat, unsetenv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,19 +50,6 @@ def getenv(name: str, default: str = "") -> str:
         return str(loaded.environ.get(name, default))
     value = environ.get(fsencode(name))
     return default if value is None else fsdecode(value)
-
-
-def setenv(name: str, value: str | None) -> None:
-    """Set an environment variable, or remove it, for us and whatever we become.
-
-    To be called before `os` is imported, which takes a copy.
-    """
-    if value is None:
-        environ.pop(fsencode(name), None)
-        unsetenv(name)
-    else:
-        environ[fsencode(name)] = fsencode(value)
-        putenv(name, value)
 
 
 def clearenv() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import struct
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _COUNTER = struct.Struct("=Q")
+_RENAME_EXCHANGE = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def exchange(first: str, second: str, folder: int = const.AT_FDCWD) -> None:
+    """Exchange two names in `folder`, a descriptor (renameat2, section 2 of the manual)."""
+    names = (folder, os.fsencode(first), folder, os.fsencode(second))
+    if _LIBC.renameat2(*names, _RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), "renameat2")
 
 
 class Swapper:
@@ -44,10 +54,9 @@ class Swapper:
         return self
 
     def _swap_for_ever(self) -> None:
-        here = const.AT_FDCWD
         count = 0
         while True:
-            syscalls.renameat2(here, self._names[0], here, self._names[1], const.RENAME_EXCHANGE)
+            exchange(*self._names)
             count += 1
             os.pwrite(self._counter, _COUNTER.pack(count), 0)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import MAX_LINES
+
 ROOT = Path(__file__).parents[1]
 
 PYSHIMCTL = "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])"
@@ -61,7 +63,7 @@ PROGRAMS = ("newd",)
 
 def plan(host, wish):
     text = None if wish.remove else f"runtime {wish.name} {wish.program}\\n"
-    return Plan([whole_file(host, "/etc/newd.conf", text)], "systemctl restart newd")
+    return Plan([whole_file(host, "/etc/newd.conf", text)], "newd")
 
 def program(host, wish):
     return programs.find(host, PROGRAMS)
@@ -94,31 +96,26 @@ class Copy:
         self.touched: list[str] = []
 
     def write(self, path: str, text: str) -> None:
-        """A file of its own."""
+        """A file of its own, or another text of one that is there; it stays as short as files are."""
         (self.root / path).write_text(text)
         self.touched.append(path)
+        assert text.count("\n") <= MAX_LINES, path
 
     def append(self, path: str, text: str) -> None:
         """Write `text` at the end of a file."""
-        with (self.root / path).open("a") as file:
-            file.write(text)
-        self.touched.append(path)
+        self.write(path, (self.root / path).read_text() + text)
 
     def row(self, path: str, below: str, row: str) -> None:
         """Write `row` below the one line that begins with `below`."""
-        file = self.root / path
-        lines = file.read_text().splitlines()
+        lines = (self.root / path).read_text().splitlines()
         (index,) = (i for i, line in enumerate(lines) if line.startswith(below))
-        file.write_text("\n".join([*lines[: index + 1], row, *lines[index + 1 :]]) + "\n")
-        self.touched.append(path)
+        self.write(path, "\n".join([*lines[: index + 1], row, *lines[index + 1 :]]) + "\n")
 
     def swap(self, path: str, old: str, new: str) -> None:
         """Write `new` in the one place of `old`."""
-        file = self.root / path
-        text = file.read_text()
+        text = (self.root / path).read_text()
         assert text.count(old) == 1
-        file.write_text(text.replace(old, new))
-        self.touched.append(path)
+        self.write(path, text.replace(old, new))
 
     def run(self, code: str, *words: str) -> str:
         """What Python prints for `code` in this copy."""
@@ -243,9 +240,13 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
         "for _ in range(2):\n"
         "    print(len(oci.apply(spec, edits.plan(spec, {'rlimits': ['RLIMIT_CORE=0']}, None))))\n"
         "print(json.dumps(spec))\n"
+        "every = {'additionalGids': [5], 'env': ['A=b'], 'rlimits': ['RLIMIT_CORE=0']}\n"
+        "print([change.describe() for change in edits.plan({}, every, None)])\n"
     )
     limit = {"type": "RLIMIT_CORE", "hard": 0, "soft": 0}
-    assert spec == "1\n0\n" + json.dumps({"process": {"rlimits": [limit]}}) + "\n"
+    order = ["limit RLIMIT_CORE=0", "environment A=b", "additional group 5"]  # the table's
+    written = json.dumps({"process": {"rlimits": [limit]}})
+    assert spec == f"1\n0\n{written}\n{order}\n"
     assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
 
 

@@ -92,8 +92,8 @@ EDITS = (
 )  # fmt: skip
 MAKERS = ("make_dict", "make_list", "remove_first")
 
-# What holds the text of an error, and what reads one.
-ERROR_TEXTS = ("message", "fault", "strerror")
+# What holds words for people, an error's and others, and what reads them.
+ERROR_TEXTS = ("message", "fault", "strerror", "hint", "next_step", "evidence", "sentences")
 READING = (
     "endswith", "find", "index", "partition", "removeprefix", "removesuffix", "rfind", "rpartition",
     "split", "splitlines", "startswith",
@@ -105,7 +105,7 @@ OWN_FILES = (
     "ocishim.admin.engines.trial",  # its FIFOs
     "ocishim.admin.frozen", "ocishim.admin.schema",  # what pyshim brings
     "ocishim.admin.install.installation",  # its lock
-    "ocishim.admin.install.programs",
+    "ocishim.admin.install.ownfiles",
     "ocishim.admin.install.versionfolder",  # its copy
 )  # fmt: skip
 OPENING = ("open", "os.open", "io.open", "os.fdopen")
@@ -520,6 +520,8 @@ WRONG = [
         id="how an error begins"),
     pytest.param(reads_an_error, "ocishim.log", "def f(err):\n return re.search('x', err.message)",
         id="by regular expression"),
+    pytest.param(reads_an_error, "ocishim.admin.engines",
+        "def unit(self):\n return self.next_step.rpartition(' ')[2]", id="a fact out of a hint"),
     pytest.param(reads_an_error, "ocishim.hooks.chmod",
         "def f(e):\n return e.message.partition(':')", id="in a hook"),
     pytest.param(reads_past_the_reader, "ocishim.admin.generate.gpus", "with open(path) as f: pass",

@@ -36,9 +36,9 @@ CREATE = PASS_THROUGH | {
     "ocishim.jsonio", "ocishim.log", "ocishim.create.device_lists", "ocishim.create.plan",
     "ocishim.create.record",
     "ocishim.create.requests", "ocishim.hookplan", "ocishim.hookplan.hookplan",
-    "ocishim.hookplan.knownhooks", "ocishim.hookplan.programs", "ocishim.lowlevel.quirks", "ocishim.rootfs",
+    "ocishim.hookplan.knownhooks", "ocishim.hookplan.runnable", "ocishim.lowlevel.quirks", "ocishim.rootfs",
     "ocishim.rootfs.readonly",
-    "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.fields",
+    "ocishim.oci", "ocishim.oci.bundle", "ocishim.oci.changes", "ocishim.oci.structs",
     "ocishim.oci.hookchanges", "ocishim.oci.hooktable",
     "ocishim.oci.marks", "ocishim.oci.members", "ocishim.oci.reading", "ocishim.oci.spec",
     "ocishim.cdi", "ocishim.cdi.annotations", "ocishim.cdi.names",
@@ -155,7 +155,7 @@ def test_one_hook(box: Box) -> None:
     found = by_hook(box, "create-symlinks", "--link", "a::/b")
     expected = HOOK | {
         *("ocishim.hooks.create_symlinks", "ocishim.jsonio", "ocishim.oci.bundle"),
-        *("ocishim.oci.fields", "ocishim.oci.reading"),
+        *("ocishim.oci.structs", "ocishim.oci.reading"),
     }
     assert (box.folder / "device/rootfs/b").is_symlink()
     assert ours(found) == expected

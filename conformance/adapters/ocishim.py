@@ -5,7 +5,8 @@ usage: ocishim.py [--stream]     one case on stdin; with --stream one per line
 
 A case is a record of the corpus; its `op` (or `kind`) selects what is asked. Injection is the
 reference's algorithm to the letter, so that the results can be compared; what pyshim itself
-applies to a bundle is the idempotent merge of the same edits.
+applies to a bundle is the idempotent merge of the same edits. What a device plugin writes, keys of
+annotations and names of spec files, is here: pyshim writes none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ocishim.cdi import annotations, edits, hostdev, names, versions  # noqa: E4
 from ocishim.cdi.document import document  # noqa: E402
 from ocishim.cdi.registry import registry  # noqa: E402
 from ocishim.cdi.schema import validate as schema  # noqa: E402
-from ocishim.errors import PyshimError  # noqa: E402
+from ocishim.errors import DocumentError, PyshimError  # noqa: E402
 from ocishim.oci import spec as oci  # noqa: E402
 
 TYPE_CHECKING = False
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Case = dict[str, Any]
+
+_MAX_NAME = 63  # bytes: a label's name part in Kubernetes
 
 
 def inject(case: Case) -> Case:
@@ -167,6 +170,63 @@ def validate_device(case: Case) -> Case:
     return {"error": message_of(names.validate_device_name, case["input"])}
 
 
+def key_of(plugin: str, device_id: str) -> str:
+    """The annotation key for a device plugin's allocation; "/" in `device_id` becomes "_".
+
+    Raises DocumentError with the reference's text when no valid key comes of it.
+    """
+    if not plugin:
+        raise DocumentError("invalid plugin name, empty")
+    if not device_id:
+        raise DocumentError("invalid deviceID, empty")
+    name = plugin + "_" + device_id.replace("/", "_")
+    raw = names.gobytes(name)
+    quoted = names.goquote(name)
+    if len(raw) > _MAX_NAME:
+        raise DocumentError(f"invalid plugin+deviceID {quoted}, too long")
+    # The reference tests single bytes here and prints each as the character of that number.
+    if chr(raw[0]) not in names.ALNUM:
+        raise DocumentError(f"invalid name {quoted}, first '{chr(raw[0])}' should be alphanumeric")
+    bad = names.first_invalid_rune(name, names.ALNUM + "_-.")
+    if bad:
+        raise DocumentError(f"invalid name {quoted}, invalid character '{bad}'")
+    if chr(raw[-1]) not in names.ALNUM:
+        raise DocumentError(f"invalid name {quoted}, last '{chr(raw[-1])}' should be alphanumeric")
+    return annotations.PREFIX + name
+
+
+def value_of(devices: list[str]) -> str:
+    """The annotation value that asks for `devices`; DocumentError if one is not qualified."""
+    for device in devices:
+        names.parse(device)
+    return ",".join(devices)
+
+
+def updated(
+    given: dict[str, str], plugin: str, device_id: str, devices: list[str]
+) -> dict[str, str]:
+    """`given` with a request for `devices` added; the argument is left as it is.
+
+    Raises DocumentError `CDI annotation failed...` for a bad key or value or a key in use.
+    """
+    try:
+        new_key = key_of(plugin, device_id)
+        if new_key not in given:
+            return {**given, new_key: value_of(devices)}
+    except DocumentError as e:
+        raise DocumentError(f"CDI annotation failed: {e.message}") from None
+    raise DocumentError(f"CDI annotation failed, key {names.goquote(new_key)} used")
+
+
+def spec_file_name(vendor: str, class_: str, transient_id: str | None = None) -> str:
+    """The name, without extension, the reference gives a spec file it writes.
+
+    With `transient_id` it is the file of something that goes away again, a claim or a container.
+    """
+    name = f"{vendor}-{class_}"
+    return name if transient_id is None else f"{name}_{transient_id.replace('/', '_')}"
+
+
 def parse_annotations(case: Case) -> Case:
     given = case["annotations"] or {}
     try:
@@ -179,14 +239,14 @@ def parse_annotations(case: Case) -> Case:
 
 def annotation_key(case: Case) -> Case:
     try:
-        return {"key": annotations.key(case["plugin"], case["device_id"]), "error": None}
+        return {"key": key_of(case["plugin"], case["device_id"]), "error": None}
     except PyshimError as e:
         return {"key": "", "error": e.message}
 
 
 def annotation_value(case: Case) -> Case:
     try:
-        return {"value": annotations.value(case["devices"] or []), "error": None}
+        return {"value": value_of(case["devices"] or []), "error": None}
     except PyshimError as e:
         return {"value": "", "error": e.message}
 
@@ -195,7 +255,7 @@ def update_annotations(case: Case) -> Case:
     given = case["annotations"] or {}
     arguments = (case["plugin"], case["device_id"], case["devices"] or [])
     try:
-        return {"annotations": annotations.update(given, *arguments), "error": None}
+        return {"annotations": updated(given, *arguments), "error": None}
     except PyshimError as e:
         return {"annotations": given, "error": e.message}
 
@@ -203,8 +263,8 @@ def update_annotations(case: Case) -> Case:
 def spec_name(case: Case) -> Case:
     vendor, class_ = case["vendor"], case["class"]
     return {
-        "name_static": names.spec_file_name(vendor, class_),
-        "name_transient": names.spec_file_name(vendor, class_, case["transient_id"]),
+        "name_static": spec_file_name(vendor, class_),
+        "name_transient": spec_file_name(vendor, class_, case["transient_id"]),
     }
 
 

@@ -14,7 +14,7 @@ import click
 from ocishim.admin import engines, printer
 from ocishim.admin.engines import ENGINES, named, trial
 from ocishim.admin.host import Host
-from ocishim.admin.install import inuse, programs
+from ocishim.admin.install import inuse, ownfiles
 from ocishim.errors import ConfigError
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
 from ocishim.settings import configfile, defaults
@@ -193,7 +193,7 @@ def installed(host: Host) -> str:
         []
         if host.elsewhere
         else [
-            programs.program(),
+            ownfiles.program(),
             os.path.abspath(os.path.join(os.path.dirname(sys.argv[0]), "pyshim")),
         ]
     )

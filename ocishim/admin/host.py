@@ -62,6 +62,20 @@ class Host:
                 todo += target.split("/")[::-1]
         return "/".join((self.root, *done)) or "/"
 
+    def target(self, path: str) -> str:
+        """Return where `path` leads to, as `real`; "" for a loop of links, which leads nowhere."""
+        try:
+            return self.real(path)
+        except ConfigError:
+            return ""
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Return what stat(2) says of `path`, links followed; None where it cannot be looked at."""
+        try:
+            return os.stat(self.target(path))
+        except (OSError, ValueError):
+            return None
+
     def entry(self, path: str) -> str:
         """Return where the name `path` lies for us: as `real`, but a final link is not followed."""
         folder, name = os.path.split(path)
@@ -77,32 +91,26 @@ class Host:
 
     def exists(self, path: str) -> bool:
         """Whether `path` leads to something, links followed."""
-        return os.path.exists(self._target(path))
+        return os.path.exists(self.target(path))
 
     def is_folder(self, path: str) -> bool:
         """Whether `path` is a folder, links followed."""
-        return os.path.isdir(self._target(path))
+        return os.path.isdir(self.target(path))
 
     def is_file(self, path: str) -> bool:
         """Whether `path` is a regular file, links followed."""
-        return os.path.isfile(self._target(path))
+        return os.path.isfile(self.target(path))
 
     def is_program(self, path: str) -> bool:
         """Whether `path` is a file that can be executed, links followed, be it by root alone."""
-        return is_program(self._target(path))
+        return is_program(self.target(path))
 
     def listdir(self, path: str) -> list[str]:
         """Return the sorted names in the folder `path`; none when it cannot be read."""
         try:
-            return sorted(os.listdir(self._target(path)))
+            return sorted(os.listdir(self.target(path)))
         except (OSError, ValueError):
             return []
-
-    def _target(self, path: str) -> str:
-        try:
-            return self.real(path)
-        except ConfigError:
-            return ""  # a loop of links leads to nothing
 
     def processes(self) -> Iterator[str]:
         """Yield the folders in /proc, where they lie for us, of processes with the machine's root.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ocishim.admin import printer
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.errors import ConfigError
 
 OBJECTS = {
@@ -46,7 +46,7 @@ def command(names: tuple[str, ...], image: str, namespace: str, resource: str) -
 
 def _text(name: str) -> str:
     try:
-        return programs.deployed(OBJECTS[name])
+        return ownfiles.deployed(OBJECTS[name])
     except OSError as err:
         message = f"{err.filename}: {err.strerror}"
         raise ConfigError(message, hint="install pyshim again") from None

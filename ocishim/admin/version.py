@@ -13,7 +13,7 @@ import click
 from ocishim import __version__
 from ocishim.admin import configure, printer
 from ocishim.admin.host import Host
-from ocishim.admin.install import integrity, programs
+from ocishim.admin.install import integrity, ownfiles
 from ocishim.cdi import versions
 from ocishim.errors import PyshimError
 from ocishim.lowlevel import lowlevel
@@ -44,7 +44,7 @@ def _report() -> dict[str, Any]:
     return {
         "pyshim": __version__,
         "program": configure.installed(Host()),
-        "library": programs.library(),
+        "library": ownfiles.library(),
         "file": _file() if IS_STATIC else None,
         "python": {"version": platform.python_version(), "path": _interpreter()},
         "features": {"cdi": versions.CURRENT, **{name: _there(_PARTS[name]) for name in _PARTS}},
@@ -57,8 +57,8 @@ def _file() -> dict[str, str]:
     import _pyshim  # noqa: PLC0415 - a builtin of the static file
 
     try:
-        digest = integrity.digest(programs.static_file())
-        path = os.path.realpath(programs.static_file())
+        digest = integrity.digest(ownfiles.static_file())
+        path = os.path.realpath(ownfiles.static_file())
     except OSError:  # no /proc
         digest = path = "unknown"
     return {"path": path, "sha256": digest, "build": f"{_pyshim.BUILD:016x}"}

@@ -16,14 +16,17 @@ from ocishim.cdi.hostdev import NodeError
 from ocishim.cdi.names import goquote
 from ocishim.oci import changes as of_oci
 from ocishim.oci import spec as oci
+from ocishim.oci.changes import AddMount, AllowDevice, Change, PutDevice, SetIntelRdt, SetNetDevice
+from ocishim.oci.hookchanges import AddHook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Protocol
 
+    from ocishim.cdi import shapes
     from ocishim.cdi.hostdev import HostDevice, Kernel
-    from ocishim.oci.types import Device, Mount
+    from ocishim.oci.types import Device, Hook, Mount
 
     class FoundDevice(Protocol):
         """What the registry hands over for one requested device."""
@@ -71,7 +74,7 @@ def plan(
     kernel: Kernel | None = None,
     *,
     as_reference: bool = False,
-) -> list[oci.Change]:
+) -> list[Change]:
     """The changes that `edits` ask of the OCI spec `spec`, which is only read.
 
     `stat` is hostdev.stat or like it, `kernel` a userns.Kernel; without one owners are always
@@ -79,76 +82,105 @@ def plan(
     reference, which runc refuses; only `as_reference` plans it.
     Raises hostdev.NodeError with the reference's text when the host has no such device.
     """
-    changes = _plain(fields.FIELDS[:1], edits)
-    owner = oci.process_ids(spec)
-    mapped = oci.has_user_namespace(spec)
-    nodes = edits.get("deviceNodes", ())
+    container = _Container(spec, stat, kernel, as_reference=as_reference)
+    changes: list[Change] = []
+    for field in fields.FIELDS:
+        if field.name not in edits:
+            continue
+        entries = edits[field.name]
+        if field.change:
+            make = getattr(of_oci, field.change)
+            # A number 0 is skipped: the reference cannot tell it from "not set".
+            changes += [make(entry) for entry in entries if entry != 0]
+        else:
+            changes += _PLANNED[field.name](entries, container)
+    return changes
+
+
+class _Container:
+    """What the changes depend on beside the edits; the arguments are plan()'s."""
+
+    __slots__ = ("as_reference", "kernel", "mapped", "owner", "stat")
+
+    def __init__(
+        self, spec: dict[str, Any], stat: Callable[[str], HostDevice], kernel: Kernel | None,
+        *, as_reference: bool,
+    ) -> None:  # fmt: skip
+        self.owner = oci.process_ids(spec)
+        self.mapped = oci.has_user_namespace(spec)
+        self.stat = stat
+        self.kernel = None if as_reference else kernel
+        self.as_reference = as_reference
+
+
+def _nodes(nodes: list[shapes.DeviceNode], container: _Container) -> Iterator[Change]:
+    ours = not container.as_reference
     last = {node["path"]: at for at, node in enumerate(nodes)}
     for at, node in enumerate(nodes):
-        planned = _plan_node(node, owner, stat, as_reference=as_reference)
-        if not as_reference and is_bound(node, kernel, mapped=mapped):
+        planned = _plan_node(node, container)
+        if ours and is_bound(node, container.kernel, mapped=container.mapped):
             from ocishim.oci.bound import BindDevice  # noqa: PLC0415 - rare
 
             planned[0] = BindDevice(node["path"], node["hostPath"])
-        replaced = mapped and not as_reference and last[node["path"]] != at
-        changes += planned[1:] if replaced else planned
-    for net in edits.get("netDevices", ()):
-        changes.append(oci.SetNetDevice(net["hostInterfaceName"], net["name"]))
-    for mount in edits.get("mounts", ()):
-        planned_mount = _oci_mount(mount)
-        if mapped:
-            _map_owners(planned_mount, None if as_reference else kernel)
-        if mapped and not as_reference and is_bind(mount):
-            planned_mount["type"] = "bind"  # crun 1.28 dies of one without (its issue 1948)
-        changes.append(oci.AddMount(planned_mount))
-    for hook in edits.get("hooks", ()):
-        members = {key: hook[key] for key in ("path", "args", "env", "timeout") if key in hook}
-        changes.append(oci.AddHook(hook["hookName"], members))
-    if "intelRdt" in edits:
-        # Go leaves empty members out when it writes.
-        changes.append(oci.SetIntelRdt({k: v for k, v in edits["intelRdt"].items() if v}))
-    return changes + _plain(fields.FIELDS[1:], edits)
+        replaced = ours and container.mapped and last[node["path"]] != at
+        yield from planned[1:] if replaced else planned
 
 
-def _plain(rows: Sequence[fields.Field], edits: dict[str, Any]) -> list[oci.Change]:
-    """The changes of those fields of which each entry is one.
-
-    A number 0 is skipped: the reference cannot tell it from "not set".
-    """
-    return [
-        getattr(of_oci, field.change)(entry)
-        for field in rows
-        if field.change
-        for entry in edits.get(field.name, ())
-        if entry != 0
-    ]
+def _net_devices(devices: list[shapes.NetDevice], _container: _Container) -> Iterator[Change]:
+    for device in devices:
+        yield SetNetDevice(device["hostInterfaceName"], device["name"])
 
 
-def _plan_node(
-    node: dict[str, Any],
-    owner: tuple[int, int],
-    stat: Callable[[str], HostDevice],
-    *,
-    as_reference: bool,
-) -> list[oci.Change]:
-    filled = fill(node, stat)
+def _mounts(mounts: list[shapes.Mount], container: _Container) -> Iterator[Change]:
+    for mount in mounts:
+        planned = _oci_mount(mount)
+        if container.mapped:
+            _map_owners(planned, container.kernel)
+        if container.mapped and not container.as_reference and is_bind(mount):
+            planned["type"] = "bind"  # crun 1.28 dies of one without (its issue 1948)
+        yield AddMount(planned)
+
+
+def _hooks(hooks: list[shapes.Hook], _container: _Container) -> Iterator[Change]:
+    for hook in hooks:
+        planned: Hook = {"path": hook["path"]}
+        for key in ("args", "env", "timeout"):
+            if key in hook:
+                planned[key] = hook[key]
+        yield AddHook(hook["hookName"], planned)
+
+
+def _intel_rdt(rdt: dict[str, Any], _container: _Container) -> Iterator[Change]:
+    # Go leaves empty members out when it writes.
+    yield SetIntelRdt({key: value for key, value in rdt.items() if value})
+
+
+_PLANNED: dict[str, Callable[[Any, _Container], Iterator[Change]]] = {
+    "deviceNodes": _nodes, "netDevices": _net_devices, "mounts": _mounts, "hooks": _hooks,
+    "intelRdt": _intel_rdt,
+}  # fmt: skip
+"""The fields of which an entry is more than one change, or not as it is written."""
+
+
+def _plan_node(node: shapes.DeviceNode, container: _Container) -> list[Change]:
+    filled = fill(node, container.stat)
     inherited = [key for key in ("fileMode",) if key in filled and key not in node]
-    uid, gid = owner
+    uid, gid = container.owner
     if "uid" not in filled and uid > 0:
         filled["uid"] = uid
         inherited.append("uid")
     if "gid" not in filled and gid > 0:
         filled["gid"] = gid
         inherited.append("gid")
-    changes: list[oci.Change] = [oci.PutDevice(filled, tuple(inherited))]
+    changes: list[Change] = [PutDevice(filled, tuple(inherited))]
     access = node.get("permissions") or "rwm"
-    if filled["type"] in ("b", "c") and (access != "none" or as_reference):
+    if filled["type"] in ("b", "c") and (access != "none" or container.as_reference):
         access = "" if access == "none" else access
-        changes.append(oci.AllowDevice(filled["type"], filled["major"], filled["minor"], access))
+        changes.append(AllowDevice(filled["type"], filled["major"], filled["minor"], access))
     return changes
 
 
-def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
+def fill(node: shapes.DeviceNode, stat: Callable[[str], HostDevice]) -> Device:
     """The OCI device for a CDI device node, its gaps filled from the host's node.
 
     A node with a type and a major number (a fifo: with a type) needs no host node; only its
@@ -187,7 +219,7 @@ def fill(node: dict[str, Any], stat: Callable[[str], HostDevice]) -> Device:
     return device
 
 
-def is_bound(node: dict[str, Any], kernel: Kernel | None, *, mapped: bool) -> bool:
+def is_bound(node: shapes.DeviceNode, kernel: Kernel | None, *, mapped: bool) -> bool:
     """Whether the host's node must be bound in place of one that the runtime makes.
 
     In a user namespace runtimes bind what the host has at `path`, which is another device when
@@ -198,12 +230,12 @@ def is_bound(node: dict[str, Any], kernel: Kernel | None, *, mapped: bool) -> bo
     return mapped or (kernel is not None and kernel.makes_no_nodes())
 
 
-def is_bind(mount: dict[str, Any]) -> bool:
+def is_bind(mount: shapes.Mount) -> bool:
     """Whether a mount's options say that it is a bind mount and no type does."""
     return not mount.get("type") and bool({"bind", "rbind"} & set(mount.get("options", ())))
 
 
-def _oci_mount(mount: dict[str, Any]) -> Mount:
+def _oci_mount(mount: shapes.Mount) -> Mount:
     """The OCI mount for a CDI mount."""
     result: Mount = {"destination": mount["containerPath"], "source": mount["hostPath"]}
     if mount.get("type"):

@@ -14,7 +14,7 @@ class Field:
     """One field.
 
     word: what people call one entry. since: the CDI version that has it. change: the class of
-    oci/changes.py that takes an entry, "" where edits.plan() makes more of it. entries: the name of
+    oci/changes.py that takes an entry, "" where edits.py makes more of it. entries: the name of
     their decoder in document/coerce.py. single: not a list; the last one counts.
     """
 
@@ -44,7 +44,6 @@ FIELDS = (
     Field("mounts", "mount", "mount"),
     Field("hooks", "hook", "hook"),
     Field("intelRdt", "intelRdt", "intelRdt", since="0.7.0", single=True),
-    # 0 is skipped by edits.plan(): the reference cannot tell it from "not set".
     Field("additionalGids", "gid", "uint32", since="0.7.0", change="AddGid"),
 )
 LISTS = tuple(field for field in FIELDS if not field.single)

@@ -127,15 +127,6 @@ def validate_device_name(name: str) -> None:
     raise DocumentError(f"invalid name {quoted}, should end with a letter or digit")
 
 
-def spec_file_name(vendor: str, class_: str, transient_id: str | None = None) -> str:
-    """The name, without extension, the reference gives a spec file it writes.
-
-    With `transient_id` it is the file of something that goes away again, a claim or a container.
-    """
-    name = f"{vendor}-{class_}"
-    return name if transient_id is None else f"{name}_{transient_id.replace('/', '_')}"
-
-
 def first_invalid_rune(name: str, allowed: str) -> str:
     """The first character not in `allowed` between the first and the last byte, or "".
 

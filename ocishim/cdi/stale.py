@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
+    from ocishim.cdi import shapes
     from ocishim.cdi.registry.entries import Found
 
     Stat = Callable[[str], posixos.stat_result]
@@ -30,6 +31,8 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 # The letters of a device's type and what the kernel calls them; "p" has no numbers.
 _LETTERS = {"": "", "b": "b", "c": "c", "u": "c"}
 _BINDS = {"bind", "rbind"}
+_HOSTS = ("", "bind", "none")
+"""Types of mounts that do not ask for another file system than the host's."""
 
 
 class Sort:
@@ -94,19 +97,17 @@ def findings(
     no_nodes(): the container gets the host's device nodes and no others. mounted: sources and
     destinations of the mounts that the container will have; None: those of `found`.
     """
-    facts: dict[tuple[str, Sort], list[str]] = {}
+    facts: dict[tuple[str, Sort], dict[str, str]] = {}
     devices: dict[tuple[str, Sort], str] = {}
     for device, part, edits in _edits(found):
         for sort, field, fact in _facts(edits, lstat, stat, no_nodes=no_nodes, mounted=mounted):
             key = (device.path, sort)
-            text = f"{fact} ('{part}{field}')"
-            if not any(known.startswith(f"{fact} (") for known in facts.setdefault(key, [])):
-                facts[key].append(text)
+            facts.setdefault(key, {}).setdefault(fact, f"{fact} ('{part}{field}')")
             devices.setdefault(key, device.name)
     paths = list(dict.fromkeys(path for path, _ in facts))
     sorts = (_RELOADED, _MISSING, _UPGRADED, _UNBOUND)
     keys = [(path, sort) for path in paths for sort in sorts if (path, sort) in facts]
-    return [Finding(*key, devices[key], facts[key]) for key in keys]
+    return [Finding(*key, devices[key], [*facts[key].values()]) for key in keys]
 
 
 def error(found: list[Finding]) -> StaleError:
@@ -150,19 +151,17 @@ def _facts(
             yield _UNBOUND, f"{field}.options", fact
 
 
-def is_unbound(mount: dict[str, Any]) -> bool:
+def is_unbound(mount: shapes.Mount) -> bool:
     """Whether a mount of the host's files does not say so in its options.
 
     runc and crun go by the options alone and ask the kernel for a file system of no type, or of
     one called "bind".
     """
-    return mount.get("type", "") in {"", "bind", "none"} and not _BINDS & set(
-        mount.get("options", ())
-    )
+    return mount.get("type", "") in _HOSTS and _BINDS.isdisjoint(mount.get("options", ()))
 
 
 def _node_fact(
-    node: dict[str, Any], lstat: Stat, *, no_nodes: Callable[[], bool]
+    node: shapes.DeviceNode, lstat: Stat, *, no_nodes: Callable[[], bool]
 ) -> tuple[Sort, str]:
     """How the host's device differs from the spec's; "" if it does not, or nobody can say."""
     path = node.get("hostPath") or node["path"]
@@ -185,11 +184,11 @@ def _node_fact(
     return _RELOADED, f"{path} is {given} in the spec, {there} on this host"
 
 
-def _mount_fact(mount: dict[str, Any], stat: Stat) -> str:
+def _mount_fact(mount: shapes.Mount, stat: Stat) -> str:
     """The source of a bind mount that is gone; "" if it is there, or nobody can say."""
     path = mount["hostPath"]
     options = mount.get("options", ())
-    is_bind = mount.get("type", "") in {"", "bind", "none"} or _BINDS & set(options)
+    is_bind = mount.get("type", "") in _HOSTS or not _BINDS.isdisjoint(options)
     if not path.startswith("/") or not is_bind:
         return ""
     try:

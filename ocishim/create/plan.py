@@ -15,6 +15,7 @@ from ocishim.lowlevel import lowlevel, quirks
 from ocishim.oci import hookchanges, members
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.bundle import WRITERS, Bundle
+from ocishim.oci.changes import AddMount
 from ocishim.rootfs import readonly
 
 TYPE_CHECKING = False
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from ocishim.cdi.hostdev import Kernel
     from ocishim.cdi.registry.entries import Found
     from ocishim.log import OwnLog
-    from ocishim.oci.spec import Change
+    from ocishim.oci.changes import Change
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
 
 
@@ -58,7 +60,7 @@ class Plan:
         own = [sentence for change in changes for sentence in change.sentences()]
         self.of_hooks += own if told is None else told
 
-    def creates(self) -> list[dict[str, Any]]:
+    def creates(self) -> list[Hook]:
         """The createContainer hooks that the low-level runtime is left with."""
         return hookchanges.lists(self.spec).get("createContainer", [])
 
@@ -114,9 +116,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
         ))  # fmt: skip
     mount_points: list[str] = []
     if config.readonly_rootfs == "overlay":
-        mount_points = [
-            c.mount["destination"] for c in made.changes if isinstance(c, oci_spec.AddMount)
-        ]
+        mount_points = [c.mount["destination"] for c in made.changes if isinstance(c, AddMount)]
     if mount_points or hookchanges.lists(made.spec):
         version = lowlevel.version(lowlevel_path, config.cache)
         planner = hookplan.Planner(config, bundle.path, hook_program, version)
@@ -151,11 +151,12 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
         from ocishim.cdi import writers  # noqa: PLC0415 - failure only
 
         raise writers.node_error(made.found, err) from None
-    made.planned = [_completed(change, config) for change in made.planned]
-    changes = [change for change in made.planned if not _is_present(change, present)]
+    completed = [_completed(change, config, present) for change in made.planned]
+    made.planned = [change for change, _ in completed]
+    changes = [change for change, is_there in completed if not is_there]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
     _check_stale(made, config, lowlevel_path)
-    added = any(isinstance(change, oci_spec.AddHook) for change in made.changes)
+    added = any(isinstance(change, hookchanges.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
 
 
@@ -175,12 +176,19 @@ def _bind_renamed(made: Plan, before: dict[str, Any], config: Config) -> None:
         made.warnings += warnings
 
 
-def _completed(change: Change, config: Config) -> Change:
-    """Return `change`; a hook with what hookplan gives to those that are there already."""
-    if not isinstance(change, oci_spec.AddHook):
-        return change
-    missing = hookplan.missing(change.name, change.hook, config)
-    return oci_spec.AddHook(change.name, {**change.hook, **missing})
+def _completed(
+    change: Change, config: Config, present: set[knownhooks.Part]
+) -> tuple[Change, bool]:
+    """Return `change`; a hook with what hookplan gives to those that are there already.
+
+    And whether it is a known hook that the spec has, alone or in a chain.
+    """
+    if not isinstance(change, hookchanges.AddHook):
+        return change, False
+    parts = knownhooks.parse(change.hook)
+    missing = hookplan.missing(change.name, change.hook, config, parts)
+    is_there = change.name == "createContainer" and bool(parts) and present.issuperset(parts)
+    return hookchanges.AddHook(change.name, {**change.hook, **missing}), is_there
 
 
 def _kernel(spec: dict[str, Any], config: Config, lowlevel_path: str) -> Kernel:
@@ -208,14 +216,6 @@ def _programs(devices: list[Found]) -> dict[str, str]:
 def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
     created = hookchanges.lists(spec).get("createContainer", [])
     return {part for hook in created for part in knownhooks.parse(hook)}
-
-
-def _is_present(change: Change, present: set[knownhooks.Part]) -> bool:
-    """True for a known hook that the spec already has, alone or in a chain."""
-    if not isinstance(change, oci_spec.AddHook) or change.name != "createContainer":
-        return False
-    parts = knownhooks.parse(change.hook)
-    return bool(parts) and all(part in present for part in parts)
 
 
 def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:

@@ -12,7 +12,6 @@ import time
 from ocishim import jsonio
 from ocishim.cache import Cache
 from ocishim.errors import PyshimError, one_line
-from ocishim.hookplan import knownhooks
 from ocishim.oci import marks
 
 TYPE_CHECKING = False
@@ -56,7 +55,7 @@ def succeeded(call: Call, made: Plan, config: Config, lowlevel: str, log: OwnLog
         told["ignored"] = made.requests.ignored
         told["devices"] = [f"{found.name} of {found.path}" for found in _given(made)]
         told["edits"] = len(made.changes)
-        told["hooks"] = _hooks(made)
+        told["hooks"] = made.hooks.names
         told["decided"] = made.hooks.sentences
         told["warnings"] = [*made.requests.refused, *made.warnings]
         told["runtime"] = lowlevel
@@ -139,15 +138,6 @@ def _asked(spec: dict[str, Any], config: Config) -> tuple[list[str], list[str]]:
 def _given(made: Plan) -> list[Found]:
     """Return the devices, each once however many asked for it."""
     return [*{str(found.name): found for found in made.found}.values()]
-
-
-def _hooks(made: Plan) -> list[str]:
-    """Return the names of the createContainer hooks that run, whoever runs them."""
-    names = []
-    for hook in [*made.hooks.taken, *made.creates()]:
-        parts = knownhooks.parse(hook)
-        names += [part.name for part in parts] or [str(hook.get("path"))]
-    return names
 
 
 def _sentence(told: dict[str, Any]) -> str:

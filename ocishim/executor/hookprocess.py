@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.log import OwnLog
+    from ocishim.oci.types import Hook
 
 STAGE = "createContainer"
 _SIGKILL = 9
@@ -42,7 +43,7 @@ class Job:
     )  # fmt: skip
 
     def __init__(
-        self, bundle: str, spec: dict[str, Any], hooks: list[dict[str, Any]],
+        self, bundle: str, spec: dict[str, Any], hooks: list[Hook],
         container_id: str, log: OwnLog, *, identity: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         self.identity = identity  # of the rootfs, when the hooks were planned
@@ -163,7 +164,7 @@ def _child(
     """Do the job and end; what goes wrong is told through `writer`. Never returns."""
     status = 1
     try:
-        _die_with_parent(writer)
+        process.die_with_parent(writer)
         group.enter()
         process.keep_only(writer, go)
         process.forget_environment()
@@ -183,16 +184,6 @@ def _child(
         _tell(writer, f"{STAGE} hooks: internal error: {type(err).__name__}: {err}", "")
     finally:
         os._exit(status)
-
-
-def _die_with_parent(writer: int) -> None:
-    """Be killed when pyshim ends, also when it has ended already."""
-    syscalls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
-    # getppid(2) is 0 in a new PID namespace; a pipe that nobody reads tells the same.
-    poll = select.poll()
-    poll.register(writer, 0)
-    if poll.poll(0):
-        os._exit(1)
 
 
 def _tell(writer: int, message: str, hint: str) -> None:

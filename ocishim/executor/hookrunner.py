@@ -17,11 +17,9 @@ from ocishim.oci.members import find_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from typing_extensions import Self
 
-    Hook = dict[str, Any]
+    from ocishim.oci.types import Hook
 
 _KEPT_OUTPUT = 8192  # bytes: the end of it, where the reason stands
 _SHOWN_LINE = 500  # characters
@@ -92,7 +90,7 @@ class Runner:
         if not path.startswith("/"):  # runc would look from its own working directory
             message = f"path {path!r} is not absolute"
             raise ValueError(message)
-        words = [str(arg) for arg in find_list(hook, "args") or [path]]
+        words = [str(arg) for arg in find_list(dict(hook), "args") or [path]]
         environment = _environment(hook)
         if any("\0" in word for word in (path, *words, *environment, *environment.values())):
             message = "a NUL is in its path, arguments or environment"
@@ -135,7 +133,7 @@ def last_line(output: bytes | bytearray) -> str:
 
 def _environment(hook: Hook) -> dict[str, str]:
     """Exactly the hook's own; an entry without `=` names no variable and is left out."""
-    pairs = (str(entry).partition("=") for entry in find_list(hook, "env"))
+    pairs = (str(entry).partition("=") for entry in find_list(dict(hook), "env"))
     return {key: value for key, separator, value in pairs if separator and key}
 
 

@@ -9,7 +9,7 @@ Loaded where such a runtime runs such hooks only; hooks.native = false guards no
 from __future__ import annotations
 
 from ocishim import posixos
-from ocishim.hookplan import knownhooks, programs
+from ocishim.hookplan import knownhooks, runnable
 from ocishim.oci import hookchanges
 from ocishim.oci import spec as oci_spec
 from ocishim.oci.hooktable import GUARD
@@ -18,31 +18,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
-
-    Hook = dict[str, Any]
 
 _LATER = 2  # seconds after ours, when the runtime's timeout comes, whose SIGKILL leaves no message
 
 
 def changes(
-    spec: dict[str, Any], left: dict[str, list[Hook]], program: str, config: Config
+    spec: dict[str, Any], foreign: list[tuple[str, int, Hook]], program: str, config: Config
 ) -> list[hookchanges.GuardHook]:
-    """Return what has `program` guard those of `left`, lists of hooks, that need it.
+    """Return what has `program` guard those of `foreign` that need it: list, index in it and hook.
 
     None where `program` cannot be run: what a hook of somebody else's needs is not its business.
     """
     mapped = oci_spec.has_user_namespace(spec)
     return [
         hookchanges.GuardHook(name, index, hook.get("path"), _members(name, hook, program, config))
-        for name, hooks in left.items()
-        if _can_run(program, inside=mapped and name == "createContainer")
-        for index, hook in enumerate(hooks)
-        if programs.is_foreign(hook, program) and knownhooks.timeout_of(hook, 0)
+        for name, index, hook in foreign
+        if knownhooks.timeout_of(hook, 0)
+        and _can_run(program, inside=mapped and name == "createContainer")
     ]
 
 
-def _members(name: str, hook: Hook, program: str, config: Config) -> dict[str, Any]:
+def _members(name: str, hook: Hook, program: str, config: Config) -> Hook:
     seconds = knownhooks.timeout_of(hook, 0)
     args = ["pyshim-hook", GUARD, "--stage", name, "--timeout", str(seconds), *config.log_flags()]
     return {
@@ -58,5 +56,5 @@ def _can_run(program: str, *, inside: bool) -> bool:
     except UnicodeEncodeError:
         return False
     return posixos.access(program, posixos.X_OK) and not (
-        inside and programs.closed(posixos.path.dirname(program))
+        inside and runnable.closed(posixos.path.dirname(program))
     )

@@ -6,7 +6,8 @@ reasons, as sentences; nothing is edited or run here.
 
 from __future__ import annotations
 
-from ocishim.hookplan import knownhooks, programs
+from ocishim.hookplan import knownhooks, runnable
+from ocishim.hookplan.knownhooks import Planned
 from ocishim.lowlevel import quirks
 from ocishim.oci import hookchanges, marks
 from ocishim.oci import spec as oci_spec
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocishim.lowlevel.lowlevel import Version
-    from ocishim.oci.spec import Change
+    from ocishim.oci.changes import Change
+    from ocishim.oci.types import Hook
     from ocishim.settings.config import Config
 
 _IN_THE_CONTAINER = ("createContainer", "startContainer")
@@ -30,7 +32,7 @@ class HookPlan:
     """What becomes of the spec's hooks.
 
     changes: what is to be done to the spec, in order. executor: who runs createContainer hooks.
-    taken: those pyshim is to run itself, in order.
+    taken: those pyshim is to run itself, in order. names: of all that run, whoever runs them.
     identity: st_dev and st_ino of the rootfs they are for.
     layer: True when they write to a private layer over the rootfs; stacked: when that has to be
     on the host, because gVisor opens the root of a pod's further containers at `start`.
@@ -39,7 +41,8 @@ class HookPlan:
     """
 
     __slots__ = (
-        "changes", "executor", "identity", "layer", "sentences", "stacked", "taken", "warnings",
+        "changes", "executor", "identity", "layer", "names", "sentences", "stacked", "taken",
+        "warnings",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -47,8 +50,9 @@ class HookPlan:
         self.executor = quirks.RUNTIME
         self.identity: tuple[int, int] | None = None
         self.layer = False
+        self.names: list[str] = []
         self.stacked = False
-        self.taken: list[dict[str, Any]] = []
+        self.taken: list[Hook] = []
         self.sentences: list[str] = []
         self.warnings: list[str] = []
 
@@ -73,17 +77,18 @@ def harden(spec: dict[str, Any], config: Config) -> list[Change]:
         hookchanges.CompleteHook(name, index, hook.get("path"), members)
         for name, hooks in hookchanges.lists(spec).items()
         for index, hook in enumerate(hooks)
-        if (members := missing(name, hook, config))
+        if (members := missing(name, hook, config, knownhooks.parse(hook)))
     ]
 
 
-def missing(name: str, hook: dict[str, Any], config: Config) -> dict[str, Any]:
+def missing(name: str, hook: Hook, config: Config, parts: list[knownhooks.Part]) -> Hook:
     """Return the members that one hook of the list `name` lacks: an environment, a timeout.
 
-    A timeout only for createContainer hooks that keep their program: a chain has its own.
+    parts: the known hooks that it stands for. A timeout only for createContainer hooks that keep
+    their program: a chain has its own.
     """
-    members: dict[str, Any] = {}
-    native = config.native and knownhooks.parse(hook)
+    members: Hook = {}
+    native = config.native and parts
     if name == "createContainer" and not native and hook.get("timeout") is None:
         members["timeout"] = config.timeout
     if name in _IN_THE_CONTAINER and knownhooks.lacks_environment(hook):
@@ -116,26 +121,34 @@ class Planner:
         if mount_points:
             self._make_mount_points(spec, mount_points, plan)
         left = hookchanges.lists(spec)
-        hooks = left.get("createContainer", [])
+        hooks = [Planned(hook) for hook in left.get("createContainer", ())]
         if hooks:
             plan.identity = readonly.identity(spec, self.bundle)
             kept = self._without_unwritable(spec, hooks, plan)
             hooks = self._taken_over(spec, kept, plan)
-            left = {**left, "createContainer": hooks}
-        programs.check(spec, left, injected, self.hook_program)
+            left = {**left, "createContainer": [one.hook for one in hooks]}
+        runnable.check(spec, left, injected, self.hook_program)
         if plan.executor == quirks.SHIM:
-            self._take(spec, hooks, plan)
+            hooks = self._take(spec, hooks, plan)
             left = {**left, "createContainer": []}
-        foreign = {name: left[name] for name in programs.RUN_AT_CREATE if name in left}
-        guards = self.config.native and self.runtime.waits_for_output
-        if guards and any(
-            programs.is_foreign(h, self.hook_program) for hs in foreign.values() for h in hs
-        ):
+        plan.names = [name for hook in hooks for name in hook.names()]
+        if self.config.native and self.runtime.waits_for_output:
+            self._guard(spec, left, plan)
+        return plan
+
+    def _guard(self, spec: dict[str, Any], left: dict[str, list[Hook]], plan: HookPlan) -> None:
+        """Have pyshim-hook hold the timeout of other programs among the hooks that are `left`."""
+        foreign = [
+            (name, index, hook)
+            for name in runnable.RUN_AT_CREATE
+            for index, hook in enumerate(left.get(name, ()))
+            if runnable.is_foreign(hook, self.hook_program)
+        ]
+        if foreign:
             from ocishim.hookplan import guarded  # noqa: PLC0415 - hooks of others are rare
 
             for change in guarded.changes(spec, foreign, self.hook_program, self.config):
                 plan.add(change)
-        return plan
 
     def _make_mount_points(
         self, spec: dict[str, Any], mount_points: Sequence[str], plan: HookPlan
@@ -155,29 +168,26 @@ class Planner:
         plan.sentences.append(sentence)
 
     def _without_unwritable(
-        self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
-    ) -> list[dict[str, Any]]:
+        self, spec: dict[str, Any], hooks: list[Planned], plan: HookPlan
+    ) -> list[Planned]:
         elsewhere = readonly.why_elsewhere(spec) if self.runtime.own_root else ""
         reason = elsewhere or self._readonly_reason(spec)
         if reason and not elsewhere and self.config.readonly_rootfs == "overlay":
-            if any(_writes(hook) or not knownhooks.parse(hook) for hook in hooks):
+            if any(hook.writing() or not hook.parts for hook in hooks):
                 self._lay(spec, plan, f"hooks write to a layer over the rootfs: {reason}")
             return hooks
-        if not reason or not any(_writes(hook) for hook in hooks):
+        skipped = dict.fromkeys(part.name for hook in hooks for part in hook.writing())
+        if not reason or not skipped:
             return hooks
-        kept: list[dict[str, Any]] = []
-        skipped: list[str] = []
+        kept: list[Planned] = []
         for hook in hooks:
-            parts = knownhooks.parse(hook)
-            staying = [part for part in parts if not part.writes]
-            skipped += [part.name for part in parts if part.writes]
-            if len(staying) == len(parts):  # also of a hook nobody knows: none of none
+            if not hook.writing():  # also a hook nobody knows
                 kept.append(hook)
-            elif staying:
-                kept.append(self._chain(spec, staying, knownhooks.timeout_of(hook, 0)))
-        names = ", ".join(dict.fromkeys(skipped))
-        change = hookchanges.SetHooks(kept, [
-            f"CDI hooks skipped, links and library cache are missing: {names}: {reason}; "
+            elif staying := hook.writing(writes=False):
+                kept.append(self._chain(spec, staying, knownhooks.timeout_of(hook.hook, 0)))
+        change = hookchanges.SetHooks([one.hook for one in kept], [
+            "CDI hooks skipped, links and library cache are missing: "
+            f"{', '.join(skipped)}: {reason}; "
             + ("no setting helps" if elsewhere else self._other_setting(spec))
         ])  # fmt: skip
         plan.changes.append(change)
@@ -200,8 +210,8 @@ class Planner:
         return f"hooks.readonly_rootfs = {serving} in {self.config.path} runs them"
 
     def _taken_over(
-        self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan
-    ) -> list[dict[str, Any]]:
+        self, spec: dict[str, Any], hooks: list[Planned], plan: HookPlan
+    ) -> list[Planned]:
         """Fuse the known hooks and choose the executor."""
         if self.config.native:
             timeout = self.config.timeout
@@ -211,41 +221,42 @@ class Planner:
             plan.executor, why = quirks.choose(
                 self.config.executor, self.version,
                 root_readonly=readonly.asked_readonly(spec),
-                closed=programs.closed(self.bundle) if mapped else "",
-                devices=next((name for hook in hooks for name in _looking(hook)), ""),
+                closed=runnable.closed(self.bundle) if mapped else "",
+                devices=next((p.name for hook in hooks for p in hook.parts if p.devices), ""),
             )  # fmt: skip
             plan.sentences.append(f"createContainer hooks run by the {plan.executor}: {why}")
-        plan.add(hookchanges.SetHooks(hooks, [told for hook in hooks for told in _told(hook)]))
+        told = [sentence for hook in hooks for sentence in _told(hook)]
+        plan.add(hookchanges.SetHooks([one.hook for one in hooks], told))
         return hooks
 
-    def _take(self, spec: dict[str, Any], hooks: list[dict[str, Any]], plan: HookPlan) -> None:
-        """Take from the low-level runtime the hooks that pyshim runs before it.
+    def _take(self, spec: dict[str, Any], hooks: list[Planned], plan: HookPlan) -> list[Planned]:
+        """Take from the low-level runtime the hooks that pyshim runs before it; return who runs.
 
         What a hook mounts would be gone before the container is there: such hooks stay with the
         runtime, and with gVisor, which does not run them, there is nothing for them to mount on.
         """
-        mounting: list[dict[str, Any]] = []
+        taken: list[Planned] = []
+        mounting: list[Planned] = []
         for hook in hooks:
-            parts = knownhooks.parse(hook)
-            staying = [part for part in parts if not part.writes]
-            if not staying:
-                plan.taken.append(self._quiet(hook))
-            elif len(staying) == len(parts):
-                mounting.append(hook)
-            else:
-                timeout = knownhooks.timeout_of(hook, 0)
-                writing = [part for part in parts if part.writes]
-                plan.taken.append(self._quiet(self._chain(spec, writing, timeout)))
+            writing, staying = hook.writing(), hook.writing(writes=False)
+            if writing and staying:
+                timeout = knownhooks.timeout_of(hook.hook, 0)
+                taken.append(self._chain(spec, writing, timeout))
                 mounting.append(self._chain(spec, staying, timeout))
+            else:
+                (mounting if staying else taken).append(hook)
         from ocishim.hookplan import lost  # noqa: PLC0415 - only where pyshim runs hooks
 
-        plan.warnings += lost.warnings(spec, plan.taken, self.version.kind)
+        plan.taken = [self._quiet(one.hook) for one in taken]
+        parts = [part for one in taken for part in one.parts]
+        plan.warnings += lost.warnings(spec, parts, self.version.kind)
         if self.runtime.own_root:
-            plan.add(hookchanges.TakeHooks([], [_names(hook) for hook in mounting]))
-        else:
-            plan.add(hookchanges.TakeHooks(mounting, []))
+            plan.add(hookchanges.TakeHooks([], [", ".join(one.names()) for one in mounting]))
+            return taken
+        plan.add(hookchanges.TakeHooks([one.hook for one in mounting], []))
+        return taken + mounting
 
-    def _quiet(self, hook: dict[str, Any]) -> dict[str, Any]:
+    def _quiet(self, hook: Hook) -> Hook:
         """Return `hook`; a chain that leaves its failure to us, who log it."""
         args = hook.get("args") or []
         ours = hook.get("path") == self.hook_program and args[1:2] == [CHAIN]
@@ -253,9 +264,7 @@ class Planner:
             return hook
         return {**hook, "args": [*args[:2], "--errors", "caller", *args[2:]]}
 
-    def _chain(
-        self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int
-    ) -> dict[str, Any]:
+    def _chain(self, spec: dict[str, Any], parts: list[knownhooks.Part], timeout: int) -> Planned:
         """Return the one hook that runs `parts` natively."""
         from ocishim.oci.container import Container  # noqa: PLC0415 - only where hooks are
 
@@ -268,28 +277,18 @@ class Planner:
         for index, part in enumerate(parts):
             args += [NEXT] if index else []
             args += [part.name, *part.args]
-        return {
+        hook: Hook = {
             "path": self.hook_program,
             "args": args,
             "env": list(knownhooks.MINIMAL_ENV),
             "timeout": timeout or self.config.timeout,
         }
+        return Planned(hook, parts)
 
 
-def _writes(hook: dict[str, Any]) -> bool:
-    return any(part.writes for part in knownhooks.parse(hook))
-
-
-def _looking(hook: dict[str, Any]) -> list[str]:
-    return [part.name for part in knownhooks.parse(hook) if part.devices]
-
-
-def _names(hook: dict[str, Any]) -> str:
-    return ", ".join(part.name for part in knownhooks.parse(hook))
-
-
-def _told(hook: dict[str, Any]) -> list[str]:
+def _told(hook: Planned) -> list[str]:
     """Say what is run for `hook`, one sentence a known hook."""
-    told = [f"hook {part.describe()}" for part in knownhooks.parse(hook)]
-    why = f": pyshim cannot do {unread}" if (unread := knownhooks.unread(hook)) else ""
-    return told or [f"hook {hook.get('path')} keeps its program{why}"]
+    if hook.parts:
+        return [f"hook {part.describe()}" for part in hook.parts]
+    why = f": pyshim cannot do {unread}" if (unread := knownhooks.unread(hook.hook)) else ""
+    return [f"hook {hook.hook.get('path')} keeps its program{why}"]

@@ -13,9 +13,8 @@ from ocishim.oci.hooktable import CHAIN, HOOKS, NEXT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    Hook = dict[str, Any]
+    from ocishim.oci.types import Hook
 
 LONGEST = 1_000_000
 """Seconds, eleven days: poll(2) counts milliseconds in an int."""
@@ -56,6 +55,25 @@ class Part:
     def describe(self) -> str:
         """Return the hook as a person would type it."""
         return _typed((self.name, *self.args))
+
+
+class Planned:
+    """A hook, and the known hooks it stands for: none where its program is to be run."""
+
+    __slots__ = ("hook", "parts")
+
+    def __init__(self, hook: Hook, parts: list[Part] | None = None) -> None:
+        """`parts`: where they are known; else they are read from the hook."""
+        self.hook = hook
+        self.parts = parse(hook) if parts is None else parts
+
+    def names(self) -> list[str]:
+        """Return what runs, by name: the known hooks, or the program."""
+        return [part.name for part in self.parts] or [str(self.hook.get("path"))]
+
+    def writing(self, *, writes: bool = True) -> list[Part]:
+        """Return the known hooks that write to the rootfs, or those that do not."""
+        return [part for part in self.parts if part.writes == writes]
 
 
 def parse(hook: Hook) -> list[Part]:
@@ -141,23 +159,22 @@ def lacks_environment(hook: Hook) -> bool:
 
 
 def fuse(
-    hooks: Iterable[Hook], make: Callable[[list[Part], int], Hook], timeout: int
-) -> list[Hook]:
+    hooks: Iterable[Planned], make: Callable[[list[Part], int], Planned], timeout: int
+) -> list[Planned]:
     """Return `hooks` with neighbouring known ones made one by `make(parts, timeout)`.
 
     Duplicates of known hooks go: the first of them stays, of update-ldcache the last of its
     neighbours, since it must see what the others made. `timeout` (seconds) stands in for a hook
     that sets none; the chain gets the longest of its parts.
     """
-    result: list[Hook] = []
+    result: list[Planned] = []
     run: list[Part] = []
     seen: set[Part] = set()
     longest = 0
     for hook in hooks:
-        parts = parse(hook)
-        if parts:
-            longest = max(longest, timeout_of(hook, timeout))
-            run += parts
+        if hook.parts:
+            longest = max(longest, timeout_of(hook.hook, timeout))
+            run += hook.parts
             continue
         _flush(run, seen, result, make, longest)
         run, longest = [], 0
@@ -169,8 +186,8 @@ def fuse(
 def _flush(
     run: list[Part],
     seen: set[Part],
-    result: list[Hook],
-    make: Callable[[list[Part], int], Hook],
+    result: list[Planned],
+    make: Callable[[list[Part], int], Planned],
     timeout: int,
 ) -> None:
     kept: list[Part] = []

@@ -6,7 +6,6 @@ pyshim's hooks see an empty tmpfs where the container will have its own (/dev, a
 
 from __future__ import annotations
 
-from ocishim.hookplan import knownhooks
 from ocishim.oci.container import has_bind_option
 
 TYPE_CHECKING = False
@@ -14,21 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ocishim.hookplan.knownhooks import Part
 
-def warnings(spec: dict[str, Any], hooks: list[dict[str, Any]], runtime: str) -> list[str]:
-    """Return a sentence for each mount that hides links of `hooks`, which pyshim runs itself."""
+
+def warnings(spec: dict[str, Any], parts: list[Part], runtime: str) -> list[str]:
+    """Return a sentence for each mount that hides links of `parts`, which pyshim runs itself."""
     return [
         f"links below the container's own {place} are missing: {', '.join(made)}: pyshim runs the "
         f"hooks before {runtime or 'the runtime'} mounts it"
-        for place, made in links(spec, hooks).items()
+        for place, made in links(spec, parts).items()
     ]
 
 
-def links(spec: dict[str, Any], hooks: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return the links that `hooks` make below mounts of the container's own, by the mount."""
+def links(spec: dict[str, Any], parts: list[Part]) -> dict[str, list[str]]:
+    """Return the links that known hooks make below mounts of the container's own, by the mount."""
     found: dict[str, list[str]] = {}
     places = [f"/{place.strip('/')}" for place in _own_mounts(spec)]
-    for link in [link for hook in hooks for link in _links(hook)]:
+    for link in _links(parts):
         path = f"/{link.lstrip('/')}"
         above = [place for place in places if path.startswith(f"{place}/")]
         if above:
@@ -47,9 +48,9 @@ def _own_mounts(spec: dict[str, Any]) -> Iterator[str]:
             yield place
 
 
-def _links(hook: dict[str, Any]) -> Iterator[str]:
-    """The places of the links that a hook makes."""
-    for part in knownhooks.parse(hook):
+def _links(parts: list[Part]) -> Iterator[str]:
+    """The places of the links that the hooks make."""
+    for part in parts:
         if part.name != "create-symlinks":
             continue
         for word in part.args:  # the flag and its value, in one word or in two

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ocishim.cache import Cache
     from ocishim.oci.changes import Change
+    from ocishim.oci.types import Hook
 
 _SYSFS = "/sys/class/net"
 _OWN_NETWORK = "/proc/self/ns/net"
@@ -60,7 +61,7 @@ def arrange(
     _check_namespace(spec, next(iter(devices)))
     if _supported(runtime, cache):
         return [], [f"network device {host}: moved by the runtime" for host in devices]
-    hook = {
+    hook: Hook = {
         "path": hook_program,
         "args": ["pyshim-hook", MOVE_NET_DEVICES, *map("=".join, devices.items())],
         "env": list(knownhooks.MINIMAL_ENV),

@@ -18,7 +18,7 @@ _CLONE3, _CLOSE_RANGE = 435, 436
 _NUMBERS = {"x86_64": (157, 302, 317, 122, 123), "aarch64": (167, 261, 277, 151, 152)}
 _PRCTL, _PRLIMIT64, _SECCOMP, _SETFSUID, _SETFSGID = _NUMBERS[posixos.machine()]
 
-_SIGCHLD = 17
+_SIGKILL, _SIGCHLD = 9, 17
 _PR_GET_SECCOMP = 21
 _SECCOMP_SET_MODE_FILTER = 1
 _CLOSE_RANGE_CLOEXEC = 4  # Linux 5.11
@@ -26,7 +26,6 @@ _LAST_FD = 0xFFFFFFFF
 
 RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE = 0, 1, 2, 3, 4
 RLIMIT_NOFILE, RLIMIT_AS = 7, 9
-RLIM_INFINITY = (1 << 64) - 1
 
 
 def _fail(call: str) -> OSError:
@@ -74,6 +73,19 @@ def keep_only(*kept: int) -> None:
             continue  # the listing's own descriptor
     for _ in range(3):
         posixos.open("/dev/null", posixos.O_RDWR)
+
+
+def die_with_parent(writer: int) -> None:
+    """Be killed when the parent, who reads the pipe `writer`, ends; also when it has already."""
+    import select  # noqa: PLC0415 - whoever has such a child waits for it by this
+
+    if syscall(_PRCTL, const.PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0):
+        raise _fail("prctl(PR_SET_PDEATHSIG)")
+    # getppid(2) is 0 in a new PID namespace; a pipe that nobody reads tells the same.
+    poll = select.poll()
+    poll.register(writer, 0)
+    if poll.poll(0):
+        posixos._exit(1)
 
 
 def forget_environment() -> None:

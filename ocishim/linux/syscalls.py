@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 # asm/unistd_64.h and asm-generic/unistd.h; numbers from 424 on are the same everywhere.
 _NUMBERS = {
-    "x86_64": (165, 166, 155, 272, 308, 316, 322, 332, 157, 125, 126, 138),
-    "aarch64": (40, 39, 41, 97, 268, 276, 281, 291, 167, 90, 91, 44),
+    "x86_64": (165, 166, 155, 272, 308, 322, 332, 157, 125, 126, 138),
+    "aarch64": (40, 39, 41, 97, 268, 281, 291, 167, 90, 91, 44),
 }
 _MACHINE = posixos.machine()
 if _MACHINE not in _NUMBERS:
     _message = f"no system call numbers for {_MACHINE}"
     raise OSError(errno.ENOSYS, _message)
 (
-    _MOUNT, _UMOUNT2, _PIVOT_ROOT, _UNSHARE, _SETNS, _RENAMEAT2, _EXECVEAT, _STATX, _PRCTL,
+    _MOUNT, _UMOUNT2, _PIVOT_ROOT, _UNSHARE, _SETNS, _EXECVEAT, _STATX, _PRCTL,
     _CAPGET, _CAPSET, _FSTATFS,
 ) = _NUMBERS[_MACHINE]  # fmt: skip
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
@@ -120,19 +120,6 @@ def setns(fd: int, flags: int) -> None:
     """setns, section 2 of the manual."""
     if syscall(_SETNS, fd, flags):
         raise _fail(lambda: f"setns({fd}, {const.names(flags, 'CLONE_')})")
-
-
-def renameat2(
-    old_dirfd: int, old_path: PathLike, new_dirfd: int, new_path: PathLike, flags: int = 0
-) -> None:
-    """renameat2, section 2 of the manual."""
-    if syscall(_RENAMEAT2, old_dirfd, _encode(old_path), new_dirfd, _encode(new_path), flags):
-        raise _fail(
-            lambda: (
-                f"renameat2({old_dirfd}, {old_path!r}, {new_dirfd}, {new_path!r}, "
-                f"{const.names(flags, 'RENAME_')})"
-            )
-        )
 
 
 def fchmodat2(dirfd: int, path: PathLike, mode: int, flags: int) -> None:

@@ -2,13 +2,12 @@
 
 A change knows how to apply() itself, whether it is present() already in its final form, and how
 to describe() itself. cdi/edits.py decides which to make, spec.py applies them; hookchanges.py has
-those of hooks that are there. Semantics: the CDI reference's editor (internal/ociedit). Pure.
+those of hooks. Semantics: the CDI reference's editor (internal/ociedit). Pure.
 """
 # ruff: noqa: D102 - apply, present, target and describe are documented once, in Change
 
 from __future__ import annotations
 
-from ocishim.errors import quoted
 from ocishim.oci.members import find, find_dict, find_list, make_dict, make_list, remove_first
 
 TYPE_CHECKING = False
@@ -189,7 +188,7 @@ class AddMount(Change):
     def apply(self, spec: dict[str, Any]) -> None:
         mounts = make_list(spec, "mounts")
         remove_first(mounts, "destination", self.mount["destination"])
-        mounts.append(_copy(self.mount))
+        mounts.append(copied(self.mount))
 
     def present(self, spec: dict[str, Any]) -> bool:
         return any(self._same(mount) for mount in find_list(spec, "mounts"))
@@ -214,36 +213,6 @@ class AddMount(Change):
         )
 
 
-class AddHook(Change):
-    """Append a hook to the list `name` (prestart, createRuntime, createContainer...)."""
-
-    __slots__ = ("hook", "name")
-
-    def __init__(self, name: str, hook: dict[str, Any]) -> None:
-        self.name = name
-        self.hook = hook
-
-    def apply(self, spec: dict[str, Any]) -> None:
-        make_list(spec, "hooks", self.name).append(_copy(self.hook))
-
-    def present(self, spec: dict[str, Any]) -> bool:
-        return any(self._same(hook) for hook in find_list(spec, "hooks", self.name))
-
-    def describe(self) -> str:
-        words = map(quoted, (self.hook.get("args") or [])[1:])
-        return " ".join([f"{self.name} hook {self.hook['path']}", *words])
-
-    def _same(self, other: object) -> bool:
-        if not isinstance(other, dict):
-            return False
-        keys = ["path", "args", "timeout"]
-        # pyshim gives every hook an environment (CVE-2025-23266): one that asked for none
-        # is the same hook afterwards.
-        if self.hook.get("env"):
-            keys.append("env")
-        return all((other.get(key) or None) == (self.hook.get(key) or None) for key in keys)
-
-
 class SetIntelRdt(Change):
     """Replace linux.intelRdt as a whole."""
 
@@ -253,7 +222,7 @@ class SetIntelRdt(Change):
         self.rdt = rdt
 
     def apply(self, spec: dict[str, Any]) -> None:
-        make_dict(spec, "linux")["intelRdt"] = _copy(self.rdt)
+        make_dict(spec, "linux")["intelRdt"] = copied(self.rdt)
 
     def present(self, spec: dict[str, Any]) -> bool:
         return bool(find_dict(spec, "linux").get("intelRdt") == self.rdt)
@@ -285,7 +254,7 @@ class AddGid(Change):
         return f"additional group {self.gid}"
 
 
-def _copy(members: Mapping[str, Any]) -> dict[str, Any]:
+def copied(members: Mapping[str, Any]) -> dict[str, Any]:
     """A copy for the spec, with lists of its own: the change may be applied again."""
     return {k: list(v) if isinstance(v, list) else v for k, v in members.items()}
 

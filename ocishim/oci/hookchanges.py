@@ -1,4 +1,4 @@
-"""The changes pyshim can make to hooks that are in an OCI spec, one class each.
+"""The changes pyshim can make to the hooks of an OCI spec, one class each.
 
 Which of them a container needs is decided in hookplan/; oci/spec.py applies them. A hook in a list
 is never edited: a changed copy takes its place. Pure.
@@ -7,15 +7,16 @@ is never edited: a changed copy takes its place. Pure.
 
 from __future__ import annotations
 
-from ocishim.oci.changes import Change
+from ocishim.errors import quoted
+from ocishim.oci.changes import Change, copied
 from ocishim.oci.hooktable import CHAIN, GUARD
-from ocishim.oci.members import find_dict, find_list, make_dict, must_be
+from ocishim.oci.members import find_dict, find_list, make_dict, make_list, must_be
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Hook = dict[str, Any]
+    from ocishim.oci.types import Hook
 
 TAKEN = "pyshimCreateContainer"
 """The property of `hooks` that remembers, for another create, what pyshim took and ran itself."""
@@ -45,12 +46,42 @@ def lists(spec: dict[str, Any]) -> dict[str, list[Hook]]:
     return found
 
 
+class AddHook(Change):
+    """Append a hook to the list `name` (prestart, createRuntime, createContainer...)."""
+
+    __slots__ = ("hook", "name")
+
+    def __init__(self, name: str, hook: Hook) -> None:
+        self.name = name
+        self.hook = hook
+
+    def apply(self, spec: dict[str, Any]) -> None:
+        make_list(spec, "hooks", self.name).append(copied(self.hook))
+
+    def present(self, spec: dict[str, Any]) -> bool:
+        return any(self._same(hook) for hook in find_list(spec, "hooks", self.name))
+
+    def describe(self) -> str:
+        words = map(quoted, (self.hook.get("args") or [])[1:])
+        return " ".join([f"{self.name} hook {self.hook['path']}", *words])
+
+    def _same(self, other: object) -> bool:
+        if not isinstance(other, dict):
+            return False
+        keys = ["path", "args", "timeout"]
+        # pyshim gives every hook an environment (CVE-2025-23266): one that asked for none
+        # is the same hook afterwards.
+        if self.hook.get("env"):
+            keys.append("env")
+        return all((other.get(key) or None) == (self.hook.get(key) or None) for key in keys)
+
+
 class CompleteHook(Change):
     """Give the hook at `index` of the list `name` the members it lacks: `env`, `timeout`."""
 
     __slots__ = ("index", "members", "name", "path")
 
-    def __init__(self, name: str, index: int, path: object, members: dict[str, Any]) -> None:
+    def __init__(self, name: str, index: int, path: object, members: Hook) -> None:
         self.name = name
         self.index = index
         self.path = path
@@ -92,7 +123,7 @@ def unguarded(hook: Hook) -> Hook:
     seconds = str(dict(zip(args[2:end:2], args[3:end:2], strict=False)).get("--timeout"))
     if len(args) < end + 2 or not seconds.isdecimal():
         return hook
-    before = {**hook, "path": args[end + 1], "args": args[end + 2 :], "timeout": int(seconds)}
+    before: Hook = {**hook, "path": args[end + 1], "args": args[end + 2 :], "timeout": int(seconds)}
     if not before["args"]:
         del before["args"]
     return before

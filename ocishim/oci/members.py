@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SOURCE = "config.json"
 """What errors of shape call the file; who knows the bundle gives its path (create/plan.py)."""
-_WORDS = {dict: "object", list: "array", str: "string", int: "integer"}
 
 
 def find_dict(spec: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def must_be(kind: type[Kind], value: Any, field: str) -> Kind:
     """Return `value` if it is a `kind`, which null is not; else raise what wrong() returns."""
     if isinstance(value, kind):
         return value
-    raise wrong(_WORDS[kind], value, field)
+    raise wrong(jsonio.TYPE_NAMES[kind], value, field)
 
 
 def wrong(expected: str, value: Any, field: str) -> DocumentError:

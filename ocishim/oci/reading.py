@@ -8,7 +8,7 @@ Source: Go's encoding/json (Decoder.Decode into specs.Spec, as runc's loadSpec d
 from __future__ import annotations
 
 from ocishim import jsonio
-from ocishim.oci.fields import FIELDS, FOLDED, NAMES, fold
+from ocishim.oci.structs import FOLDED, NAMES, STRUCTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read(data: bytes, source: str) -> Reading:
         return found
 
     spec = jsonio.loads(data, source, take)
-    if not repeated and FOLDED.isdisjoint(map(fold, names - NAMES)):
+    if not repeated and FOLDED.isdisjoint(map(jsonio.fold, names - NAMES)):
         return Reading(spec, odd=False)
     as_runc = _decode("Spec", jsonio.loads(data, source, _Members), _NOTHING)
     return Reading(as_runc, odd=bool(repeated) or as_runc != spec)
@@ -66,8 +66,8 @@ def _decode(shape: str, value: Any, old: Any) -> Any:
         return old if shape[:1] not in ("?", "[", "{") and old is not _NOTHING else None
     kind, is_object = shape.lstrip("?"), isinstance(value, _Members)
     known = old if isinstance(old, dict) else {}
-    if kind in FIELDS and is_object:
-        return _decode_struct(FIELDS[kind], value, known)
+    if kind in STRUCTS and is_object:
+        return _decode_struct(STRUCTS[kind], value, known)
     if kind[:1] == "{" and is_object:
         return _decode_map(kind[1:], value, known)
     if kind[:1] == "[" and isinstance(value, list) and not is_object:
@@ -78,9 +78,9 @@ def _decode(shape: str, value: Any, old: Any) -> Any:
 def _decode_struct(
     fields: dict[str, str], members: _Members, old: dict[str, Any]
 ) -> dict[str, Any]:
-    names = {fold(name): name for name in fields}
+    names = {jsonio.fold(name): name for name in fields}
     for name, value in members:
-        field = names.get(fold(name))
+        field = names.get(jsonio.fold(name))
         if field is None:
             old[name] = _plain(value)
         else:

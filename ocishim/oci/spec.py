@@ -2,23 +2,13 @@
 
 Members that are absent or null are made when needed. A member of another type than the
 runtime-spec demands is a DocumentError that names it. Everything else travels unchanged.
-It knows nothing of CDI. The classes of changes are in changes.py, and can be had from here, and
-in hookchanges.py. tests/test_layers.py finds whoever else edits a spec or a hook. Pure.
+It knows nothing of CDI. The classes of changes are in changes.py and hookchanges.py.
+tests/test_layers.py finds whoever else edits a spec or a hook. Pure.
 """
 
 from __future__ import annotations
 
-from ocishim.oci.changes import (
-    AddGid,
-    AddHook,
-    AddMount,
-    AllowDevice,
-    Change,
-    PutDevice,
-    SetEnv,
-    SetIntelRdt,
-    SetNetDevice,
-)
+from ocishim.oci.changes import AddMount, SetEnv
 from ocishim.oci.members import find_dict, find_list, make_list
 
 TYPE_CHECKING = False
@@ -26,21 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = [
-    "AddGid",
-    "AddHook",
-    "AddMount",
-    "AllowDevice",
-    "Change",
-    "PutDevice",
-    "SetEnv",
-    "SetIntelRdt",
-    "SetNetDevice",
-    "apply",
-    "has_user_namespace",
-    "mounted",
-    "process_ids",
-]
+    from ocishim.oci.changes import Change
 
 
 def apply(spec: dict[str, Any], changes: Sequence[Change], once: bool = True) -> list[Change]:  # noqa: FBT001, FBT002 - the callers' contract

@@ -7,7 +7,7 @@ Source: runtime-spec 1.3.0, config.md and config-linux.md. Pure.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Mount(TypedDict, total=False):
@@ -29,6 +29,15 @@ class Device(TypedDict, total=False):
     fileMode: int
     uid: int
     gid: int
+
+
+class Hook(TypedDict, total=False):
+    """One of a list of `hooks`; it may hold anything, and is judged as it stands there."""
+
+    path: Any
+    args: Any
+    env: Any
+    timeout: Any
 
 
 class DeviceRule(TypedDict, total=False):

@@ -23,19 +23,10 @@ class Config:
     """
 
     __slots__ = (
-        *("annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_format"),
-        *(
-            "log_level",
-            "metrics",
-            "native",
-            "path",
-            "podman_annotations",
-            "readonly_rootfs",
-            "runtimes",
-            "spec_dirs",
-        ),
-        *("stale", "timeout", "volume_mounts"),
-    )
+        "annotation_prefixes", "cache", "env_requests", "executor", "log_file", "log_format",
+        "log_level", "metrics", "native", "path", "podman_annotations", "readonly_rootfs",
+        "runtimes", "spec_dirs", "stale", "timeout", "volume_mounts",
+    )  # fmt: skip
 
     def __init__(self, values: dict[str, Any], path: str, cache: Cache) -> None:
         self.path = path

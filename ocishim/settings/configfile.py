@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from ocishim.errors import ConfigError, quoted, reason
+from ocishim import jsonio
+from ocishim.errors import ConfigError, lowered, quoted, reason
 from ocishim.settings.defaults import DEFAULTS
 
 if sys.version_info >= (3, 11):
@@ -23,6 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+loads = tomllib.loads  # whoever reads TOML does it by this
 CHOICES = {
     "cdi.stale": ("auto", "error", "warn", "ignore"),
     "hooks.executor": ("auto", "runtime", "shim"),
@@ -32,7 +34,7 @@ CHOICES = {
 }
 _REQUEST_KEYS: dict[str, type] = {"name": str, "kind": str, "unprivileged": bool}
 _KIND = re.compile(r"[a-z]([\w.-]*[a-z0-9])?/[a-z]([\w.-]*[a-z0-9])?", re.ASCII | re.IGNORECASE)
-_TYPE_NAMES = {str: "string", bool: "boolean", int: "integer", list: "array", dict: "table"}
+TYPE_NAMES = {**jsonio.TYPE_NAMES, dict: "table"}
 # Engines start pyshim in working directories of their own, so a relative path means nothing.
 _PATHS = {
     "runtimes": "a runtime is a name to look up in PATH, or an absolute path",
@@ -83,7 +85,7 @@ def document(data: bytes, path: str, hint: str = _FORM) -> dict[str, Any]:
     """
     try:
         text = data.decode("utf-8")
-        found: dict[str, Any] = tomllib.loads(text)
+        found: dict[str, Any] = loads(text)
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
         fault = "not valid TOML: not UTF-8"
@@ -95,7 +97,7 @@ def document(data: bytes, path: str, hint: str = _FORM) -> dict[str, Any]:
         if text.startswith("\ufeff"):
             raise byte_order_mark(path) from None
         raise _twice(path, text.splitlines()) or NotTomlError(
-            f"not valid TOML: {_lower(str(err))}", source=path, hint=hint
+            f"not valid TOML: {lowered(str(err))}", source=path, hint=hint
         ) from None
     return found
 
@@ -157,7 +159,7 @@ def _overlap(one: _Name, other: _Name) -> bool:
 
 def _valid(lines: list[str]) -> bool:
     try:
-        tomllib.loads("\n".join(lines))
+        loads("\n".join(lines))
     except (ValueError, RecursionError):
         return False
     return True
@@ -203,7 +205,7 @@ class _Reader:
         values = dict(DEFAULTS)
         for key, value in self._flatten(document):
             if key not in DEFAULTS:
-                raise self._error(key, f"unknown setting '{key}'", self._nearest(key))
+                raise self._error(key, f"unknown setting '{key}'", nearest(key))
             values[key] = self.checked(key, value)
         return values
 
@@ -214,7 +216,7 @@ class _Reader:
             if key in tables and isinstance(value, dict):
                 settings += [(f"{key}.{name}", item) for name, item in value.items()]
             elif key in tables:
-                raise self._error(key, f"expected table, found {_type_name(value)} in '{key}'")
+                raise self._error(key, f"expected table, found {type_name(value)} in '{key}'")
             else:
                 settings.append((key, value))
         return settings
@@ -222,8 +224,8 @@ class _Reader:
     def checked(self, key: str, value: Any) -> Any:
         default = DEFAULTS[key]
         if type(value) is not type(default):
-            expected = _TYPE_NAMES[type(default)]
-            raise self._error(key, f"expected {expected}, found {_type_name(value)} in '{key}'")
+            expected = TYPE_NAMES[type(default)]
+            raise self._error(key, f"expected {expected}, found {type_name(value)} in '{key}'")
         if key in CHOICES and value not in CHOICES[key]:
             choices = ", ".join(f"'{choice}'" for choice in CHOICES[key])
             raise self._error(key, f"'{value}' is not a value of '{key}'", f"choose {choices}")
@@ -240,7 +242,7 @@ class _Reader:
     def _check_strings(self, key: str, value: list[Any]) -> None:
         for index, item in enumerate(value):
             if not isinstance(item, str):
-                found = _type_name(item)
+                found = type_name(item)
                 raise self._error(key, f"expected string, found {found} in '{key}[{index}]'")
             if not item or "\0" in item:
                 raise self._error(key, f"empty string or NUL in '{key}[{index}]'")
@@ -255,7 +257,7 @@ class _Reader:
     def _request(self, index: int, item: Any) -> dict[str, Any]:
         field = f"requests.env[{index}]"
         if not isinstance(item, dict):
-            found = _type_name(item)
+            found = type_name(item)
             raise self._error("requests.env", f"expected table, found {found} in '{field}'")
         for key, value in item.items():
             expected = _REQUEST_KEYS.get(key)
@@ -263,7 +265,7 @@ class _Reader:
             if expected is None:
                 raise self._error(line_of, f"unknown setting '{field}.{key}'")
             if type(value) is not expected:
-                name, found = _TYPE_NAMES[expected], _type_name(value)
+                name, found = TYPE_NAMES[expected], type_name(value)
                 raise self._error(line_of, f"expected {name}, found {found} in '{field}.{key}'")
         for key in ("name", "kind"):
             if not item.get(key):
@@ -275,26 +277,24 @@ class _Reader:
             raise self._error("requests.env.name", f"no variable's name in '{field}.name'")
         return {"unprivileged": False, **item}
 
-    def _nearest(self, key: str) -> str:
-        from difflib import get_close_matches  # noqa: PLC0415 - failure only
-
-        near = get_close_matches(key, DEFAULTS, 1)
-        return f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
-
     def _error(self, key: str, message: str, hint: str = "") -> ConfigError:
         return ConfigError(message, source=self.path, line=self._line(key), hint=hint)
 
     def _line(self, key: str) -> int:
         """Return the number of the line that sets `key` or opens its table, 0 when not found."""
-        for number, found in named(self.lines):
-            if found.key == key or found.key.startswith(key + "."):
-                return number
-        return 0
+        below = f"{key}."
+        lines = (line for line, name in named(self.lines) if f"{name.key}.".startswith(below))
+        return next(lines, 0)
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def nearest(key: str) -> str:
+    """Return what to do about a setting that is none."""
+    from difflib import get_close_matches  # noqa: PLC0415 - failure only
+
+    near = get_close_matches(key, DEFAULTS, 1)
+    return f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
 
 
-def _type_name(value: Any) -> str:
-    return _TYPE_NAMES.get(type(value), type(value).__name__)
+def type_name(value: object) -> str:
+    """Return what TOML calls the type of a value."""
+    return TYPE_NAMES.get(type(value), type(value).__name__)

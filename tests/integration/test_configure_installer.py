@@ -41,8 +41,8 @@ exec "$@"
 # In a clone another program stands for the static file, which nobody starts here.
 _CLONES = """
 import sys
-from ocishim.admin.install import programs
-programs.static_file = lambda: "/bin/true"
+from ocishim.admin.install import ownfiles
+ownfiles.static_file = lambda: "/bin/true"
 from ocishim.admin.cli import main
 main()
 """

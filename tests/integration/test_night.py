@@ -20,7 +20,7 @@ from ocishim.admin.checks.finding import Finding
 from ocishim.admin.cli import main
 from ocishim.admin.explain import containers, states
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.settings.defaults import DEFAULTS
 from tests.probe import ACME, Box, oci
 from tests.unit.admin.faults import FAULTS
@@ -288,7 +288,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Bo
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         found = (str(made.pyshim), str(made.bin / "pyshim-hook"))
-        monkeypatch.setattr(programs, "programs", lambda: found)
+        monkeypatch.setattr(ownfiles, "programs", lambda: found)
         monkeypatch.setattr(containers, "HOST", Host(str(made.folder / "root")))
         monkeypatch.setattr(doctor, "CHECKS", checks)
         return made

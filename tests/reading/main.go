@@ -2,7 +2,7 @@
 //
 //	reading spec    a text in base64 a line; prints the runtime-spec's Spec as encoding/json has it
 //	reading line    arguments as a JSON array a line; prints what urfave/cli makes of them
-//	reading fields  prints the Spec's fields by struct, for ocishim/oci/fields.py
+//	reading fields  prints the Spec's fields by struct, for ocishim/oci/structs.py
 //
 // The commands and flags are those of runc 1.3.0's main.go, create.go, run.go and restore.go.
 package main
@@ -128,7 +128,7 @@ func flags(names ...string) (all []cli.Flag) {
 	return all
 }
 
-// See ocishim/oci/fields.py for what the shapes mean.
+// See ocishim/oci/structs.py for what the shapes mean.
 func fields() map[string]map[string]string {
 	structs := map[string]map[string]string{}
 	collect(reflect.TypeOf(specs.Spec{}), structs)

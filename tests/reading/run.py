@@ -20,7 +20,7 @@ from typing import Any
 from ocishim import jsonio
 from ocishim.create import argv
 from ocishim.errors import DocumentError
-from ocishim.oci import fields, reading
+from ocishim.oci import reading, structs
 
 CORPUS = Path(__file__).with_name("corpus.json")
 _KEPT = 400
@@ -50,8 +50,8 @@ def known(value: Any, shape: str = "Spec") -> Any:
         return [known(item, kind[1:]) for item in value]
     if isinstance(value, dict) and kind[:1] == "{":
         return {name: known(item, kind[1:]) for name, item in value.items()}
-    if isinstance(value, dict) and kind in fields.FIELDS:
-        there = fields.FIELDS[kind]
+    if isinstance(value, dict) and kind in structs.STRUCTS:
+        there = structs.STRUCTS[kind]
         return {name: known(item, there[name]) for name, item in value.items() if name in there}
     return value
 
@@ -134,7 +134,7 @@ class Texts:
             )
             return "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
         if kind:
-            return self._struct(fields.FIELDS[kind], depth)
+            return self._struct(structs.STRUCTS[kind], depth)
         return ""
 
     def _struct(self, there: dict[str, str], depth: int) -> str:
@@ -266,7 +266,7 @@ def main() -> None:
     texts = [Texts(chance).text() for _ in range(given.number)]
     lines = [Lines(chance).line() for _ in range(given.number)]
     for program in given.programs:
-        assert ask(program, "fields", []) == [fields.FIELDS], "ocishim/oci/fields.py"
+        assert ask(program, "fields", []) == [structs.STRUCTS], "ocishim/oci/structs.py"
         specs, calls = check(program, texts, lines)
     if given.write:
         kept = {

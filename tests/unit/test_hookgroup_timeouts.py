@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.isolated import run
     pytest.param([999_999, 999_999, 999_999], 1_000_000, id="longer together"),
 ])  # fmt: skip
 def test_seconds(timeouts: list[object], seconds: int) -> None:
-    hooks = [{"path": "/x", "timeout": timeout} for timeout in timeouts]
+    hooks: list[Any] = [{"path": "/x", "timeout": timeout} for timeout in timeouts]
     job = hookprocess.Job("/b", {}, hooks, "c", OwnLog("", "error", ""))
     assert job.seconds() == seconds
 
@@ -43,7 +44,7 @@ def test_a_user_namespace_without_mappings(tmp_path: Path) -> None:
     """Podman's --userns=auto with --rootfs: in our words, not Python's."""
     (tmp_path / "rootfs").mkdir()
     spec = {"root": {"path": "rootfs"}, "linux": {"namespaces": [{"type": "user"}]}}
-    hooks = [{"path": "/bin/true", "timeout": 5}]
+    hooks: list[Any] = [{"path": "/bin/true", "timeout": 5}]
     job = hookprocess.Job(str(tmp_path), spec, hooks, "c", OwnLog("", "error", ""))
 
     def fails() -> None:

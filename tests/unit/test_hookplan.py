@@ -25,7 +25,7 @@ RUNC, CRUN, RUNSC = "runc version 1.1.5", "crun version 1.8.1", "runsc version 0
 NEW_RUNSC = "runsc version release-20260817.0"
 
 
-def known(line: str, **more: Any) -> dict[str, Any]:
+def known(line: str, **more: Any) -> Any:
     return {
         "path": "/x/nvidia-cdi-hook",
         "args": ["nvidia-cdi-hook", *line.split()],
@@ -34,7 +34,7 @@ def known(line: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def vendor(name: str, **more: Any) -> dict[str, Any]:
+def vendor(name: str, **more: Any) -> Any:
     return {"path": f"/opt/{name}", "args": [name], "env": ["A=1"], **more}
 
 
@@ -85,7 +85,7 @@ def decide(
     return short(spec["hooks"].get("createContainer", [])), plan, spec
 
 
-def short(hooks: list[dict[str, Any]]) -> list[Any]:
+def short(hooks: list[Any]) -> list[Any]:
     """A chain as the list of its hooks' names, another hook as its program's name."""
     return [
         [part.name for part in knownhooks.parse(hook)]
@@ -430,9 +430,9 @@ TMPFS = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": [
 def test_links_that_the_containers_mounts_will_hide(
     line: str, mounts: list[Any], lost: dict[str, list[str]]
 ) -> None:
-    spec = {"mounts": mounts}
-    assert lost_links.links(spec, [known(line), vendor("x")]) == lost
-    assert lost_links.warnings(spec, [known(line)], "runsc") == [
+    spec, parts = {"mounts": mounts}, knownhooks.parse(known(line))
+    assert lost_links.links(spec, [*parts, *knownhooks.parse(vendor("x"))]) == lost
+    assert lost_links.warnings(spec, parts, "runsc") == [
         f"links below the container's own {place} are missing: {', '.join(links)}: pyshim runs the "
         "hooks before runsc mounts it"
         for place, links in lost.items()
@@ -500,7 +500,7 @@ def test_a_guard(bundle: Path) -> None:
     ["pyshim-hook", "guard", "--timeout", "x", "--", "/x"], ["other", "guard", "--timeout", "3", "--", "/x"],
 ])  # fmt: skip
 def test_what_is_no_guard_of_ours_stays(args: object) -> None:
-    hook = {"path": "/opt/pyshim-hook", "args": args}
+    hook: Any = {"path": "/opt/pyshim-hook", "args": args}
     assert hookchanges.unguarded(hook) is hook
 
 

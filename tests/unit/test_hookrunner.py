@@ -18,7 +18,7 @@ from tests.hostiletext import CONTROLS
 STATE = b'{"ociVersion":"1.0.2","id":"c1","status":"creating","bundle":"/b"}'
 
 
-def sh(script: str, **members: object) -> dict[str, Any]:
+def sh(script: str, **members: object) -> Any:
     return {
         "path": "/bin/sh",
         "args": ["sh", "-c", script],
@@ -27,7 +27,7 @@ def sh(script: str, **members: object) -> dict[str, Any]:
     }
 
 
-def run(*hooks: dict[str, Any], state: bytes = STATE) -> None:
+def run(*hooks: Any, state: bytes = STATE) -> None:
     with hookrunner.Runner("createContainer", state) as runner:
         runner.run(list(hooks))
 

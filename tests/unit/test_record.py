@@ -12,6 +12,7 @@ import pytest
 
 from ocishim.cache import Cache
 from ocishim.create import record
+from ocishim.oci import marks
 from tests.probe import ACME, Box, oci
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ def test_what_a_container_got(box: Box) -> None:
         "bundle": str(box.folder / "bundle"), "pyshim": str(box.pyshim), "error": "",
         "asked": [SOURCE], "ignored": [],
         "devices": [f"acme.com/gpu=0 of {box.spec_dir}/acme.json"],
-        "edits": told["edits"], "hooks": told["hooks"], "decided": told["decided"], "warnings": [],
-        "runtime": str(box.runtime),
+        "edits": told["edits"], "hooks": ["create-symlinks", "/bin/true", "update-ldcache"],
+        "decided": told["decided"], "warnings": [], "runtime": str(box.runtime),
     }  # fmt: skip
     assert told["edits"] >= 1
+
+
+@pytest.mark.parametrize("mark", list(POD))
+def test_half_a_pod_is_none(mark: str) -> None:
+    assert marks.pod_of({"annotations": {mark: "x"}}) == ("", "", "")
 
 
 @pytest.mark.parametrize(("what", "error", "asked"), [

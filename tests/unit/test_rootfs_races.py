@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ocishim.errors import UnsafePathError
-from ocishim.linux import const, syscalls
+from ocishim.linux import syscalls
 from ocishim.rootfs import dirent
 from ocishim.rootfs.rootfs import Rootfs
-from tests.swapper import Swapper
+from tests.swapper import Swapper, exchange
 from tests.trees import make_tree, snapshot
 
 SWAPS = 10_000
@@ -108,7 +108,7 @@ def test_a_fifo_swapped_in_is_never_opened(tmp_path: Path, evil: str) -> None:
 
     def swapped(handle: int) -> syscalls.Statx:
         status = syscalls.statx(handle)
-        syscalls.renameat2(parent, "good", parent, "evil", const.RENAME_EXCHANGE)
+        exchange("good", "evil", parent)
         return status
 
     assert dirent.has_content(parent, "good", b"fine", 0o644, swapped)

@@ -28,7 +28,7 @@ def check(node: Node, place: Place) -> Iterator[Finding]:
     files = Files(node.host, place.config, merges=_merges(node, program))
     cri = _as_read(node, program, files) or files.effective(files.having)
     ours = _ours(files.everything())
-    step = place.next_step(node.host)
+    step = f"systemctl restart {place.unit(node.host)}"
     if files.is_off:
         if ours or _is_kubernetes(node):
             yield _switched_off(files, step)

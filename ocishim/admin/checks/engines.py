@@ -88,7 +88,9 @@ def _crio(node: Node) -> Iterator[Finding]:
             "set default_runtime to one of these; then systemctl restart crio",
         )
     if ours:
-        yield from not_restarted(node, "crio", crio.files(node.host), crio.NEXT_STEP)
+        yield from not_restarted(
+            node, "crio", crio.files(node.host), f"systemctl restart {crio.UNIT}"
+        )
     else:
         yield unregistered("crio", "no [crio.runtime.runtimes] entry with runtime_path pyshim")
     for name, table in ours.items():

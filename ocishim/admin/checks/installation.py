@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
-from ocishim.admin.install import programs, selfcheck
+from ocishim.admin.install import ownfiles, selfcheck
 from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.errors import ConfigError
 
@@ -49,7 +49,7 @@ def _replaceable(node: Node, installation: Installation) -> Iterator[Finding]:
 def hook_program(node: Node) -> Iterator[Finding]:
     """Yield whether the hook program is missing beside a pyshim that was not installed."""
     try:
-        pyshim, hook = programs.programs() if not node.host.elsewhere else ("", "")
+        pyshim, hook = ownfiles.programs() if not node.host.elsewhere else ("", "")
     except ConfigError:
         return
     installed = any(hook.startswith(f"{one.home}/") for one in _installations(node))
@@ -66,7 +66,7 @@ def hook_program(node: Node) -> Iterator[Finding]:
 
 def _installations(node: Node) -> list[Installation]:
     """Return the usual installation and the one this is a part of, as far as they are there."""
-    own = "" if node.host.elsewhere else programs.program()
+    own = "" if node.host.elsewhere else ownfiles.program()
     prefixes = dict.fromkeys([PREFIX, own.removesuffix("/bin/pyshim")])
     found = [Installation(node.host, prefix) for prefix in prefixes if prefix]
     return [one for one in found if _is_there(one)]

@@ -62,15 +62,9 @@ class Node:
     def registry(self) -> Registry:
         """The CDI devices of the node's spec dirs, read once."""
         if self._registry is None:
-            there = [self._place(path) for path in self.config.spec_dirs]
+            there = [self.host.target(path) for path in self.config.spec_dirs]
             self._registry = registry.load([path for path in there if os.path.isdir(path)], None)
         return self._registry
-
-    def _place(self, path: str) -> str:
-        try:
-            return self.host.real(path)
-        except ConfigError:  # a loop of links is a finding, and no reason to read no other dir
-            return ""
 
     @property
     def found(self) -> list[Found]:
@@ -97,16 +91,13 @@ class Node:
 
     def mode(self, path: str) -> int:
         """Return the permission bits at `path`, links followed; 0 when it is not there."""
-        try:
-            return stat.S_IMODE(os.stat(self.host.real(path)).st_mode)
-        except (OSError, ValueError, ConfigError):
-            return 0
+        there = self.host.status(path)
+        return stat.S_IMODE(there.st_mode) if there else 0
 
     def writer(self, path: str) -> Writer | None:
         """Return who beside root, and who asks, may write to `path` or below it; None: nobody."""
-        try:
-            found = os.stat(self.host.real(path))
-        except (OSError, ValueError, ConfigError):
+        found = self.host.status(path)
+        if not found:
             return None
         if found.st_mode & stat.S_IWOTH:
             mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
@@ -146,10 +137,8 @@ class Node:
 
     def changed(self, path: str) -> float:
         """Return when the node's file `path` was last written, 0 when it is not there."""
-        try:
-            return os.stat(self.host.real(path)).st_mtime
-        except (OSError, ValueError, ConfigError):
-            return 0
+        there = self.host.status(path)
+        return there.st_mtime if there else 0
 
     def runtime(self) -> tuple[str, lowlevel.Version]:
         """Return the low-level runtime's path and version.

@@ -244,11 +244,8 @@ def char_links(node: Node, found: list[Found]) -> list[tuple[str, str]]:
 
 
 def _leads_to(node: Node, link: str, path: str) -> bool:
-    try:
-        there = os.stat(node.host.real(link))
-        return there.st_rdev == os.stat(node.host.real(path)).st_rdev
-    except OSError:
-        return False
+    there, wanted = node.host.status(link), node.host.status(path)
+    return there is not None and wanted is not None and there.st_rdev == wanted.st_rdev
 
 
 def uses_systemd_cgroups(node: Node) -> bool:

@@ -5,9 +5,7 @@ What may be set is ocishim.settings.configfile's to say: the text is parsed by i
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
 from typing import Any
 
 from ocishim.admin.config.settings import read_early, toml
@@ -16,11 +14,6 @@ from ocishim.admin.editing.tomlfile import TomlFile, find, newline
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
 from ocishim.settings.defaults import DEFAULTS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _REQUESTS = '[{name = "NVIDIA_VISIBLE_DEVICES", kind = "nvidia.com/gpu"}]'
 
@@ -66,7 +59,7 @@ def _with_line(text: str, key: str) -> str:
         return text
     longer = text[: shown.end()] + line + text[shown.end() :]
     try:
-        same = find(tomllib.loads(longer), *key.split(".")) == DEFAULTS[key]
+        same = find(configfile.loads(longer), *key.split(".")) == DEFAULTS[key]
     except ValueError:
         return text
     return longer if same else text
@@ -90,13 +83,9 @@ def assignment(word: str) -> tuple[str, Any]:
 def known(key: str) -> None:
     """Raise ConfigError, with the nearest name, when there is no setting `key`."""
     if key not in DEFAULTS:
-        near = difflib.get_close_matches(key, DEFAULTS, 1)
         below = [name for name in DEFAULTS if name.startswith(f"{key}.")]
-        hint = f"did you mean '{near[0]}'?" if near else "see 'pyshimctl config default'"
-        raise ConfigError(
-            f"unknown setting '{key}'",
-            hint=f"'{key}' is a table: set {', '.join(below)}" if below else hint,
-        )
+        hint = f"'{key}' is a table: set {', '.join(below)}" if below else configfile.nearest(key)
+        raise ConfigError(f"unknown setting '{key}'", hint=hint)
 
 
 def _value(key: str, text: str) -> Any:
@@ -120,6 +109,6 @@ def _value(key: str, text: str) -> Any:
 
 def _as_toml(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}\n").get("value")
+        return configfile.loads(f"value = {text}\n").get("value")
     except (ValueError, RecursionError):
         return None

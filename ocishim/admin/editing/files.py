@@ -85,8 +85,8 @@ def _read(file: BinaryIO, path: str, limit: int) -> bytes:
 def text(host: Host, path: str, limit: int = 1 << 20) -> str:
     """Return the first `limit` bytes of the machine's file `path` as text, "" when it has none."""
     try:
-        return content(host.real(path), limit).decode("utf-8", "replace")
-    except (OSError, ConfigError):
+        return content(host.target(path), limit).decode("utf-8", "replace")
+    except OSError:
         return ""
 
 

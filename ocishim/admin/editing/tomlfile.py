@@ -11,7 +11,6 @@ must say exactly what was wanted. Knows nothing of engines.
 from __future__ import annotations
 
 import copy
-import sys
 from typing import Any, NamedTuple
 
 import tomlkit
@@ -19,12 +18,7 @@ import tomlkit
 from ocishim.admin.editing.tomllines import Lines, dotted
 from ocishim.admin.editing.tomltree import Tree, item
 from ocishim.errors import ConfigError
-from ocishim.settings.configfile import byte_order_mark
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ocishim.settings import configfile
 
 Keys = tuple[str, ...]
 _OURS = "# pyshim: "
@@ -41,10 +35,10 @@ class _Mark(NamedTuple):
 def plain(text: str, path: str) -> dict[str, Any]:
     """Return what the TOML text says. Raises ConfigError naming `path`."""
     try:
-        tree: dict[str, Any] = tomllib.loads(text)
+        tree: dict[str, Any] = configfile.loads(text)
     except (ValueError, RecursionError) as err:
         if text.startswith("\ufeff"):  # containerd 1.6 reads it, and newer ones do not
-            raise byte_order_mark(path) from None
+            raise configfile.byte_order_mark(path) from None
         raise ConfigError(
             f"{path}: not valid TOML: {err}",
             hint=f"correct {path}: its engine cannot read it either",
@@ -194,7 +188,7 @@ class TomlFile:
             for change, *arguments in self._changes:
                 getattr(document, change)(*arguments)
             text = document.text()
-            said = tomllib.loads(text)
+            said = configfile.loads(text)
             for keys in self._emptied:
                 _made(said, keys)
             same: bool = said == self.wanted
@@ -214,7 +208,7 @@ class TomlFile:
         return "\n".join(lines if last is None else [*lines, last])
 
     def _single(self, keys: Keys, raw: str, comment: str) -> None:
-        self._want(keys, tomllib.loads(f"value = {raw}")["value"])
+        self._want(keys, configfile.loads(f"value = {raw}")["value"])
         self._changes.append(("single", keys, raw, comment))
 
     def _want(self, keys: Keys, value: Any) -> None:

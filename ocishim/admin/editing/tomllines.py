@@ -7,15 +7,11 @@ lines) makes a text that says something else, which tomlfile.py finds out and re
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import tomlkit
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ocishim.settings import configfile
 
 Keys = tuple[str, ...]
 _OURS = " # pyshim: "  # begins a comment of tomlfile.py's
@@ -147,7 +143,7 @@ def _path(line: str) -> Keys | None:
     if "=" not in line and not line.lstrip().startswith("["):
         return None
     try:
-        tree: Any = tomllib.loads(line)
+        tree: Any = configfile.loads(line)
     except ValueError:
         return None
     keys = []
@@ -163,7 +159,7 @@ def _path(line: str) -> Keys | None:
 
 def _is_value(line: str, keys: list[str]) -> bool:
     """Whether `keys` are all the keys before the equals sign of `line`."""
-    before: Any = tomllib.loads(f"{line.partition('=')[0]}= 0")
+    before: Any = configfile.loads(f"{line.partition('=')[0]}= 0")
     for key in keys:
         before = before[key]
     return not isinstance(before, dict)
@@ -171,10 +167,10 @@ def _is_value(line: str, keys: list[str]) -> bool:
 
 def _code_length(line: str) -> int:
     """Return the length of the setting on `line` without its comment."""
-    whole = tomllib.loads(line)
+    whole = configfile.loads(line)
     for match in re.finditer("#", line):
         try:
-            if tomllib.loads(line[: match.start()]) == whole:
+            if configfile.loads(line[: match.start()]) == whole:
                 return len(line[: match.start()].rstrip())
         except ValueError:
             continue

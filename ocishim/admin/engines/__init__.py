@@ -64,16 +64,21 @@ class Wish:
 
 @dataclass
 class Plan:
-    """What will be done: edits, the command that makes it take effect, and notes for people."""
+    """What will be done: edits, the systemd unit that has to read them, and notes for people.
+
+    unit: "" where none has to; else it is restarted, or reloaded if it `reloads`.
+    """
 
     edits: list[Edit]
-    next_step: str
+    unit: str
     notes: list[str] = field(default_factory=list)
+    reloads: bool = False
 
     @property
-    def unit(self) -> str:
-        """The systemd unit that next_step names, "" where it names none."""
-        return self.next_step.rpartition(" ")[2]
+    def next_step(self) -> str:
+        """The command that makes the edits take effect, "" where none has to."""
+        verb = "reload" if self.reloads else "restart"
+        return f"systemctl {verb} {self.unit}" if self.unit else ""
 
     @property
     def changes(self) -> bool:

@@ -46,7 +46,7 @@ def plan(host: Host, wish: Wish) -> Plan:
     ]
     first = next((one for one in plans if one.changes), plans[0])
     edits = [edit for one in plans for edit in one.edits]
-    return Plan(edits, first.next_step, first.notes)
+    return Plan(edits, first.unit, first.notes)
 
 
 def problem(host: Host, wish: Wish, scratch: str) -> str:
@@ -107,9 +107,9 @@ def _configs(host: Host, wish: Wish) -> list[str]:
 
 def _registration(host: Host, wish: Wish, path: str) -> Plan:
     place = containerd_places.of(path)
-    next_step = place.next_step(host)
+    unit = place.unit(host)
     if path.endswith(containerd_template.SUFFIX):
-        return Plan([containerd_template.edit(host, wish, path)], next_step)
+        return Plan([containerd_template.edit(host, wish, path)], unit)
     files = Files(host, path, wish.drop_in)
     if place is not containerd_places.USUAL and path not in files.trees:
         raise ConfigError(
@@ -118,22 +118,20 @@ def _registration(host: Host, wish: Wish, path: str) -> Plan:
         )
     if containerd_edits.uses_drop_in(files, wish):
         edits = containerd_edits.drop_in(files, wish) + _old_templates(files, wish)
-        return Plan(edits, next_step, _notes(files, wish))
+        return Plan(edits, unit, _notes(files, wish))
     if files.is_generated:
-        return Plan([_template(files, wish)], next_step)
-    return Plan(containerd_edits.in_place(files, wish), next_step, _notes(files, wish))
+        return Plan([_template(files, wish)], unit)
+    return Plan(containerd_edits.in_place(files, wish), unit, _notes(files, wish))
 
 
 def _removal(host: Host, wish: Wish, path: str) -> Plan:
-    next_step = containerd_places.of(path).next_step(host)
+    unit = containerd_places.of(path).unit(host)
     if path.endswith(containerd_template.SUFFIX):
-        return Plan([containerd_template.edit(host, wish, path)], next_step)
+        return Plan([containerd_template.edit(host, wish, path)], unit)
     files = Files(host, path, wish.drop_in)
     edits = containerd_edits.take_out(files, wish) + _old_templates(files, wish)
     stay = containerd_edits.strangers(files, wish)
-    return Plan(
-        edits, next_step, [f"{one}: '{wish.name}' is not pyshim, and stays" for one in stay]
-    )
+    return Plan(edits, unit, [f"{one}: '{wish.name}' is not pyshim, and stays" for one in stay])
 
 
 def _old_templates(files: Files, wish: Wish) -> list[Edit]:

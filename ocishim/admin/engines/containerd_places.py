@@ -46,8 +46,8 @@ class Place(NamedTuple):
         except ConfigError:  # a loop of links leads to no file
             return False
 
-    def next_step(self, host: Host) -> str:
-        """Return the command that has it read its files anew.
+    def unit(self, host: Host) -> str:
+        """Return the systemd unit whose restart has it read its files anew.
 
         RKE2 puts the units of server and agent on every node: the one that is enabled counts.
         """
@@ -55,8 +55,8 @@ class Place(NamedTuple):
         for folders in (enabled, _UNITS):
             for unit in self.units:
                 if any(host.has(f"{folder}/{unit}.service") for folder in folders):
-                    return f"systemctl restart {unit}"
-        return f"systemctl restart {self.units[0]}"
+                    return unit
+        return self.units[0]
 
 
 def _rancher(name: str, program: str, units: tuple[str, ...]) -> Place:

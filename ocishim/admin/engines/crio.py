@@ -30,7 +30,7 @@ PROGRAMS = ("crio",)
 CONFIG = "/etc/crio/crio.conf"
 DROP_IN = "99-pyshim.conf"
 # After SIGHUP CRI-O lists a new handler and refuses it, and serves one that was removed (seen).
-NEXT_STEP = "systemctl restart crio"
+UNIT = "crio"
 
 # Of the copied runtime these say which program it is; the rest is how CRI-O treats it.
 _NOT_COPIED = (
@@ -48,7 +48,7 @@ def plan(host: Host, wish: Wish) -> Plan:
     config = wish.config or CONFIG
     drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
     if wish.remove:
-        return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
+        return Plan([whole_file(host, drop_in, None)], UNIT)
     others = effective(host, config, os.path.dirname(drop_in), without=drop_in)
     runtime: dict[str, Any] = {"runtimes": {wish.name: entry(others, wish)}}
     if wish.set_as_default:
@@ -60,7 +60,7 @@ def plan(host: Host, wish: Wish) -> Plan:
     own = _source(others).get("runtime_path")
     if own and own != wish.program:
         notes.append(own_runtime(own, "CRI-O"))
-    return Plan([whole_file(host, drop_in, text)], NEXT_STEP, notes)
+    return Plan([whole_file(host, drop_in, text)], UNIT, notes)
 
 
 def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's

@@ -60,14 +60,14 @@ def plan(host: Host, wish: Wish) -> Plan:
         after = _text(settings, now) if settings else None
     edits = [Edit(host, path, now, after)]
     edits += _keeping(host, edits[0], kept, wish)
-    plan = Plan(edits, next_step(host, now, after, path))
+    plan = Plan(edits, unit(host), reloads=not _needs_restart(now, after, path))
     if wish.remove and not plan.changes and not _is_ours(settings, wish, path):
         plan.notes.append(f"{path}: '{wish.name}' is not pyshim, and stays")
     return plan
 
 
-def next_step(host: Host, before: str | None, after: str | None, path: str) -> str:
-    """Return the command after which dockerd does what `after` says, and no longer `before`.
+def _needs_restart(before: str | None, after: str | None, path: str) -> bool:
+    """Whether only a restart has dockerd do what `after` says, and no longer `before`.
 
     On SIGHUP it takes up the values of the keys that the file has, and keeps those of a key that
     is gone; features it does not read then (seen with 20.10, 26.1 and 28.5). A restart stops
@@ -75,8 +75,7 @@ def next_step(host: Host, before: str | None, after: str | None, path: str) -> s
     """
     was, will = parse(before or "{}", path), parse(after or "{}", path)
     gone = any(key in was and key not in will for key in ("runtimes", "default-runtime"))
-    restart = gone or was.get("features") != will.get("features")
-    return f"systemctl {'restart' if restart else 'reload'} {unit(host)}"
+    return gone or was.get("features") != will.get("features")
 
 
 def unit(host: Host) -> str:

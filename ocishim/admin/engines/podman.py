@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PROGRAMS = ("podman",)
 CONFIG = "/etc/containers/containers.conf"
 DROP_IN = "99-pyshim.conf"
-NEXT_STEP = ""  # Podman reads its configuration at every start
+UNIT = ""  # Podman reads its configuration at every start
 
 _VENDOR_CONFIG = "/usr/share/containers/containers.conf"
 _CGROUPS = "/sys/fs/cgroup"
@@ -40,7 +40,7 @@ def plan(host: Host, wish: Wish) -> Plan:
     config = wish.config or CONFIG
     drop_in = wish.drop_in or f"{config}.d/{DROP_IN}"
     if wish.remove:
-        return Plan([whole_file(host, drop_in, None)], NEXT_STEP)
+        return Plan([whole_file(host, drop_in, None)], UNIT)
     program = os.path.basename(wish.program)
     keys = (*_JSON, *_NO_CGROUPS) if wish.lowlevel == "crun" else _JSON
     engine: dict[str, Any] = {
@@ -53,7 +53,7 @@ def plan(host: Host, wish: Wish) -> Plan:
         engine["cdi_spec_dirs"] = wish.spec_dirs
     text = HEADER.format(engine="podman") + tomlfile.dumps({"engine": engine})
     notes = dropins.overridden(host, drop_in, {"engine": engine}, ".conf")
-    return Plan([whole_file(host, drop_in, text)], NEXT_STEP, notes)
+    return Plan([whole_file(host, drop_in, text)], UNIT, notes)
 
 
 def program(host: Host, wish: Wish) -> str:  # noqa: ARG001 - another engine's

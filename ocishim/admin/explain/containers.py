@@ -42,7 +42,6 @@ _OWN_DOCKERS_DATA = "~/.local/share/docker"
 _LOG_NAME = re.compile(r"([^_]+)_([^_]+)_(.+)-([0-9a-f]{64})\.log")
 # As runc takes it. Any user's process can look like conmon, and crun 1.8 goes where `../` leads.
 _ID = re.compile(r"(?!\.\.?$)[\w+.][\w+.-]*", re.ASCII)
-_DEFAULT = "the engine's default runtime"
 _MAX_BYTES = 64 << 20
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ocishim.admin.explain import containers, records, states, story
 from ocishim.admin.explain.containers import Container
 from ocishim.admin.explain.records import Record
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.errors import PyshimError, UsageError
 from ocishim.lowlevel import lowlevel
 from ocishim.settings import config as settings
@@ -110,7 +110,7 @@ def _bundle(id_: str, root: str | None) -> str:
     """Return the bundle of a container that is there, "" when the low-level runtime knows none."""
     try:
         config = settings.load()
-        pyshim, _ = programs.programs()
+        pyshim, _ = ownfiles.programs()
         program = lowlevel.find(config.runtimes, settings.search_path(), pyshim, config.path)
     except UsageError:
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.create import plan, requests
 from ocishim.errors import DocumentError, PyshimError
 from ocishim.lowlevel import lowlevel
@@ -31,7 +31,7 @@ def tell(bundle: str) -> dict[str, Any]:
 
 def _tell(story: dict[str, Any]) -> None:
     config = settings.load()
-    pyshim, hook_program = programs.programs()
+    pyshim, hook_program = ownfiles.programs()
     program = lowlevel.find(config.runtimes, settings.search_path(), pyshim, config.path)
     version = lowlevel.version(program, config.cache)
     told = f" {version.text}" if version.text else ""

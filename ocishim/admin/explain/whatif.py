@@ -15,7 +15,7 @@ import click
 from ocishim.admin import printer
 from ocishim.admin.explain import command as explain
 from ocishim.admin.explain import story
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.create import plan
 from ocishim.errors import ConfigError, PyshimError
 from ocishim.oci.bundle import Bundle
@@ -61,7 +61,7 @@ def refusals(devices: list[Found], config: Config, runtime: str) -> dict[str, Re
 
     runtime: the low-level runtime's path. Raises ConfigError where pyshim is not installed.
     """
-    hook_program = programs.programs()[1]
+    hook_program = ownfiles.programs()[1]
     found: dict[str, Refusal] = {}
     for device in devices[:_MOST]:
         with _bundle(config, (device.name,), read_only=False) as folder:

@@ -71,7 +71,7 @@ class Custom:
                 devices[name] = edits
         if not devices:
             raise ConfigError(
-                f"no {description.kind} found: {self.report.why().removeprefix('; ')}",
+                f"no {description.kind} found: {'; '.join(self.report.reasons())}",
                 hint=self.report.remedy("load the device's driver"),
             )
         for name in devices:

@@ -16,8 +16,8 @@ from ocishim.admin.generate import edits
 from ocishim.cdi.document import rules
 from ocishim.errors import ConfigError
 from ocishim.settings import configfile
+from ocishim.settings.configfile import TYPE_NAMES, type_name
 
-_NAMES = {str: "string", bool: "boolean", int: "integer", list: "list", dict: "table"}
 _EDITS: dict[str, type] = {
     "nodes": str,
     "optional_nodes": str,
@@ -94,7 +94,7 @@ class _Reader:
     def _device(self, index: int, found: Any) -> Device:
         where = f"device[{index}]"
         if not isinstance(found, dict):
-            raise self._error(where, f"expected table, found {_type(found)} in '{where}'")
+            raise self._error(where, f"expected table, found {type_name(found)} in '{where}'")
         self._check(found, _DEVICE, f"{where}.")
         if "name" not in found and "each" not in found:
             raise self._error(where, f"'{where}' has neither 'name' nor 'each'")
@@ -149,7 +149,7 @@ class _Reader:
 
     def _require(self, place: str, value: Any, wanted: type) -> None:
         if type(value) is not wanted:
-            message = f"expected {_NAMES[wanted]}, found {_type(value)} in '{place}'"
+            message = f"expected {TYPE_NAMES[wanted]}, found {type_name(value)} in '{place}'"
             raise self._error(place, message)
 
     def _error(self, place: str, message: str, hint: str = _HINT) -> ConfigError:
@@ -175,7 +175,3 @@ class _Reader:
 
 def _lists(found: dict[str, Any]) -> dict[str, list[Any]]:
     return {key: found.get(key, []) for key in _EDITS}
-
-
-def _type(value: Any) -> str:
-    return _NAMES.get(type(value), type(value).__name__)

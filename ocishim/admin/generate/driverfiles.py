@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ocishim.admin.editing import files
 from ocishim.admin.generate import elf
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError
 
 PROGRAMS = (
     *("nvidia-smi", "nvidia-debugdump", "nvidia-persistenced", "nvidia-cuda-mps-control"),
@@ -89,10 +88,7 @@ def programs(host: Host, machine: str, libraries: list[str], first: list[str]) -
 
 def program(host: Host, path: str, machine: str) -> str:
     """Return the file that `path` leads to, "" unless it can be executed on `machine`."""
-    try:
-        real = host.real(path)
-    except ConfigError:
-        return ""
+    real = host.target(path)
     fits = os.path.isfile(real) and os.access(real, os.X_OK) and not elf.is_foreign(real, machine)
     return host.inside(real) if fits else ""
 
@@ -160,8 +156,5 @@ def _file(host: Host, path: str) -> str:
 
 def _any(host: Host, path: str) -> str:
     """Return what `path` leads to in the root, "" when it leads nowhere."""
-    try:
-        real = host.real(path)
-    except ConfigError:
-        return ""
+    real = host.target(path)
     return host.inside(real) if os.path.exists(real) else ""

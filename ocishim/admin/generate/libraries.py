@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from ocishim.admin.generate import elf, ldcache, versions
+from ocishim.admin.generate import elf, loader, versions
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -79,9 +79,9 @@ def folders(host: Host, machine: str, extra: tuple[str, ...] = ()) -> list[str]:
             f"no library folders known for machine {machine!r}",
             hint=f"NVIDIA's driver is for {', '.join(MULTIARCH)}",
         )
-    cached = [os.path.dirname(path) for path in ldcache.cached(host, machine) if _may_be(path, "")]
+    cached = [os.path.dirname(path) for path in loader.cached(host, machine) if _may_be(path, "")]
     usual = [folder.format(MULTIARCH[machine]) for folder in _FOLDERS]
-    bases = [one for base in (*extra, *cached, *ldcache.configured(host), *usual)
+    bases = [one for base in (*extra, *cached, *loader.configured(host), *usual)
              for one in globbed(host, base)]  # fmt: skip
     return _with_those_below(host, bases)
 
@@ -105,10 +105,7 @@ def globbed(host: Host, folder: str) -> list[str]:
 
 
 def _there(host: Host, folder: str) -> str:
-    try:
-        real = host.real(folder)
-    except ConfigError:  # a loop of links
-        return ""
+    real = host.target(folder)
     inside = host.inside(real)
     return inside if os.path.isdir(real) and not _COMPAT.search(f"{inside}/") else ""
 
@@ -201,10 +198,7 @@ def _is_drivers(name: str, version: str) -> bool:
 
 def _file(host: Host, path: str, machine: str) -> str:
     """Return where the library `path` lies for us, "" when it is no file of this machine's."""
-    try:
-        real = host.real(path)
-    except ConfigError:
-        return ""
+    real = host.target(path)
     return real if os.path.isfile(real) and not elf.is_foreign(real, machine) else ""
 
 

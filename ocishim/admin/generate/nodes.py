@@ -9,7 +9,6 @@ import stat
 from ocishim.admin.generate.edits import Edits
 from ocishim.admin.generate.report import Report
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError
 
 _PCI = "/sys/bus/pci/devices"
 _DRI = re.compile(r"(card|renderD)\d+")
@@ -28,15 +27,12 @@ class Nodes:
 
         block: a block device will do, too.
         """
-        try:
-            real = self.host.real(path)
-            status = os.stat(real)
-        except (OSError, ConfigError):
-            return False
-        if not stat.S_ISCHR(status.st_mode) and not (block and stat.S_ISBLK(status.st_mode)):
+        status = self.host.status(path)
+        kinds = (stat.S_IFCHR, stat.S_IFBLK) if block else (stat.S_IFCHR,)
+        if not status or stat.S_IFMT(status.st_mode) not in kinds:
             return False
         private = status.st_mode & 0o006 != 0o006
-        host_path = self.prefix + self.host.inside(real)
+        host_path = self.prefix + self.host.inside(self.host.real(path))
         edits.add_node(path, host_path, gid=status.st_gid, private=private)
         self.report.add("nodes", path)
         return True

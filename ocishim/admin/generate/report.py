@@ -83,7 +83,11 @@ class Report:
 
     def why(self) -> str:
         """Return why nothing remained, to be appended to an error; "" when nothing tells."""
-        return "".join(f"; {one.what}" for one in (*self.missing, *self.left))
+        return "".join(f"; {reason}" for reason in self.reasons())
+
+    def reasons(self) -> list[str]:
+        """Return what tells why nothing remained."""
+        return [one.what for one in (*self.missing, *self.left)]
 
     def remedy(self, otherwise: str) -> str:
         """Return the first remedy there is for `why`."""

@@ -194,9 +194,9 @@ def _generator(chosen: dict[str, Any], report: Report) -> nvidia.Generator:
 
 
 def _hook_path() -> str:
-    from ocishim.admin.install import programs  # noqa: PLC0415 - needs pyshim installed, which may not be
+    from ocishim.admin.install import ownfiles  # noqa: PLC0415 - needs pyshim installed, which may not be
 
     try:
-        return programs.programs()[1]
+        return ownfiles.programs()[1]
     except ConfigError:
         return "/usr/local/bin/pyshim-hook"

@@ -168,23 +168,15 @@ def _is(host: Host, named: str, program: str) -> bool:
         named = next((path for path in places if host.is_program(path)), named)
     if named == program or _home(host, named) == _home(host, program):
         return True
-    script = _text(_real(host, named), _MAX_SCRIPT)
+    script = _text(host.target(named), _MAX_SCRIPT)
     return script.startswith("#!") and program in script
 
 
 def _home(host: Host, path: str) -> str:
     """Return the folder of all versions for a program of an installation, else its file."""
-    real = _real(host, path)
+    real = host.target(path) or host.root + path  # itself, where links lead in a circle
     home, below, _ = real.rpartition("/lib/pyshim/")
     return home + below or real
-
-
-def _real(host: Host, path: str) -> str:
-    """Return where `path` lies for us; of a link that leads in a circle, the link."""
-    try:
-        return host.real(path)
-    except ConfigError:
-        return host.root + path
 
 
 def _identity(path: str) -> tuple[int, int] | None:

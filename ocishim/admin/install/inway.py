@@ -69,9 +69,8 @@ def _blocked(host: Host, folder: str) -> list[Fault]:
     path = ""
     for part in folder.strip("/").split("/"):
         path += f"/{part}"
-        try:
-            real = host.real(path)
-        except ConfigError:
+        real = host.target(path)
+        if not real:
             return [Fault(path, "is a link that leads in a circle")]
         while not os.path.lexists(real):
             real = os.path.dirname(real)
@@ -85,10 +84,7 @@ def _may_be_replaced(installation: Installation, path: str) -> bool:
     entry = installation.host.entry(path)
     if not os.path.islink(entry):
         return not os.path.lexists(entry) or (os.path.isfile(entry) and not os.stat(entry).st_size)
-    try:
-        real = installation.host.real(path)
-    except ConfigError:
-        return True  # it leads in a circle
+    real = installation.host.target(path)
     home = installation.host.real(installation.home)
     return not os.path.exists(real) or real.startswith(f"{home}/")
 

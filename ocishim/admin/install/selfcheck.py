@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from ocishim.admin.install import integrity, inway, programs, units
+from ocishim.admin.install import integrity, inway, ownfiles, units
 from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.errors import ConfigError
@@ -50,8 +50,8 @@ def whole_file() -> str:
     Raises ConfigError when there is none, or when it is an installation's own that was changed
     since: it could only install what is wrong with it.
     """
-    file = programs.static_file()
-    _, name = programs.installed()
+    file = ownfiles.static_file()
+    _, name = ownfiles.installed()
     if name and not integrity.digest(file).startswith(name.rpartition("-")[2]):
         raise ConfigError(
             f"{os.path.realpath(file)} was changed since it was installed",

@@ -9,7 +9,7 @@ import os
 
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.admin.install.installation import Installation
 from ocishim.admin.install.integrity import LINK, Fault
 from ocishim.admin.refresh.command import MARK, SPEC_DIR
@@ -111,8 +111,8 @@ def remove(installation: Installation) -> list[str]:
 
 def _contents(installation: Installation) -> dict[str, str]:
     """Return what is to be at each path: a file's text, or LINK and a link's target."""
-    texts = {f"{_UNITS}/{name}": programs.deployed(name) for name in UNITS}
-    texts[f"{_RULES}/{RULE}"] = programs.deployed(RULE)
+    texts = {f"{_UNITS}/{name}": ownfiles.deployed(name) for name in UNITS}
+    texts[f"{_RULES}/{RULE}"] = ownfiles.deployed(RULE)
     texts = {path: text.replace(_USUAL_BIN, installation.bin) for path, text in texts.items()}
     wants = {
         f"{_UNITS}/{target}.wants/{name}": f"{LINK}{_UNITS}/{name}"

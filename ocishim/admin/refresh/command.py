@@ -19,7 +19,7 @@ from ocishim.admin.generate.command import generate, read_environment, tell
 from ocishim.admin.generate.report import Report
 from ocishim.admin.generate.wanted import document
 from ocishim.admin.host import Host
-from ocishim.admin.refresh import changes, nodes
+from ocishim.admin.refresh import differences, nodes
 from ocishim.errors import ConfigError, UsageError
 
 MARK = "# Written by pyshimctl cdi refresh, which writes it again: what is edited here is lost.\n"
@@ -95,7 +95,7 @@ def _names_gone(path: str, spec: dict[str, Any]) -> list[str]:
     """Return the names that only `path`'s spec has, for devices that are the same in both."""
     try:
         before = yaml.safe_load(files.read(Host(), os.path.abspath(path)) or "")
-        return changes.names_gone(before, spec)
+        return differences.names_gone(before, spec)
     except (ConfigError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
         return []
 
@@ -103,7 +103,7 @@ def _names_gone(path: str, spec: dict[str, Any]) -> list[str]:
 def _reasons(before: str, after: str) -> list[str]:
     try:
         old = yaml.safe_load(before)
-        return changes.reasons(old, yaml.safe_load(after))
+        return differences.reasons(old, yaml.safe_load(after))
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
         return ["it was no spec"]
 

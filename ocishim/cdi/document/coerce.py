@@ -43,14 +43,6 @@ def decode(value: Any) -> dict[str, Any]:
     return spec
 
 
-def fold(key: str) -> str:
-    """`key` as encoding/json compares field names: ASCII case and its two Unicode relatives."""
-    if not key.isascii():
-        # KELVIN SIGN and LATIN SMALL LETTER LONG S are all that folds into ASCII.
-        key = key.replace("\u212a", "k").replace("\u017f", "s")
-    return key.lower() if key.isascii() else key
-
-
 def _mismatch(expected: str, value: Any, field: str) -> FieldError:
     found = jsonio.type_name(value)
     place = f" in '{field}'" if field else ""
@@ -138,7 +130,7 @@ def _struct(*fields: tuple[str, Decoder, bool]) -> Decoder:
             raise _mismatch("object", value, field)
         for key in sorted(value):
             place = f"{field}.{key}" if field else key
-            known = by_name.get(fold(key))
+            known = by_name.get(jsonio.fold(key))
             if known is None:
                 all_known = ", ".join(name for name, *_ in fields)
                 text = f"unknown field '{place}': known are {all_known}"

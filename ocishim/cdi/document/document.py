@@ -6,12 +6,12 @@ finding it are the registry's work. Pure.
 
 from __future__ import annotations
 
+from ocishim import jsonio
 from ocishim.cdi.names import goquote
 from ocishim.errors import DocumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 
@@ -80,7 +80,7 @@ def parse(data: bytes, path: str) -> dict[str, Any] | None:
     try:
         return coerce.decode(value)
     except coerce.FieldError as e:
-        version = _declared_version(value, coerce.fold)
+        version = _declared_version(value)
         raise CDISpecError(
             f"{path}: {e.reason}", kind=e.kind, path=path, field=e.field, cdi_version=version,
             reason=e.reason,
@@ -103,7 +103,7 @@ def _read(data: bytes, path: str) -> Any:
         raise CDISpecError(f"{path}: {e}", kind="yaml", path=path, reason=str(e)) from None
 
 
-def _declared_version(value: Any, fold: Callable[[str], str]) -> str:
+def _declared_version(value: Any) -> str:
     members = value.items() if isinstance(value, dict) else ()
-    texts = [text for key, text in members if fold(key) == "cdiversion"]
+    texts = [text for key, text in members if jsonio.fold(key) == "cdiversion"]
     return next((text for text in texts if isinstance(text, str)), "")

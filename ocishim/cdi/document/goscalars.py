@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False
-
 _INF = float("inf")
 
 

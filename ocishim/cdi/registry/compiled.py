@@ -15,8 +15,8 @@ import time
 
 from ocishim.cdi.registry import index, specfile
 from ocishim.cdi.registry.entries import INDEX, code_state, dirs_name
-from ocishim.cdi.registry.record import Record
 from ocishim.cdi.registry.scan import stat_errno
+from ocishim.cdi.registry.specrecord import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocishim.cdi.registry.entries import Index
-    from ocishim.cdi.registry.record import Record
+    from ocishim.cdi.registry.specrecord import Record
 
     # priority, path, record: in the order in which the reference reads the files
     Known = list[tuple[int, str, Record]]

@@ -12,7 +12,7 @@ import stat
 
 from ocishim.cache import digest
 from ocishim.cdi.registry import scan
-from ocishim.cdi.registry.record import Record
+from ocishim.cdi.registry.specrecord import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

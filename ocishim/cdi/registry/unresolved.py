@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ocishim.cdi.registry.index import Known
-    from ocishim.cdi.registry.record import Error
     from ocishim.cdi.registry.scan import Scan
+    from ocishim.cdi.registry.specrecord import Error
 
 # Engines copy the message into events and API objects; Kubernetes cuts an event at 1,024 bytes.
 _SENTENCE_BYTES = 800

@@ -11,7 +11,7 @@ from click.testing import Result
 
 from ocishim.admin.explain import containers, states
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from tests.unit.admin.noderoot import NodeRoot
 
 SPEC = """cdiVersion: 0.6.0
@@ -61,7 +61,7 @@ class Node(NodeRoot):
         self.configure()
         self.be_ours(monkeypatch)
         found = (str(root / "pyshim"), str(root / "pyshim-hook"))
-        monkeypatch.setattr(programs, "programs", lambda: found)
+        monkeypatch.setattr(ownfiles, "programs", lambda: found)
         monkeypatch.setattr(states, "STATE_ROOTS", (str(root / "run*"),))
         monkeypatch.setattr(containers, "HOST", Host(str(root)))
         monkeypatch.setattr(containers, "_OWN_STORES", ())

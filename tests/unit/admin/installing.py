@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from tests.unit.admin.noderoot import NodeRoot
 
 HOME = "usr/local/lib/pyshim"
@@ -50,7 +50,7 @@ def static(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.parent.mkdir()
     file.write_text("version 1\n")
     file.chmod(0o600)
-    monkeypatch.setattr(programs, "static_file", lambda: str(file))
+    monkeypatch.setattr(ownfiles, "static_file", lambda: str(file))
     return file
 
 

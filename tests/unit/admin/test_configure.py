@@ -141,6 +141,29 @@ def test_the_engine_refuses(machine: Machine, engine: str, *, there: bool) -> No
     assert machine.call_as_is("configure", engine, "--force").exit_code == 1
 
 
+ASKED = """#!/bin/sh
+case $1 in --help) echo --validate;; *) echo "asked about '$CONTAINERS_CONF' $*" >&2; exit 1;; esac
+"""
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(("engine", "options", "words"), [
+    ("podman", [], "asked about '' --root="),
+    ("podman", ["--config=/x.conf"], "asked about '/x.conf.d/99-pyshim.conf' --root="),
+    ("podman", ["--config=/x.conf", "--drop-in=/y.conf"], "asked about '/y.conf' --root="),
+    ("crio", [], "asked about '' config\n"),
+    ("crio", ["--config=/x.conf"], "asked about '' --config-dir @/x.conf.d config\n"),
+    ("crio", ["--drop-in=/y/z.conf"], "asked about '' --config-dir @/y config\n"),
+    ("docker", ["--config=/x.json"], "asked about '' --validate --config-file @/x.json\n"),
+])  # fmt: skip
+def test_the_files_that_were_named_are_asked_about(
+    machine: Machine, engine: str, options: list[str], words: str
+) -> None:
+    install(machine, engine, ASKED)
+    result = machine.call_as_is("configure", engine, *options)
+    assert words.replace("@", str(machine.root)) in result.output
+
+
 @pytest.mark.usefixtures("asked")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_pyshim_is_taken_out_of_files_that_the_engine_cannot_read_anyway(

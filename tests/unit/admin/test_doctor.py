@@ -19,7 +19,7 @@ from ocishim.admin.checks import base, installation
 from ocishim.admin.checks.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from tests.unit.admin.nodes import SPEC, Tree, findings
 
 
@@ -716,7 +716,7 @@ def test_a_damaged_installation_is_one_finding(tree: Tree) -> None:
 def test_the_hook_program_of_a_clone(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tree.root / "bin/pyshim-hook"
     node = Node(Host(), kernel="6.1.0")
-    monkeypatch.setattr(programs, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
+    monkeypatch.setattr(ownfiles, "programs", lambda: (str(hook.parent / "pyshim"), str(hook)))
     found = list(installation.hook_program(node))
     assert [one.what for one in found] == [f"{hook} is not there, or cannot be executed"]
     tree.tells("/bin/pyshim-hook", "")

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ocishim.admin import doctor
 from ocishim.admin.cli import main
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from tests.probe import ACME, Box, oci
 from tests.unit.admin.faults import ELSEWHERE, FAULTS, RUNC
 from tests.unit.admin.nodes import SPEC
@@ -261,7 +261,7 @@ def test_what_create_takes_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def on_this_machine(box: Box, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     found = (str(box.pyshim), str(box.bin / "pyshim-hook"))
-    monkeypatch.setattr(programs, "programs", lambda: found)
+    monkeypatch.setattr(ownfiles, "programs", lambda: found)
     for name, value in box.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(

@@ -46,7 +46,21 @@ def edited(node: Node, static: Path) -> None:
     (node.root / CONFIG).write_text("hooks.timeout = 3\n")
 
 
-STATES = [nothing, the_same, another_version, a_lost_link, damaged, not_executable, edited]
+def a_third_version(node: Node, static: Path) -> None:
+    another_version(node, static)
+    node.install()
+    static.write_text("version 3\n")
+
+
+def a_lost_link_beside_the_version_before(node: Node, static: Path) -> None:
+    another_version(node, static)
+    a_lost_link(node, static)
+
+
+STATES = [
+    nothing, the_same, another_version, a_lost_link, damaged, not_executable, edited,
+    a_third_version, a_lost_link_beside_the_version_before,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)

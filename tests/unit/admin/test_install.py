@@ -14,7 +14,7 @@ import pytest
 
 from ocishim.admin.config.settings import default_text
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 from ocishim.admin.install.installation import Installation
 from ocishim.create.entry import hook_program
 from tests.isolated import run
@@ -140,7 +140,7 @@ def test_a_clone_that_was_not_built(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(programs, "library", lambda: str(tmp_path / "clone"))
+    monkeypatch.setattr(ownfiles, "library", lambda: str(tmp_path / "clone"))
     before = node.listing()
     result = node.call("install")
     assert result.exit_code == 1

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from ocishim.admin.cli import main
 from ocishim.admin.host import Host
-from ocishim.admin.refresh import changes, nodes
+from ocishim.admin.refresh import differences, nodes
 from ocishim.admin.refresh.command import MARK
 from ocishim.errors import ConfigError
 from tools.lab.driverroot import LIBDIR, VERSION, DriverRoot
@@ -120,7 +120,7 @@ LIB = "/usr/lib/libcuda.so."
     ],
 )
 def test_reasons(before: dict[str, Any], after: dict[str, Any], reasons: list[str]) -> None:
-    assert changes.reasons(before, after) == reasons
+    assert differences.reasons(before, after) == reasons
 
 
 def test_it_is_written_once(tmp_path: Path) -> None:
@@ -195,12 +195,12 @@ def test_names_gone(before: list[str], after: list[str], names: list[str]) -> No
         {**spec(), "devices": [device(name, "/dev/nvidia0") for name in names]}
         for names in (before, after)
     ]
-    assert changes.names_gone(specs[0], specs[1]) == names
+    assert differences.names_gone(specs[0], specs[1]) == names
 
 
 def test_a_gpu_that_is_gone_is_no_name() -> None:
     both = [device("0", "/dev/nvidia0"), device("1", "/dev/nvidia1")]
-    assert changes.names_gone({**spec(), "devices": both}, spec()) == []
+    assert differences.names_gone({**spec(), "devices": both}, spec()) == []
 
 
 def test_strict_has_the_remedy(tmp_path: Path) -> None:

@@ -113,11 +113,11 @@ CASES: list[tuple[str, str, Callable[[Node], None] | None]] = [
 def test_output(
     node: Node, monkeypatch: pytest.MonkeyPatch, line: str, schema: str, before: Callable[[Node], None] | None
 ) -> None:  # fmt: skip
-    from ocishim.admin.install import programs  # noqa: PLC0415 - patched by the node
+    from ocishim.admin.install import ownfiles  # noqa: PLC0415 - patched by the node
 
     static = node.root / "static"
     static.write_text("static")
-    monkeypatch.setattr(programs, "static_file", lambda: str(static))
+    monkeypatch.setattr(ownfiles, "static_file", lambda: str(static))
     if before:
         before(node)
     words = line.replace("@", str(node.root)).split()

@@ -14,7 +14,7 @@ import pytest
 from ocishim.admin.checks import installation
 from ocishim.admin.checks.node import Node as Checked
 from ocishim.admin.host import Host
-from ocishim.admin.install import programs, selfcheck
+from ocishim.admin.install import ownfiles, selfcheck
 from ocishim.admin.install.installation import Installation
 from ocishim.errors import ConfigError
 from tests.unit.admin.installing import HOME, Node
@@ -340,8 +340,8 @@ def test_a_changed_copy_does_not_install_itself(
 ) -> None:
     node.install()
     copy = node.root / HOME / node.current / "bin/pyshim"
-    monkeypatch.setattr(programs, "static_file", lambda: str(copy))
-    monkeypatch.setattr(programs, "installed", lambda: ("/usr/local", node.current))
+    monkeypatch.setattr(ownfiles, "static_file", lambda: str(copy))
+    monkeypatch.setattr(ownfiles, "installed", lambda: ("/usr/local", node.current))
     assert selfcheck.whole_file() == str(copy)
     copy.write_text("version 2\n")
     with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from ocishim import __version__
 from ocishim.admin import version
 from ocishim.admin.cli import main
-from ocishim.admin.install import programs
+from ocishim.admin.install import ownfiles
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -102,8 +102,8 @@ def test_in_the_static_file(
     builtin.BUILD = 0x1A  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "_pyshim", builtin)
     monkeypatch.setattr(version, "IS_STATIC", True)
-    monkeypatch.setattr(programs, "IS_STATIC", True)
-    monkeypatch.setattr(programs, "static_file", lambda: str(file))
+    monkeypatch.setattr(ownfiles, "IS_STATIC", True)
+    monkeypatch.setattr(ownfiles, "static_file", lambda: str(file))
     told = lines({})
     assert told["file"] == (str(file) if content else "unknown")
     assert told["digest"] == digest

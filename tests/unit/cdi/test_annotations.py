@@ -8,6 +8,9 @@ import pytest
 
 from ocishim.cdi import annotations as cdi_annotations
 from ocishim.errors import DocumentError
+from tests.unit.cdi.corpus import load_driver
+
+DRIVER = load_driver()
 
 
 def test_keys_are_sorted_and_items_keep_their_order() -> None:
@@ -67,19 +70,19 @@ def test_a_value_that_is_no_string(value: Any) -> None:
 )
 def test_keys_that_cannot_be(plugin: str, device_id: str, message: str) -> None:
     with pytest.raises(DocumentError) as e:
-        cdi_annotations.key(plugin, device_id)
+        DRIVER.key_of(plugin, device_id)
     assert e.value.message == message
 
 
 def test_only_the_device_id_loses_its_slashes() -> None:
-    assert cdi_annotations.key("v-e.n_d", "d-e/v") == "cdi.k8s.io/v-e.n_d_d-e_v"
+    assert DRIVER.key_of("v-e.n_d", "d-e/v") == "cdi.k8s.io/v-e.n_d_d-e_v"
     with pytest.raises(DocumentError, match="invalid character '/'"):
-        cdi_annotations.key("v/e", "d")
+        DRIVER.key_of("v/e", "d")
 
 
 def test_update_adds_and_leaves_its_argument_alone() -> None:
     given = {"x": "y"}
-    result = cdi_annotations.update(given, "vendor.class", "0", ["v.com/c=1", "v.com/c=2"])
+    result = DRIVER.updated(given, "vendor.class", "0", ["v.com/c=1", "v.com/c=2"])
     assert result == {"x": "y", "cdi.k8s.io/vendor.class_0": "v.com/c=1,v.com/c=2"}
     assert given == {"x": "y"}
 
@@ -94,5 +97,5 @@ def test_update_adds_and_leaves_its_argument_alone() -> None:
 )
 def test_updates_that_cannot_be(plugin: str, devices: list[str], message: str) -> None:
     with pytest.raises(DocumentError) as e:
-        cdi_annotations.update({"cdi.k8s.io/p_0": ""}, plugin, "0", devices)
+        DRIVER.updated({"cdi.k8s.io/p_0": ""}, plugin, "0", devices)
     assert e.value.message == message

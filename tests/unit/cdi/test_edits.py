@@ -103,8 +103,8 @@ def test_changes_come_by_kind() -> None:
         ),
     ],
 )
-def test_filling_in(node: dict[str, Any], device: tuple[Any, ...]) -> None:
-    filled = edits.fill({"path": "/dev/char", **node}, stat)
+def test_filling_in(node: Any, device: tuple[Any, ...]) -> None:
+    filled = edits.fill({"path": "/dev/char"} | node, stat)
     assert filled["path"] == "/dev/char"
     assert tuple(filled.get(key) for key in ("type", "major", "minor", "fileMode")) == device
 
@@ -130,9 +130,9 @@ def test_filling_in(node: dict[str, Any], device: tuple[Any, ...]) -> None:
         ),
     ],
 )
-def test_devices_the_host_does_not_have(node: dict[str, Any], message: str) -> None:
+def test_devices_the_host_does_not_have(node: Any, message: str) -> None:
     with pytest.raises(UnresolvedDeviceError) as e:
-        edits.fill({"path": "/dev/x", **node}, stat)
+        edits.fill({"path": "/dev/x"} | node, stat)
     assert e.value.message == message
 
 

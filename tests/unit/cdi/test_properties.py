@@ -17,7 +17,10 @@ from ocishim.cdi.hostdev import HostDevice
 from ocishim.cdi.registry import entries
 from ocishim.errors import DocumentError
 from ocishim.oci import spec as oci
+from ocishim.oci.changes import AllowDevice, Change
+from ocishim.oci.hookchanges import AddHook
 from tests.unit.cdi import strategies
+from tests.unit.cdi.corpus import load_driver
 
 laws = settings(max_examples=100, deadline=None)
 
@@ -95,12 +98,12 @@ def test_both_ways_agree_where_nothing_is_double(
     assert inject(before, devices)[0] == inject(before, devices, once=False)[0]
 
 
-def _has_doubles(before: dict[str, Any], changes: list[oci.Change]) -> bool:
+def _has_doubles(before: dict[str, Any], changes: list[Change]) -> bool:
     linux = before.get("linux") or {}
     lists = [
         [mount["destination"] for mount in before.get("mounts") or ()],
         [device["path"] for device in linux.get("devices") or ()],
-        [c.describe() for c in changes if isinstance(c, (oci.AddHook, oci.AllowDevice))],
+        [c.describe() for c in changes if isinstance(c, (AddHook, AllowDevice))],
     ]
     return any(len(items) != len(set(items)) for items in lists)
 
@@ -166,7 +169,7 @@ def test_any_text_is_a_name_or_an_error(text: str) -> None:
 )
 def test_annotations_round_trip(devices: list[str], device_id: str) -> None:
     try:
-        written = cdi_annotations.update({"other": ""}, "vendor.class", device_id, devices)
+        written = load_driver().updated({"other": ""}, "vendor.class", device_id, devices)
     except DocumentError:
         assert (
             not device_id.replace("/", "_").isalnum()

@@ -13,7 +13,7 @@ from ocishim.linux import privileges, process, syscalls
 
 _DATA = json.loads((Path(__file__).parents[2] / "data/arch.json").read_bytes())
 _SYSCALLS = (
-    *("mount", "umount2", "pivot_root", "unshare", "setns", "renameat2", "execveat", "statx"),
+    *("mount", "umount2", "pivot_root", "unshare", "setns", "execveat", "statx"),
     *("prctl", "capget", "capset", "fstatfs"),
 )
 _PROCESS = ("prctl", "prlimit64", "seccomp", "setfsuid", "setfsgid")

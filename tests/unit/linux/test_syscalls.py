@@ -86,12 +86,6 @@ def test_openat2_gives_bytes_paths_through(root: int) -> None:
             id="setns",
         ),
         pytest.param(
-            lambda root: syscalls.renameat2(root, "a", root, "up", const.RENAME_NOREPLACE),
-            errno.EEXIST,
-            "renameat2(ROOT, 'a', ROOT, 'up', RENAME_NOREPLACE): File exists",
-            id="renameat2",
-        ),
-        pytest.param(
             lambda _: syscalls.fchmodat2(-1, "a", 0o755, 0),
             errno.EBADF,
             "fchmodat2(-1, 'a', 0o755, 0): Bad file descriptor",
@@ -186,12 +180,6 @@ def test_openat2_tries_128_times(root: int, busy: int, monkeypatch: pytest.Monke
         with pytest.raises(BlockingIOError):
             syscalls.openat2(root, "a", os.O_PATH)
         assert len(calls) == 128
-
-
-def test_renameat2_exchanges(root: int, tmp_path: Path) -> None:
-    syscalls.renameat2(root, "a", root, "up", const.RENAME_EXCHANGE)
-    assert (tmp_path / "root/up").read_text() == "text"
-    assert (tmp_path / "root/a").is_symlink()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o4755, 0o1777])
@@ -300,7 +288,6 @@ _ORDER = [
     "pivot_root",
     "unshare",
     "setns",
-    "renameat2",
     "execveat",
     "statx",
     "prctl",

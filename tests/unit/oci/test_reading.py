@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ocishim.oci import fields, reading
+from ocishim import jsonio
+from ocishim.oci import reading, structs
 from ocishim.oci.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_what_others_would_read_otherwise_is_written(tmp_path: Path) -> None:
 
 def test_no_two_fields_differ_in_case_alone() -> None:
     """By that reading.py sees without a table of places whether a text may be odd."""
-    assert len(fields.FOLDED) == len(fields.NAMES)
-    assert {fields.fold(name) for name in fields.NAMES} == fields.FOLDED
-    shapes = {shape for struct in fields.FIELDS.values() for shape in struct.values()}
-    assert {shape.lstrip("?[{") for shape in shapes} - {""} == set(fields.FIELDS) - {"Spec"}
+    assert len(structs.FOLDED) == len(structs.NAMES)
+    assert {jsonio.fold(name) for name in structs.NAMES} == structs.FOLDED
+    shapes = {shape for struct in structs.STRUCTS.values() for shape in struct.values()}
+    assert {shape.lstrip("?[{") for shape in shapes} - {""} == set(structs.STRUCTS) - {"Spec"}

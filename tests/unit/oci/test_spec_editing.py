@@ -9,15 +9,26 @@ import pytest
 
 from ocishim.errors import DocumentError
 from ocishim.oci import spec as oci
+from ocishim.oci.changes import (
+    AddGid,
+    AddMount,
+    AllowDevice,
+    Change,
+    PutDevice,
+    SetEnv,
+    SetIntelRdt,
+    SetNetDevice,
+)
+from ocishim.oci.hookchanges import AddHook
 
 if TYPE_CHECKING:
-    from ocishim.oci.types import Device, Mount
+    from ocishim.oci.types import Device, Hook, Mount
 
 NULL: Device = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
-HOOK = {"path": "/h", "args": ["h"]}
+HOOK: Hook = {"path": "/h", "args": ["h"]}
 
 
-def applied(spec: dict[str, Any], *changes: oci.Change, once: bool = True) -> dict[str, Any]:
+def applied(spec: dict[str, Any], *changes: Change, once: bool = True) -> dict[str, Any]:
     result = copy.deepcopy(spec)
     oci.apply(result, list(changes), once=once)
     return result
@@ -46,7 +57,7 @@ def mount(source: str, destination: str, *options: str, **more: str) -> Mount:
     ],
 )
 def test_environment(env: Any, entries: list[str], result: list[Any], *, once: bool) -> None:
-    spec = applied({"process": {"env": env}}, *map(oci.SetEnv, entries), once=once)
+    spec = applied({"process": {"env": env}}, *map(SetEnv, entries), once=once)
     assert spec["process"]["env"] == result
 
 
@@ -62,7 +73,7 @@ def test_environment(env: Any, entries: list[str], result: list[Any], *, once: b
 )
 def test_where_a_device_goes(paths: list[str], result: list[str], *, once: bool) -> None:
     old = [{"path": path, "type": "c", "major": 9, "minor": 9} for path in paths]
-    spec = applied({"linux": {"devices": old}}, oci.PutDevice(NULL), once=once)
+    spec = applied({"linux": {"devices": old}}, PutDevice(NULL), once=once)
     marked = [d["path"] + "*" * (d["major"] == 1) for d in spec["linux"]["devices"]]
     assert marked == result
 
@@ -80,13 +91,13 @@ def test_a_device_that_is_there(there: dict[str, Any], *, unchanged: bool) -> No
     wanted: Device = {**NULL, "fileMode": 0o666, "uid": 1}
     if "gid" in there:
         wanted["gid"] = 6
-    change = oci.PutDevice(wanted, inherited=("fileMode", "uid"))
+    change = PutDevice(wanted, inherited=("fileMode", "uid"))
     spec = {"linux": {"devices": [{"path": "/a"}, there, {"path": "/b"}]}}
     assert (applied(spec, change) == spec) == unchanged
 
 
 def test_rules_are_appended_and_not_repeated() -> None:
-    rule = oci.AllowDevice("c", 1, 3, "rw")
+    rule = AllowDevice("c", 1, 3, "rw")
     deny = {"allow": False, "access": "rwm"}
     spec = applied({"linux": {"resources": {"devices": [deny]}}}, rule, rule)
     assert spec["linux"]["resources"]["devices"] == [
@@ -98,14 +109,14 @@ def test_rules_are_appended_and_not_repeated() -> None:
 
 
 def test_a_rule_that_was_taken_back_is_given_again() -> None:
-    rule = oci.AllowDevice("c", 1, 3, "rw")
+    rule = AllowDevice("c", 1, 3, "rw")
     spec = {"linux": {"resources": {"devices": [dict(rule.rule), {"allow": False}]}}}
     assert applied(spec, rule)["linux"]["resources"]["devices"][-1] == rule.rule
 
 
 def test_mounts_replace_and_are_sorted_once() -> None:
     spec = {"mounts": [mount("p", "/a/b/c"), mount("q", "/x"), mount("r", "/x"), mount("s", "rel")]}
-    new = [oci.AddMount(mount("n", "/x", "ro")), oci.AddMount(mount("m", "/y/z/"))]
+    new = [AddMount(mount("n", "/x", "ro")), AddMount(mount("m", "/y/z/"))]
     assert [m["source"] for m in applied(spec, *new)["mounts"]] == ["s", "r", "n", "m", "p"]
 
 
@@ -115,7 +126,7 @@ def test_mounts_replace_and_are_sorted_once() -> None:
 )
 def test_depth_of_destinations(shallow: str, deep: str) -> None:
     spec = {"mounts": [mount("deep", deep), mount("shallow", shallow)]}
-    found = applied(spec, oci.AddMount(mount("new", "/1/2/3/4/5")))["mounts"]
+    found = applied(spec, AddMount(mount("new", "/1/2/3/4/5")))["mounts"]
     assert [m["source"] for m in found] == ["shallow", "deep", "new"]
 
 
@@ -126,15 +137,14 @@ def test_depth_of_destinations(shallow: str, deep: str) -> None:
 def test_destinations_of_one_depth_keep_their_order(one: str, other: str) -> None:
     for first, second in ((one, other), (other, one)):
         spec = {"mounts": [mount("1", first), mount("2", second)]}
-        found = applied(spec, oci.AddMount(mount("new", "/1/2/3/4/5")))["mounts"]
+        found = applied(spec, AddMount(mount("new", "/1/2/3/4/5")))["mounts"]
         assert [m["source"] for m in found] == ["1", "2", "new"]
 
 
 def test_nothing_is_sorted_when_no_mount_is_added() -> None:
     spec = {"mounts": [mount("a", "/deep/er"), mount("b", "/x", "bind", "idmap", type="bind")]}
     assert (
-        applied(spec, oci.AddMount(mount("b", "/x", "bind")), oci.SetEnv("A=b"))["mounts"]
-        == spec["mounts"]
+        applied(spec, AddMount(mount("b", "/x", "bind")), SetEnv("A=b"))["mounts"] == spec["mounts"]
     )
 
 
@@ -143,7 +153,7 @@ def test_nothing_is_sorted_when_no_mount_is_added() -> None:
     [mount("c", "/x", "ro"), mount("b", "/x"), mount("b", "/x", "ro", type="tmpfs"), "odd", None],
 )
 def test_another_mount_is_another(there: Any) -> None:
-    change = oci.AddMount(mount("b", "/x", "ro"))
+    change = AddMount(mount("b", "/x", "ro"))
     found = applied({"mounts": [there]}, change)["mounts"]
     assert change.mount in found
 
@@ -161,7 +171,7 @@ def test_another_mount_is_another(there: Any) -> None:
     ],
 )
 def test_hooks(there: list[Any], count: int) -> None:
-    change = oci.AddHook("createContainer", HOOK)
+    change = AddHook("createContainer", HOOK)
     spec = {"hooks": {"createContainer": there}}
     assert len(applied(spec, change, change)["hooks"]["createContainer"]) == count
     assert (
@@ -170,50 +180,50 @@ def test_hooks(there: list[Any], count: int) -> None:
 
 
 def test_a_hook_that_asks_for_an_environment_must_have_it() -> None:
-    change = oci.AddHook("poststop", {**HOOK, "env": ["A=b"]})
+    change = AddHook("poststop", {**HOOK, "env": ["A=b"]})
     there = {"hooks": {"poststop": [HOOK]}}
     assert len(applied(there, change)["hooks"]["poststop"]) == 2
 
 
 def test_network_devices() -> None:
     spec = {"linux": {"netDevices": {"eth0": {"name": "x"}, "eth1": {"name": "y"}}}}
-    found = applied(spec, oci.SetNetDevice("eth0", "a"), oci.SetNetDevice("eth0", "b"))
+    found = applied(spec, SetNetDevice("eth0", "a"), SetNetDevice("eth0", "b"))
     assert found["linux"]["netDevices"] == {"eth0": {"name": "b"}, "eth1": {"name": "y"}}
 
 
 def test_rdt_is_replaced_as_a_whole() -> None:
     spec = {"linux": {"intelRdt": {"closID": "old", "l3CacheSchema": "L3:0=f"}}}
-    assert applied(spec, oci.SetIntelRdt({}))["linux"] == {"intelRdt": {}}
+    assert applied(spec, SetIntelRdt({}))["linux"] == {"intelRdt": {}}
 
 
 def test_groups_are_added_once() -> None:
     spec = {"process": {"user": {"additionalGids": [5]}}}
-    found = applied(spec, *map(oci.AddGid, (5, 6, 6)), once=False)
+    found = applied(spec, *map(AddGid, (5, 6, 6)), once=False)
     assert found["process"]["user"]["additionalGids"] == [5, 6]
 
 
 EVERY_CHANGE = [
-    (oci.SetEnv("A=b"), "environment A=b"),
-    (oci.PutDevice({**NULL, "fileMode": 0o66}), "device node /dev/null (c 1:3, 0066)"),
-    (oci.PutDevice({**NULL, "type": "p"}), "device node /dev/null (p)"),
-    (oci.AllowDevice("b", 8, 0, "r"), "cgroup rule allow b 8:0 r"),
-    (oci.AllowDevice("b", 9, 0, ""), "cgroup rule allow b 9:0 no access"),
-    (oci.SetNetDevice("eth0", "net1"), "network device eth0 as net1"),
-    (oci.AddMount(mount("/a", "/b", "ro", "nosuid")), "mount /a at /b (ro,nosuid)"),
-    (oci.AddMount(mount("/a", "/c")), "mount /a at /c"),
-    (oci.AddHook("prestart", {"path": "/h", "args": ["h", "", "x"]}), "prestart hook /h '' x"),
-    (oci.AddHook("prestart", {"path": "/h"}), "prestart hook /h"),
+    (SetEnv("A=b"), "environment A=b"),
+    (PutDevice({**NULL, "fileMode": 0o66}), "device node /dev/null (c 1:3, 0066)"),
+    (PutDevice({**NULL, "type": "p"}), "device node /dev/null (p)"),
+    (AllowDevice("b", 8, 0, "r"), "cgroup rule allow b 8:0 r"),
+    (AllowDevice("b", 9, 0, ""), "cgroup rule allow b 9:0 no access"),
+    (SetNetDevice("eth0", "net1"), "network device eth0 as net1"),
+    (AddMount(mount("/a", "/b", "ro", "nosuid")), "mount /a at /b (ro,nosuid)"),
+    (AddMount(mount("/a", "/c")), "mount /a at /c"),
+    (AddHook("prestart", {"path": "/h", "args": ["h", "", "x"]}), "prestart hook /h '' x"),
+    (AddHook("prestart", {"path": "/h"}), "prestart hook /h"),
     (
-        oci.SetIntelRdt({"closID": "c", "schemata": ["L3:0=f"]}),
+        SetIntelRdt({"closID": "c", "schemata": ["L3:0=f"]}),
         "intelRdt closID=c schemata=['L3:0=f']",
     ),
-    (oci.AddGid(44), "additional group 44"),
+    (AddGid(44), "additional group 44"),
 ]
 CHANGES = [change for change, _ in EVERY_CHANGE]
 
 
 @pytest.mark.parametrize(("change", "sentence"), EVERY_CHANGE)
-def test_every_change_says_what_it_is(change: oci.Change, sentence: str) -> None:
+def test_every_change_says_what_it_is(change: Change, sentence: str) -> None:
     assert change.describe() == sentence
     assert repr(change) == f"<{type(change).__name__} {sentence}>"
 
@@ -290,6 +300,6 @@ def test_the_changes_do_not_share_data_with_the_spec() -> None:
     assert repr([vars_of(change) for change in CHANGES]) == before
 
 
-def vars_of(change: oci.Change) -> list[Any]:
+def vars_of(change: Change) -> list[Any]:
     names: tuple[str, ...] = type(change).__slots__
     return [getattr(change, name) for name in names]

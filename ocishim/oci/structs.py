@@ -8,7 +8,7 @@ Source: specs-go of runtime-spec 1.3.0; `make test-reading` compares them.
 from __future__ import annotations
 
 # fmt: off
-FIELDS: dict[str, dict[str, str]] = {
+STRUCTS: dict[str, dict[str, str]] = {
     "Spec": {
         "annotations": "{", "domainname": "", "hooks": "?Hooks", "hostname": "", "linux": "?Linux",
         "mounts": "[Mount", "ociVersion": "", "process": "?Process", "root": "?Root",
@@ -99,16 +99,7 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 # fmt: on
 
-NAMES = frozenset[str]().union(*FIELDS.values())
+NAMES = frozenset[str]().union(*STRUCTS.values())
 """Every field's name. No two differ in case alone."""
 FOLDED = frozenset(map(str.lower, NAMES))
-"""The same as fold() has them."""
-
-
-def fold(name: str) -> str:
-    """Return `name` as encoding/json compares it: without case, U+017F as s, U+212A as k.
-
-    casefold() does that, and turns some letters into two, which no field's name has.
-    """
-    folded = name.casefold()
-    return folded if len(folded) == len(name) else name
+"""The same as jsonio.fold() has them."""

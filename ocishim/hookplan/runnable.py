@@ -11,12 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.oci.types import Hook
+
 RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 
 
 def check(
     spec: dict[str, Any],
-    lists: dict[str, list[dict[str, Any]]],
+    lists: dict[str, list[Hook]],
     injected: dict[str, str],
     own: str,
 ) -> None:
@@ -35,7 +37,7 @@ def check(
                         _check_reachable(path)
 
 
-def is_foreign(hook: dict[str, Any], own: str) -> bool:
+def is_foreign(hook: Hook, own: str) -> bool:
     """Whether its program is not `own`, pyshim's, and can be named to that.
 
     What it is called with says nothing here: what is known to pyshim in a list that it does not
@@ -46,7 +48,7 @@ def is_foreign(hook: dict[str, Any], own: str) -> bool:
     return path != own and all(isinstance(word, str) and "\0" not in word for word in words)
 
 
-def _check_program(stage: str, hook: dict[str, Any], cdi_spec: str) -> None:
+def _check_program(stage: str, hook: Hook, cdi_spec: str) -> None:
     path = hook["path"]
     subject = f"{cdi_spec}: {stage} hook {path}" if cdi_spec else f"{stage} hook {path}"
     if not posixos.path.isabs(path) or "\0" in path:

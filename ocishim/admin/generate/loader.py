@@ -12,7 +12,6 @@ import struct
 
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError
 
 _CACHE = "/etc/ld.so.cache"
 _CONF = "/etc/ld.so.conf"
@@ -67,6 +66,6 @@ def _matches(host: Host, pattern: str, base: str) -> list[str]:
 
 def _read(host: Host, path: str) -> bytes:
     try:
-        return files.content(host.real(path), _MAX_BYTES)
-    except (OSError, ConfigError):
+        return files.content(host.target(path), _MAX_BYTES)
+    except OSError:
         return b""
