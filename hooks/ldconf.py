@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 MAIN = "/etc/ld.so.conf"
 
-# Debian's largest image in use has 12 files and 30 folders.
-_MOST_FILES = 256
+_MOST_FILES = 256  # Debian's largest image in use has 12, and 30 folders
 _MOST_TEXT = 256 << 10  # bytes of all folders together; they end on a command line
 _DEEPEST = 8
 LARGEST_FILE = 64 << 10  # bytes
@@ -101,14 +100,15 @@ class Bounds:
 class Conf:
     """What was read: `files` in the order of reading, `folders` in the order of the text.
 
-    without: files that count as empty. left: why something was left out, a sentence each: the
-    container's user may not read it, or it is not what it must be, on somebody else's mount.
+    without: files that count as empty. absent: those that are not there. left: why something was
+    left out: the container's user may not read it, or it is too much, on somebody else's mount.
     """
 
-    __slots__ = ("files", "folders", "left", "others", "own", "without")
+    __slots__ = ("absent", "files", "folders", "left", "others", "own", "without")
 
     def __init__(self, without: tuple[str, ...] = ()) -> None:
         self.without = without
+        self.absent: set[str] = set()
         self.files: list[str] = []
         self.left: dict[str, None] = {}  # sets that keep their order
         self.folders: dict[str, None] = {}
@@ -122,7 +122,7 @@ class Conf:
             self.folders[folder] = None
 
     def leave(self, why: str) -> None:
-        """Note that something is left out, and why; where it is much, that there is more."""
+        """Note why something is left out; where it is much, that there is more."""
         enough = len(self.left) >= _MOST_TOLD
         self.left["and so is more" if enough else f"{why}: what it names is left out"] = None
 
@@ -149,6 +149,10 @@ def load(rootfs: Rootfs, *, without: tuple[str, ...] = ()) -> Conf:
 def refused(message: str) -> UnsafePathError:
     """Return the error about a file that only who made the image can mend."""
     return UnsafePathError(message, hint="the image or a volume brings that file: mend it there")
+
+
+def _unsafe(path: str, error: OSError) -> UnsafePathError:
+    return UnsafePathError(f"{path}: {posixos.strerror(error.errno or 0)}")
 
 
 def _load(rootfs: Rootfs, path: str, conf: Conf, depth: int, bounds: Bounds) -> None:
@@ -181,6 +185,7 @@ def read(rootfs: Rootfs, path: str, conf: Conf) -> tuple[bytes, bool]:
     try:
         return rootfs.read_whose(path, LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
+        conf.absent.add(path)
         return b"", True
     except PermissionError:
         conf.leave(f"{path}: the container's user may not read it")
@@ -189,6 +194,10 @@ def read(rootfs: Rootfs, path: str, conf: Conf) -> tuple[bytes, bool]:
         if _is_folder(rootfs, path) or conf.leave_others(rootfs, path, error):
             return b"", True
         raise refused(error.message) from error
+    except OSError as error:
+        if not conf.leave_others(rootfs, path, _unsafe(path, error)):
+            raise
+        return b"", True
 
 
 def _is_folder(rootfs: Rootfs, path: str) -> bool:
@@ -254,7 +263,6 @@ def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf, bounds: Bounds) 
 
 
 def _matching(rootfs: Rootfs, folder: str, part: str, conf: Conf, bounds: Bounds) -> list[str]:
-    """Return the names in `folder` that match `part` of the pattern."""
     bounds.take(_STEPS_OF_A_FOLDER)
     try:
         names = _names(rootfs, folder, conf)
@@ -262,7 +270,10 @@ def _matching(rootfs: Rootfs, folder: str, part: str, conf: Conf, bounds: Bounds
     except UnsafePathError as error:
         if bounds is conf.others or not conf.leave_others(rootfs, folder, error):
             raise
-        return []
+    except OSError as error:
+        if not conf.leave_others(rootfs, folder, _unsafe(folder, error)):
+            raise
+    return []
 
 
 def _of_owner(rootfs: Rootfs, folder: str, conf: Conf, bounds: Bounds) -> Bounds:

@@ -101,7 +101,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     first = [*system, *folders] if taken else folders
     return [
         *(Outcome(sentence, warning=True) for sentence in conf.left),
-        *_write_folders(rootfs, first),
+        *_write_folders(rootfs, conf, first),
         *(_write_musl(rootfs, machine, request.folders) if is_musl else ()),
         *outcomes,
         *_put(rootfs, _CACHE, ldcache.build(cache), f"made by {maker}"),
@@ -171,19 +171,21 @@ def _insert(entries: list[ldcache.Entry], entry: ldcache.Entry, *, signed: bool)
     entries.insert(next((i for i, is_later in enumerate(later) if is_later), len(entries)), entry)
 
 
-def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Outcome]:
+def _write_folders(rootfs: Rootfs, conf: ldconf.Conf, folders: list[str]) -> list[Outcome]:
     """Write ours, and an ld.so.conf where there is none. A second start finds them as they are."""
     outcomes = []
-    with rootfs.container().reading():
-        lacks_main = not rootfs.exists(ldconf.MAIN)
-        lacks_ours = not folders and not rootfs.exists(FOLDERS_FILE)
-    if lacks_main:
+    if ldconf.MAIN in conf.absent:
         outcomes += _put(rootfs, ldconf.MAIN, _INCLUDE_ALL, "made, includes ld.so.conf.d")
-    if lacks_ours:
+    if not folders and not _has_ours(rootfs):
         return outcomes
     text = "".join(f"{folder}\n" for folder in folders)
     told = ", ".join(folders) or "no folder"
     return outcomes + _put(rootfs, FOLDERS_FILE, posixos.fsencode(text), told)
+
+
+def _has_ours(rootfs: Rootfs) -> bool:
+    with rootfs.container().reading():
+        return rootfs.exists(FOLDERS_FILE)
 
 
 def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Outcome]:

@@ -42,7 +42,7 @@ def _empty_folders(folder: Path) -> None:
     (folder / "a.conf").write_text("include /volume/e*/z*\n" * 2500)
 
 
-CONFS = {
+CONFS: dict[str, tuple[Make, str]] = {
     "a fifo": (lambda folder: os.mkfifo(folder / "a.conf"), "is a fifo, not a regular file"),
     "a device": (
         lambda folder: os.mknod(folder / "a.conf", 0o20666, os.makedev(1, 5)),
