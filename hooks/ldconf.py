@@ -265,8 +265,10 @@ def expand(rootfs: Rootfs, pattern: str, base: str, conf: Conf, bounds: Bounds) 
 def _matching(rootfs: Rootfs, folder: str, part: str, conf: Conf, bounds: Bounds) -> list[str]:
     bounds.take(_STEPS_OF_A_FOLDER)
     try:
-        names = _names(rootfs, folder, conf)
-        return _of_owner(rootfs, folder, conf, bounds).matching(names, part)
+        if names := _names(rootfs, folder, conf):
+            return _of_owner(rootfs, folder, conf, bounds).matching(names, part)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # taken away meanwhile, in a volume that others share
     except UnsafePathError as error:
         if bounds is conf.others or not conf.leave_others(rootfs, folder, error):
             raise
@@ -277,11 +279,8 @@ def _matching(rootfs: Rootfs, folder: str, part: str, conf: Conf, bounds: Bounds
 
 
 def _of_owner(rootfs: Rootfs, folder: str, conf: Conf, bounds: Bounds) -> Bounds:
-    """Return the bounds that the names in `folder` count in."""
-    try:
-        fd = rootfs.resolve(folder)
-    except (OSError, UnsafePathError):
-        return bounds
+    """Return the bounds that the names in `folder`, which is there, count in."""
+    fd = rootfs.resolve(folder)
     try:
         return bounds if rootfs.mounts.is_root(fd, syscalls.statx(fd)) else conf.others
     finally:
@@ -293,8 +292,6 @@ def _names(rootfs: Rootfs, folder: str, conf: Conf) -> list[str]:
         return []
     try:
         return rootfs.listdir(folder, _MOST_NAMES)
-    except (FileNotFoundError, NotADirectoryError):
-        return []  # taken away meanwhile, in a volume that others share
     except PermissionError:
         conf.leave(f"{folder}: the container's user may not read it")
         return []
