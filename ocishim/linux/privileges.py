@@ -22,7 +22,7 @@ _NUMBERS = {"x86_64": (222, 223, 302), "aarch64": (107, 110, 261)}
 _TIMER_CREATE, _TIMER_SETTIME, _PRLIMIT64 = _NUMBERS[posixos.machine()]
 _CLOCK_MONOTONIC = 1
 _SIGKILL = 9
-# Files: a copy of ldconfig, a cache; descriptors; signals: one timer; seconds of CPU. asm/resource.h
+# Bytes of a file: ldconfig's copy, a cache; descriptors; signals, for one timer; seconds of CPU.
 _LEAST = ((1, 64 << 20), (7, 1024), (11, 16), (0, (1 << 64) - 1))
 
 
