@@ -80,7 +80,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     with rootfs.container().reading():
         conf = ldconf.load(rootfs, without=(FOLDERS_FILE,))
         compat = _cuda_compat(rootfs, conf)
-        system = machine.system_folders(debian=rootfs.exists("/etc/debian_version"))
+        system = machine.system_folders(debian=_is_debians(rootfs, machine))
         is_musl = musl.is_musl(rootfs, machine)
     folders = [f for f in request.folders if f not in conf.folders and f not in system]
     order = dict.fromkeys([*compat, *folders, *conf.folders, *system])
@@ -106,6 +106,13 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
         *outcomes,
         *_put(rootfs, _CACHE, ldcache.build(cache), f"made by {maker}"),
     ]
+
+
+def _is_debians(rootfs: Rootfs, machine: arch.Arch) -> bool:
+    """Whether the image's loader looks into Debian's folders; chiselled Ubuntu has no release."""
+    return rootfs.exists("/etc/debian_version") or any(
+        rootfs.owns(f"{folder}/libc.so.6") for folder in machine.multiarch
+    )
 
 
 def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
