@@ -36,10 +36,15 @@ class Arch:
         """Where musl's loader reads its library folders."""
         return f"/etc/ld-musl-{self.musl}.path"
 
+    @property
+    def multiarch(self) -> tuple[str, str]:
+        """Debian's own folders of libraries."""
+        return f"/lib/{self.triplet}", f"/usr/lib/{self.triplet}"
+
     def system_folders(self, *, debian: bool) -> tuple[str, ...]:
         """The folders that the image's own ldconfig searches unasked, in its order."""
         if debian:
-            return (f"/lib/{self.triplet}", f"/usr/lib/{self.triplet}", "/lib", "/usr/lib")
+            return (*self.multiarch, "/lib", "/usr/lib")
         return ("/lib", "/usr/lib", *self.folders)
 
 

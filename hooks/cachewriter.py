@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from ocishim.rootfs.rootfs import Rootfs
 
 MOST = 8192
-"""Libraries that are read, of all folders together: 0.12 ms each."""
+"""Libraries that are read, of the image's own folders and of others' together: 0.12 ms each."""
 
 _LITTLE_ENDIAN = 2  # in the header; glibc before 2.33 does not look
-_FOR_EVERYBODY = 0o004
 
 
 class _Folder:
@@ -74,19 +73,15 @@ class _Folder:
         except (UnsafePathError, DocumentError):
             return None
         except OSError as error:
-            if error.errno in libview.NO_FAULT_OF_THE_FILE:
+            if error.errno in libview.TOLD:
                 self.unread.append(f"{name} ({error.strerror})")
             return None
         known = library and (library.bits, library.machine) in self._machine.cached
         return library if known else None
 
-    def _opened(self, name: str) -> elf.Library | None:
+    def _opened(self, name: str) -> elf.Library:
         fd = libview.read_at(self._folder, self._rootfs, name)
         try:
-            if not posixos.fstat(fd).st_mode & _FOR_EVERYBODY:
-                # ldconfig is nobody: its SONAME is not for everybody.
-                self.unread.append(f"{name} (not everybody may read it)")
-                return None
             return elf.library(lambda size, offset: posixos.pread(fd, size, offset))
         finally:
             posixos.close(fd)
@@ -109,15 +104,16 @@ def write(rootfs: Rootfs, view: libview.View) -> bytes:
     """
     machine = arch.host()
     entries: list[ldcache.Entry] = []
-    left = MOST
+    left = {True: MOST, False: MOST}
     for number, folder in enumerate(view.folders):
         names = sorted(filter(libview.is_library, {*folder.files, *folder.links}))
-        if len(names) > left:
+        if len(names) > left[folder.own]:
             view.warn(f"{folder.path}: more than {MOST} libraries, the rest is left out")
         libraries = _Folder(rootfs, folder, machine)
-        entries += libraries.entries(names[:left], b"/%d" % number)
+        names = names[: left[folder.own]]
+        entries += libraries.entries(names, b"/%d" % number)
         view.outcomes += soname.told_unread(folder, libraries.unread)
-        left -= len(names[:left])
+        left[folder.own] -= len(names)
     # As the loader searches; of one name and kind, the first folder's stays the first.
     entries.sort(
         key=lambda entry: (soname.order(entry.name, signed=machine.signed), entry.flags),

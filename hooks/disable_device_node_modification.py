@@ -44,9 +44,11 @@ def modified(text: bytes) -> bytes | None:
 def apply(rootfs: Rootfs, request: None) -> list[Outcome]:  # noqa: ARG001 - every hook's signature
     """Mount the copy, once; a warning where the container has no such file to mount it on."""
     try:
-        text = modified(_read(posixos.open(PARAMS, posixos.O_RDONLY | posixos.O_CLOEXEC)))
+        fd = posixos.open(PARAMS, posixos.O_RDONLY | posixos.O_CLOEXEC)
     except FileNotFoundError:
         return []  # no NVIDIA driver on the host
+    hosts = posixos.fstat(fd).st_dev
+    text = modified(_read(fd))
     if text is None:
         return []
     try:
@@ -60,7 +62,7 @@ def apply(rootfs: Rootfs, request: None) -> list[Outcome]:  # noqa: ARG001 - eve
         if _is_served(rootfs, target):
             return []
         folder = rootfs.resolve(posixos.path.dirname(PARAMS), posixos.O_PATH | posixos.O_DIRECTORY)
-        if _has_peers(target) or _has_peers(folder):
+        if _has_peers(target, hosts) or _has_peers(folder, hosts):
             shared = f"{PARAMS}: on a volume shared with others, left as it is"
             return [Outcome(shared, warning=True)]
         _mount_over(target, folder, text)
@@ -84,14 +86,15 @@ def _is_served(rootfs: Rootfs, target: int) -> bool:
     return modified(_read(reopen(target, PARAMS, flags, rootfs.look(target, PARAMS)))) is None
 
 
-def _has_peers(place: int) -> bool:
+def _has_peers(place: int, hosts: int) -> bool:
     """Whether what is mounted on `place` would be mounted elsewhere, too: on the host, to stay.
 
-    An image without a /proc of the kernel's may have a link there, to a volume of rshared mounts.
+    An image without a /proc of the kernel's may have a link there, to a volume of rshared mounts;
+    the host's /proc, whose st_dev is `hosts`, may be such a volume itself.
     """
-    if syscalls.fstatfs_type(place) == _PROC_MAGIC:
+    if syscalls.fstatfs_type(place) == _PROC_MAGIC and posixos.fstat(place).st_dev != hosts:
         return False  # the container's own, whatever its runtime made of it
-    from ocishim.linux import mountinfo  # noqa: PLC0415 - the file is procfs' everywhere else
+    from ocishim.linux import mountinfo  # noqa: PLC0415 - it is the container's own /proc elsewhere
 
     try:
         return mountinfo.mount_of(place).shared

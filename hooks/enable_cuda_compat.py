@@ -16,7 +16,7 @@ import _stat as stat
 
 from ocishim import posixos
 from ocishim.errors import DocumentError, ForeignMountError, HookError, UnsafePathError
-from ocishim.hooks import elf, flags, ldconf
+from ocishim.hooks import elf, flags, ldconf, wildcard
 from ocishim.hooks.outcome import Outcome
 from ocishim.hooks.update_ldcache import CUDA_COMPAT_FILE
 
@@ -100,8 +100,8 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
         folder = _folder_to_use(rootfs, request, outcomes)
         if not folder:
             _refuse(rootfs, request.folder)
-    if not folder and not rootfs.exists(CUDA_COMPAT_FILE):
-        return outcomes
+            if not rootfs.exists(CUDA_COMPAT_FILE):
+                return outcomes
     try:
         text = f"{folder}\n" if folder else ""
         changed = rootfs.put_file(CUDA_COMPAT_FILE, posixos.fsencode(text), 0o644)
@@ -175,7 +175,7 @@ def _libraries(rootfs: Rootfs, folder: str) -> list[str]:
         names = rootfs.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [name for name in names if ldconf.matches(name, f"{_LIBRARY}*.*")]
+    found = [name for name in names if wildcard.matches(name, f"{_LIBRARY}*.*")]
     return [name for name in found if stat.S_ISREG(rootfs.mode(f"{folder}/{name}"))]
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/sbin/ldconfig"
 TIMEOUT = 10.0  # seconds, without an alarm
+# Of the time that is left; in the rest pyshim looks through the folders itself.
+_SHARE = 0.6
 _NAME = "ld.so.cache"
 _SIGBUS = 7  # the same on every architecture we have numbers for
 # What it says of a library that it leaves out, and goes on; glibc 2.36, elf/readlib.c, ldconfig.c.
@@ -48,16 +50,16 @@ class Library:
 
 
 class NoCacheError(HookError):
-    """There is no cache, and no fault of the host's ldconfig: it is not there, or was killed."""
+    """There is no cache, and maybe no fault of the host's ldconfig: not there, or killed by us."""
 
 
 def run(path: str, view: View) -> bytes:
     """Have the host's ldconfig `path` look through the view's folders; return the cache it wrote.
 
     A warning in the view names the libraries that it could not read.
-    NoCacheError: there is no such file, or a library became shorter while it read it. HookError: it
-    cannot be used, fails, leaves no cache, or is not done in time: ours where the hook program has
-    set an alarm, else 10 s.
+    NoCacheError: there is no such file, a library became shorter while it read it, or it is not
+    done in time: more than half of ours where the hook program has set an alarm, else 10 s.
+    HookError: it cannot be used, fails, or leaves no cache.
     """
     program = _sealed(path)
     try:
@@ -95,7 +97,8 @@ def _work(program: int, folders: Sequence[Folder], tree: int) -> sandbox.Result:
     args += [f"/{number}" for number in range(len(folders))]
     result = sandbox.run(sandbox.Job(tree, folders, program, args, timeout=timeout))
     if result.timed_out:
-        raise HookError(f"ldconfig: not done after {timeout:.3g} s, killed")
+        # A file of 5 MB can keep it busy for hours: 65,535 segments of one lot of properties.
+        raise NoCacheError(f"ldconfig was not done after {timeout:.3g} s, and was killed")
     if posixos.WIFSIGNALED(result.status) and posixos.WTERMSIG(result.status) == _SIGBUS:
         # It reads by mmap(2), also from volumes that others share.
         raise NoCacheError("a library became shorter, or its disk failed, as ldconfig read it")
@@ -159,11 +162,11 @@ def _library(entry: ldcache.Entry, shown: dict[bytes, Folder]) -> Library | None
 
 
 def _time_left() -> float:
-    """Seconds: a little less than the alarm's, so that the message names ldconfig."""
+    """Seconds that ldconfig may take."""
     import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - `signal` costs 3 ms
 
     left: float = _signal.getitimer(_signal.ITIMER_REAL)[0]
-    return left * 0.95 if left else TIMEOUT
+    return left * _SHARE if left else TIMEOUT
 
 
 def folder(unsafe_path: str) -> str:

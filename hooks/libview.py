@@ -23,12 +23,17 @@ if TYPE_CHECKING:
     from ocishim.rootfs.rootfs import Rootfs
 
 _S_IFDIR = 0o040000
-_FOR_EVERYBODY = 0o005
+_FOR_EVERYBODY, _FILE_FOR_EVERYBODY = 0o005, 0o004
 # Each is an open file, here and in the sandbox's process; a soft limit of 1024 is usual.
 _MOST_FOLDERS, _MOST_COVERS = 320, 160
-_MOST_NAMES = 200_000  # of all folders: 60 MiB when they are long
+# Of all folders: 60 MiB when they are long; as many again of those that are others'.
+_MOST_NAMES = 200_000
+# ldconfig compares each with half of the others: 1 s for 10,000, 40 s for 40,000.
+_MOST_LIBRARIES_OF_OTHERS = 8192
 NO_FAULT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 """What the kernel says of a file that may be a library all the same."""
+TOLD = (*NO_FAULT_OF_THE_FILE, errno.EACCES)
+"""Why a library is not read, where whoever asks for it is told."""
 
 
 def is_library(name: str) -> bool:
@@ -41,14 +46,15 @@ class Folder:
 
     files: names of regular files; links: of libraries' symbolic links, and their texts. covers:
     library names on which something else is shown: what is mounted there (`mounted`), and what a
-    link leads to.
+    link leads to. own: it lies on the mount of the rootfs.
     """
 
-    __slots__ = ("covers", "fd", "files", "links", "mounted", "path", "place", "wanted")
+    __slots__ = ("covers", "fd", "files", "links", "mounted", "own", "path", "place", "wanted")
 
-    def __init__(self, path: str, fd: int, *, wanted: bool) -> None:
+    def __init__(self, path: str, fd: int, *, wanted: bool, own: bool) -> None:
         self.path = path
         self.fd = fd
+        self.own = own
         self.wanted = wanted  # by the hook's request: its links by SONAME are to be there
         self.place = posixos.readlink(f"/proc/self/fd/{fd}")
         self.files: set[str] = set()
@@ -81,15 +87,19 @@ class Folder:
 
 
 class View:
-    """The folders, each once, in order. Owns their descriptors: use it in a `with`."""
+    """The folders, each once, in order. Owns their descriptors: use it in a `with`.
 
-    __slots__ = ("_covers", "_full", "_names", "_rootfs", "folders", "outcomes")
+    What lies on somebody else's mount takes no place from the image's own.
+    """
+
+    __slots__ = ("_covers", "_full", "_libraries", "_names", "_rootfs", "folders", "outcomes")
 
     def __init__(self, rootfs: Rootfs) -> None:
         self._rootfs = rootfs
         self._covers = 0
         self._full = False
-        self._names = 0
+        self._libraries = 0  # of others
+        self._names = {True: 0, False: 0}  # of the image's own folders, of others
         self.folders: list[Folder] = []
         self.outcomes: list[Outcome] = []
 
@@ -127,7 +137,7 @@ class View:
             table = mountinfo.read()
             for folder in self.folders:
                 self._cover_mounted(folder, table)
-            for folder in self.folders:
+            for folder in sorted(self.folders, key=lambda folder: not folder.own):
                 self._cover_linked(folder)
 
     def warn(self, text: str) -> None:
@@ -147,8 +157,11 @@ class View:
                 posixos.close(fd)
                 return
             _require_readable(status)
-            folder = Folder(path, fd, wanted=wanted)
-            self._names += self._scan(folder)
+            own = self._rootfs.mounts.is_root(fd, status)
+            folder = Folder(path, fd, wanted=wanted, own=own)
+            self._names[own] += self._scan(folder)
+            if not own:
+                self._count_libraries(folder)
         except BaseException:
             posixos.close(fd)
             raise
@@ -160,10 +173,10 @@ class View:
         fd = posixos.open(
             ".", posixos.O_RDONLY | posixos.O_DIRECTORY | posixos.O_CLOEXEC, dir_fd=folder.fd
         )
-        count = self._names
+        before = count = self._names[folder.own]
         try:
             with posixos.scandir(fd) as entries:
-                for count, entry in enumerate(entries, self._names + 1):
+                for count, entry in enumerate(entries, before + 1):
                     if count > _MOST_NAMES:
                         raise UnsafePathError(f"more than {_MOST_NAMES} names in library folders")
                     if entry.is_symlink():
@@ -173,7 +186,14 @@ class View:
                         folder.files.add(entry.name)
         finally:
             posixos.close(fd)
-        return count - self._names
+        return count - before
+
+    def _count_libraries(self, folder: Folder) -> None:
+        """UnsafePathError for too many on somebody else's mounts."""
+        count = len(folder.links) + sum(map(is_library, folder.files))
+        if self._libraries + count > _MOST_LIBRARIES_OF_OTHERS:
+            raise UnsafePathError(f"more than {_MOST_LIBRARIES_OF_OTHERS} libraries on volumes")
+        self._libraries += count
 
     def _cover_mounted(self, folder: Folder, table: bytes) -> None:
         """Find what is mounted on libraries."""
@@ -240,7 +260,8 @@ def _text(fd: int, name: str) -> str:
 def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
     """Open the library `name` of the folder, or what is shown there, to be read; caller closes.
 
-    UnsafePathError or OSError when it cannot be.
+    UnsafePathError or OSError when it cannot be; EACCES for what is not for everybody: its SONAME
+    is a name that everybody sees.
     """
     from ocishim.rootfs.handle import reopen  # noqa: PLC0415 - where a link is missing
 
@@ -249,6 +270,8 @@ def read_at(folder: Folder, rootfs: Rootfs, name: str) -> int:
     handle = shown if shown >= 0 else posixos.open(name, flags, dir_fd=folder.fd)
     try:
         status: syscalls.Statx = rootfs.look(handle, name)
+        if not status.mode & _FILE_FOR_EVERYBODY:
+            raise OSError(errno.EACCES, "not everybody may read it")
         return reopen(
             handle, name, posixos.O_RDONLY | posixos.O_NONBLOCK | posixos.O_NOCTTY, status
         )

@@ -15,6 +15,7 @@ import sys
 from ocishim import posixos
 from ocishim.errors import DocumentError, HookError, PyshimError, UsageError, one_line, unblaming
 from ocishim.hooks import chain, privileges
+from ocishim.linux import privileges as kernel
 from ocishim.oci import state
 from ocishim.oci.container import Container
 from ocishim.oci.hooktable import CHAIN, GUARD, HOOKS, MOVE_NET_DEVICES
@@ -195,6 +196,7 @@ def run(call: Call, reporter: Reporter) -> None:
     steps = chain.parse(call.parts, reporter.say)
     if not steps:
         return
+    kernel.raise_limits()
     if "--timeout" in call.options:
         privileges.set_deadline(privileges.seconds_of(call.options["--timeout"]))
     reporter.state = call.state
@@ -250,6 +252,7 @@ def main(words: list[str]) -> int:
 
         _print(f"pyshim-hook {__version__}\n")
         return 0
+    posixos.keep_children()
     call = Call()
     reporter = Reporter(call)
     try:

@@ -52,7 +52,7 @@ class Sonames:
         except UnsafePathError:
             return ""
         except OSError as error:
-            if error.errno in libview.NO_FAULT_OF_THE_FILE:
+            if error.errno in libview.TOLD:
                 self.unread.append(f"{name} ({error.strerror})")
             return ""
         try:

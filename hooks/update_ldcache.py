@@ -80,7 +80,8 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
     with rootfs.container().reading():
         conf = ldconf.load(rootfs, without=(FOLDERS_FILE,))
         compat = _cuda_compat(rootfs, conf)
-    system = machine.system_folders(debian=rootfs.exists("/etc/debian_version"))
+        system = machine.system_folders(debian=_is_debians(rootfs, machine))
+        is_musl = musl.is_musl(rootfs, machine)
     folders = [f for f in request.folders if f not in conf.folders and f not in system]
     order = dict.fromkeys([*compat, *folders, *conf.folders, *system])
     with libview.View(rootfs) as view:
@@ -99,12 +100,19 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
         _insert(cache.entries, entry, signed=machine.signed)
     first = [*system, *folders] if taken else folders
     return [
-        *_unread(conf),
-        *_write_folders(rootfs, first),
-        *_write_musl(rootfs, machine, request.folders),
+        *(Outcome(sentence, warning=True) for sentence in conf.left),
+        *_write_folders(rootfs, conf, first),
+        *(_write_musl(rootfs, machine, request.folders) if is_musl else ()),
         *outcomes,
         *_put(rootfs, _CACHE, ldcache.build(cache), f"made by {maker}"),
     ]
+
+
+def _is_debians(rootfs: Rootfs, machine: arch.Arch) -> bool:
+    """Whether the image's loader looks into Debian's folders; chiselled Ubuntu has no release."""
+    return rootfs.exists("/etc/debian_version") or any(
+        rootfs.owns(f"{folder}/libc.so.6") for folder in machine.multiarch
+    )
 
 
 def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
@@ -116,11 +124,6 @@ def _cache(rootfs: Rootfs, path: str, view: libview.View) -> tuple[bytes, str]:
 
         view.warn(f"{why.message}: pyshim makes {_CACHE} itself")
     return cachewriter.write(rootfs, view), "pyshim"
-
-
-def _unread(conf: ldconf.Conf) -> list[Outcome]:
-    why = "the container's user may not read it: what it names is left out"
-    return [Outcome(f"{path}: {why}", warning=True) for path in dict.fromkeys(conf.unread)]
 
 
 def _linked(rootfs: Rootfs, view: libview.View, libraries: list[ldconfig.Library]) -> list[Outcome]:
@@ -175,21 +178,24 @@ def _insert(entries: list[ldcache.Entry], entry: ldcache.Entry, *, signed: bool)
     entries.insert(next((i for i, is_later in enumerate(later) if is_later), len(entries)), entry)
 
 
-def _write_folders(rootfs: Rootfs, folders: list[str]) -> list[Outcome]:
+def _write_folders(rootfs: Rootfs, conf: ldconf.Conf, folders: list[str]) -> list[Outcome]:
     """Write ours, and an ld.so.conf where there is none. A second start finds them as they are."""
     outcomes = []
-    if not rootfs.exists(ldconf.MAIN):
+    if ldconf.MAIN in conf.absent:
         outcomes += _put(rootfs, ldconf.MAIN, _INCLUDE_ALL, "made, includes ld.so.conf.d")
-    if not folders and not rootfs.exists(FOLDERS_FILE):
+    if not folders and not _has_ours(rootfs):
         return outcomes
     text = "".join(f"{folder}\n" for folder in folders)
     told = ", ".join(folders) or "no folder"
     return outcomes + _put(rootfs, FOLDERS_FILE, posixos.fsencode(text), told)
 
 
+def _has_ours(rootfs: Rootfs) -> bool:
+    with rootfs.container().reading():
+        return rootfs.exists(FOLDERS_FILE)
+
+
 def _write_musl(rootfs: Rootfs, machine: arch.Arch, folders: list[str]) -> list[Outcome]:
-    if not musl.is_musl(rootfs, machine):
-        return []
     try:
         text = musl.missing(rootfs, machine, folders)
     except ForeignMountError as error:
@@ -213,5 +219,5 @@ def _put(rootfs: Rootfs, path: str, data: bytes, told: str) -> list[Outcome]:
 
 def _cuda_compat(rootfs: Rootfs, conf: ldconf.Conf) -> list[str]:
     """The folder that enable-cuda-compat chose, also where ld.so.conf does not lead to its file."""
-    text = ldconf.read(rootfs, CUDA_COMPAT_FILE, conf)
-    return [value for word, value in ldconf.entries(text) if word == "folder"]
+    text, own = ldconf.read(rootfs, CUDA_COMPAT_FILE, conf)
+    return [value for word, value in ldconf.entries(text) if word == "folder"] if own else []

@@ -105,6 +105,23 @@ def die_of_interrupts() -> None:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
+def keep_children() -> object:
+    """Keep ended children until they are waited for; return what to give `restore_children`.
+
+    Who ignores SIGCHLD has nobody to wait for (wait(2)), and its programs inherit that.
+    """
+    import _signal  # noqa: PLC0415
+
+    return _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+
+
+def restore_children(action: object) -> None:
+    """Give SIGCHLD its action back: a program that we become inherits it."""
+    import _signal  # noqa: PLC0415
+
+    _signal.signal(_signal.SIGCHLD, action)
+
+
 def outlive_writes() -> None:
     """Let a write to what nobody reads, or beyond a limit of files, be an error and no end.
 

@@ -65,8 +65,8 @@ LDCACHE = {
     "ocishim.hooks.arch", "ocishim.hooks.corelibs", "ocishim.hooks.elf", "ocishim.hooks.ldcache",
     "ocishim.hooks.ldconf", "ocishim.hooks.ldconfig", "ocishim.hooks.libview", "ocishim.hooks.musl",
     "ocishim.hooks.sandbox", "ocishim.hooks.seccomp", "ocishim.hooks.soname",
-    "ocishim.hooks.update_ldcache", "ocishim.linux.memfd", "ocishim.linux.mntns",
-    "ocishim.linux.mountinfo", "ocishim.linux.process",
+    "ocishim.hooks.update_ldcache", "ocishim.hooks.wildcard", "ocishim.linux.memfd",
+    "ocishim.linux.mntns", "ocishim.linux.mountinfo", "ocishim.linux.process",
 }  # fmt: skip
 
 

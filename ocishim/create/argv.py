@@ -150,11 +150,7 @@ def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
         if not arg.startswith("-") or arg == "-":
             found.container_id = arg
             continue
-        name, has_value, value = arg.lstrip("-").partition("=")
-        if arg.startswith("--b") and "bundle".startswith(name):
-            name = "bundle"  # crun takes --bu, --bun...; no runtime has another flag there
-        elif arg.startswith("-b") and name not in ("b", "bundle"):
-            name, has_value, value = "b", "=", arg[2:]
+        name, has_value, value = _flag(arg)
         if not has_value and name in valued:
             if index == len(args):
                 found.fault = f"flag needs an argument: {arg}" if name[0] == "b" else ""
@@ -165,6 +161,24 @@ def _parse_command(args: Sequence[str], index: int, found: Invocation) -> None:
                 found.fault = f"runtimes disagree on '{value}' as the value of {arg}"
                 found.hint = f"write {arg}={value}"
         _note_flag(name, value, found)
+
+
+def _flag(arg: str) -> tuple[str, str, str]:
+    """Return a flag's name, "=" when its value is in the same word, and that value.
+
+    crun (argp) takes --bu, --conf..., -bX, -fX, and other short flags before those: -dbX.
+    """
+    name, has_value, value = arg.lstrip("-").partition("=")
+    if arg.startswith("--"):
+        if arg.startswith("--b") and "bundle".startswith(name):
+            name = "bundle"  # no runtime has another flag there
+        elif arg.startswith("--conf") and "config".startswith(name):
+            name = "config"
+        return name, has_value, value
+    short = arg.lstrip("-").lstrip("d")
+    if short[:1] not in ("b", "f") or name in _RESTORE_VALUED:
+        return name, has_value, value
+    return short[0], "=" if short[1:] else "", short[1:]
 
 
 def _note_flag(name: str, value: str, found: Invocation) -> None:

@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from ocishim import jsonio
+from ocishim import jsonio, posixos
 from ocishim.errors import HookError, PyshimError, reason
 from ocishim.executor import containerroot, hookgroup, hookrunner, usermap
 from ocishim.hookplan import knownhooks
@@ -85,6 +85,7 @@ def run(job: Job) -> None:
     if job.rootless:
         flags |= const.CLONE_NEWUSER  # the only way to a mount namespace
     group = hookgroup.Group(job.spec)
+    action = posixos.keep_children()
     reader, writer = os.pipe()
     go_reader, go_writer = os.pipe()
     try:
@@ -106,6 +107,7 @@ def run(job: Job) -> None:
         for fd in (reader, writer, go_reader, go_writer):
             if fd >= 0:
                 os.close(fd)
+        posixos.restore_children(action)
         group.remove()
 
 

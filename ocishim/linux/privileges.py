@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 # asm/unistd_64.h and asm-generic/unistd.h
-_NUMBERS = {"x86_64": (222, 223), "aarch64": (107, 110)}
-_TIMER_CREATE, _TIMER_SETTIME = _NUMBERS[posixos.machine()]
+_NUMBERS = {"x86_64": (222, 223, 302), "aarch64": (107, 110, 261)}
+_TIMER_CREATE, _TIMER_SETTIME, _PRLIMIT64 = _NUMBERS[posixos.machine()]
 _CLOCK_MONOTONIC = 1
 _SIGKILL = 9
+# Bytes of a file: ldconfig's copy, a cache; descriptors; signals, for one timer; seconds of CPU.
+_LEAST = ((1, 64 << 20), (7, 1024), (11, 16), (0, (1 << 64) - 1))
 
 
 def limit(kept: int) -> None:
@@ -46,6 +48,26 @@ def limit(kept: int) -> None:
     # To set in the effective, permitted and inheritable set; to clear there.
     library.set_caps([], [], [], others, others, list(every))
     library.prctl(library.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def raise_limits() -> None:
+    """Raise the process's limits to what its work needs, as far as the kernel lets it.
+
+    crun has hooks under the container's own limits, which are for its programs: a small one must
+    not keep it from starting.
+    """
+    for resource, least in _LEAST:
+        old = bytearray(16)
+        if syscall(_PRLIMIT64, 0, resource, None, old):
+            continue
+        soft, hard = struct.unpack("=QQ", old)
+        if soft >= least:
+            continue
+        for most in (max(least, hard), hard):
+            if not syscall(
+                _PRLIMIT64, 0, resource, struct.pack("=QQ", min(least, most), most), None
+            ):
+                break
 
 
 def kill_after(seconds: float) -> None:

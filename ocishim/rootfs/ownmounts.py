@@ -54,6 +54,14 @@ class OwnMounts:
             raise self.foreign(fd, unsafe_path)
         return status
 
+    def refusal(self, fd: int, unsafe_path: str) -> ForeignMountError | None:
+        """Return what require() raises, None for what is the container's to write."""
+        try:
+            self.require(fd, unsafe_path)
+        except ForeignMountError as error:
+            return error
+        return None
+
     def _is_tmpfs(self, fd: int, status: syscalls.Statx) -> bool:
         """Whether `fd` lies on a tmpfs that config.json mounts, and that can be written."""
         number = mount_id(fd, status)

@@ -39,6 +39,17 @@ class Rootfs(Tree):
         self.links: set[tuple[object, int, str]] = set()
         self.refused: set[tuple[int, int]] = set()
 
+    def owns(self, unsafe_path: str) -> bool:
+        """Whether `unsafe_path` leads to something on the mount of the root itself."""
+        try:
+            fd = self.resolve(unsafe_path)
+        except (OSError, UnsafePathError):
+            return False
+        try:
+            return self.mounts.is_root(fd, syscalls.statx(fd))
+        finally:
+            posixos.close(fd)
+
     def mkdir_all(self, unsafe_path: str, mode: int = 0o755) -> int:
         """Make `unsafe_path` a directory with its parents; return an O_PATH descriptor of it.
 

@@ -33,6 +33,7 @@ _RESOLVE = const.RESOLVE_IN_ROOT | const.RESOLVE_NO_MAGICLINKS
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _READ_LIMIT = 1 << 20  # bytes; an ld.so.conf of Debian has 35
 _LIST_LIMIT = 10_000  # names
+_MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 
 
 class Tree:
@@ -137,27 +138,41 @@ class Tree:
         return self._foreign_of(unsafe_path, unsafe_path, kernels=False) or refused
 
     def _foreign_of(
-        self, place: str, unsafe_path: str, *, kernels: bool = True
+        self, unsafe_path: str, told: str, *, kernels: bool = True
     ) -> ForeignMountError | None:
-        """Return the error about `unsafe_path` when `place` belongs to somebody else, else None.
+        """Return the error about `told` when `unsafe_path` belongs to somebody else, else None.
 
-        Of what cannot be reached the deepest folder above that can be tells.
+        So it does where a link on the way does, whatever that leads to. Of what cannot be reached,
+        the deepest folder on the way that can be tells.
         """
-        fd = -1
-        while fd < 0:
+        place, links = "/", 0
+        todo = unsafe_path.split("/")[::-1]
+        while todo and links <= _MOST_LINKS:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
             try:
-                fd = self.resolve(place)
+                fd = self.resolve(f"{place}/{name}", follow=False)
             except (OSError, UnsafePathError):
-                if place == "/":
-                    return None
-                place = place.rstrip("/").rpartition("/")[0] or "/"
+                break
+            try:
+                if not stat.S_ISLNK(posixos.fstat(fd).st_mode):
+                    place = posixos.path.normpath(f"{place}/{name}")
+                    continue
+                if error := self.mounts.refusal(fd, told):
+                    return error if kernels or not _kernels(fd) else None
+                links += 1
+                target = posixos.readlink("", dir_fd=fd)
+            finally:
+                posixos.close(fd)
+            place = "/" if target.startswith("/") else place
+            todo += target.split("/")[::-1]
+        fd = self.resolve(place, follow=False)
         try:
-            self.mounts.require(fd, unsafe_path)
-        except ForeignMountError as error:
+            error = self.mounts.refusal(fd, told)
             return error if kernels or not _kernels(fd) else None
         finally:
             posixos.close(fd)
-        return None
 
     def lstat(self, unsafe_path: str) -> posixos.stat_result:
         """The status of `unsafe_path`; of the link itself when it is one."""
@@ -178,11 +193,13 @@ class Tree:
             return 0
 
     def exists(self, unsafe_path: str) -> bool:
-        """Whether `unsafe_path` leads to something in the root."""
+        """Whether `unsafe_path` leads to something in the root, or to what nobody is to know."""
         try:
             posixos.close(self.resolve(unsafe_path))
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except (PermissionError, UnsafePathError):
+            pass
         return True
 
     def readlink(self, unsafe_path: str) -> str:
@@ -223,14 +240,21 @@ class Tree:
 
     def read(self, unsafe_path: str, limit: int = _READ_LIMIT, *, cross: bool = True) -> bytes:
         """The content of a regular file of at most `limit` bytes; else UnsafePathError."""
+        return self.read_whose(unsafe_path, limit, cross=cross)[0]
+
+    def read_whose(
+        self, unsafe_path: str, limit: int = _READ_LIMIT, *, cross: bool = True
+    ) -> tuple[bytes, bool]:
+        """Do the same, and say whether the file lies on the mount of the root itself."""
         fd = self.open(unsafe_path, cross=cross)
         try:
+            own = self.mounts.is_root(fd, syscalls.statx(fd))
             # The size says nothing about one that grows meanwhile.
             data = b""
             while len(data) <= limit:
                 chunk = posixos.read(fd, min(limit + 1 - len(data), 1 << 16))
                 if not chunk:
-                    return data
+                    return data, own
                 data += chunk
         except OSError as error:
             raise OSError(error.errno, error.strerror, unsafe_path) from None

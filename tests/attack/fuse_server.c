@@ -35,6 +35,7 @@ static struct fuse_attr attributes(unsigned long long node) {
 
 static void lookup(struct fuse_in_header *head) {
   struct fuse_entry_out found = {.nodeid = FILE_NODE};
+  if (is("stale")) return answer(head->unique, -116, 0, 0);
   if (is("device") || (is("turns") && turns++)) found.nodeid = DEVICE_NODE;
   found.attr = attributes(found.nodeid);
   answer(head->unique, 0, &found, sizeof found);
@@ -49,6 +50,7 @@ static void opened(struct fuse_in_header *head) {
 
 static void content(struct fuse_in_header *head) {
   struct fuse_read_in *wanted = (void *)(head + 1);
+  if (is("broken")) return answer(head->unique, -5, 0, 0);
   answer(head->unique, 0, TEXT, wanted->offset ? 0 : sizeof TEXT - 1);
 }
 

@@ -327,8 +327,9 @@ def test_100_000_files_in_a_library_folder(tmp_path: Path) -> None:
 
 @isolated
 def test_100_000_conf_files(tmp_path: Path) -> None:
-    root = make_tree(tmp_path / "root", INCLUDE, "dir etc/ld.so.conf.d")
-    subprocess.run(["mount", "-t", "tmpfs", "none", root / "etc/ld.so.conf.d"], check=True)
+    (root := tmp_path / "root").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", root], check=True)
+    make_tree(root, INCLUDE, "dir etc/ld.so.conf.d")
     for number in range(100_000):
         os.symlink("x", root / f"etc/ld.so.conf.d/{number}.conf")
     outside = make_tree(tmp_path / "outside", *OUTSIDE)

@@ -24,8 +24,14 @@ from ocishim.cdi.document import blocktext, document, jsontext, yamlgo
 from ocishim.cdi.document.goscalars import DialectError
 from ocishim.cdi.registry import registry
 from ocishim.create import argv
-from ocishim.errors import DocumentError, PyshimError, UnsafePathError, UsageError
-from ocishim.hooks import chain, elf, flags, ldcache, ldconf, program
+from ocishim.errors import (
+    DocumentError,
+    ForeignMountError,
+    PyshimError,
+    UnsafePathError,
+    UsageError,
+)
+from ocishim.hooks import chain, elf, flags, ldcache, ldconf, program, wildcard
 from ocishim.oci import state
 from tests.fuzz.seeds import CDI_SPEC, MACHINE, NOTE_OWNER, NOTE_SECTION
 
@@ -104,17 +110,25 @@ def library_cache(data: bytes) -> None:
 class _Tree:
     """A rootfs whose files are parts of the input: as much of Rootfs as ldconf.py uses."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, others: bool = False) -> None:
+        self.others = others  # all of it lies on a volume
+        self.mounts = self
         main, *parts = data.split(b"\xff\xff")
         self.files = {ldconf.MAIN: main}
         self.files.update({f"/etc/d/{n}.conf": part for n, part in enumerate(parts)})
 
-    def read(self, path: str, limit: int) -> bytes:
+    def read_whose(self, path: str, limit: int) -> tuple[bytes, bool]:
         if path not in self.files:
             raise FileNotFoundError(path)
         if len(self.files[path]) > limit:
             raise UnsafePathError(path)
-        return self.files[path]
+        return self.files[path], self.is_root(-1, None)
+
+    def is_root(self, _fd: int, _status: object) -> bool:
+        return not self.others
+
+    def left_to_others(self, refused: UnsafePathError, path: str) -> PyshimError:
+        return ForeignMountError(path, "/volume") if self.others else refused
 
     def resolve(self, path: str) -> int:
         if path.rstrip("/") not in ("", "/etc", "/etc/d"):
@@ -129,9 +143,11 @@ class _Tree:
 
 def ld_so_conf(data: bytes) -> None:
     """hooks/ldconf.py: each file once, and what it read is read again from what could be written."""
+    left = ldconf.load(_Tree(data, others=True))  # type: ignore[arg-type]
     try:
         found = ldconf.load(_Tree(data))  # type: ignore[arg-type]
     except UnsafePathError:
+        assert left.left
         return
     assert len(set(found.files)) == len(found.files)
     assert all(folder.startswith("/") for folder in found.folders)
@@ -144,13 +160,13 @@ _fnmatch = ctypes.CDLL(None).fnmatch
 
 
 def ld_so_pattern(data: bytes) -> None:
-    """ldconf.matches() is glibc's fnmatch(), which ldconfig asks by way of glob()."""
+    """wildcard.matches() is glibc's fnmatch(), which ldconfig asks by way of glob()."""
     pattern, _, name = data.partition(b"\0")
     if b"\0" in name or not (pattern + name).isascii() or b"/" in pattern + name:
         return  # glob() matches one component
     if any(special in pattern for special in (b"[:", b"[.", b"[=")):
         return  # classes of characters: nobody's file has them
-    ours = ldconf.matches(name.decode(), pattern.decode())
+    ours = wildcard.matches(name.decode(), pattern.decode())
     assert ours == (_fnmatch(pattern, name, 0) == 0)
 
 

@@ -16,7 +16,7 @@ from ocishim import cache, jsonio
 from ocishim.cdi.document import blocktext, document, jsontext, yamlgo
 from ocishim.cdi.registry import registry
 from ocishim.create import argv
-from ocishim.hooks import elf, flags, ldcache, ldconf, program
+from ocishim.hooks import elf, flags, ldcache, ldconf, program, wildcard
 from ocishim.oci import state
 from tests.fuzz import engines
 from tests.fuzz.seeds import SEEDS
@@ -50,8 +50,8 @@ FAULTS = [
     pytest.param("ldconf", ldconf, "entries", lambda data: [("folder", data)],
         id="ldconf: any folder"),
     pytest.param("ldconf", ldconf, "is_plain", lambda _: 1 / 0, id="ldconf: another kind of error"),
-    pytest.param("pattern", ldconf, "_NOT", ("x",), id="pattern: another sign of negation"),
-    pytest.param("pattern", ldconf, "_member", lambda p, at: (p[at], at + 1),
+    pytest.param("pattern", wildcard, "_NOT", ("x",), id="pattern: another sign of negation"),
+    pytest.param("pattern", wildcard, "_member", lambda p, at: (p[at], at + 1),
         id="pattern: no escapes"),
     pytest.param("json", jsonio, "_SPACE", " ", id="json: fewer blanks"),
     pytest.param("json", jsonio, "_without_halves", str, id="json: half a surrogate pair"),

@@ -207,6 +207,31 @@ def _groups(path: str) -> Iterator[None]:
             folder.rmdir()
 
 
+def test_an_engine_that_waits_for_no_child(node: Node, busybox: Path) -> None:
+    """SIGCHLD ignored: hooks are waited for, and the runtime has it as the engine had."""
+    seen = node.folder / "signals"
+    scripts = {
+        "engine": f'#!/bin/sh\nexec env --ignore-signal=CHLD {node.shim.program} "$@"\n',
+        # A shell would change it.
+        "runc": f"#!/usr/bin/python3 -IS\nimport os, sys\nopen({str(seen)!r}, 'w').write("
+        "open('/proc/self/status').read().partition('SigIgn:')[2].split()[0])\n"
+        f"os.execv({node.shim.lowlevel!r}, sys.argv)\n",
+    }
+    for name, text in scripts.items():
+        (node.folder / name).write_text(text)
+        (node.folder / name).chmod(0o755)
+    node.shim.program = str(node.folder / "engine")
+    node.shim.lowlevel = str(node.folder / "runc")
+    node.shim.configure({"hooks.executor": "shim"})
+    bundle = bundle_with(node, busybox, hook("exit 3"))
+    assert "exit status 3" in node.shim.create(bundle, node.container).stderr
+    bundle.write({**bundle.spec, "hooks": {"createContainer": [hook("exit 0")]}})
+    result = node.shim.create(bundle, node.container)
+    assert result.returncode == 0, result
+    ignored = int(seen.read_text(), 16)
+    assert ignored >> (signal.SIGCHLD - 1) & 1
+
+
 def test_no_descriptor_of_the_engine_is_passed_on(node: Node, busybox: Path) -> None:
     out = node.folder / "out"
     bundle = bundle_with(node, busybox, hook(f"ls /proc/self/fd > {out}"))

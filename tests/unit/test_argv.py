@@ -184,10 +184,21 @@ def test_fault_keeps_the_log() -> None:
 @pytest.mark.parametrize(("line", "config_file"), [
     ("create --config /c.json id", "/c.json"), ("create --config=c.json id", "c.json"),
     ("run -f c.json id", "c.json"), ("create --bundle --config id", ""),
+    ("create --conf /c.json id", "/c.json"), ("create --confi=/c.json id", "/c.json"),
+    ("create -f/c.json id", "/c.json"), ("run -df/c.json id", "/c.json"),
+    ("run -ddf /c.json id", "/c.json"), ("create --con /c.json id", ""),
+    ("create --console-socket /c id", ""), ("create -fs-restore-image-path=/c id", ""),
+    ("create --config-x /c id", ""),
 ])  # fmt: skip
 def test_config_file(line: str, config_file: str) -> None:
     """With --config crun reads another file; editing the bundle's helps nobody."""
     assert argv.parse(line.split()).config_file == config_file
+
+
+@pytest.mark.parametrize("line", ["-db /b", "-ddb/b", "-d -b/b", "-d -bundle /b", "-detach -b /b"])
+def test_short_flags_in_one_word(line: str) -> None:
+    found = argv.parse(["run", *line.split(), "id"])
+    assert (found.bundle, found.container_id, found.fault) == ("/b", "id", "")
 
 
 @pytest.mark.parametrize("line", ["create c1", "create --bundle /b --pid-file /p c1", "run -d c1"])

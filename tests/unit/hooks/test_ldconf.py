@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocishim.errors import UnsafePathError
-from ocishim.hooks import ldconf
+from ocishim.hooks import ldconf, wildcard
 from ocishim.rootfs.rootfs import Rootfs
 from tests.trees import make_tree
 
@@ -81,16 +81,16 @@ def test_entries(text: bytes, found: list[tuple[str, str]]) -> None:
     ],
 )
 def test_matches(name: str, pattern: str, *, fits: bool) -> None:
-    assert ldconf.matches(name, pattern) is fits
+    assert wildcard.matches(name, pattern) is fits
 
 
 @given(st.text("ab.", max_size=8), st.text("ab.*?", max_size=8))
 def test_matches_as_the_standard_library_does(name: str, pattern: str) -> None:
-    assert ldconf.matches(name, pattern) == fnmatch.fnmatchcase(name, pattern)
+    assert wildcard.matches(name, pattern) == fnmatch.fnmatchcase(name, pattern)
 
 
 def test_a_pattern_of_stars_is_quick() -> None:
-    assert not ldconf.matches("a" * 255, "*a" * 120 + "b")
+    assert not wildcard.matches("a" * 255, "*a" * 120 + "b")
 
 
 def test_includes_in_order(tmp_path: Path) -> None:
@@ -117,7 +117,8 @@ def test_patterns_in_folders(tmp_path: Path) -> None:
     )
     assert list(read(tmp_path).folders) == ["/a", "/b"]
     with Rootfs.open_dir(str(tmp_path)) as rootfs:
-        found = ldconf.expand(rootfs, "/opt/*/ld/*.conf", "/", ldconf.Conf())
+        conf = ldconf.Conf()
+        found = ldconf.expand(rootfs, "/opt/*/ld/*.conf", "/", conf, conf.own)
     there = glob.glob("opt/*/ld/*.conf", root_dir=tmp_path)
     assert found == sorted(f"/{path}" for path in there)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import ldcache, soname
+from ocishim.hooks import arch, ldcache, soname
 from tests import libs
 from tests.hookcall import Done, call
 from tests.isolated import isolated
@@ -206,6 +206,22 @@ def test_an_images_core_library_stays_its_own(tmp_path: Path, soname: str, hwcap
     first = (tmp_path / "etc/ld.so.conf.d/00-pyshim.conf").read_text().splitlines()
     assert first[-1] == "/opt/vendor"
     assert "/usr/lib" in first
+
+
+@pytest.mark.parametrize("folder", arch.host().multiarch)
+@pytest.mark.parametrize("mounted", [False, True])
+@isolated
+def test_a_debian_image_without_release(tmp_path: Path, folder: str, *, mounted: bool) -> None:
+    """Chiselled Ubuntu: its loader looks there unasked; not so where a spec mounts a C library."""
+    make_tree(tmp_path, INCLUDE)
+    own = tmp_path / folder[1:] / "libc.so.6"
+    put(tmp_path, f"{folder[1:]}/libc.so.6", "libc.so.6")
+    put(tmp_path, "opt/vendor/libc.so.6", "libc.so.6")
+    if mounted:
+        subprocess.run(["mount", "--bind", own, own], check=True)
+    update(tmp_path, "/opt/vendor")
+    where = "/opt/vendor" if mounted else folder
+    assert cached(tmp_path) == {"libc.so.6": f"{where}/libc.so.6"}
 
 
 def test_a_core_library_that_the_image_lacks_is_the_vendors(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from ocishim.errors import UsageError
+from ocishim.hooks import disable_device_node_modification as hook
 from ocishim.hooks.disable_device_node_modification import PARAMS, modified, parse
+from ocishim.rootfs.rootfs import Rootfs
 from tests.hookcall import Done, call
 from tests.isolated import isolated, mounts
 from tests.trees import make_tree
@@ -125,6 +127,25 @@ def test_a_container_without_proc_is_a_warning(tmp_path: Path) -> None:
         "pyshim-hook: warning: disable-device-node-modification: /proc/driver/nvidia/params: not in "
         "the container's /proc, left as it is\n"
     )
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its own", "the host's"])
+@isolated
+def test_the_hosts_proc_as_a_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    """`-v /proc:/proc:rshared`: what is mounted there is mounted on the host, and stays."""
+    monkeypatch.setattr(hook, "PARAMS", "/proc/sys/kernel/ostype")
+    monkeypatch.setattr(hook, "modified", lambda text: b"COPY" if text != b"COPY" else None)
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)
+    root = make_tree(tmp_path / "root", "dir proc")
+    how = ["-t", "proc", "none"] if own else ["--rbind", "/proc"]
+    subprocess.run(["mount", *how, root / "proc"], check=True)
+    with Rootfs.open_dir(str(root)) as rootfs:
+        (outcome,) = hook.apply(rootfs, None)
+    assert outcome.warning is not own
+    assert Path("/proc/sys/kernel/ostype").read_bytes() != b"COPY"
+    assert ((root / "proc/sys/kernel/ostype").read_bytes() == b"COPY") is own
 
 
 @pytest.mark.parametrize("covered", [False, True], ids=["its file", "its folder"])

@@ -143,3 +143,19 @@ def test_either_way(monkeypatch: pytest.MonkeyPatch, library: type[Library] | No
     os.waitpid(child, 0)
     assert names(effective) == names(permitted) == {"FOWNER", "KILL"}
     assert (names(inheritable), no_new_privileges) == (set(), "1")
+
+
+@pytest.mark.parametrize("under", [
+    pytest.param(["env", "--ignore-signal=CHLD"], id="children are not waited for"),
+    pytest.param(["env", "--block-signal"], id="signals are blocked"),
+    pytest.param(["prlimit", "--fsize=0:"], id="no file may be written"),
+    pytest.param(["prlimit", "--sigpending=0:"], id="no timer"),
+    pytest.param(["prlimit", "--nofile=12:"], id="few descriptors"),
+])  # fmt: skip
+def test_what_is_inherited(tmp_path: Path, under: list[str]) -> None:
+    """The engine's signals; under crun the container's own limits, which are for its programs."""
+    make_tree(tmp_path, "dir opt/lib")
+    words = ["chain", "--timeout", "10", "update-ldcache", "--folder", "/opt/lib"]
+    done = call(tmp_path, *words, under=under)
+    assert (done.status, done.stderr) == (0, "")
+    assert (tmp_path / "etc/ld.so.cache").exists()

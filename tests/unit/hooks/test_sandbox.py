@@ -24,7 +24,7 @@ from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
 from tests.hookcall import Call, Done, call, measured
 from tests.isolated import isolated, mounts
-from tests.trees import make_tree, names
+from tests.trees import make_tree
 
 pytestmark = pytest.mark.root
 
@@ -482,15 +482,14 @@ def test_a_deadline(tmp_path: Path, source: str) -> None:
     program = str(libs.static_program(source))
     args = ("chain", "--timeout", "2", "update-ldcache", "--ldconfig-path", program)
     done = call(tmp_path, *args, limit=10)
-    # On a busy machine the process' own alarm, a little later, may come first.
-    assert re.fullmatch(
-        r"pyshim-hook: createContainer hook update-ldcache failed: "
-        r"(ldconfig: not done after 1\.\d+ s, killed|not done after 1\.8 seconds)\n",
-        done.stderr,
-    ), done
-    assert done.status == 1
+    killed = (
+        r"pyshim-hook: warning: update-ldcache: ldconfig was not done after 1\.\d+ s, and was killed: "
+        r"pyshim makes /etc/ld.so.cache itself\n"
+    )
+    assert re.fullmatch(killed, done.stderr), done
+    assert done.status == 0
     assert 1 < done.seconds < 5  # the machine may be busy; without the option it takes 10
-    assert names(tmp_path) == []
+    assert (tmp_path / "etc/ld.so.cache").exists()
 
 
 def test_an_early_end_of_output_is_not_the_end(tmp_path: Path) -> None:
