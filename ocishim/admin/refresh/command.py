@@ -33,7 +33,7 @@ _DRIVERS = (
 
 
 @click.option("--output", metavar="FILE", help=f"Default: {SPEC_DIR}/VENDOR.yaml.")
-@click.option("--create-nodes", is_flag=True, help="First make NVIDIA's missing device nodes.")
+@click.option("--create-nodes", is_flag=True, help="First make or mend NVIDIA's device nodes.")
 @click.option("--load-modules", is_flag=True, help="Before that load NVIDIA's kernel modules.")
 def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **chosen: Any) -> None:
     """Write this host's spec again if it changed, by one rename, and say why.
