@@ -303,7 +303,7 @@ def test_the_module_is_another_drivers(root: DriverRoot) -> None:
     ("path", "hint"),
     [
         ("/etc/nv_tegra_release", "this is a Jetson, whose driver has no such files: --mode csv"),
-        ("/dev/dxg", "this is WSL, whose driver is in /usr/lib/wsl: --mode wsl"),
+        ("/dev/dxg", "/dev/dxg is WSL's, and /usr/lib/wsl, where its driver is, is not mounted here"),
         ("/etc/os-release", ("name the driver's root with --driver-root, or its folder with "
                              "--library-folder")),
     ],

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from ocishim.admin.cli import main
 from tests import peer
 from tests.unit.admin.test_generate import library
 from tests.unit.admin.test_generate_custom import file, generate, link, node
@@ -133,8 +135,44 @@ def test_wsl_takes_the_newest_of_two_drivers(wsl: Path) -> None:
     assert f"older drivers are left out: {old}\n" in told
 
 
+def test_a_guest_of_hyper_v_is_no_wsl(tmp_path: Path) -> None:
+    """Its module dxgkrnl makes /dev/dxg; the GPU is one passed on, with the ordinary driver."""
+    node(tmp_path, "/dev/dxg")
+    for name in ("nvidiactl", "nvidia0", "nvidia-uvm"):
+        node(tmp_path, f"/dev/{name}")
+    for stem, soname in (("libcuda", "libcuda.so.1"), ("libnvidia-ml", "libnvidia-ml.so.1")):
+        library(tmp_path / f"usr/lib/{stem}.so.550.163.01", soname)
+    found, _ = spec(tmp_path, "auto")
+    assert [one["name"] for one in found["devices"]] == ["0", "all"]
+    assert "/usr/lib/libcuda.so.550.163.01" in paths(found)["mounts"]
+
+
+def test_a_node_of_wsl_where_its_driver_is_not(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/dxg")
+    status, _, err = generate(tmp_path)
+    assert status == 1
+    assert "/dev/dxg is WSL's, and /usr/lib/wsl, where its driver is, is not mounted here" in err
+
+
+@pytest.mark.parametrize(
+    ("store", "status"), [("iigd_dch.inf_amd64_2", 0), ("nvlt.inf_amd64_7", 1)]
+)
+def test_refresh_owes_a_spec_where_nvidias_driver_is(
+    tmp_path: Path, store: str, status: int
+) -> None:
+    """WSL has its node and its library with any GPU: a unit that fails at each boot helps nobody."""
+    node(tmp_path, "/dev/dxg")
+    file(tmp_path, "/usr/lib/wsl/lib/libdxcore.so")
+    file(tmp_path, f"/usr/lib/wsl/drivers/{store}/x.so")
+    words = ["--driver-root", str(tmp_path), "--output", str(tmp_path / "x.yaml")]
+    result = CliRunner().invoke(main, ["cdi", "refresh", *words])
+    assert result.exit_code == status, result.output
+    assert ("no driver is loaded: nothing to do" in result.output) is (status == 0)
+
+
 def test_wsl_without_nvidias_driver(tmp_path: Path) -> None:
     node(tmp_path, "/dev/dxg")
+    file(tmp_path, "/usr/lib/wsl/lib/libdxcore.so")
     status, _, err = generate(tmp_path)
     assert (status, err.splitlines()[0]) == (
         1,
