@@ -233,6 +233,8 @@ class Generator:
                     f"{library.path} is no ELF file: programs cannot load it",
                     "install the driver's packages again",
                 )
+        for name, means in libraries.missing(found, self.driver.version):
+            self.report.warn(f"no {name}: {means}", "install the driver's packages whole")
         self._add_files(edits)
         self.hooks.add_links(edits, links.links(found))
         self.hooks.add(edits, "enable-cuda-compat", f"--host-driver-version={self.driver.version}")
