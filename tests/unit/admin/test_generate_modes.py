@@ -286,6 +286,45 @@ def test_a_board_with_a_card_is_no_jetson(jetson: Path, model: str, mode: str) -
     assert spec(jetson, "auto") == spec(jetson, mode)
 
 
+CARD = "GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1"
+
+
+@pytest.mark.parametrize("board", ["", "NVIDIA Thor"])
+def test_the_board_and_a_card_in_a_slot(jetson: Path, board: str) -> None:
+    """An Orin's own GPU has no entry in /proc, a Thor's has; what each is given is nvidia-ctk's."""
+    for name in ("nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "dri/card1"):
+        node(jetson, f"/dev/{name}")
+    file(jetson, "/sys/bus/pci/devices/0005:09:00.0/drm/card1/dev")
+    with (jetson / CSV[1:] / "devices.csv").open("a") as csv:
+        csv.write("dev, /dev/nvidia0\ndev, /dev/nvidia1\ndev, /dev/nvidiactl\n")
+    proc = "/proc/driver/nvidia/gpus"
+    facts = f"Model: RTX PRO 6000 Blackwell\nGPU UUID: {CARD}\nDevice Minor: 1\n"
+    file(jetson, f"{proc}/0005:09:00.0/information", facts)
+    if board:
+        file(jetson, f"{proc}/0000:01:00.0/information", f"Model: {board}\nDevice Minor: 0\n")
+    found = spec(jetson, "csv")[0]
+    nodes = {
+        one["name"]: {node["path"][5:] for node in one["containerEdits"]["deviceNodes"]}
+        for one in found["devices"]
+    }
+    of_board = {"nvhost-ctrl", "nvmap"}
+    card = of_board | {"nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "dri/card1"}
+    assert nodes == {
+        "0": of_board | {"nvidia0", "nvidia2", "nvidiactl"},
+        "1": card,
+        CARD: card,
+        "all": card | {"nvidia0", "nvidia2"},
+    }
+
+
+def test_a_card_without_its_node_is_told(jetson: Path) -> None:
+    facts = "Model: NVIDIA RTX A4000\nDevice Minor: 3\n"
+    file(jetson, "/proc/driver/nvidia/gpus/0005:09:00.0/information", facts)
+    found, told = spec(jetson, "csv")
+    assert [one["name"] for one in found["devices"]] == ["0", "all"]
+    assert "warning: GPU 1 is left out: no device node /dev/nvidia3; " in told
+
+
 def test_an_empty_folder_makes_no_jetson(jetson: Path) -> None:
     for path in (jetson / CSV[1:]).iterdir():
         path.unlink()
