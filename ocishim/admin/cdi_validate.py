@@ -123,21 +123,26 @@ def _judge(verdict: Verdict, data: bytes) -> None:
     verdict.notes = [
         f"unusual for cdiVersion {version}: {fault}" for fault in schema.version_faults(spec)
     ]
-    verdict.notes += _unbound(spec)
+    verdict.notes += _unmountable(spec)
     if os.path.splitext(os.path.basename(verdict.path))[1] not in scan.SUFFIXES:
         verdict.notes.append("only files named *.json and *.yaml are loaded")
 
 
-def _unbound(spec: dict[str, Any]) -> list[str]:
+def _unmountable(spec: dict[str, Any]) -> list[str]:
     """What is valid, and fails create wherever it is used."""
     parts = [spec.get("containerEdits") or {}, *(one["containerEdits"] for one in spec["devices"])]
-    return [
-        f"the mount at {mount['containerPath']} says neither 'bind' nor 'rbind' in its options: "
-        "runc and crun cannot mount it"
-        for part in parts
-        for mount in part.get("mounts") or ()
-        if stale.is_unbound(mount)
-    ]
+    told = []
+    for mount in [mount for part in parts for mount in part.get("mounts") or ()]:
+        place = f"the mount at {mount['containerPath']}"
+        if stale.is_unbound(mount):
+            told.append(
+                f"{place} says neither 'bind' nor 'rbind' in its options: "
+                "runc and crun cannot mount it"
+            )
+        sort, fact = stale.source_fault(mount)
+        if fact and sort.wrong:
+            told.append(f"{place}: {fact}: {sort.cause}")
+    return told
 
 
 def _judge_by_schema(verdict: Verdict, data: bytes) -> None:

@@ -10,7 +10,7 @@ import errno
 import glob
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ocishim.errors import ConfigError, reason
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
@@ -85,6 +85,14 @@ class Host:
         """Return the machine's own path of `real`, which `real` or `entry` returned."""
         return real.removeprefix(self.root) or "/"
 
+    def stat(self, path: str) -> os.stat_result:
+        """Ask the machine for the status of `path`. Raises OSError: ELOOP for a loop of links."""
+        return os.stat(or_loop(self.real, path))
+
+    def lstat(self, path: str) -> os.stat_result:
+        """Ask the same of the name `path`, be it a link's. Raises OSError as `stat`."""
+        return os.lstat(or_loop(self.entry, path))
+
     def has(self, path: str) -> bool:
         """Whether the name `path` is there, be it a link to nothing."""
         return os.path.lexists(self.entry(path))
@@ -156,6 +164,14 @@ class Host:
     def _enter(self) -> None:
         os.chroot(self.root)
         os.chdir("/")
+
+
+def or_loop(place: Callable[[str], str], path: str) -> str:
+    """Return where `path` lies for us, as `place` says. Raises OSError for a loop of links."""
+    try:
+        return place(path)
+    except ConfigError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
 
 
 def is_program(real: str) -> bool:

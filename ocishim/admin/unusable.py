@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocishim.admin.host import is_program
+from ocishim.admin.host import is_program, or_loop
 from ocishim.cdi import edits, hostdev, stale
 from ocishim.cdi.registry import index
 from ocishim.errors import ConfigError, UnresolvedDeviceError
@@ -71,7 +71,7 @@ def missing_nodes(found: Iterable[Found], entry: Callable[[str], str] = str) -> 
     """Return the device nodes for want of which a create fails. entry: where a path lies for us."""
 
     def stat(path: str) -> hostdev.HostDevice:
-        return hostdev.stat(entry(path))
+        return hostdev.stat(or_loop(entry, path) if path.startswith("/") else path)
 
     def fact(part: dict[str, object]) -> list[str]:
         told = []
@@ -102,6 +102,8 @@ def missing_programs(found: Iterable[Found], entry: Callable[[str], str] = str) 
 
 def _program_fault(path: str, entry: Callable[[str], str]) -> str:
     """Return why `path` cannot be run as a hook, "" when it can."""
+    if not path.startswith("/"):
+        return "is no absolute path"
     try:
         real = entry(path)
     except ConfigError:

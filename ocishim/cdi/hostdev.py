@@ -62,8 +62,11 @@ def stat(path: str) -> HostDevice:
     """The device node or fifo at `path`, its last component not followed.
 
     The reference asks with lstat, so that a symbolic link is not a device.
-    Raises OSError; one without an errno, `not a device node`, for any other kind of file.
+    Raises OSError; one without an errno, `not a device node`, for any other kind of file, and for a
+    relative path, which leads wherever the engine happens to be.
     """
+    if not path.startswith("/"):
+        raise OSError("the path is not absolute")
     if "\0" in path:
         raise OSError(errno.EINVAL, posixos.strerror(errno.EINVAL))
     # Bytes: the locale's encoding must not decide which file a CDI spec means.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # What stat(2) says of a path that leads nowhere; EACCES and the like prove nothing.
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+_NO_PATH = (errno.ENAMETOOLONG, errno.EINVAL)
 # The letters of a device's type and what the kernel calls them; "p" has no numbers.
 _LETTERS = {"": "", "b": "b", "c": "c", "u": "c"}
 _BINDS = {"bind", "rbind"}
@@ -36,20 +37,50 @@ _HOSTS = ("", "bind", "none")
 
 
 class Sort:
-    """A sort of finding. certain: create fails for sure; unbound: with runc and crun."""
+    """A sort of finding. certain: create fails for sure; unbound: with runc and crun.
 
-    __slots__ = ("cause", "certain", "unbound")
+    step: what the operator can do, "" where the spec is to be written again. wrong: the spec was
+    never right.
+    """
 
-    def __init__(self, cause: str, *, certain: bool, unbound: bool = False) -> None:
+    __slots__ = ("cause", "certain", "step", "unbound", "wrong")
+
+    def __init__(
+        self, cause: str, *, certain: bool, step: str = "", wrong: bool = False,
+        unbound: bool = False,
+    ) -> None:  # fmt: skip
         self.cause = cause
         self.certain = certain
+        self.step = step
+        self.wrong = wrong
         self.unbound = unbound
 
 
 _RELOADED = Sort("likely its kernel module was loaded again", certain=False)
 _MISSING = Sort("in a user namespace no other can be made", certain=True)
 _UPGRADED = Sort("likely the driver was upgraded or removed", certain=True)
-_UNBOUND = Sort("runc and crun cannot mount it", certain=True, unbound=True)
+_LOOP = Sort(
+    "no runtime can follow it",
+    certain=True,
+    step="mend the links on its way, which 'namei -l' shows",
+)
+_ABSOLUTE = "write an absolute hostPath"
+_RELATIVE = Sort(
+    "runtimes look for it in the container's bundle, where it is not",
+    certain=True, step=_ABSOLUTE, wrong=True,
+)  # fmt: skip
+_OF_BUNDLE = Sort(
+    "the container gets what is there in its own bundle, and nothing of the host",
+    certain=False, step=_ABSOLUTE, wrong=True,
+)  # fmt: skip
+_NOWHERE = Sort(
+    "no runtime can mount it", certain=True, step="write the path of a file or folder", wrong=True
+)
+_UNBOUND = Sort(
+    "runc and crun cannot mount it",
+    certain=True, step="add 'bind' to its options", wrong=True, unbound=True,
+)  # fmt: skip
+_SORTS = (_RELOADED, _MISSING, _UPGRADED, _LOOP, _RELATIVE, _OF_BUNDLE, _NOWHERE, _UNBOUND)
 
 
 class Finding:
@@ -67,10 +98,9 @@ class Finding:
         self.sort = sort
         self.device = device
         more = f" and {len(facts) - 1} more of this sort" if len(facts) > 1 else ""
-        verdict = "" if sort.unbound else " is stale"
+        verdict = "" if sort.wrong else " is stale"
         self.what = f"{path}{verdict}: {facts[0]}{more}; {sort.cause}"
-        again = writers.again(path, device.partition("=")[0])
-        self.step = "add 'bind' to its options" if sort.unbound else again
+        self.step = sort.step or writers.again(path, device.partition("=")[0])
 
     @property
     def certain(self) -> bool:
@@ -90,23 +120,25 @@ def findings(
     found: Iterable[Found], lstat: Stat = posixos.lstat, stat: Stat = posixos.stat, *,
     no_nodes: Callable[[], bool] = lambda: False,
     mounted: Collection[tuple[object, object]] | None = None,
+    bundle: str = "",
 ) -> list[Finding]:  # fmt: skip
     """What no longer fits, one finding for each sort and spec file, in order of the request.
 
     `lstat` looks at device nodes, as the reference does, `stat` at the sources of mounts.
     no_nodes(): the container gets the host's device nodes and no others. mounted: sources and
     destinations of the mounts that the container will have; None: those of `found`.
+    bundle: where a source that is a relative path is looked for; "": there is none yet.
     """
     facts: dict[tuple[str, Sort], dict[str, str]] = {}
     devices: dict[tuple[str, Sort], str] = {}
     for device, part, edits in _edits(found):
-        for sort, field, fact in _facts(edits, lstat, stat, no_nodes=no_nodes, mounted=mounted):
+        judged = _facts(edits, lstat, stat, no_nodes=no_nodes, mounted=mounted, bundle=bundle)
+        for sort, field, fact in judged:
             key = (device.path, sort)
             facts.setdefault(key, {}).setdefault(fact, f"{fact} ('{part}{field}')")
             devices.setdefault(key, device.name)
     paths = list(dict.fromkeys(path for path, _ in facts))
-    sorts = (_RELOADED, _MISSING, _UPGRADED, _UNBOUND)
-    keys = [(path, sort) for path in paths for sort in sorts if (path, sort) in facts]
+    keys = [(path, sort) for path in paths for sort in _SORTS if (path, sort) in facts]
     return [Finding(*key, devices[key], [*facts[key].values()]) for key in keys]
 
 
@@ -132,7 +164,7 @@ def _edits(found: Iterable[Found]) -> Iterator[tuple[Found, str, dict[str, Any]]
 
 def _facts(
     edits: dict[str, Any], lstat: Stat, stat: Stat, *,
-    no_nodes: Callable[[], bool], mounted: Collection[tuple[object, object]] | None,
+    no_nodes: Callable[[], bool], mounted: Collection[tuple[object, object]] | None, bundle: str,
 ) -> Iterator[tuple[Sort, str, str]]:  # fmt: skip
     """Yield a sort, the field it is about and the fact."""
     for index, node in enumerate(edits.get("deviceNodes", ())):
@@ -144,8 +176,9 @@ def _facts(
         field = f"mounts[{index}]"
         if mounted is not None and (mount["hostPath"], mount["containerPath"]) not in mounted:
             continue  # a later device has another one there
-        if fact := _mount_fact(mount, stat):
-            yield _UPGRADED, f"{field}.hostPath", fact
+        sort, fact = source_fault(mount, stat, bundle)
+        if fact:
+            yield sort, f"{field}.hostPath", fact
         if is_unbound(mount):
             fact = f"the mount at {mount['containerPath']} says neither 'bind' nor 'rbind'"
             yield _UNBOUND, f"{field}.options", fact
@@ -184,17 +217,34 @@ def _node_fact(
     return _RELOADED, f"{path} is {given} in the spec, {there} on this host"
 
 
-def _mount_fact(mount: shapes.Mount, stat: Stat) -> str:
-    """The source of a bind mount that is gone; "" if it is there, or nobody can say."""
+def source_fault(
+    mount: shapes.Mount, stat: Stat = posixos.stat, bundle: str = ""
+) -> tuple[Sort, str]:
+    """What is wrong with the source of a bind mount; "" if nothing is, or nobody can say.
+
+    runtime-spec: it is "either absolute or relative to the bundle"; runc and crun hold to that.
+    """
     path = mount["hostPath"]
     options = mount.get("options", ())
     is_bind = mount.get("type", "") in _HOSTS or not _BINDS.isdisjoint(options)
-    if not path.startswith("/") or not is_bind:
-        return ""
+    if not is_bind:
+        return _UPGRADED, ""
+    is_relative = not path.startswith("/")
+    subject = f"mount source {path} is"
     try:
-        stat(path)
-    except ValueError:
-        return ""
+        if is_relative and not bundle:
+            return _RELATIVE, f"{subject} a relative path"
+        stat(f"{bundle}/{path}" if is_relative else path)
+    except ValueError:  # a NUL, or half a character
+        return _NOWHERE, f"{subject} no path"
     except OSError as e:
-        return f"mount source {path} is gone" if e.errno in _GONE else ""
-    return ""
+        if e.errno in _NO_PATH:
+            return _NOWHERE, f"{subject} no path: {(e.strerror or '').lower()}"
+        if e.errno not in _GONE:
+            return _UPGRADED, ""
+        if is_relative:
+            return _RELATIVE, f"{subject} a relative path"
+        if e.errno == errno.ELOOP:
+            return _LOOP, f"{subject} a loop of links"
+        return _UPGRADED, f"{subject} gone"
+    return _OF_BUNDLE, f"{subject} a relative path" if is_relative else ""

@@ -55,6 +55,10 @@ def node_error(devices: list[Found], fault: NodeError) -> StaleError:
         error = OSError(fault.number, posixos.strerror(fault.number))
         message = f"{fault.subject}: {reason(error)}"
         hint = f"is the driver loaded? If it is, {step}"
+    if fault.number == errno.ELOOP:
+        hint = f"mend the links: 'namei -l {quoted(fault.path)}' shows each"
+    if not fault.path.startswith("/"):
+        hint = f"write an absolute path in {first.path}"
     if fault.number in (errno.EACCES, errno.EPERM):
         hint = (
             f"user {posixos.geteuid()} may not look there: open the folders above it to that user"

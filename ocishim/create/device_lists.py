@@ -82,7 +82,15 @@ def mounted_names(spec: dict[str, Any], kind: str) -> list[str]:
     `<id>` is a device of `kind`; `cdi/<vendor>/<class>/<name>` and `cdi/<vendor>/<class>=<name>`
     are qualified. `imex/<channel>` is left to the IMEX channel's own mechanism.
     """
-    names: dict[str, None] = {}
+    return list(dict.fromkeys(name for _, name in mounted(spec, kind) if name))
+
+
+def mounted(spec: dict[str, Any], kind: str) -> list[tuple[str, str]]:
+    """Return the destination of each mount that asks so and the name it asks for.
+
+    "" is what none of those forms has.
+    """
+    asked = []
     mounts = spec.get("mounts")
     for mount in mounts if isinstance(mounts, list) else ():
         destination = mount.get("destination") if isinstance(mount, dict) else None
@@ -90,18 +98,15 @@ def mounted_names(spec: dict[str, Any], kind: str) -> list[str]:
             continue
         if not destination.startswith(MOUNTS_ROOT + "/"):
             continue
-        for name in _mounted(destination[len(MOUNTS_ROOT) + 1 :], kind):
-            names[name] = None
-    return list(names)
+        parts = [part for part in destination[len(MOUNTS_ROOT) + 1 :].split("/") if part]
+        if parts and parts[0] != "imex" and parts not in (["none"], ["void"]):
+            asked.append((destination, _mounted(parts, kind)))
+    return asked
 
 
-def _mounted(rest: str, kind: str) -> list[str]:
-    parts = [part for part in rest.split("/") if part]
-    if parts[:1] == ["imex"] or not parts:
-        return []
+def _mounted(parts: list[str], kind: str) -> str:
     if parts[0] != "cdi":
-        plain = len(parts) == 1 and parts[0] not in ("none", "void")
-        return [f"{kind}={parts[0]}"] if plain else []
+        return f"{kind}={parts[0]}" if len(parts) == 1 else ""
     if len(parts) == 4:
-        return [f"{parts[1]}/{parts[2]}={parts[3]}"]
-    return [f"{parts[1]}/{parts[2]}"] if len(parts) == 3 and "=" in parts[2] else []
+        return f"{parts[1]}/{parts[2]}={parts[3]}"
+    return f"{parts[1]}/{parts[2]}" if len(parts) == 3 and "=" in parts[2] else ""

@@ -105,7 +105,7 @@ def _decide(bundle: Bundle, config: Config, lowlevel_path: str, hook_program: st
     made = Plan(jsonio.copy(bundle.spec), requests.gather(bundle.spec, config))
     made.change(hookplan.restore(made.spec))
     made.change(hookplan.harden(made.spec, config))
-    injected = _inject(made, config, lowlevel_path) if made.requests.names else {}
+    injected = _inject(made, bundle, config, lowlevel_path) if made.requests.names else {}
     _bind_renamed(made, bundle.spec, config)
     linux = made.spec.get("linux")
     if isinstance(linux, dict) and linux.get("netDevices"):
@@ -136,7 +136,7 @@ def _without_empty(spec: dict[str, Any], before: dict[str, Any]) -> list[Change]
     return [hookchanges.DropEmptyHooks(whole="hooks" not in before)]
 
 
-def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
+def _inject(made: Plan, bundle: Bundle, config: Config, lowlevel_path: str) -> dict[str, str]:
     """Apply the devices' edits to the plan's spec; return the hooks' programs and their files."""
     from ocishim.cdi import edits, hostdev  # noqa: PLC0415 - only where devices are
     from ocishim.cdi.registry import registry  # noqa: PLC0415 - only where devices are
@@ -155,7 +155,7 @@ def _inject(made: Plan, config: Config, lowlevel_path: str) -> dict[str, str]:
     made.planned = [change for change, _ in completed]
     changes = [change for change, is_there in completed if not is_there]
     made.changes = oci_spec.apply(made.spec, changes, once=True)
-    _check_stale(made, config, lowlevel_path)
+    _check_stale(made, bundle, config, lowlevel_path)
     added = any(isinstance(change, hookchanges.AddHook) for change in made.changes)
     return _programs(made.found) if added else {}
 
@@ -218,7 +218,7 @@ def _known_parts(spec: dict[str, Any]) -> set[knownhooks.Part]:
     return {part for hook in created for part in knownhooks.parse(hook)}
 
 
-def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:
+def _check_stale(made: Plan, bundle: Bundle, config: Config, lowlevel_path: str) -> None:
     """Refuse or warn of what no longer fits, as cdi.stale says; the edits are applied already."""
     if config.stale == "ignore":
         return
@@ -229,6 +229,7 @@ def _check_stale(made: Plan, config: Config, lowlevel_path: str) -> None:
         made.found,
         no_nodes=lambda: hostdev.nobody_makes_nodes(mapped=mapped),
         mounted=oci_spec.mounted(made.spec),
+        bundle=bundle.path,
     )
     if not findings:
         return

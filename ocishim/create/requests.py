@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 STANDARD_PREFIX = "cdi.k8s.io/"
 _NOTHING = ("", "none", "void")  # what a variable says that asks for nothing
+_OF_LISTS = "write indices, UUIDs or names separated by ',', or all, or none"
+_OF_MOUNTS = (
+    f"{device_lists.MOUNTS_ROOT}/INDEX, a UUID or all in its place, "
+    f"or {device_lists.MOUNTS_ROOT}/cdi/VENDOR/CLASS/NAME"
+)
 _GPUS_HOOK = "/nvidia-container-runtime-hook"  # what `docker run --gpus` puts into config.json
 
 
@@ -138,8 +143,14 @@ def _gather_mounts(spec: dict[str, Any], config: Config, requests: Requests) -> 
     kinds = {table["name"]: table["kind"] for table in config.env_requests}
     kind = kinds.get("NVIDIA_VISIBLE_DEVICES", device_lists.DEFAULT_KIND)
     source = f"a volume mount below {device_lists.MOUNTS_ROOT}"
+    for place, name in device_lists.mounted(spec, kind):
+        if not name:
+            requests.refuse(f"the mount at {place} asks for no device: expected {_OF_MOUNTS}")
     names = device_lists.mounted_names(spec, kind)
-    for name in _of_kinds(names, {kind, *kinds.values()}, source, requests):
+    allowed = _of_kinds(
+        names, {kind, *kinds.values()}, source, requests, f"mount /dev/null at {_OF_MOUNTS}"
+    )
+    for name in allowed:
         requests.add(name, source)
 
 
@@ -153,14 +164,16 @@ def _gather_env(spec: dict[str, Any], config: Config, requests: Requests) -> Non
             )
             continue
         source = f"environment {table['name']}"
-        for name in _of_kinds(names, {table["kind"]}, source, requests):
+        for name in _of_kinds(names, {table["kind"]}, source, requests, _OF_LISTS):
             requests.add(name, source)
 
 
-def _of_kinds(names: list[str], kinds: set[str], source: str, requests: Requests) -> list[str]:
+def _of_kinds(
+    names: list[str], kinds: set[str], source: str, requests: Requests, hint: str
+) -> list[str]:
     """Return those of `names` that [[requests.env]] lets `source` ask for; refuse the others.
 
-    Raises RequestError for what is no name.
+    Raises RequestError for what is no name; `hint` says how one is written there.
     """
     allowed = [name for name in names if name.partition("=")[0] in kinds]
     for name in names:
@@ -173,7 +186,7 @@ def _of_kinds(names: list[str], kinds: set[str], source: str, requests: Requests
         if not cdi_names.is_qualified(name):
             raise RequestError(
                 f"{source} asks for {cdi_names.goquote(name)}, which no CDI device can be called",
-                hint="write indices, UUIDs or names separated by ',', or all, or none",
+                hint=hint,
             )
     return allowed
 

@@ -181,6 +181,36 @@ def test_what_is_no_name_is_told_with_who_asks(value: str, name: str) -> None:
     )
 
 
+FORMS = f"{MOUNTS}/INDEX, a UUID or all in its place, or {MOUNTS}/cdi/VENDOR/CLASS/NAME"
+
+
+@pytest.mark.parametrize(
+    ("mount", "name"),
+    [
+        pytest.param("0 1", '"nvidia.com/gpu=0 1"', id="a blank"),
+        pytest.param("0,1", '"nvidia.com/gpu=0,1"', id="a list"),
+        pytest.param("-1", '"nvidia.com/gpu=-1"', id="no index"),
+        pytest.param("cdi/nvidia.com/gpu/0 1", '"nvidia.com/gpu=0 1"', id="qualified"),
+        pytest.param("cdi/nvidia.com/gpu=", '"nvidia.com/gpu="', id="qualified, no name"),
+    ],
+)
+def test_what_is_no_name_in_a_mount(mount: str, name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        gather([NVIDIA], [], mounts=(mount,), volume_mounts=True)
+    assert str(caught.value) == (
+        f"a volume mount below {MOUNTS} asks for {name}, which no CDI device can be called "
+        f"(mount /dev/null at {FORMS})"
+    )
+
+
+@pytest.mark.parametrize("mount", ["cdi/nvidia.com/gpu", "cdi", "GPU-4c3c/0", "cdi/a/b/c/d"])
+def test_a_mount_of_no_form(mount: str) -> None:
+    """The others still count; who waits for the device finds the reason in the log."""
+    found = gather([], [], mounts=("1", mount), volume_mounts=True)
+    assert found.names == nvidia("1")
+    assert found.refused == [f"the mount at {MOUNTS}/{mount} asks for no device: expected {FORMS}"]
+
+
 @pytest.mark.parametrize(
     ("tables", "kinds", "names"),
     [

@@ -62,6 +62,16 @@ class DriverRoot:
         data[4], data[18] = bits // 32, machine
         self.at(path).write_bytes(data)
 
+    def loaded_with(self, path: str, *needed: str) -> None:
+        """Write an ELF library that is loaded with those, by SONAME."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in needed:
+                (Path(folder) / name).write_bytes(elf(name))
+            argv = ["gcc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "/dev/null", "-x", "none"]
+            argv += ["-Wl,--no-as-needed", *(f"./{name}" for name in needed), "-o", "lib"]
+            subprocess.run(argv, check=True, cwd=folder)
+            self.at(path).write_bytes((Path(folder) / "lib").read_bytes())
+
     def node(self, path: str, *, mode: int = 0o666, gid: int = 0, minor: int = 3) -> None:
         """Make a character device of the mem driver."""
         real = self.at(path)
@@ -71,7 +81,14 @@ class DriverRoot:
 
     def core(self, folder: str = LIBDIR, version: str = VERSION) -> None:
         """Add libcuda and libnvidia-ml with the links that ldconfig makes."""
-        for stem in ("libcuda", "libnvidia-ml"):
+        self._linked(folder, version, "libcuda", "libnvidia-ml")
+
+    def compilers(self, folder: str = LIBDIR, version: str = VERSION) -> None:
+        """Add what libcuda opens when programs ask it to compile, in the same way."""
+        self._linked(folder, version, "libnvidia-ptxjitcompiler", "libnvidia-nvvm")
+
+    def _linked(self, folder: str, version: str, *stems: str) -> None:
+        for stem in stems:
             self.library(f"{folder}/{stem}.so.{version}")
             self.link(f"{folder}/{stem}.so.1", f"{stem}.so.{version}")
 

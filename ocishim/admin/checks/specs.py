@@ -9,6 +9,7 @@ from ocishim.admin import unusable
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import files
+from ocishim.admin.host import or_loop
 from ocishim.cdi import hostdev, stale, writers
 from ocishim.cdi.document.document import CDISpecError
 from ocishim.cdi.registry import scan, unresolved
@@ -179,15 +180,15 @@ def _directory(node: Node, path: str) -> Iterator[Finding]:
 
 def stale_specs(node: Node) -> Iterator[Finding]:
     """Yield the specs that were right once."""
-
-    def at(call: object) -> object:
-        return lambda path: call(node.host.entry(path))  # type: ignore[operator]
-
-    for one in stale.findings(node.found, at(os.lstat), at(os.stat)):  # type: ignore[arg-type]
+    for one in stale.findings(node.found, node.host.lstat, node.host.stat):
         yield Finding(
-            "spec-mount-type" if one.sort.unbound else "spec-stale",
+            "spec-mount-type"
+            if one.sort.unbound
+            else "spec-mount-source"
+            if one.sort.wrong
+            else "spec-stale",
             "error" if one.certain else "warning",
-            f"{node.host.inside(one.path)} {_UNUSABLE[one.sort.unbound]}",
+            f"{node.host.inside(one.path)} {_UNUSABLE[one.sort.unbound, one.sort.wrong]}",
             evidence=one.what,
             why="create fails for every container that asks for such a device"
             if one.certain
@@ -196,14 +197,20 @@ def stale_specs(node: Node) -> Iterator[Finding]:
         )
 
 
-_UNUSABLE = ("no longer fits this host", "has mounts that do not say 'bind'")
+_UNUSABLE = {
+    (False, False): "no longer fits this host",
+    (False, True): "has mounts whose hostPath is no path of a host",
+    (True, True): "has mounts that do not say 'bind'",
+}
 
 
 def _next(one: stale.Finding, name: str) -> str:
     """The step for a finding, on the node that is looked at."""
     kind = one.device.partition("=")[0]
-    if one.sort.unbound:
+    if one.sort.wrong:
         return f"{one.step} in {name}, or have whatever wrote it mended"
+    if one.sort.step:
+        return one.step
     return writers.of_component(name, kind) or _again(name)
 
 
@@ -234,7 +241,7 @@ def char_links(node: Node, found: list[Found]) -> list[tuple[str, str]]:
             for device in edits.get("deviceNodes", ()):
                 path = device.get("hostPath") or device["path"]
                 try:
-                    host = hostdev.stat(node.host.entry(path))
+                    host = hostdev.stat(or_loop(node.host.entry, path))
                 except OSError:
                     continue
                 link = f"/dev/char/{host.major}:{host.minor}"

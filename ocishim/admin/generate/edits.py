@@ -94,12 +94,12 @@ def keep(by_name: dict[str, Edits], wanted: tuple[str, ...]) -> bool:
     Raises ConfigError for one that is not there.
     """
     ids = [one for word in wanted for one in word.split(",")]
-    if not ids or "all" in ids:
-        return False
     for one in ids:
-        if one not in by_name:
+        if one not in by_name and one != "all":
             there = ", ".join(name for name in by_name if name != "all") or "none but all"
             raise ConfigError(f"no device {one!r} on this host", hint=f"there are {there}")
+    if not ids or "all" in ids:
+        return False
     kept = [by_name[one] for one in ids]
     everything = by_name.pop("all", None)
     for name in [name for name, one in by_name.items() if not any(one is k for k in kept)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
@@ -29,17 +30,30 @@ def is_foreign(path: str, machine: str) -> bool:
     return (header[4], struct.unpack_from(order + "H", header, 18)[0]) != MACHINES[machine]
 
 
-def soname(path: str) -> str:
-    """Return the SONAME in the library at `path`, "" when there is none or it is no ELF file."""
+class Names(NamedTuple):
+    """A library's SONAME, "" without, and those of the libraries that it is loaded with."""
+
+    soname: str = ""
+    needed: tuple[str, ...] = ()
+
+
+def names(path: str) -> Names:
+    """Return the names in the library at `path`, none when it is no ELF file."""
     try:
         with files.opened(path) as file:
             for section in ELFFile(file).iter_sections():
                 if isinstance(section, DynamicSection):
-                    tags = list(section.iter_tags("DT_SONAME"))
-                    return str(getattr(tags[0], "soname", "")) if tags else ""
+                    own = [str(tag.soname) for tag in section.iter_tags("DT_SONAME")]
+                    others = [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]
+                    return Names(own[0] if own else "", tuple(others))
     except (ELFError, OSError, UnicodeDecodeError):
         pass
-    return ""
+    return Names()
+
+
+def soname(path: str) -> str:
+    """Return the SONAME in the library at `path`, "" when there is none or it is no ELF file."""
+    return names(path).soname
 
 
 def interpreter(path: str) -> str:

@@ -32,7 +32,8 @@ class Mig:
 class Gpu:
     """A GPU: index as nvidia-smi counts, uuid, minor of /dev/nvidiaN, PCI address, MIG devices.
 
-    split: MIG mode is on, so that it is used through its MIG devices alone.
+    split: MIG mode is on, so that it is used through its MIG devices alone. model: its name, ""
+    when nobody told.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Gpu:
     bus: str
     migs: list[Mig] = field(default_factory=list)
     split: bool = False
+    model: str = ""
 
 
 def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
@@ -66,9 +68,7 @@ def find(host: Host, asked: smi.Smi | None, report: Report) -> list[Gpu]:
 
 def models(host: Host) -> list[str]:
     """Return the names of the GPUs in /proc/driver/nvidia."""
-    folder = f"{_PROC}/gpus"
-    texts = [files.text(host, f"{folder}/{bus}/information") for bus in host.listdir(folder)]
-    return [found[1] for text in texts if (found := re.search(r"Model:\s*(.+)", text))]
+    return [gpu.model for gpu in find_in_proc(host, Report()) if gpu.model]
 
 
 def caps(host: Host, gpu: Gpu, mig: Mig) -> list[int]:
@@ -106,6 +106,7 @@ def _ask(nvml: Any, index: int) -> Gpu:
         _text(nvml.nvmlDeviceGetUUID(handle)),
         int(nvml.nvmlDeviceGetMinorNumber(handle)),
         _bus(_text(nvml.nvmlDeviceGetPciInfo(handle).busId)),
+        model=_text(nvml.nvmlDeviceGetName(handle)),
     )
     try:
         gpu.split = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
@@ -144,6 +145,7 @@ def _from_smi(host: Host, asked: smi.Smi, report: Report) -> list[Gpu]:
         number = int(minor) if minor.isdigit() else minors.get(bus, index)
         gpu = Gpu(index, smi.value(told, "uuid"), number, bus)
         gpu.split = smi.value(told, "mig_mode", "current_mig") == "Enabled"
+        gpu.model = smi.value(told, "product_name")
         for group in smi.children(told, "mig_devices"):
             gpu.migs += [_mig(one) for one in smi.children(group, "mig_device")]
         found.append(gpu)
@@ -188,6 +190,8 @@ def find_in_proc(host: Host, report: Report) -> list[Gpu]:
         gpu = Gpu(len(found), uuid[1] if uuid else "", number, _bus(name))
         gpu.migs = _migs_from_proc(host, gpu.minor)
         gpu.split = bool(gpu.migs)
+        model = re.search(r"Model:\s*(.+)", facts)
+        gpu.model = model[1] if model else ""
         found.append(gpu)
     return found
 

@@ -3,22 +3,24 @@
     dev, /dev/nvmap     a device node           lib, /usr/lib/...   a file
     dir, /usr/...       a folder                sym, /usr/lib/...   a link, and what it leads to
 
-A file may be a link, too; paths may be patterns. There is one GPU, `0`.
+A file may be a link, too; paths may be patterns. The board's GPU is `0`; cards in its slots follow.
 """
 
 from __future__ import annotations
 
 import os
+import re
 
 from ocishim.admin.editing import files
 from ocishim.admin.generate import driverfiles, elf, gpus
 from ocishim.admin.generate.driver import smi_of
-from ocishim.admin.generate.edits import Edits
+from ocishim.admin.generate.edits import Edits, merged
+from ocishim.admin.generate.gpus import Gpu
 from ocishim.admin.generate.hooks import Hooks
 from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import expand, is_wild
 from ocishim.admin.generate.report import Report
-from ocishim.admin.generate.smi import children, value
+from ocishim.admin.generate.smi import Smi, children, value
 from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
@@ -29,6 +31,8 @@ _KINDS = ("dev", "dir", "lib", "sym")
 _BOARDS = ("(nvgpu)", "Thor", "Orin", "Xavier", "Tegra")
 """What is in the names of GPUs that are part of a board."""
 _COMPAT = "/usr/local/cuda/compat_orin"  # in images for Orin, whose driver is another than Thor's
+_CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
+_OF_GPU = re.compile(r"/dev/nvidia\d+")
 _AGAIN = "install the driver's packages (nvidia-l4t-*) whole"
 
 
@@ -39,7 +43,12 @@ def is_one(host: Host) -> bool:
     """
     if not any(host.is_file(f"{FOLDER}/{name}") for name in _BASE):
         return False
-    return all(any(word in model for word in _BOARDS) for model in gpus.models(host))
+    return all(map(is_of_board, gpus.models(host)))
+
+
+def is_of_board(model: str) -> bool:
+    """Whether the name is that of a GPU that is part of a board."""
+    return any(word in model for word in _BOARDS)
 
 
 class Jetson:
@@ -67,6 +76,8 @@ class Jetson:
                 self._file(common, kind, path)
         if not device.deviceNodes:
             raise ConfigError(f"no device node of {FOLDER} is on this host", hint=_AGAIN)
+        cards = self._cards()
+        devices = self._with_cards(device, cards) if cards else {"0": device}
         if self.files.host.is_file(_RELEASE):
             self._file(common, "lib", _RELEASE)
         self.hooks.add_links(common, self._links())
@@ -74,10 +85,44 @@ class Jetson:
             self.hooks.add(common, "enable-cuda-compat", *flags)
         self.hooks.add_ldcache(common, self.folders)
         self.report.source = FOLDER
-        devices = {"0": device} | ({"all": device} if with_all else {})
+        devices |= {"all": merged(devices)} if with_all else {}
         for name in devices:
             self.report.add("devices", name)
         return devices, common
+
+    def _cards(self) -> list[Gpu]:
+        """Return the GPUs that are no part of the board; none where nobody tells their names."""
+        found = gpus.find(self.files.host, self._smi(), Report())
+        return [gpu for gpu in found if gpu.model and not is_of_board(gpu.model)]
+
+    def _with_cards(self, board: Edits, cards: list[Gpu]) -> dict[str, Edits]:
+        """Return the board's GPU and the cards, which need the board's other nodes, too.
+
+        As nvidia-ctk's: the files name the nodes of all GPUs, and /dev/nvidia2 is the board's
+        display beside a card.
+        """
+        paths = [node["path"] for node in board.deviceNodes]
+        own = {f"/dev/nvidia{card.minor}" for card in cards}
+        devices = {"0": Edits()}
+        for path in (*paths, "/dev/nvidia2"):
+            if path not in own:
+                self.nodes.add(devices["0"], path)
+        for number, card in enumerate(cards, 1):
+            edits = Edits()
+            if not self.nodes.add(edits, f"/dev/nvidia{card.minor}"):
+                self.report.warn(
+                    f"GPU {number} is left out: no device node /dev/nvidia{card.minor}",
+                    f"run 'nvidia-modprobe -c={card.minor}'", of_device=True,
+                )  # fmt: skip
+                continue
+            others = [path for path in paths if not _OF_GPU.fullmatch(path)]
+            for path in (*self.nodes.dri(card.bus), *_CONTROL, *others):
+                self.nodes.add(edits, path)
+            self.hooks.add_links(edits, self.nodes.by_path(card.bus))
+            devices |= dict.fromkeys(
+                [str(number), card.uuid] if card.uuid else [str(number)], edits
+            )
+        return devices
 
     def _lines(self) -> list[tuple[str, str]]:
         """Return kind and path of each line, once; what is none is told with file and line."""
@@ -112,10 +157,13 @@ class Jetson:
             made.setdefault(path.removesuffix(".1"), "libcuda.so.1")
         return [(target, path) for path, target in made.items()]
 
+    def _smi(self) -> Smi | None:
+        host, folders = self.files.host, list(dict.fromkeys(self.folders))
+        return smi_of(host, folders, driverfiles.programs(host, os.uname().machine, [], []))
+
     def _compat(self) -> list[str]:
         """Return the flags of enable-cuda-compat; none without nvidia-smi, before Orin."""
-        host, folders = self.files.host, list(dict.fromkeys(self.folders))
-        smi = smi_of(host, folders, driverfiles.programs(host, os.uname().machine, [], []))
+        smi = self._smi()
         try:
             log = smi.log() if smi else None
         except ConfigError as err:

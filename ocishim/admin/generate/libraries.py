@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ocishim.admin.generate import elf, loader, versions
@@ -45,16 +46,25 @@ _NAMED = re.compile(
     r"libnvidia-(egl-(gbm|wayland2?|xcb|xlib)|api|nvvm(70)?)\.so\.\d(\.\d+)*|nvidia_drv\.so"
 )
 _OTHERS = ("libnvidia-container.", "libnvidia-container-go.")  # the container toolkit's own
+# What libcuda opens when asked for (strings of 555.58's), and since which driver there is one.
+_OPENED = (
+    ("libnvidia-ptxjitcompiler", 367, "CUDA cannot compile PTX (error 221), as older programs ask"),
+    ("libnvidia-nvvm", 470, "CUDA cannot compile NVVM IR, as linking at run time asks"),
+)
 _COMPAT = re.compile(r"/cuda[^/]*/(.*/)?compat(/|$)|/cuda-compat")
 _CORE = ("libcuda", "libnvidia-ml")
 
 
 @dataclass
 class Library:
-    """A library: `path` in the root, no link; its `soname`; the names of `links` to it there."""
+    """A library: `path` in the root, no link; its `soname`; the names of `links` to it there.
+
+    needed: what it is loaded with, by SONAME.
+    """
 
     path: str
     soname: str
+    needed: tuple[str, ...] = ()
     links: set[str] = field(default_factory=set)
 
     @property
@@ -162,10 +172,27 @@ def find(host: Host, where: list[str], version: str, machine: str) -> list[Libra
         for name in sorted(host.listdir(folder)):
             path = _driver_file(host, folder, name, version, machine)
             if path and (library := found.get(os.path.basename(path))) is None:
-                library = found[_base(path)] = Library(path, elf.soname(host.real(path)))
+                library = found[_base(path)] = Library(path, *elf.names(host.real(path)))
             if path and library and name != library.name:
                 library.links.add(name)
     return sorted(_linked_only(found.values()), key=lambda library: library.path)
+
+
+def missing(found: list[Library], version: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of the driver's libraries that those `found` load and that are not there.
+
+    With each what that means. Debian and Ubuntu have them in packages of their own.
+    """
+    there = {name for one in found for name in (one.name, one.soname, *one.links)}
+    for stem, since, means in _OPENED:
+        named = any(name.startswith(f"{stem}.so.") for name in there)
+        if not named and versions.numbers(version) >= (since,):
+            yield f"{stem}.so.{version}", means
+    for name in dict.fromkeys(name for one in found for name in one.needed):
+        if _is_drivers(name, version) and name not in there:
+            users = [one.name for one in found if name in one.needed]
+            more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+            yield name, f"{users[0]}{more} cannot be loaded"
 
 
 def _xorg(host: Host, where: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from ocishim.admin.generate import driverfiles, elf, gpus, libraries, links, versions
+from ocishim.admin.generate import driverfiles, elf, gpus, libraries, links, versions, wsl
 from ocishim.admin.generate.driver import Driver
 from ocishim.admin.generate.edits import Edits, merged
 from ocishim.admin.generate.gpus import Gpu, Mig
@@ -127,8 +127,12 @@ class Generator:
             self.nodes.host.real("/dev/nvmap")
         ):
             return "this is a Jetson, whose driver has no such files: --mode csv"
-        if self.nodes.host.exists("/dev/dxg"):
+        if wsl.is_one(self.host, self.nodes.host):
             return "this is WSL, whose driver is in /usr/lib/wsl: --mode wsl"
+        if self.nodes.host.exists(wsl.NODE):
+            return (
+                f"{wsl.NODE} is WSL's, and /usr/lib/wsl, where its driver is, is not mounted here"
+            )
         return ""
 
     def _devices(self, proc: Host, found: list[Gpu]) -> dict[str, Edits]:
@@ -229,6 +233,8 @@ class Generator:
                     f"{library.path} is no ELF file: programs cannot load it",
                     "install the driver's packages again",
                 )
+        for name, means in libraries.missing(found, self.driver.version):
+            self.report.warn(f"no {name}: {means}", "install the driver's packages whole")
         self._add_files(edits)
         self.hooks.add_links(edits, links.links(found))
         self.hooks.add(edits, "enable-cuda-compat", f"--host-driver-version={self.driver.version}")

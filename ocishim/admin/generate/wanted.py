@@ -124,7 +124,7 @@ def _hooks(chosen: dict[str, Any]) -> hooks.Hooks:
 def _platform(chosen: dict[str, Any]) -> str:
     """Return the mode of a platform whose driver is another one, else "auto"."""
     driver, dev = Host(chosen["driver_root"]), Host(_dev_root(chosen))
-    if dev.exists("/dev/dxg"):
+    if wsl.is_one(driver, dev):
         return "wsl"
     return "csv" if jetson.is_one(driver) else "auto"
 

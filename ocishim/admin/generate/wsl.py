@@ -14,10 +14,13 @@ from ocishim.admin.generate.hooks import Hooks
 from ocishim.admin.generate.nodes import Nodes
 from ocishim.admin.generate.patterns import expand
 from ocishim.admin.generate.report import Report
+from ocishim.admin.host import Host
 from ocishim.errors import ConfigError
 
 _LIB = "/usr/lib/wsl/lib"
-_STORES = "/usr/lib/wsl/drivers/*/libcuda.so.1.1"
+_STORE_FOLDER = "/usr/lib/wsl/drivers"
+_STORES = f"{_STORE_FOLDER}/*/libcuda.so.1.1"
+NODE = "/dev/dxg"
 _REQUIRED = (
     *("libcuda.so.1.1", "libcuda_loader.so", "libnvidia-ptxjitcompiler.so.1", "libnvidia-ml.so.1"),
     *("libnvidia-ml_loader.so", "libnvdxgdmal.so.1", "nvcubins.bin", "nvidia-smi"),
@@ -26,15 +29,29 @@ _OTHERS = ("*.so*", "*.bin", "*.dll")
 _DXCORE = f"{_LIB}/libdxcore.so"
 
 
+def is_one(driver: Host, dev: Host) -> bool:
+    """Whether these are the roots of a WSL 2: the node, and Windows' library or a driver store.
+
+    The node alone is any guest's of Hyper-V that has the module dxgkrnl, whose GPU may be passed on
+    with a driver of its own. nvidia-ctk goes by the library.
+    """
+    return dev.exists(NODE) and (driver.is_file(_DXCORE) or bool(expand(driver, _STORES)))
+
+
+def is_served(driver: Host, dev: Host) -> bool:
+    """Whether NVIDIA's driver is there, too: Windows lends a folder of any GPU's."""
+    return is_one(driver, dev) and bool(expand(driver, f"{_STORE_FOLDER}/nv*"))
+
+
 def generate(
     driver_root: str, dev_root: str, hooks: Hooks, report: Report
 ) -> tuple[dict[str, Edits], Edits]:
     """Return the device `all` and the driver's files. Raises ConfigError: this is no such WSL."""
     device = Edits()
     nodes = Nodes(dev_root or driver_root, report)
-    if not nodes.add(device, "/dev/dxg"):
+    if not nodes.add(device, NODE):
         raise ConfigError(
-            f"no device node {nodes.prefix}/dev/dxg", hint="this is not WSL 2: --mode nvidia"
+            f"no device node {nodes.prefix}{NODE}", hint="this is not WSL 2: --mode nvidia"
         )
     files = Nodes(driver_root, report)
     common = Edits()
@@ -58,7 +75,7 @@ def generate(
     links += [(smi, "/usr/bin/nvidia-smi")] if os.path.isfile(files.host.real(smi)) else []
     hooks.add_links(common, links)
     hooks.add_ldcache(common, [store, _LIB])
-    report.source = "/dev/dxg"
+    report.source = NODE
     report.add("devices", "all")
     return {"all": device}, common
 

@@ -14,7 +14,7 @@ import yaml
 
 from ocishim.admin import printer
 from ocishim.admin.editing import files
-from ocishim.admin.generate import edits
+from ocishim.admin.generate import edits, wsl
 from ocishim.admin.generate.command import generate, read_environment, tell
 from ocishim.admin.generate.report import Report
 from ocishim.admin.generate.wanted import document
@@ -28,12 +28,12 @@ _NOT_OURS = ("output", "form", "as_json", "verbose")
 # What says that a driver is there, though it may be broken.
 _DRIVERS = (
     *("/proc/driver/nvidia/version", "/sys/module/nvidia", "/sys/module/amdgpu"),
-    *("/dev/dxg", "/etc/nv_tegra_release"),
+    "/etc/nv_tegra_release",
 )
 
 
 @click.option("--output", metavar="FILE", help=f"Default: {SPEC_DIR}/VENDOR.yaml.")
-@click.option("--create-nodes", is_flag=True, help="First make NVIDIA's missing device nodes.")
+@click.option("--create-nodes", is_flag=True, help="First make or mend NVIDIA's device nodes.")
 @click.option("--load-modules", is_flag=True, help="Before that load NVIDIA's kernel modules.")
 def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **chosen: Any) -> None:
     """Write this host's spec again if it changed, by one rename, and say why.
@@ -124,4 +124,5 @@ def _is_expected(root: Host, chosen: dict[str, Any]) -> bool:
     """Whether a spec is owed: the command line names what for, or a driver is there."""
     named = chosen["mode"] != "auto" or chosen["devices"] or chosen["file"]
     there = (host.exists(path) for host in (root, Host()) for path in _DRIVERS)
-    return bool(named) or any(there)
+    dev = Host(chosen["dev_root"]) if chosen["dev_root"] else root
+    return bool(named) or any(there) or wsl.is_served(root, dev)

@@ -59,16 +59,19 @@ def is_forbidden(host: Host) -> bool:
 def make(root: Host, nodes: list[Node]) -> list[str]:
     """Make those of `nodes` that are not right in the tree `root`; return what was done.
 
-    A node with other numbers belongs to a module that was loaded again: it is replaced.
+    A node with other numbers belongs to a module that was loaded again: it is replaced. One with
+    another mode or owner is given those of the parameters where it is, as nvidia-modprobe does
+    (mknod_helper of its nvidia-modprobe-utils.c), so that containers that have it see it.
     Raises ConfigError naming the node.
     """
     done = []
     for node in nodes:
         place = root.entry(node.path)
         before = numbers(place)
-        if before == (node.major, node.minor):
-            continue
         try:
+            if before == (node.major, node.minor):
+                done += _rights(place, node)
+                continue
             _mknod(place, node)
         except OverflowError:
             why = f"no device has {node.major}:{node.minor}"
@@ -155,6 +158,19 @@ def _mknod(place: str, node: Node) -> None:
     except OSError:
         os.unlink(scratch)
         raise
+
+
+def _rights(place: str, node: Node) -> list[str]:
+    """Give the node at `place` the mode and owner of `node`; return what was done."""
+    found = os.lstat(place)
+    before = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+    after = (node.mode, node.uid, node.gid)
+    if before == after:
+        return []
+    os.chown(place, node.uid, node.gid, follow_symlinks=False)
+    os.chmod(place, node.mode)
+    was, now = (f"{mode:04o} of {uid}:{gid}" for mode, uid, gid in (before, after))
+    return [f"{node.path}: {now}, was {was}"]
 
 
 def numbers(place: str) -> tuple[int, int] | None:

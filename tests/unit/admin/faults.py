@@ -189,6 +189,7 @@ FAULTS: dict[str, Callable[[Tree], Node]] = {
     "spec-hook-gone": lambda tree: edits(tree, "hooks: [{hookName: createContainer, path: /opt/gone}]"),
     "spec-stale": lambda tree: edits(tree, "mounts: [{hostPath: /usr/lib/gone.so, containerPath: /a, options: [bind]}]"),
     "spec-mount-type": lambda tree: edits(tree, "mounts: [{hostPath: /usr, containerPath: /a}]"),
+    "spec-mount-source": lambda tree: edits(tree, "mounts: [{hostPath: usr/a.so, containerPath: /a, options: [bind]}]"),
     "char-links": char_links,
     "engine-configuration": lambda tree: engine(tree, "dockerd", "/etc/docker/daemon.json", "{"),
     "engine-unregistered": lambda tree: engine(tree, "containerd"),

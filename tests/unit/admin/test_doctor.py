@@ -234,6 +234,8 @@ def test_spec_that_nobody_reads_for_its_name(tree: Tree, name: str, right: str) 
             id="other path"),
         pytest.param("deviceNodes: [{path: /dev/log}]",
             'failed to stat CDI host device "/dev/log": not a device node', id="no device"),
+        pytest.param("deviceNodes: [{path: dev/log}]",
+            'failed to stat CDI host device "dev/log": the path is not absolute', id="relative"),
         pytest.param("deviceNodes: [{path: /dev/gone, type: c, major: 1, minor: 3}]", None,
             id="the spec knows"),
         pytest.param("deviceNodes: [{path: /dev/gone}, {path: /dev/x}]",
@@ -286,6 +288,26 @@ def test_stale_mount(tree: Tree) -> None:
     edits = "    mounts: [{hostPath: /usr/lib/gone.so, containerPath: /usr/lib/gone.so}]\n"
     tree.write("/etc/cdi/acme.yaml", SPEC + edits)
     assert "/usr/lib/gone.so" in findings(tree.node())["spec-stale"].evidence
+
+
+def test_a_mount_of_the_nodes_own_links(tree: Tree) -> None:
+    """A link at the end leads where it leads on the node, not on the machine that looks at it."""
+    tree.write("/opt/driver/libacme.so.1")
+    (tree.root / "usr/lib").mkdir(parents=True, exist_ok=True)
+    (tree.root / "usr/lib/libacme.so").symlink_to("/opt/driver/libacme.so.1")
+    mount = "{hostPath: /usr/lib/libacme.so, containerPath: /a, options: [bind]}"
+    tree.write("/etc/cdi/acme.yaml", f"{SPEC}    mounts: [{mount}]\n")
+    assert findings(tree.node()) == {}
+
+
+@pytest.mark.root
+def test_a_loop_of_links_hides_nothing_else(tree: Tree) -> None:
+    os.symlink("loop", tree.root / "loop")
+    edits = "    deviceNodes: [{path: /dev/a, hostPath: /loop/a}]\n"
+    edits += "    mounts: [{hostPath: /loop/x, containerPath: /a, options: [bind]}]\n"
+    tree.write("/etc/cdi/acme.yaml", SPEC + edits)
+    (tree.root / "run/systemd/system").mkdir(parents=True)
+    assert sorted(findings(tree.node())) == ["spec-device-gone", "spec-stale"]
 
 
 def with_device(tree: Tree, *, systemd: bool = True) -> Node:

@@ -227,6 +227,20 @@ REFUSED = [
     pytest.param("hooks: [{hookName: createContainer, path: opt/x}]", {}, "opt/x", id="relative"),
     pytest.param("mounts: [{hostPath: /gone.so, containerPath: /a}]", {"cdi.stale": "error"},
         "/gone.so", id="stale"),
+    pytest.param("mounts: [{hostPath: lib/x.so, containerPath: /a, options: [bind]}]", {},
+        "lib/x.so", id="a relative source"),
+    pytest.param("mounts: [{hostPath: LOOP/x.so, containerPath: /a, options: [rbind]}]", {},
+        "/loop/x.so is a loop of links", id="a source behind a loop of links"),
+    pytest.param("mounts: [{hostPath: LOOP, containerPath: /a, options: [rbind]}]", {},
+        "/loop is a loop of links", id="a loop of links"),
+    pytest.param(f"mounts: [{{hostPath: /{'x' * 300}, containerPath: /a, options: [bind]}}]", {},
+        "file name too long", id="a name too long"),
+    pytest.param("deviceNodes: [{path: /dev/a, hostPath: dev/null}]", {}, "dev/null",
+        id="a relative node"),
+    pytest.param("deviceNodes: [{path: /dev/a, hostPath: LOOP/a}]", {}, "/loop/a",
+        id="a node behind a loop of links"),
+    pytest.param("hooks: [{hookName: createContainer, path: LOOP/a}]", {}, "/loop/a",
+        id="a program behind a loop of links"),
     pytest.param("env: [A=b]", {"runtimes": ["/nowhere/runc"]}, "runc", id="no runtime"),
     pytest.param("env: [A=b]", {"cdi.x": 1}, "cdi.x", id="configuration"),
     pytest.param("env: [b]", {}, "env", id="a spec that is wrong"),
@@ -239,6 +253,8 @@ def test_what_create_refuses_is_found(
 ) -> None:  # fmt: skip
     """On this machine itself: the same bundle fails, and the doctor names the same thing."""
     box = Box(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    edits = edits.replace("LOOP", f"{tmp_path}/loop")
     spec = f"cdiVersion: 1.1.0\nkind: acme.com/gpu\ndevices:\n- name: '0'\n  containerEdits:\n    {edits}\n"
     box.add_spec("acme.yaml", spec)
     box.settings(settings)

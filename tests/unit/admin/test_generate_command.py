@@ -24,6 +24,7 @@ def root(tmp_path: Path) -> DriverRoot:
     tree = DriverRoot(tmp_path / "root")
     tree.host()
     tree.core()
+    tree.compilers()
     tree.gpu(1, "0000:02:00.0")
     tree.node("/dev/dri/card1", mode=0o660, gid=105)
     tree.at("/sys/bus/pci/devices/0000:01:00.0/drm/card1/dev").touch()
@@ -47,7 +48,7 @@ TOLD = (
     "no driver\n"
 )
 SUMMARY = (
-    f"found 2 libraries, 1 program, 6 device nodes, 5 devices, driver {VERSION}, devices as "
+    f"found 4 libraries, 1 program, 6 device nodes, 5 devices, driver {VERSION}, devices as "
     "/proc/driver/nvidia has them\n"
 )
 

@@ -281,8 +281,56 @@ def test_half_a_driver_is_none(root: DriverRoot, there: list[str], told: str) ->
     )
 
 
+PTX = "CUDA cannot compile PTX (error 221), as older programs ask"
+NVVM = "CUDA cannot compile NVVM IR, as linking at run time asks"
+
+
+@pytest.mark.parametrize(
+    ("version", "there", "lacks"),
+    [
+        pytest.param("550.163.01", [], [f"libnvidia-ptxjitcompiler.so.550.163.01: {PTX}",
+                                        f"libnvidia-nvvm.so.550.163.01: {NVVM}"], id="both"),
+        pytest.param("590.48.01", ["libnvidia-ptxjitcompiler.so.590.48.01"],
+                     [f"libnvidia-nvvm.so.590.48.01: {NVVM}"], id="Debian's libcuda1"),
+        pytest.param("470.256.02", ["libnvidia-ptxjitcompiler.so.470.256.02",
+                                    "libnvidia-nvvm.so.4.0.0"], [], id="470's NVVM"),
+        pytest.param("460.106.00", ["libnvidia-ptxjitcompiler.so.460.106.00"], [],
+                     id="before there was NVVM"),
+        pytest.param("550.163.01", ["libnvidia-ptxjitcompiler.so.550.54.15",
+                                    "libnvidia-nvvm.so.550.163.01"],
+                     [f"libnvidia-ptxjitcompiler.so.550.163.01: {PTX}"], id="an older driver's"),
+    ],
+)  # fmt: skip
+def test_what_libcuda_opens_is_missing(
+    root: DriverRoot, version: str, there: list[str], lacks: list[str]
+) -> None:
+    """Debian and Ubuntu have them in packages of their own."""
+    root.write("/proc/driver/nvidia/version", MODULE.format(version))
+    root.core(version=version)
+    for name in there:
+        root.library(f"{LIBDIR}/{name}")
+    missing = generate(root)[0].report.missing
+    assert [lack.what for lack in missing] == [f"no {lack}" for lack in lacks]
+    assert {lack.remedy for lack in missing} <= {"install the driver's packages whole"}
+
+
+def test_what_a_library_is_loaded_with_is_missing(root: DriverRoot) -> None:
+    """Ubuntu's headless split and Debian's packages: libnvidia-gpucomp is one of its own."""
+    root.core()
+    root.compilers()
+    compiler = f"libnvidia-gpucomp.so.{VERSION}"
+    for stem in ("libnvidia-eglcore", "libnvidia-glcore"):
+        root.loaded_with(f"{LIBDIR}/{stem}.so.{VERSION}", compiler, "libX11.so.6")
+    assert [lack.what for lack in generate(root)[0].report.missing] == [
+        f"no {compiler}: libnvidia-eglcore.so.{VERSION} and 1 more cannot be loaded"
+    ]
+    root.library(f"{LIBDIR}/{compiler}")
+    assert generate(root)[0].report.missing == []
+
+
 def test_what_cannot_be_loaded_is_missing(root: DriverRoot) -> None:
     root.core()
+    root.compilers()
     root.write(f"{LIBDIR}/{CUDA}", "")
     assert [lack.what for lack in generate(root)[0].report.missing] == [
         f"{LIBDIR}/{CUDA} is no ELF file: programs cannot load it"
@@ -291,6 +339,7 @@ def test_what_cannot_be_loaded_is_missing(root: DriverRoot) -> None:
 
 def test_the_module_is_another_drivers(root: DriverRoot) -> None:
     root.core(version="570.86.15")
+    root.compilers(version="570.86.15")
     report = generate(root)[0].report
     assert [(lack.what, lack.remedy) for lack in report.missing] == [(
         ("the libraries are of driver 570.86.15, the module that runs is 550.163.01: "
@@ -303,7 +352,7 @@ def test_the_module_is_another_drivers(root: DriverRoot) -> None:
     ("path", "hint"),
     [
         ("/etc/nv_tegra_release", "this is a Jetson, whose driver has no such files: --mode csv"),
-        ("/dev/dxg", "this is WSL, whose driver is in /usr/lib/wsl: --mode wsl"),
+        ("/dev/dxg", "/dev/dxg is WSL's, and /usr/lib/wsl, where its driver is, is not mounted here"),
         ("/etc/os-release", ("name the driver's root with --driver-root, or its folder with "
                              "--library-folder")),
     ],

@@ -67,6 +67,7 @@ def root(tmp_path: Path) -> DriverRoot:
     tree = DriverRoot(tmp_path / "root")
     tree.host()
     tree.core()
+    tree.compilers()
     return tree
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from ocishim.admin.cli import main
 from tests import peer
 from tests.unit.admin.test_generate import library
 from tests.unit.admin.test_generate_custom import file, generate, link, node
@@ -133,8 +135,44 @@ def test_wsl_takes_the_newest_of_two_drivers(wsl: Path) -> None:
     assert f"older drivers are left out: {old}\n" in told
 
 
+def test_a_guest_of_hyper_v_is_no_wsl(tmp_path: Path) -> None:
+    """Its module dxgkrnl makes /dev/dxg; the GPU is one passed on, with the ordinary driver."""
+    node(tmp_path, "/dev/dxg")
+    for name in ("nvidiactl", "nvidia0", "nvidia-uvm"):
+        node(tmp_path, f"/dev/{name}")
+    for stem, soname in (("libcuda", "libcuda.so.1"), ("libnvidia-ml", "libnvidia-ml.so.1")):
+        library(tmp_path / f"usr/lib/{stem}.so.550.163.01", soname)
+    found, _ = spec(tmp_path, "auto")
+    assert [one["name"] for one in found["devices"]] == ["0", "all"]
+    assert "/usr/lib/libcuda.so.550.163.01" in paths(found)["mounts"]
+
+
+def test_a_node_of_wsl_where_its_driver_is_not(tmp_path: Path) -> None:
+    node(tmp_path, "/dev/dxg")
+    status, _, err = generate(tmp_path)
+    assert status == 1
+    assert "/dev/dxg is WSL's, and /usr/lib/wsl, where its driver is, is not mounted here" in err
+
+
+@pytest.mark.parametrize(
+    ("store", "status"), [("iigd_dch.inf_amd64_2", 0), ("nvlt.inf_amd64_7", 1)]
+)
+def test_refresh_owes_a_spec_where_nvidias_driver_is(
+    tmp_path: Path, store: str, status: int
+) -> None:
+    """WSL has its node and its library with any GPU: a unit that fails at each boot helps nobody."""
+    node(tmp_path, "/dev/dxg")
+    file(tmp_path, "/usr/lib/wsl/lib/libdxcore.so")
+    file(tmp_path, f"/usr/lib/wsl/drivers/{store}/x.so")
+    words = ["--driver-root", str(tmp_path), "--output", str(tmp_path / "x.yaml")]
+    result = CliRunner().invoke(main, ["cdi", "refresh", *words])
+    assert result.exit_code == status, result.output
+    assert ("no driver is loaded: nothing to do" in result.output) is (status == 0)
+
+
 def test_wsl_without_nvidias_driver(tmp_path: Path) -> None:
     node(tmp_path, "/dev/dxg")
+    file(tmp_path, "/usr/lib/wsl/lib/libdxcore.so")
     status, _, err = generate(tmp_path)
     assert (status, err.splitlines()[0]) == (
         1,
@@ -246,6 +284,45 @@ def test_a_board_with_a_card_is_no_jetson(jetson: Path, model: str, mode: str) -
     facts = f"Model: \t\t {model}\nDevice Minor: \t 0\n"
     file(jetson, "/proc/driver/nvidia/gpus/0000:01:00.0/information", facts)
     assert spec(jetson, "auto") == spec(jetson, mode)
+
+
+CARD = "GPU-4c3c4c80-47bf-48ac-9c6c-21ba3f2906d1"
+
+
+@pytest.mark.parametrize("board", ["", "NVIDIA Thor"])
+def test_the_board_and_a_card_in_a_slot(jetson: Path, board: str) -> None:
+    """An Orin's own GPU has no entry in /proc, a Thor's has; what each is given is nvidia-ctk's."""
+    for name in ("nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "dri/card1"):
+        node(jetson, f"/dev/{name}")
+    file(jetson, "/sys/bus/pci/devices/0005:09:00.0/drm/card1/dev")
+    with (jetson / CSV[1:] / "devices.csv").open("a") as csv:
+        csv.write("dev, /dev/nvidia0\ndev, /dev/nvidia1\ndev, /dev/nvidiactl\n")
+    proc = "/proc/driver/nvidia/gpus"
+    facts = f"Model: RTX PRO 6000 Blackwell\nGPU UUID: {CARD}\nDevice Minor: 1\n"
+    file(jetson, f"{proc}/0005:09:00.0/information", facts)
+    if board:
+        file(jetson, f"{proc}/0000:01:00.0/information", f"Model: {board}\nDevice Minor: 0\n")
+    found = spec(jetson, "csv")[0]
+    nodes = {
+        one["name"]: {node["path"][5:] for node in one["containerEdits"]["deviceNodes"]}
+        for one in found["devices"]
+    }
+    of_board = {"nvhost-ctrl", "nvmap"}
+    card = of_board | {"nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "dri/card1"}
+    assert nodes == {
+        "0": of_board | {"nvidia0", "nvidia2", "nvidiactl"},
+        "1": card,
+        CARD: card,
+        "all": card | {"nvidia0", "nvidia2"},
+    }
+
+
+def test_a_card_without_its_node_is_told(jetson: Path) -> None:
+    facts = "Model: NVIDIA RTX A4000\nDevice Minor: 3\n"
+    file(jetson, "/proc/driver/nvidia/gpus/0005:09:00.0/information", facts)
+    found, told = spec(jetson, "csv")
+    assert [one["name"] for one in found["devices"]] == ["0", "all"]
+    assert "warning: GPU 1 is left out: no device node /dev/nvidia3; " in told
 
 
 def test_an_empty_folder_makes_no_jetson(jetson: Path) -> None:

@@ -37,6 +37,7 @@ class Nvml(ModuleType):
             nvmlDeviceGetCount=lambda: self._answer("count", 2),
             nvmlDeviceGetHandleByIndex=lambda index: index,
             nvmlDeviceGetPciInfo=lambda gpu: SimpleNamespace(busId=f"0000000{gpu}:C1:00.0"),
+            nvmlDeviceGetName=lambda gpu: f"NVIDIA H{gpu}",
             nvmlDeviceGetUUID=lambda handle: MIG if handle == "mig" else UUIDS[handle].encode(),
             nvmlDeviceGetMinorNumber=lambda gpu: 1 - gpu,
             nvmlDeviceGetMigMode=lambda gpu: self._answer("" if gpu else "split", [1, 1]),

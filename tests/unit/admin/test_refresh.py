@@ -324,6 +324,33 @@ def test_nodes_are_made(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "dev/nvidia-caps") == ["nvidia-cap1"]
 
 
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("mode", "owner", "wanted", "told"),
+    [
+        pytest.param(0o600, (0, 0), (0o666, 0, 0), "0666 of 0:0, was 0600 of 0:0", id="mode"),
+        pytest.param(0o666, (0, 0), (0o660, 0, 44), "0660 of 0:44, was 0666 of 0:0", id="group"),
+        pytest.param(0o660, (0, 44), (0o666, 0, 0), "0666 of 0:0, was 0660 of 0:44",
+                     id="a udev rule's"),
+        pytest.param(0o400, (7, 7), (0o400, 0, 0), "0400 of 0:0, was 0400 of 7:7", id="owner"),
+        pytest.param(0o660, (5, 6), (0o660, 5, 6), "", id="right"),
+    ],
+)  # fmt: skip
+def test_a_node_with_other_rights(
+    tmp_path: Path, mode: int, owner: tuple[int, int], wanted: tuple[int, int, int], told: str
+) -> None:
+    """As nvidia-modprobe puts them right where the node is; a bind mount of it sees that."""
+    root, node = Host(str(tmp_path)), nodes.Node("/dev/nvidia0", 1, 3, mode, *owner)
+    nodes.make(root, [node])
+    before = os.lstat(tmp_path / "dev/nvidia0")
+    node = nodes.Node("/dev/nvidia0", 1, 3, *wanted)
+    assert nodes.make(root, [node]) == ([f"/dev/nvidia0: {told}"] if told else [])
+    after = os.lstat(tmp_path / "dev/nvidia0")
+    assert (stat.S_IMODE(after.st_mode), after.st_uid, after.st_gid) == wanted
+    assert after.st_ino == before.st_ino
+    assert nodes.make(root, [node]) == []
+
+
 def test_a_node_that_cannot_be_made(tmp_path: Path) -> None:
     write(tmp_path, "dev", "no folder")
     with pytest.raises(ConfigError) as caught:

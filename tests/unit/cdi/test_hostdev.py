@@ -31,6 +31,16 @@ def test_a_link_to_a_device_is_none(tmp_path: Path) -> None:
             hostdev.stat(str(path))
 
 
+@pytest.mark.parametrize("path", ["dev/null", "null", "./dev/null", ""])
+def test_a_relative_path_leads_nowhere_for_sure(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the engine is: containerd in /, its shim in the bundle, a person anywhere."""
+    for folder in ("/", "/dev"):
+        monkeypatch.chdir(folder)
+        with pytest.raises(OSError, match=r"^the path is not absolute$") as e:
+            hostdev.stat(path)
+        assert e.value.errno is None
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [("/nonexistent", errno.ENOENT), ("/dev/null/x", errno.ENOTDIR), ("/dev/\0", errno.EINVAL)],

@@ -39,6 +39,7 @@ HOST: dict[str, os.stat_result | int] = {
     "/usr/lib/libcuda.so": node(stat.S_IFREG, 0, 0),
     "/secret": errno.EACCES,
     "/loop": errno.ELOOP,
+    "/long": errno.ENAMETOOLONG,
 }
 
 
@@ -123,12 +124,11 @@ def test_a_node_that_fits_or_that_the_reference_judges(spec: dict[str, Any]) -> 
     [
         pytest.param({"hostPath": "/usr/lib/libcuda.so"}, False, id="there"),
         pytest.param({"hostPath": "/usr/lib/libcuda.so.1"}, True, id="gone"),
-        pytest.param({"hostPath": "/loop"}, True, id="loop"),
         pytest.param({"hostPath": "/secret"}, False, id="not to be seen"),
         pytest.param({"hostPath": "/gone", "type": "bind"}, True, id="bind"),
         pytest.param({"hostPath": "/gone", "type": "tmpfs", "options": []}, False, id="other type"),
         pytest.param({"hostPath": "/gone", "type": "x", "options": ["rbind"]}, True, id="rbind"),
-        pytest.param({"hostPath": "tmpfs"}, False, id="no path"),
+        pytest.param({"hostPath": "tmpfs", "type": "tmpfs", "options": []}, False, id="no path"),
     ],
 )
 def test_a_mount_whose_source_is_gone(mount: dict[str, Any], *, is_gone: bool) -> None:
@@ -137,6 +137,45 @@ def test_a_mount_whose_source_is_gone(mount: dict[str, Any], *, is_gone: bool) -
     edits = {"mounts": [{"options": ["bind"], **mount, "containerPath": "/x"}]}
     assert messages(found(edits)) == ([message] if is_gone else [])
     assert all(one.certain for one in stale.findings([found(edits)], host, host))
+
+
+LOOP = "; no runtime can follow it: mend the links on its way, which 'namei -l' shows"
+NOWHERE = "; no runtime can mount it: write the path of a file or folder"
+RELATIVE = (
+    "; runtimes look for it in the container's bundle, where it is not: write an absolute hostPath"
+)
+OF_BUNDLE = (
+    "; the container gets what is there in its own bundle, and nothing of the host: "
+    "write an absolute hostPath"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "bundle", "fact"),
+    [
+        pytest.param("/loop", "", " is stale: mount source /loop is a loop of links {}" + LOOP,
+                     id="loop"),
+        pytest.param("lib/acme", "", ": mount source lib/acme is a relative path {}" + RELATIVE,
+                     id="relative, no bundle yet"),
+        pytest.param("lib/acme", "/b", ": mount source lib/acme is a relative path {}" + RELATIVE,
+                     id="relative, not in the bundle"),
+        pytest.param("lib/libcuda.so", "/usr",
+                     ": mount source lib/libcuda.so is a relative path {}" + OF_BUNDLE,
+                     id="relative, in the bundle"),
+        pytest.param("../loop", "/usr/..", ": mount source ../loop is a relative path {}" + RELATIVE,
+                     id="relative, a loop in the bundle"),
+        pytest.param("/long", "", ": mount source /long is no path: file name too long {}" + NOWHERE,
+                     id="a name too long"),
+    ],
+)  # fmt: skip
+def test_a_mount_whose_source_is_nowhere(source: str, bundle: str, fact: str) -> None:
+    """Runc 1.1 and 1.3 and crun 1.8 take a relative source from the bundle, and follow no loop."""
+    edits = {"mounts": [bind(source)]}
+    left = stale.findings([found(edits)], host, lambda path: host(os.path.normpath(path)),
+                          bundle=bundle)  # fmt: skip
+    where = "('devices[name=0].containerEdits.mounts[0].hostPath')"
+    assert [one.message for one in left] == [SPEC + fact.format(where)]
+    assert left[0].certain is (OF_BUNDLE not in fact)
 
 
 def test_one_finding_a_file_and_sort_however_many_facts() -> None:
@@ -275,10 +314,15 @@ def _dangle(tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("path", ["/a\0b", "\0", "/\ud800"], ids=ascii)
-def test_a_path_that_is_none_is_the_runtimes_to_refuse(path: str) -> None:
+def test_a_path_that_is_none(path: str) -> None:
+    """A node's is the runtime's to refuse; of a mount it is told, as no runtime can make it."""
     given = {"type": "c", "major": 1, "minor": 3}
     edits = {
         "deviceNodes": [{"path": path, **given}, {"path": "/dev/x", "hostPath": path, **given}],
         "mounts": [bind(path)],
     }
-    assert stale.findings([found(edits)], no_nodes=lambda: True) == []
+    left = stale.findings([found(edits)], no_nodes=lambda: True)
+    where = "('devices[name=0].containerEdits.mounts[0].hostPath')"
+    fact = f"{path} is no path" if path.startswith("/") else f"{path} is a relative path"
+    assert [one.what.partition(";")[0] for one in left] == [f"{SPEC}: mount source {fact} {where}"]
+    assert left[0].certain
