@@ -18,6 +18,7 @@ import subprocess
 import sys
 from email.parser import HeaderParser
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 _CREATED = "2023-11-14T22:13:20Z"  # SOURCE_DATE_EPOCH of tools/binary.sh
 
@@ -92,9 +93,10 @@ def _debian_part(package: str, foreign: str) -> Part:
     )
     licence = {
         "libc6": "LGPL-2.1-or-later", "zlib1g": "Zlib", "libyaml": "MIT",
+        "libgcc": "GPL-3.0-or-later WITH GCC-exception-3.1",
         "libcap": "BSD-3-Clause OR GPL-2.0-only",
     }[package.partition("-")[0]]  # fmt: skip
-    origin = f"pkg:deb/debian/{package}@{version}"
+    origin = f"pkg:deb/debian/{package}@{quote(version, ':')}"
     root = f"{foreign}/unpacked" if package in unpacked else ""
     return Part(package, version, licence, origin, [f"{root}/usr/share/doc/{package}/copyright"])
 
@@ -161,8 +163,9 @@ def main(file: str, repository: str, work: str, site: str, foreign: str, *debian
     )
     cpython = Part(
         source["PACKAGE"], source["VERSION"], "Python-2.0",
-        f"pkg:deb/debian/{source['PACKAGE']}@{source['VERSION']}?arch=source",
-        [f"{work}/source/cpython/LICENSE"],
+        f"pkg:deb/debian/{source['PACKAGE']}@{quote(source['VERSION'], ':')}?arch=source",
+        # The second: of what CPython has from others (dtoa, HACL*, the Mersenne Twister ...).
+        [f"{work}/source/cpython/{name}" for name in ("LICENSE", "debian/copyright")],
     )  # fmt: skip
     parts = [own, cpython, *(_debian_part(package, foreign) for package in debian)]
     parts += _python_parts(site) + _python_parts(f"{work}/sdist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,15 @@ def test_man_reads_it(name: str, tmp_path: Path) -> None:
     assert shown.split()[0] == shown.split()[-1] == title
     # What Markdown or click would have taken for a mark of theirs.
     assert [mark for mark in ("\\b", "](", "`", "<!--", "**", "T{") if mark in shown] == []
+
+
+@pytest.mark.parametrize("name", manual.PAGES)
+def test_readers_of_other_systems_read_it(name: str) -> None:
+    """A page that is made here is read on a newer Debian, and by mandoc on Alpine."""
+    need("go-md2man")
+    page = manual.roff(manual.PAGES[name]()).decode()
+    assert {*re.findall(r"\\f(.)", page)} <= {*"BIPR"}
+    assert re.findall(r"^\.S[HS] .*\n\.PP$", page, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("context", COMMANDS, ids=lambda context: context.command_path)

@@ -258,7 +258,8 @@ freeze
 link
 keep
 cp "$target/pyshim" "$file"
+libgcc=$(dpkg -S "$("$triplet-gcc" -print-libgcc-file-name)" | cut -d: -f1)
 # shellcheck disable=SC2086
 /usr/bin/python3 "$repository/binary/inventory.py" "$file" "$repository" "$work" "$work/site" \
-    "$foreign" "$libc" $linked
+    "$foreign" "$libc" "$libgcc" $linked
 say "$(sha256sum "$file")"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,38 @@ def test_the_same_bytes_twice(packages: Packages, tmp_path: Path) -> None:
     for one, other in zip(packages[1:], again[1:], strict=True):
         assert one.name == other.name
         assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_the_licences_of_all_that_is_linked() -> None:
+    """Also of what the compiler puts in, and of what CPython has from others."""
+    listed = json.loads(Path(f"{BINARY}.spdx.json").read_text())["packages"]
+    names = {one["name"].partition("-")[0] for one in listed}
+    assert names >= {"libc6", "libgcc", "libcap", "libyaml", "zlib1g", "python3.13"}
+    parts = re.split(r"^=+\n(.*)\n=+\n", Path(f"{BINARY}.licenses").read_text(), flags=re.MULTILINE)
+    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    heads = [f"{one['name']} {one['versionInfo']}: {one['licenseDeclared']}" for one in listed]
+    assert [*texts] == heads
+    assert [head for head, text in texts.items() if "opyright" not in text] == []
+    assert "Makoto Matsumoto" in texts[heads[1]]
+    for one in listed:
+        assert set("+ ").isdisjoint(one["externalRefs"][0]["referenceLocator"])
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o002])
+def test_the_same_bytes_whoever_builds(tmp_path: Path, umask: int) -> None:
+    """Of a small program, which is packed in no time."""
+    program = tmp_path / "pyshim"
+    shutil.copy(sys.executable, program)
+    with program.open("r+b") as file:
+        file.truncate(4096)
+    for end in ("licenses", "spdx.json"):
+        shutil.copy(f"{BINARY}.{end}", f"{program}.{end}")
+    made = []
+    for name, mask in (("one", 0o022), ("other", umask)):
+        words = [sys.executable, "-m", "tools.packaging", str(tmp_path / name), str(program)]
+        subprocess.run(words, check=True, timeout=300, umask=mask)
+        made.append((tmp_path / name / "SHA256SUMS").read_text())
+    assert made[0] == made[1]
 
 
 def test_checksums(packages: Packages) -> None:

@@ -9,6 +9,7 @@ OUT gets SHA256SUMS of all that is in it. The same files and tools give the same
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,7 @@ def tarball(files: Tree, arch: str, work: Path, out: Path) -> None:
 
 def main(out: Path, programs: list[Path]) -> None:
     """Pack every program in every form."""
+    os.umask(0o022)  # whoever builds: folders bear the modes that they are made with
     out.mkdir(parents=True, exist_ok=True)
     for program in programs:
         debian, other = machine(program)

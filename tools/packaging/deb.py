@@ -36,7 +36,8 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: pyshim
 
 Files: *
-Copyright: © {author}, and those that licenses.gz beside this names
+Copyright: 2026 {author}
+ and those that licenses.gz beside this names
 License: {licence}
  What is in the file under which of these licences is listed in pyshim.spdx.json; the texts are in
  licenses.gz, both beside this. On Debian systems, the GPL is in /usr/share/common-licenses/GPL-3,
@@ -51,7 +52,12 @@ set -e
 """
 _OVERRIDES = """\
 # One static file is the point: see docs/install.md. click names an editor, which nobody asks for.
+# The PATH of whoever removes the package may lead to another pyshimctl first. No bug of Debian's
+# asks for this package. LICENSE is what README.md and the documents beside it link to.
+pyshim: command-with-path-in-maintainer-script *
 pyshim: embedded-library *
+pyshim: extra-license-file *
+pyshim: initial-upload-closes-no-bugs *
 pyshim: missing-depends-on-sensible-utils *
 pyshim: statically-linked-binary
 """

@@ -179,10 +179,13 @@ def block(text: str) -> str:
 
 
 def roff(markdown: str) -> bytes:
-    """Return the page for man(1)."""
-    return subprocess.run(
+    """Return the page for man(1), also of groff 1.23 and mandoc, whoever reads it."""
+    made = subprocess.run(
         ["go-md2man"], input=markdown.encode(), stdout=subprocess.PIPE, check=True
     ).stdout
+    # Older versions set code in the font C as well as bold, which no terminal has, and a paragraph
+    # below each heading, which is one already.
+    return re.sub(rb"^(\.S[HS] .*\n)\.PP\n", rb"\1", made.replace(rb"\fC", b""), flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

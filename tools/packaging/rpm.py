@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 from tools.packaging.project import EPOCH, SUMMARY, VERSION, description
@@ -25,7 +26,7 @@ def build(files: Tree, arch: str, licence: str, work: Path, out: Path) -> None:
         "project_version": VERSION,
         "project_summary": SUMMARY,
         "project_license": licence,
-        "project_description": description(),
+        "project_description": textwrap.fill(description(), 78, break_on_hyphens=False),
     }
     defines = [word for name, value in given.items() for word in ("--define", f"{name} {value}")]
     spec = Path(__file__).with_name("pyshim.spec")

@@ -15,7 +15,7 @@ from ocishim.admin import printer
 from ocishim.admin.config.settings import default_text
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.admin.install import inway, selfcheck, units
+from ocishim.admin.install import inuse, inway, selfcheck, units
 from ocishim.admin.install.installation import PREFIX, Installation
 from ocishim.admin.install.integrity import Fault
 from ocishim.admin.install.versionfolder import PROGRAMS
@@ -68,9 +68,10 @@ def install(
     """Put pyshim in place: this file under its three names, and a commented configuration.
 
     May be called while containers start; doing it twice changes nothing. What is there is compared
-    with what it should be, and mended. The version before stays for creates that still run. The
-    configuration is written only when there is none. What is somebody else's is not touched: when
-    it is in the way, nothing is done, and the message says how to move it.
+    with what it should be, and mended. The version before stays for creates that still run, and an
+    older one while a container's hook names it. The configuration is written only when there is
+    none. What is somebody else's is not touched: when it is in the way, nothing is done, and the
+    message says how to move it.
 
     Exit status: 0 done, 1 failed, or --check found something, 2 wrong command line.
     """
@@ -180,6 +181,8 @@ def _to_go(installation: Installation, name: str, before: str, *, changed: bool)
     """Return the names of the versions that are removed when `name` is the one in use."""
     # The version before may have creates that still run; when nothing changed it stays, too.
     unused = installation.unused(name, before) if changed else []
+    needed = inuse.of_versions(installation.host, unused) if unused else []
+    unused = [one for one in unused if one not in needed]
     return [*dict.fromkeys([*unused, *installation.damaged(name)])]
 
 

@@ -7,8 +7,9 @@
     PREFIX/bin/pyshim{,-hook,ctl}           links through `current`
 
 A create that runs keeps the version it began with: the hook program that it names is the one
-beside it, and the version before the newest stays. What the configuration says is decided
-elsewhere; what is wrong with an installation is selfcheck.py's.
+beside it, the version before the newest stays, and older ones while they are needed (inuse.py).
+What the configuration says is decided elsewhere; what is wrong with an installation is
+selfcheck.py's.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
+from ocishim.create.argv import parse
 from ocishim.errors import ConfigError
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
 
@@ -97,6 +98,31 @@ def refuse(containers: list[Container], what: str) -> None:
     fault = complaint(containers, what)
     if fault:
         raise InUseError(fault, hint=NEXT_STEP)
+
+
+def of_versions(host: Host, names: list[str]) -> list[str]:
+    """Return those of an installation's versions that a process runs or a container's hook names.
+
+    A create that began with a version has its runtime call that version's hook program, however
+    many others have been installed meanwhile.
+    """
+    processes = list(_processes(host))
+    paths = [_link(f"{folder}/exe") for folder, _ in processes]
+    bundles = (*_bundles(host, processes), *_created(processes))
+    texts = itertools.chain(paths, (_text(f"{bundle}/config.json") for bundle in bundles))
+    found = {name for text in texts for name in names if f"/lib/pyshim/{name}/" in text}
+    return [name for name in names if name in found]
+
+
+def _created(processes: list[tuple[str, list[str]]]) -> Iterator[str]:
+    """Yield the bundles, where they lie for us, of creates that run, whoever called them."""
+    for folder, argv in processes:
+        called = parse(argv[1:-1])  # behind the last NUL there is nothing
+        bundle = called.bundle if called.edits else dict(itertools.pairwise(argv)).get("-b")
+        if (
+            bundle is not None
+        ):  # of a runtime or a conmon: whoever else has such words has no bundle
+            yield f"{folder}/root{bundle}" if bundle.startswith("/") else f"{folder}/cwd/{bundle}"
 
 
 def there(host: Host) -> Iterator[Container]:
@@ -190,6 +216,13 @@ def _identity(path: str) -> tuple[int, int] | None:
 def _notes(bundle: str) -> dict[str, Any]:
     notes = _json(f"{bundle}/config.json").get("annotations")
     return notes if isinstance(notes, dict) else {}
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _json(path: str) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""`pyshimctl install` where an earlier one was killed."""
+"""`pyshimctl install` where an earlier one was killed, or what it replaced is still needed."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.unit.admin.installing import HOME, Node
 
@@ -39,3 +44,61 @@ def test_an_installer_that_has_the_number_of_the_one_that_was_killed(
     node.install()
     assert (node.root / "usr/local/bin/pyshim").read_text() == "version 2\n"
     assert not [path for path in node.listing() if path.endswith(f"{number}")]
+
+
+def bundle(node: Node, folder: str) -> None:
+    """Make the bundle of a create that began with the version in use."""
+    hook = f"/{HOME}/{node.current}/bin/pyshim-hook"
+    spec = {"hooks": {"createContainer": [{"path": hook, "args": ["pyshim-hook", "chain"]}]}}
+    node.write(f"{folder}/config.json", json.dumps(spec))
+
+
+def call(node: Node, *argv: str) -> Path:
+    """Make a process; its folder in /proc."""
+    node.process(7, cmdline="\0".join((*argv, "")))
+    return node.root / "proc/7"
+
+
+def of_containerd(node: Node) -> Path:
+    bundle(node, "/run/containerd/io.containerd.runtime.v2.task/k8s.io/1")
+    return node.root / "run/containerd"
+
+
+def by_name(node: Node) -> Path:
+    bundle(node, "/srv/bundle")
+    return call(node, "/usr/sbin/runc", "--root", "/run/x", "create", "-b", "/srv/bundle", "x")
+
+
+def in_a_folder(node: Node) -> Path:
+    bundle(node, "/srv/bundle")
+    process = call(node, "/usr/sbin/runc", "run", "x")
+    (process / "cwd").symlink_to(node.root / "srv/bundle")
+    return process
+
+
+def of_podman(node: Node) -> Path:
+    bundle(node, "/srv/userdata")
+    return call(node, "/usr/bin/conmon", "-c", "1", "-n", "x", "-b", "/srv/userdata")
+
+
+def before_it_edits(node: Node) -> Path:
+    process = call(node, "/usr/local/bin/pyshim", "create", "x")
+    (process / "exe").symlink_to(node.root / HOME / node.current / "bin/pyshim")
+    return process
+
+
+@pytest.mark.parametrize("need", [of_containerd, by_name, in_a_folder, of_podman, before_it_edits])
+def test_an_older_version_stays_while_a_hook_names_it(
+    node: Node, static: Path, need: Callable[[Node], Path]
+) -> None:
+    node.install()
+    first = node.current
+    needed = need(node)
+    for count in (2, 3, 4):
+        static.write_text(f"version {count}\n")
+        node.install()
+        assert (node.root / HOME / first / "bin/pyshim-hook").read_text() == "version 1\n"
+    assert len(list((node.root / HOME).glob("[0-9]*"))) == 3
+    shutil.rmtree(needed)
+    static.write_text("version 5\n")
+    assert f"remove /{HOME}/{first}" in node.install().splitlines()
