@@ -64,4 +64,6 @@ def test_no_hook_waits_for_a_lease(tmp_path: Path, name: str, hook: tuple[str, .
     assert done.seconds < PROMPT, done
     assert done.status in (0, 1)
     assert "Traceback" not in done.stderr
-    assert (done.status == 1) is bool(done.stderr), done
+    assert (done.status == 1) is (" failed: " in done.stderr), done
+    if name.endswith("liba.so.1"):
+        assert done.status == 0, done  # ldconfig waits, and pyshim looks through the folder itself

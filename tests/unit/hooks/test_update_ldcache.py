@@ -171,6 +171,16 @@ def test_cuda_compatibility_comes_first(tmp_path: Path) -> None:
     assert cached(tmp_path) == {"libpyshim.so.1": "/opt/compat/libpyshim.so.1"}
 
 
+def test_without_proc_nothing_is_made(tmp_path: Path) -> None:
+    """An empty cache was, without a word: folders are known to the mount table by /proc alone."""
+    put(tmp_path, "opt/driver/libdriver.so.1", "libdriver.so.1")
+    hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$0" "$@"']
+    done = call(tmp_path, "update-ldcache", "--folder", "/opt/driver", under=hidden)
+    assert done.status == 1
+    assert done.stderr.endswith("/opt/driver: cannot be looked through: there is no /proc\n")
+    assert not (tmp_path / "etc/ld.so.cache").exists()
+
+
 # images that are different
 
 
