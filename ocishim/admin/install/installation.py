@@ -222,7 +222,7 @@ class Installation:
 
     def _differences(self, path: str, mode: int, content: str) -> list[Fault]:
         home = self.host.real(self.home)
-        return integrity.differences(home, path, (mode, content), self.owner)
+        return [*integrity.differences(home, path, (mode, content), self.owner)]
 
     def _at(self, name: str) -> str:
         """Return where `name` in the folder of all versions lies for us, be it a link or not."""
