@@ -275,7 +275,7 @@ class Installation:
         if not others:
             os.rmdir(self.host.real(self.home))
 
-    def _names(self) -> list[str]:
+    def _names(self) -> list[str]:  # not Host.listdir: who may not look must not find nothing
         try:
             return sorted(os.listdir(self.host.real(self.home)))
         except (FileNotFoundError, NotADirectoryError):
