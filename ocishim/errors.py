@@ -6,6 +6,10 @@ Messages are lower case, without a full stop: what failed, on which value, where
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def shown(text: str, keep: str = "") -> str:
     """Return `text` so that a terminal or a log can carry it, in one line.
@@ -43,6 +47,12 @@ def quoted(word: str) -> str:
     if word and _PLAIN.issuperset(word):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def some(texts: Sequence[str], number: int = 1, *, sort: str = "") -> str:
+    """Return the first `number` of `texts`, and how many more there are, of what `sort`."""
+    more = f" and {len(texts) - number} more{sort}" if len(texts) > number else ""
+    return ", ".join(texts[:number]) + more
 
 
 def _escaped(char: str) -> str:

@@ -14,6 +14,7 @@ from tests.test_layers import MAX_LINES
 
 ROOT = Path(__file__).parents[1]
 
+SCHEMA = "ocishim/cdi/schema/cdi-1.1.0.json"
 PYSHIMCTL = "import sys; from ocishim.admin.cli import main; main(sys.argv[1:])"
 
 HOOK = '''
@@ -99,7 +100,7 @@ class Copy:
         """A file of its own, or another text of one that is there; it stays as short as files are."""
         (self.root / path).write_text(text)
         self.touched.append(path)
-        assert text.count("\n") <= MAX_LINES, path
+        assert not path.endswith(".py") or text.count("\n") <= MAX_LINES, path
 
     def append(self, path: str, text: str) -> None:
         """Write `text` at the end of a file."""
@@ -217,12 +218,20 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
     copy.row("ocishim/cdi/fields.py", "FIELDS = (",
              '    Field("rlimits", "limit", "string", since="1.1.0", change="AddRlimit"),')  # fmt: skip
     copy.append("ocishim/oci/changes.py", CHANGE)
+    schema = json.loads((ROOT / SCHEMA).read_text())
+    schema["definitions"]["containerEdits"]["properties"]["rlimits"] = {"type": "array"}
+    some = schema["definitions"]["device"]["properties"]["containerEdits"]["anyOf"]
+    some.append({"required": ["rlimits"]})
+    copy.write(SCHEMA, json.dumps(schema))
     document = {"cdiVersion": "1.1.0", "kind": "acme.com/gpu", "devices": [
         {"name": "0", "containerEdits": {"rlimits": ["RLIMIT_CORE=0"]}}]}  # fmt: skip
     told = copy.run(
         PYSHIMCTL, "cdi", "show", "acme.com/gpu=0", "--spec-dir", spec_dir(tmp_path / "new", document),
     )  # fmt: skip
     assert told.splitlines()[-1] == "  limit RLIMIT_CORE=0"
+    file = str(tmp_path / "new/acme.json")
+    told = copy.run(PYSHIMCTL, "cdi", "validate", file)
+    assert told == f"{file}: valid, acme.com/gpu, 1 device, 1.1.0\n"
     older = {**document, "cdiVersion": "0.7.0"}
     refused = copy.run(
         "import json, sys\n"
@@ -247,7 +256,7 @@ def test_a_cdi_field(copy: Copy, tmp_path: Path) -> None:
     order = ["limit RLIMIT_CORE=0", "environment A=b", "additional group 5"]  # the table's
     written = json.dumps({"process": {"rlimits": [limit]}})
     assert spec == f"1\n0\n{written}\n{order}\n"
-    assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py"]
+    assert copy.touched == ["ocishim/cdi/fields.py", "ocishim/oci/changes.py", SCHEMA]
 
 
 def spec_dir(folder: Path, document: object) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocishim.admin.host import is_program, or_loop
 from ocishim.cdi import edits, hostdev, stale
 from ocishim.cdi.registry import index
-from ocishim.errors import ConfigError, UnresolvedDeviceError
+from ocishim.errors import ConfigError, UnresolvedDeviceError, some
 from ocishim.hookplan import knownhooks
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ class Conflict(NamedTuple):
 
     def describe(self) -> str:
         """Return which devices, in a few words."""
-        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
-        return f"{self.names[0]}{more} in {' and in '.join(self.paths)}"
+        return f"{some(self.names)} in {' and in '.join(self.paths)}"
 
 
 class Lack(NamedTuple):
@@ -40,8 +39,7 @@ class Lack(NamedTuple):
 
     def describe(self) -> str:
         """Return the first fact and how many more there are."""
-        more = f" and {len(self.facts) - 1} more of this sort" if len(self.facts) > 1 else ""
-        return f"{self.facts[0]}{more}"
+        return some(self.facts, sort=" of this sort")
 
 
 def conflicts(known: Registry) -> list[Conflict]:

@@ -1,4 +1,4 @@
-"""The CDI hooks pyshim knows: recognise them, harden the others, fuse neighbours into one process.
+"""The CDI hooks pyshim knows: recognise them, and fuse neighbours into one process.
 
 Pure. A known hook is a name and flags of ours, whatever program carries it; what the flags' values
 mean is the hooks' package's business. Sources: CDI hooks as nvidia-container-toolkit v1.20 writes

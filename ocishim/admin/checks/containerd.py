@@ -12,7 +12,7 @@ from ocishim.admin.checks import registration
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import tomlfile
-from ocishim.admin.editing.tomlfile import find
+from ocishim.admin.editing.tomlfile import find, find_table
 from ocishim.admin.engines import containerd_places, containerd_template, docker, programs
 from ocishim.admin.engines.containerd_files import PLUGINS, Files, default_of, template_of
 from ocishim.admin.engines.containerd_places import Place
@@ -196,10 +196,9 @@ def _refused(evidence: str, cure: str, step: str) -> Finding:
 
 def _ours(cri: object) -> dict[str, Any]:
     """Return the runtimes of a CRI plugin's table that are pyshim."""
-    runtimes = find(cri, "containerd", "runtimes")
     return {
         name: table
-        for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        for name, table in find_table(cri, "containerd", "runtimes").items()
         if registration.is_pyshim(find(table, "options", "BinaryName"))
     }
 

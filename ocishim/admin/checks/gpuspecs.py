@@ -15,7 +15,7 @@ from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.generate import gpus
 from ocishim.admin.generate.report import Report
-from ocishim.errors import quoted
+from ocishim.errors import quoted, some
 
 _GPU_NODE = re.compile(r"nvidia(\d+)")
 _CAP_NODE = re.compile(r"nvidia-cap(\d+)")
@@ -100,12 +100,11 @@ def _gone(spec: GpuSpec, found: list[gpus.Gpu]) -> Iterator[Finding]:
     there = {gpu.uuid for gpu in found}
     gone = sorted(spec.uuids - there) if there - {""} else []
     if gone:
-        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         yield Finding(
             "spec-gpu-gone",
             "warning",
             f"{spec.path} names GPUs that are not in this node",
-            evidence=f"{gone[0]}{more}; the driver has {', '.join(sorted(there - {''}))}",
+            evidence=f"{some(gone)}; the driver has {', '.join(sorted(there - {''}))}",
             why="the name gives another GPU, or none",
             next_step=_again(spec.path),
         )

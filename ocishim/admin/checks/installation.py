@@ -9,9 +9,7 @@ from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.install import ownfiles, selfcheck
 from ocishim.admin.install.installation import PREFIX, Installation
-from ocishim.errors import ConfigError
-
-_SHOWN = 3
+from ocishim.errors import ConfigError, some
 
 
 def check(node: Node) -> Iterator[Finding]:
@@ -19,12 +17,11 @@ def check(node: Node) -> Iterator[Finding]:
     for installation in _installations(node):
         wrong = [f"{one.path} {one.what}" for one in selfcheck.faults(installation)]
         if wrong:
-            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             yield Finding(
                 "installation",
                 "error",
                 f"pyshim's installation in {installation.home} is damaged",
-                evidence=", ".join(wrong[:_SHOWN]) + more,
+                evidence=some(wrong, 3),
                 why="containers may fail to start, or start without what their devices need",
                 next_step=selfcheck.next_step(installation),
             )

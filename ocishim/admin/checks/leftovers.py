@@ -15,7 +15,7 @@ from ocishim import jsonio
 from ocishim.admin.checks.finding import Finding
 from ocishim.admin.checks.node import Node
 from ocishim.admin.editing import files
-from ocishim.errors import ConfigError, PyshimError, quoted
+from ocishim.errors import ConfigError, PyshimError, quoted, some
 from ocishim.linux import mountinfo
 from ocishim.oci.members import find_dict
 from ocishim.rootfs import layer
@@ -32,7 +32,7 @@ def layers(node: Node) -> Iterator[Finding]:
             "layers",
             "warning",
             "layers of containers that are gone are still mounted",
-            evidence=", ".join(left[:3]) + (f" and {len(left) - 3} more" if left[3:] else ""),
+            evidence=some(left, 3),
             why="each holds memory, and keeps the engine's mount below it busy",
             next_step="pyshimctl doctor --fix"
             if not node.host.elsewhere

@@ -15,7 +15,7 @@ from ocishim.admin.generate import versions
 from ocishim.admin.generate.driver import Driver
 from ocishim.admin.host import Host
 from ocishim.admin.refresh import nodes
-from ocishim.errors import ConfigError
+from ocishim.errors import ConfigError, some
 
 _PCI = "/sys/bus/pci/devices"
 _PASSED_ON = re.compile(r"vfio|pci-stub|pciback")  # drivers that lend a device to virtual machines
@@ -140,13 +140,12 @@ def _numbers(node: Node) -> Iterator[Finding]:
             numbers = f"{there[0]}:{there[1]}, the module has {one.major}:{one.minor}"
             wrong.append((root, f"{root}{one.path} is {numbers}"))
     if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         root = f" --dev-root {wrong[0][0]}" if wrong[0][0] else ""
         yield Finding(
             "nvidia-node-number",
             "error",
             "device nodes of the NVIDIA driver have numbers of an earlier module",
-            evidence=f"{wrong[0][1]}{more}",
+            evidence=some([fact for _, fact in wrong]),
             why="opening them fails: nvidia-smi may work, and CUDA finds no device",
             next_step=f"pyshimctl cdi refresh --create-nodes{root}",
         )

@@ -14,7 +14,7 @@ from ocishim.cdi import hostdev, stale, writers
 from ocishim.cdi.document.document import CDISpecError
 from ocishim.cdi.registry import scan, unresolved
 from ocishim.cdi.registry.entries import Found
-from ocishim.errors import quoted
+from ocishim.errors import quoted, some
 
 _NEAR = (".yml", ".json5", ".jsonc")
 """What people call such files, too. Who appends .bak or .disabled wants it not to be read."""
@@ -52,12 +52,11 @@ def conflicts(node: Node) -> Iterator[Finding]:
     """Yield the files that define the same devices, once for all of them."""
     for one in unusable.conflicts(node.registry):
         paths = [node.host.inside(path) for path in one.paths]
-        more = f" and {len(one.names) - 1} more" if len(one.names) > 1 else ""
         yield Finding(
             "spec-conflict",
             "error",
             f"{' and '.join(paths)} define the same devices",
-            evidence=f"conflicting devices: {one.names[0]}{more}",
+            evidence=f"conflicting devices: {some(one.names)}",
             why="nobody can tell which is meant, so a request for one fails create",
             next_step=f"remove one of the files: rm {quoted(paths[-1])}",
         )

@@ -55,6 +55,12 @@ def find(tree: object, *keys: str) -> Any:
     return tree
 
 
+def find_table(tree: object, *keys: str) -> dict[str, Any]:
+    """Return the table at the path `keys`, {} when there is none."""
+    found = find(tree, *keys)
+    return found if isinstance(found, dict) else {}
+
+
 def newline(text: str) -> str:
     """Return what ends the lines of the text: CRLF where that ends each of them, else LF."""
     ends = text.count("\r\n")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ocishim import jsonio
 from ocishim.admin.editing import tomlfile
 from ocishim.admin.editing.files import read
-from ocishim.admin.editing.tomlfile import find
+from ocishim.admin.editing.tomlfile import find, find_table
 from ocishim.admin.engines import first_table
 from ocishim.admin.engines.containerd_places import K0S_CONFIG, K0S_DROP_INS, K0S_MARK, rendered
 from ocishim.errors import ConfigError
@@ -85,8 +85,7 @@ class Files:
 
     def runtimes(self, cri: dict[str, Any]) -> dict[str, Any]:
         """Return the runtimes of a CRI plugin's table, the built-in one included."""
-        found = find(cri, "containerd", "runtimes")
-        named: dict[str, Any] = found if isinstance(found, dict) else {}
+        named = find_table(cri, "containerd", "runtimes")
         if not named or self.merges:
             named = {**BUILT_IN, **named}
         if first_table(find(cri, "containerd"), "default_runtime").get("runtime_type"):
@@ -221,10 +220,9 @@ def template_of(files: Files) -> str:
 
 
 def _model(cri: dict[str, Any]) -> dict[str, Any]:
-    runtimes = find(cri, "containerd", "runtimes")
     shims = {
         name: table
-        for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        for name, table in find_table(cri, "containerd", "runtimes").items()
         if isinstance(table, dict) and table.get("runtime_type", RUNC_SHIM) == RUNC_SHIM
     }
     return first_table(shims, "runc", find(cri, "containerd", "default_runtime_name"), "crun")

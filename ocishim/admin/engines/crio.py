@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ocishim.admin.editing import tomlfile
-from ocishim.admin.editing.tomlfile import find
+from ocishim.admin.editing.tomlfile import find, find_table
 from ocishim.admin.engines import (
     HEADER,
     Plan,
@@ -94,10 +94,9 @@ def entry(others: dict[str, Any], wish: Wish) -> dict[str, Any]:
 
 def _source(others: dict[str, Any]) -> dict[str, Any]:
     """Return the table of the runtime to be copied: the default one, if it is of our type."""
-    runtimes = find(others, "crio", "runtime", "runtimes")
     oci = {
         name: table
-        for name, table in (runtimes.items() if isinstance(runtimes, dict) else ())
+        for name, table in find_table(others, "crio", "runtime", "runtimes").items()
         if isinstance(table, dict) and table.get("runtime_type", "oci") in ("", "oci")
     }
     default = find(others, "crio", "runtime", "default_runtime")

@@ -123,9 +123,7 @@ def _of_docker(settings: dict[str, Any], paths: list[str]) -> Iterator[Container
 
 def _dockers_program(settings: dict[str, Any], name: str) -> str:
     """Return the program of Docker's runtime `name`, the name where it has no table."""
-    table = settings.get("runtimes")
-    entry = table.get(name) if isinstance(table, dict) else None
-    return str(entry["path"]) if isinstance(entry, dict) and entry.get("path") else name
+    return str(tomlfile.find(settings, "runtimes", name, "path") or name)
 
 
 def _containerds() -> Iterator[Container]:
@@ -177,10 +175,9 @@ def _stores() -> list[str]:
 def _storage(host: Host, path: str) -> dict[str, str]:
     """Return the texts of the table [storage] of a storage.conf; none where it has none."""
     try:
-        table = tomlfile.find(tomlfile.plain(files.text(host, path), path), "storage")
+        table = tomlfile.find_table(tomlfile.plain(files.text(host, path), path), "storage")
     except ConfigError:
         return {}
-    table = table if isinstance(table, dict) else {}
     return {key: value for key, value in table.items() if isinstance(value, str)}
 
 

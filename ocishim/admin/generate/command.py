@@ -12,7 +12,7 @@ from ocishim.admin import printer
 from ocishim.admin.editing import files
 from ocishim.admin.generate import edits, nvidia, wanted
 from ocishim.admin.generate.report import Report
-from ocishim.errors import UsageError
+from ocishim.errors import UsageError, some
 
 _ENVIRONMENT = "PYSHIM_CDI"
 _SHOWN = 16  # names of devices in the last line
@@ -94,8 +94,7 @@ def generate(
     tell(report, verbose=verbose)
     if output:
         names = [device["name"] for device in found["devices"]]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        printer.line(f"{output}: {found['kind']} with {', '.join(names[:_SHOWN])}{more}", err=True)
+        printer.line(f"{output}: {found['kind']} with {some(names, _SHOWN)}", err=True)
 
 
 def read_environment(command: click.Command) -> None:

@@ -223,7 +223,7 @@ class Installation:
 
     def _differences(self, path: str, mode: int, content: str) -> list[Fault]:
         home = self.host.real(self.home)
-        return integrity.differences(home, path, (mode, content), self.owner)
+        return [*integrity.differences(home, path, (mode, content), self.owner)]
 
     def _at(self, name: str) -> str:
         """Return where `name` in the folder of all versions lies for us, be it a link or not."""
@@ -276,7 +276,7 @@ class Installation:
         if not others:
             os.rmdir(self.host.real(self.home))
 
-    def _names(self) -> list[str]:
+    def _names(self) -> list[str]:  # not Host.listdir: who may not look must not find nothing
         try:
             return sorted(os.listdir(self.host.real(self.home)))
         except (FileNotFoundError, NotADirectoryError):

@@ -55,13 +55,6 @@ def faults(folder: str, entries: Entries, owner: tuple[int, int]) -> list[Fault]
     return sorted(found)
 
 
-def differences(
-    folder: str, path: str, wanted: tuple[int, str], owner: tuple[int, int]
-) -> list[Fault]:
-    """Return how the one entry `path` of `folder` differs, not what lies below it."""
-    return [*_differences(folder, path, wanted, owner)]
-
-
 def own(folder: str, owner: tuple[int, int]) -> None:
     """Give `folder` and all in it to `owner`."""
     for path in _walk(folder):
@@ -130,10 +123,10 @@ def _shape(path: str, mode: int) -> str:
     return FOLDER if stat.S_ISDIR(mode) else _FILE if stat.S_ISREG(mode) else _ELSE
 
 
-def _differences(
+def differences(
     folder: str, path: str, wanted: tuple[int, str], owner: tuple[int, int]
 ) -> Iterator[Fault]:
-    """Yield how the entry differs."""
+    """Yield how the one entry `path` of `folder` differs, not what lies below it."""
     place = f"{folder}/{path}"
     mode, content = wanted
     wanted_shape = content if content == FOLDER or content.startswith(LINK) else _FILE

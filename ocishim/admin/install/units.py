@@ -23,7 +23,6 @@ UNITS = {
 }
 """Each unit and what wants it, as its [Install] says."""
 KEY = "refresh"  # in the record
-OPTIONS = "/etc/pyshim/refresh.env"
 _UNITS = "/etc/systemd/system"
 _RULES = "/etc/udev/rules.d"
 _RUNNING = "/run/systemd/system"  # sd_booted(3)
@@ -43,9 +42,7 @@ def require(host: Host) -> None:
 
 def planned(installation: Installation, *, asked: bool) -> list[str]:
     """Return what `put` would do."""
-    if not asked and not is_there(installation):
-        return []
-    return [f"write {fault.path}" for fault in _differences(installation)]
+    return [f"write {path}" for path in _wrong(installation, asked=asked)]
 
 
 def put(installation: Installation, *, asked: bool) -> list[str]:
@@ -54,11 +51,10 @@ def put(installation: Installation, *, asked: bool) -> list[str]:
     Where systemd runs, it is told.
     """
     host = installation.host
-    done = planned(installation, asked=asked)
-    if not done:
+    wrong = _wrong(installation, asked=asked)
+    if not wrong:
         return []
     require(host)
-    wrong = [fault.path for fault in _differences(installation)]
     installation.make_folders(*sorted({os.path.dirname(path) for path in wrong}))
     contents = _contents(installation)
     for path in wrong:
@@ -70,7 +66,12 @@ def put(installation: Installation, *, asked: bool) -> list[str]:
     installation.write_record({**installation.record(), KEY: list(contents)})
     _systemctl(host, "daemon-reload")
     _systemctl(host, "restart", "--no-block", *UNITS)
-    return done
+    return [f"write {path}" for path in wrong]
+
+
+def _wrong(installation: Installation, *, asked: bool) -> list[str]:
+    found = _differences(installation) if asked or is_there(installation) else []
+    return [fault.path for fault in found]
 
 
 def is_there(installation: Installation) -> bool:

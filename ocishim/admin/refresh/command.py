@@ -20,7 +20,7 @@ from ocishim.admin.generate.report import Report
 from ocishim.admin.generate.wanted import document
 from ocishim.admin.host import Host
 from ocishim.admin.refresh import differences, nodes
-from ocishim.errors import ConfigError, UsageError
+from ocishim.errors import ConfigError, UsageError, some
 
 MARK = "# Written by pyshimctl cdi refresh, which writes it again: what is edited here is lost.\n"
 SPEC_DIR = "/var/run/cdi"
@@ -61,8 +61,7 @@ def _refresh(*, output: str | None, create_nodes: bool, load_modules: bool, **ch
         return
     path = output or f"{SPEC_DIR}/{_name(spec['kind'])}.yaml"
     if report.unanswered and (names := _names_gone(path, spec)):
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        printer.line(f"{path}: as it was, with {names[0]}{more}: {report.unanswered}")
+        printer.line(f"{path}: as it was, with {some(names)}: {report.unanswered}")
         return
     why = written(path, spec)
     printer.line(f"{path}: {f'written: {why}' if why else 'as it was'}")

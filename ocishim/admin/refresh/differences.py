@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ocishim.errors import some
+
 _SHOWN = 3  # names of a list; the others are counted
 _FLAG = "--host-driver-version="
 _LIBRARY = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d+\.[\d.]+)$")
@@ -100,9 +102,7 @@ def _value(value: Any) -> str:
 def _lists(word: str, before: list[str], after: list[str]) -> Iterator[str]:
     for what, names in (("new", set(after) - set(before)), ("gone", set(before) - set(after))):
         if names:
-            shown = sorted(names)[:_SHOWN]
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"{word}{'s' if len(names) > 1 else ''} {', '.join(shown)}{more} {what}"
+            yield f"{word}{'s' if len(names) > 1 else ''} {some(sorted(names), _SHOWN)} {what}"
 
 
 def _counts(before: list[str], after: list[str]) -> Iterator[str]:

@@ -17,12 +17,10 @@ from typing import NamedTuple
 from ocishim.cdi import names, writers
 from ocishim.cdi.document import rules
 from ocishim.cdi.registry import index
-from ocishim.errors import UnresolvedDeviceError, quoted, reason, shown
+from ocishim.errors import UnresolvedDeviceError, quoted, reason, shown, some
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ocishim.cdi.registry.index import Known
     from ocishim.cdi.registry.scan import Scan
     from ocishim.cdi.registry.specrecord import Error
@@ -163,10 +161,11 @@ class _Reasons:
     def _say_conflict(self, members: list[str], *paths: str) -> str:
         verb = "are" if len(members) > 1 else "is"
         where = " and ".join(paths[:_SHOWN])
-        return f"{_some(members)} {verb} defined in both {where}, and so neither counts"
+        return f"{some(members, _SHOWN)} {verb} defined in both {where}, and so neither counts"
 
     def _say_unqualified(self, members: list[str]) -> str:
-        return f"{_some([names.goquote(m) for m in members])} is not of the form vendor/class=name"
+        told = some([names.goquote(member) for member in members], _SHOWN)
+        return f"{told} is not of the form vendor/class=name"
 
     def _say_rejected(self, _members: list[str], path: str, kind: str) -> str:
         self.blamed.append(path)
@@ -180,7 +179,7 @@ class _Reasons:
         vendor, _, class_ = kind.partition("/")
         classes = [k.partition("/")[2] for k in self.kinds if k.startswith(vendor + "/")]
         if kind in self.kinds:
-            text = f"{kind} has no device {_some(members)}"
+            text = f"{kind} has no device {some(members, _SHOWN)}"
         elif classes:
             text = f"{vendor} has no class {class_}, it has {_near_first(class_, classes)}"
         elif self.kinds:
@@ -188,7 +187,7 @@ class _Reasons:
         else:
             text = "no spec defines any device"
         nearest = self._nearest(kind, members[0])
-        return f"{text}, nearest {_some(nearest)}" if nearest else text
+        return f"{text}, nearest {some(nearest, _SHOWN)}" if nearest else text
 
     def _nearest(self, kind: str, device: str) -> list[str]:
         """Devices somebody may have meant: of that kind, or of that name under other kinds."""
@@ -263,12 +262,6 @@ def _why_unreadable(path: str) -> str:
 
 def _reason(number: int) -> str:
     return reason(OSError(number, os.strerror(number)))
-
-
-def _some(items: Iterable[str]) -> str:
-    items = list(items)
-    more = len(items) - _SHOWN
-    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, noun: str) -> str:

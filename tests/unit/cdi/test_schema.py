@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 
-from ocishim.cdi import versions
+from ocishim.cdi import fields, versions
 from ocishim.cdi.document import document
 from ocishim.cdi.schema import validate
 from tests.unit.cdi import strategies
@@ -32,6 +32,21 @@ def test_files_are_schemas(name: str) -> None:
 
 def test_one_file_per_version_that_differs() -> None:
     assert FILES == ["cdi-0.3.0.json", "cdi-0.4.0.json", "cdi-0.5.0.json", "cdi-0.6.0.json", "cdi-0.7.0.json", "cdi-1.1.0.json", "cdi.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_a_version_has_the_fields_of_the_table(name: str) -> None:
+    """As properties, and among what makes a device's edits more than none."""
+    version = _numbers(name.removeprefix("cdi-").removesuffix(".json"))
+    known = {one.name for one in fields.FIELDS if not one.since or _numbers(one.since) <= version}
+    schema = validate.load(name)["definitions"]
+    assert schema["containerEdits"]["properties"].keys() == known
+    some = schema["device"]["properties"]["containerEdits"]["anyOf"]
+    assert {name for one in some for name in one["required"]} == known
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 @pytest.mark.parametrize(
