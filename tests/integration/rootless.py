@@ -1,4 +1,4 @@
-"""An ordinary user of the tests' own, and the Podman they run.
+"""An ordinary user of the tests' own, and the engines they run: Podman, buildah, Docker.
 
 /etc is an overlay for them, so that the node's users and subordinate ids stay as they are.
 """
@@ -61,7 +61,7 @@ def static_runc() -> Path:
 
 
 class Rootless:
-    """Podman of an ordinary user, whose runtime is `shim`; all their files are in `folder`."""
+    """An ordinary user, whose engines' runtime is `shim`; all their files are in `folder`."""
 
     def __init__(self, folder: Path, shim: Shim) -> None:
         self.folder = folder
@@ -75,22 +75,29 @@ class Rootless:
         folder.chmod(0o755)
         for parent in folder.parents[:-2]:
             parent.chmod(parent.stat().st_mode | 0o111)
-        program = folder / "pyshim"
-        program.write_text(
+        self.runtime = folder / "pyshim"
+        self.runtime.write_text(
             _WRAPPER.format(config=shim.config, run=self.run_dir, program=shim.program)
         )
-        program.chmod(0o755)
+        self.runtime.chmod(0o755)
         self.conf = folder / "containers.conf"
-        self.conf.write_text(_CONF.format(program=program))
+        self.conf.write_text(_CONF.format(program=self.runtime))
 
     @staticmethod
-    def is_there() -> None:
+    def is_there(*programs: str) -> None:
         """Skip (in CI: fail) where a program is missing."""
-        for program in ("podman", "conmon", "newuidmap", "setpriv"):
+        for program in ("newuidmap", "setpriv", *programs):
             need(program)
 
     def podman(self, *argv: str) -> Result:
         """Call podman as the user."""
+        own = ("--storage-driver=overlay", "--events-backend=none", "--cgroup-manager=cgroupfs")
+        result = self.call("podman", *own, *argv)
+        self._forget_namespaces()
+        return result
+
+    def call(self, *argv: str) -> Result:
+        """Call a program as the user."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -98,13 +105,11 @@ class Rootless:
             "CONTAINERS_CONF": str(self.conf),
             "USER_ID": str(USER),
         }
-        own = ("--storage-driver=overlay", "--events-backend=none", "--cgroup-manager=cgroupfs")
         done = subprocess.run(
             ["unshare", "-m", "sh", "-ec", _AS_USER, "sh", str(self.etc), str(USER), str(self.folder),
-             str(self.libraries), str(self.shim.spec_dir), "podman", *own, *argv],
+             str(self.libraries), str(self.shim.spec_dir), *argv],
             env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
-        self._forget_namespaces()
         return Result(done.returncode, done.stdout, done.stderr)
 
     def import_image(self, tree: Path) -> None:

@@ -116,7 +116,7 @@ def test_without_a_user_namespace_nothing_is_otherwise(node: Node, busybox: Path
 def _user(
     tmp_path_factory: pytest.TempPathFactory, programs: Path, busybox: Path
 ) -> Iterator[Rootless]:
-    Rootless.is_there()
+    Rootless.is_there("podman", "conmon")
     folder = tmp_path_factory.mktemp("rootless")
     user = Rootless(folder / "home", Shim(folder / "pyshim", "runc", programs))
     user.shim.add_spec("acme.json", spec_of(folder / "driver", RBIND))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from ocishim.admin.checks.finding import Finding, is_denied
@@ -201,8 +202,18 @@ def log(node: Node) -> Iterator[Finding]:
         yield _no_log(f"log.file is '{file}', which is a folder", step)
     elif file and not node.exists(folder):
         yield _no_log(f"log.file is '{file}', and {folder} is not there", usual)
-    elif not file and not node.exists("/dev/log") and not node.exists(_JOURNAL):
-        yield _no_log("log.file is not set, and there is no /dev/log", usual)
+    elif file and _is_socket(node, file):
+        yield _no_log(f"log.file is '{file}', which is a socket", usual)
+    elif not file and not any(_is_socket(node, path) for path in ("/dev/log", _JOURNAL)):
+        there = "/dev/log is no socket" if node.exists("/dev/log") else "there is no /dev/log"
+        yield _no_log(f"log.file is not set, and {there}", usual)
+
+
+def _is_socket(node: Node, path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(node.host.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _no_log(evidence: str, next_step: str) -> Finding:

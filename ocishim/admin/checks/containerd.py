@@ -34,6 +34,7 @@ def check(node: Node, place: Place) -> Iterator[Finding]:
             yield _switched_off(files, step)
         return
     yield from _does_not_load(files, cri, step)
+    yield from (registration.lost_import(*one, step) for one in files.lost)
     if ours and place is containerd_places.USUAL:
         yield from registration.not_restarted(node, "containerd", files.trees, step)
     command = _configure(node, files, place)

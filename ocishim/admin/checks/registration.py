@@ -107,3 +107,16 @@ def no_such_default(engine: str, evidence: str, next_step: str) -> Finding:
         why=starts,
         next_step=next_step,
     )
+
+
+def lost_import(path: str, pattern: str, restart: str) -> Finding:
+    """Return the finding for an import that 1.x looks for elsewhere than 2.x and people do."""
+    whole = f"{os.path.dirname(path)}/{pattern}"
+    return Finding(
+        "containerd-imports",
+        "warning",
+        f"containerd 1.x does not read {whole}",
+        evidence=f"{path}: 'imports' has {pattern!r}, a relative pattern",
+        why="of such a one 1.x looks in its working directory, which is / under systemd",
+        next_step=f"write {whole!r} in {path}, and {restart}",
+    )

@@ -167,7 +167,9 @@ def _later(host: Host, wish: Wish, path: str) -> str:
     if last in {path, files.drop_in or files.default_drop_in}:
         return f": {last} is of version {files.version}, which it reads otherwise"
     after = f"{os.path.dirname(last)}/zzz-pyshim.toml"
-    step = f"; --drop-in {quoted(after)} comes after it" if files.is_imported(after) else ""
+    step = f"; --config {quoted(last)} writes into it"
+    if files.is_imported(after):
+        step = f"; --drop-in {quoted(after)} comes after it"
     return f": {last} is read later{step}"
 
 
@@ -208,6 +210,12 @@ def _notes(files: Files, wish: Wish) -> list[str]:
             f"containerd 1.x takes the CRI plugin's settings from the last file alone, so"
             f" {files.drop_in or files.default_drop_in} repeats those of {files.others[-1]}:"
             " configure again when they change"
+        )
+    for path, pattern in files.lost:
+        whole = f"{os.path.dirname(path)}/{pattern}"
+        notes.append(
+            f"containerd 1.x does not look for {pattern!r} beside {path}, but in its working"
+            f" directory, which is / under systemd: write {whole!r} there if it is meant"
         )
     if patterns := files.model().get("pod_annotations"):
         notes.append(

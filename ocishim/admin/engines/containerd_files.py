@@ -39,7 +39,7 @@ class Files:
     """The configuration file and what it imports, parsed, in the order containerd reads them.
 
     merges: whether containerd is one that merges plugins' tables; None: as the file's version
-    says, 2 being a file of 1.x.
+    says, 2 being a file of 1.x. lost: file and pattern of each import that 1.x looks for elsewhere.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class Files:
         self.texts: dict[str, str] = {}
         self.trees: dict[str, dict[str, Any]] = {}
         self.globs: list[str] = []
+        self.lost: list[tuple[str, str]] = []
+        self._asked = merges
         self._load()
         self.version = self._version(path, 2 if not self.trees.get(path) else 1)
-        self.merges = self.version > 2 if merges is None else merges
+        self.merges = self._is_two()
         self.drop_in = own or self._drop_in()
 
     def cri(self, path: str) -> tuple[str, str]:
@@ -129,6 +131,15 @@ class Files:
             result = tomlfile.merged(result, self.table(path) or {})
         return result
 
+    def _is_two(self) -> bool:
+        version = (self.trees.get(self.path) or {}).get("version")
+        says_so = type(version) is int and version > 2
+        return says_so if self._asked is None else self._asked
+
+    def _unmarked(self, text: str) -> str:
+        """Return the text without a byte order mark where containerd does not mind one: 1.x."""
+        return text if self._is_two() else text.removeprefix("\ufeff")
+
     def _load(self) -> None:
         pending = [self.path]
         while pending:
@@ -136,7 +147,7 @@ class Files:
             text = read(self.host, path) if path not in self.trees else None
             if text is not None:
                 self.texts[path] = text
-                self.trees[path] = tomlfile.plain(rendered(self.path, text), path)
+                self.trees[path] = tomlfile.plain(rendered(self.path, self._unmarked(text)), path)
                 pending += self._imports(path, self.trees[path].get("imports", []))
 
     def _imports(self, parent: str, patterns: object) -> list[str]:
@@ -149,6 +160,11 @@ class Files:
             path = os.path.normpath(os.path.join(os.path.dirname(parent), pattern))
             if "*" not in path or "\0" in path:
                 found.append(path)
+                continue
+            if not pattern.startswith("/") and not self._is_two():
+                # 1.x takes it as it is, from its working directory: systemd's is / (seen, 1.6.20)
+                self.lost.append((parent, pattern))
+                found += _matching(self.host, os.path.normpath(f"/{pattern}"))
                 continue
             self.globs.append(path)
             found += _matching(self.host, path)

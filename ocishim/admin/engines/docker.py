@@ -189,11 +189,13 @@ def parse(text: str, path: str) -> dict[str, Any]:
     """Return what daemon.json's text says. Raises ConfigError naming `path`.
 
     What we read of it has the type that dockerd wants, which takes null for nothing, as it takes a
-    file of blanks alone, and does not mind a byte order mark (seen with 26.1).
+    file of blanks alone, and does not mind a byte order mark (seen with 26.1). Of a table that is
+    there twice it takes both, and of an entry in both the later one (seen with 20.10).
     """
     said = text.removeprefix("\ufeff").strip()
     try:
-        settings = json.loads(said or "null", parse_constant=_no_constant)
+        pairs = json.loads(said or "null", parse_constant=_no_constant, object_pairs_hook=_Pairs)
+        settings = _both(pairs) if isinstance(pairs, _Pairs) else pairs
     except (ValueError, RecursionError) as err:
         raise ConfigError(f"{path}: not valid JSON: {err}", hint=_refused(path)) from None
     if settings is None:
@@ -209,6 +211,26 @@ def parse(text: str, path: str) -> dict[str, Any]:
         runtime = _expect(runtimes, name, dict, path, "runtimes.") or {}
         _expect(runtime, "path", str, path, f"runtimes.{name}.")
     return settings
+
+
+class _Pairs(list[Any]):
+    """Names and values of a JSON object, as they stand there."""
+
+
+def _both(pairs: _Pairs) -> dict[str, Any]:
+    """Return the file's object as dockerd reads it (encoding/json, a map that has entries)."""
+    settings: dict[str, Any] = {}
+    for name, value in pairs:
+        plain, before = _plain(value), settings.get(name)
+        both = isinstance(plain, dict) and isinstance(before, dict)
+        settings[name] = {**before, **plain} if both else plain  # type: ignore[dict-item]
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Pairs):
+        return {name: _plain(one) for name, one in value}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _no_constant(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Tree(NodeRoot):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.write("/etc/cdi/acme.yaml", SPEC)
-        self.write("/dev/log")
+        listen(self, "/dev/log")
         self.tells("/usr/bin/runc", "runc version 1.3.0")
         with open(sys.executable, "rb") as file:  # an ELF file of this machine
             self.write("/sbin/ldconfig").write_bytes(file.read(64))
@@ -37,6 +38,13 @@ class Tree(NodeRoot):
     def node(self, kernel: str = "6.1.0-1-amd64", config: str = "") -> Node:
         self.write("/etc/pyshim/config.toml", config or 'runtimes = ["runc"]\n')
         return Node(Host(str(self.root)), kernel=kernel, config_path="/etc/pyshim/config.toml")
+
+
+def listen(tree: NodeRoot, path: str) -> None:
+    """Make a socket."""
+    place = tree.root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.mknod(place, stat.S_IFSOCK | 0o666)
 
 
 def findings(node: Node) -> dict[str, Finding]:

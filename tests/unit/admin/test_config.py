@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,53 @@ def test_set(tmp_path: Path, assignments: list[str], wanted: dict[str, object]) 
     added = set(file.read_text().splitlines()) - set(default_text().splitlines())
     assert len(added) <= max(len(assignments), 3)  # a table of requests has three lines
     assert read_early(file.read_text())
+
+
+REQUESTS = """\
+# before the first
+[[requests.env]]
+# NVIDIA's
+name = "A"  # as images have it
+kind = "a.com/gpu"
+
+# between
+[[requests.env]]
+name = "B"
+kind = "b.com/gpu"
+# the end of B
+
+# the log
+[log]
+level = "info"
+"""
+A, B = '{name = "A", kind = "a.com/gpu"}', '{name = "B", kind = "b.com/gpu"}'
+C = '{name = "C", kind = "c.com/gpu"}'
+
+
+@pytest.mark.parametrize(
+    ("tables", "lost", "new"),
+    [
+        pytest.param([A, B], [], [], id="the same"),
+        pytest.param([A, B, C], [], ["[[requests.env]]", 'name = "C"', 'kind = "c.com/gpu"', ""],
+                     id="one more"),
+        pytest.param([A.replace("}", ", unprivileged = true}"), B], [], ["unprivileged = true"],
+                     id="one more key"),
+        pytest.param([A, B.replace("b.com", "c.com")], ['kind = "b.com/gpu"'],
+                     ['kind = "c.com/gpu"'], id="another kind"),
+        pytest.param([A], ["[[requests.env]]", 'name = "B"', 'kind = "b.com/gpu"', "# the end of B"],
+                     [], id="one less"),
+    ],
+)  # fmt: skip
+def test_the_comments_around_tables_stay(
+    tmp_path: Path, tables: list[str], lost: list[str], new: list[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(REQUESTS)
+    result = call("set", f"requests.env=[{', '.join(tables)}]", file=file)
+    assert result.exit_code == 0, result.output
+    before, after = (Counter(text.splitlines()) for text in (REQUESTS, file.read_text()))
+    assert (before - after, after - before) == (Counter(lost), Counter(new))
+    assert file.read_text().endswith('# the log\n[log]\nlevel = "info"\n')
 
 
 @pytest.mark.parametrize(

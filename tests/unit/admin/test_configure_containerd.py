@@ -578,8 +578,12 @@ def test_program_must_be_there(machine: Machine) -> None:
         ("/etc/containerd/*/*.toml", "/etc/containerd/cloud/cri.toml", True),
         ("/etc/containerd/[a-d]*/?.toml", "/etc/containerd/cloud/x.toml", True),
         ("/etc/containerd/c*/c*/*.toml", "/etc/containerd/cloud/cri/x.toml", True),
-        ("cloud/*", "/etc/containerd/cloud/.x.toml", True),
-        ("cloud/[^y]*.toml", "/etc/containerd/cloud/x.toml", True),
+        ("/etc/containerd/cloud/*", "/etc/containerd/cloud/.x.toml", True),
+        ("/etc/containerd/cloud/[^y]*.toml", "/etc/containerd/cloud/x.toml", True),
+        # Of a relative pattern 1.x looks in its working directory, / under systemd (seen, 1.6.20).
+        ("cloud/*", "/etc/containerd/cloud/x.toml", False),
+        ("etc/containerd/cloud/*", "/etc/containerd/cloud/x.toml", True),
+        ("cloud/x.toml", "/etc/containerd/cloud/x.toml", True),
         ("/etc/containerd/*.toml", "/etc/containerd/cloud/x.toml", False),
         ("/etc/containerd/c?.toml", "/etc/containerd/ci.toml", False),
     ],
@@ -593,6 +597,17 @@ def test_patterns_of_imports_are_gos(
     machine.configure("containerd")
     ours = next(path for path, text in machine.files().items() if "BinaryName" in text)
     assert (find(machine.toml(ours), "plugins", V2, "sandbox_image") == "pause") is is_read
+
+
+def test_a_relative_pattern_is_told_where_1x_looks(machine: Machine) -> None:
+    """Ours goes where it is read."""
+    machine.write(CONFIG, 'version = 2\nimports = ["conf.d/*.toml"]\n')
+    output = machine.configure("containerd").output
+    assert "does not look for 'conf.d/*.toml' beside /etc/containerd/config.toml" in output
+    assert "write '/etc/containerd/conf.d/*.toml' there if it is meant" in output
+    assert find(machine.toml(CONFIG), "plugins", V2, "containerd", "runtimes", "pyshim")
+    machine.write(CONFIG, 'version = 3\nimports = ["conf.d/*.toml"]\n')
+    assert "does not look for" not in machine.configure("containerd").output
 
 
 def test_a_drop_in_that_no_pattern_matches_is_imported(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -129,8 +130,10 @@ BEFORE = f"{CONFIG}.before-pyshim"
         pytest.param('{"default-runtime": "nvidia"}', id="another default"),
         pytest.param('{"features": {"cdi": false}}\n', id="CDI switched off"),
         pytest.param(USED, id="in a form of its own"),
+        pytest.param('{"runtimes": {"a": {"path": "/a"}}, "runtimes": {"b": {"path": "/b"}}}',
+                     id="a table twice"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("again", [[], ["--set-as-default"], ["--enable-cdi"]])
 def test_remove_brings_everything_back(
     machine: Machine, text: str | None, again: list[str]
@@ -142,6 +145,37 @@ def test_remove_brings_everything_back(
     machine.configure("docker", *again)
     machine.configure("docker", "--remove")
     assert machine.files() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        pytest.param(
+            '{"runtimes": {"aa": {"path": "/aa", "runtimeArgs": ["x"]}, "cc": {"path": "/cc"}},'
+            ' "runtimes": {"bb": {"path": "/bb"}, "aa": {"path": "/aa2"}}}',
+            {"runtimes": {"aa": {"path": "/aa2"}, "cc": {"path": "/cc"}, "bb": {"path": "/bb"}}},
+            id="runtimes",
+        ),
+        pytest.param(
+            '{"log-opts": {"max-size": "1m"}, "features": {"x": true}, "log-opts": {"max-file": "2"}}',
+            {"log-opts": {"max-size": "1m", "max-file": "2"}, "features": {"x": True}},
+            id="others",
+        ),
+        pytest.param('{"dns": ["1.1.1.1"], "dns": ["9.9.9.9"]}', {"dns": ["9.9.9.9"]}, id="a list"),
+        pytest.param(
+            '{"runtimes": {"a": {"path": "/a"}}, "runtimes": null}', {"runtimes": {}}, id="null"
+        ),
+    ],
+)
+def test_what_is_there_twice_is_kept_as_dockerd_reads_it(
+    machine: Machine, text: str, read: dict[str, Any]
+) -> None:
+    """Dockerd 20.10 has both tables, and of an entry in both the later one (docker info)."""
+    machine.write(CONFIG, text)
+    machine.configure("docker")
+    after = json.loads(machine.read(CONFIG))
+    assert after["runtimes"].pop("pyshim")["path"]
+    assert after == {"runtimes": {}, **read}
 
 
 def test_remove_keeps_what_was_added_since(machine: Machine) -> None:

@@ -20,7 +20,7 @@ from ocishim.admin.checks.finding import EXIT_STATUS, Finding, gravest
 from ocishim.admin.checks.node import Node
 from ocishim.admin.host import Host
 from ocishim.admin.install import ownfiles
-from tests.unit.admin.nodes import SPEC, Tree, findings
+from tests.unit.admin.nodes import SPEC, Tree, findings, listen
 
 
 def test_healthy_node_has_no_findings(tree: Tree) -> None:
@@ -119,6 +119,20 @@ def test_what_is_ones_own_one_may_write(tree: Tree, monkeypatch: pytest.MonkeyPa
     assert findings(node) == {}
 
 
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, os.mkfifo])
+def test_what_is_no_socket_takes_no_warnings(tree: Tree, make: Callable[[Path], object]) -> None:
+    """A mount of a file that is not there makes a folder of it, and a redirection a file."""
+    (tree.root / "dev/log").unlink()
+    make(tree.root / "dev/log")
+    found = findings(tree.node())["log"]
+    assert found.evidence == "log.file is not set, and /dev/log is no socket"
+
+
+def test_a_socket_is_no_file_to_append_to(tree: Tree) -> None:
+    node = tree.node(config='runtimes = ["runc"]\n[log]\nfile = "/dev/log"\n')
+    assert findings(node)["log"].evidence == "log.file is '/dev/log', which is a socket"
+
+
 @pytest.mark.parametrize(
     ("file", "evidence"),
     [
@@ -134,7 +148,10 @@ def test_warnings_go_nowhere(tree: Tree, file: str, evidence: str) -> None:
     (tree.root / "dev/log").unlink()
     found = findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
     assert found["log"].evidence == evidence
-    tree.write(file or "/dev/log")
+    if file:
+        tree.write(file)
+    else:
+        listen(tree, "/dev/log")
     assert "log" not in findings(tree.node(config=f'runtimes = ["runc"]\n[log]\nfile = "{file}"\n'))
 
 
@@ -554,6 +571,8 @@ def folder(path: Path) -> None:
 
 def weird(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_socket():
+        path.unlink()
     path.write_bytes(b"#!/bin/sh\nprintf '\\377\\0\\033['\n\xff\0")
     path.chmod(0o755)
 
@@ -572,7 +591,7 @@ IN_PLACE = [
         "spec-none+spec-rejected spec-none spec-none+spec-rejected spec-none+spec-rejected"),
     ("etc/cdi/x.json", "spec-rejected - spec-rejected spec-rejected"),
     ("var/run/cdi", "check-failed - spec-dir spec-dir"),
-    ("dev/log", "log - - -"),
+    ("dev/log", "log log log log"),
     ("sbin/ldconfig", "ldconfig-none ldconfig ldconfig ldconfig"),
     ("usr/bin/runc", "runtime runtime runtime-unknown runtime"),
     ("usr/local/lib/pyshim", "installation"),

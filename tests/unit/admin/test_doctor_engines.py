@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ocishim.admin.engines.containerd_files import PLUGINS
 from tests.unit.admin.nodes import Tree, findings
 
 if TYPE_CHECKING:
@@ -37,8 +38,45 @@ def with_containerd(
     return tree.node()
 
 
+def of_version(number: int, text: str) -> str:
+    """The same text in a file of that version, 1.x's or newer."""
+    text = text.replace("version = 3", f"version = {number}")
+    return text.replace("io.containerd.cri.v1.runtime", PLUGINS[number])
+
+
 def test_containerd_configured_is_fine(tree: Tree) -> None:
     assert findings(with_containerd(tree)) == {}
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("1.6.20~ds1", ""), ("1.7.24", ""), ("v2.4.2", "engine-configuration")],
+)
+def test_a_byte_order_mark(tree: Tree, version: str, name: str) -> None:
+    """1.x reads such a file, and 2.x refuses it (seen with 1.6.20 and 2.4.2)."""
+    with_containerd(tree)
+    tree.tells("/usr/bin/containerd", f"containerd github.com/containerd/containerd {version}")
+    config = tree.root / "etc/containerd/config.toml"
+    config.write_text("\ufeff" + of_version(2, config.read_text()))
+    found = findings(tree.node())
+    assert sorted(found) == [name] * bool(name)
+    if name:
+        assert found[name].next_step == "sed -i '1s/^\\xef\\xbb\\xbf//' /etc/containerd/config.toml"
+
+
+@pytest.mark.parametrize(("version", "lost"), [("1.6.20", True), ("v2.4.2", False)])
+def test_a_relative_pattern_of_imports(tree: Tree, version: str, *, lost: bool) -> None:
+    with_containerd(tree)
+    tree.tells("/usr/bin/containerd", f"containerd github.com/containerd/containerd {version}")
+    config = tree.root / "etc/containerd/config.toml"
+    config.write_text('imports = ["conf.d/*.toml"]\n' + of_version(2, config.read_text()))
+    found = findings(tree.node())
+    assert ("containerd-imports" in found) is lost
+    if lost:
+        assert found["containerd-imports"].next_step == (
+            "write '/etc/containerd/conf.d/*.toml' in /etc/containerd/config.toml, and systemctl"
+            " restart containerd"
+        )
 
 
 @pytest.mark.parametrize(

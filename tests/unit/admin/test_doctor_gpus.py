@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.admin.nodes import Tree, findings
+from tests.unit.admin.nodes import Tree, findings, listen
 from tools.lab.driverroot import BUS, CONTROL, LIBDIR, MODULE, OLD, VERSION, DriverRoot
 
 pytestmark = pytest.mark.root
@@ -114,7 +114,7 @@ def test_a_node_of_the_module_before(tree: Tree, root: DriverRoot, where: str) -
 def test_nodes_of_a_driver_container(tree: Tree, root: DriverRoot) -> None:
     root.core(f"/run/nvidia/driver{LIBDIR}")
     (root.root / "dev").rename(root.root / "run/nvidia/driver/dev")
-    root.write("/dev/log")
+    listen(tree, "/dev/log")
     assert findings(tree.node()) == {}
 
 
