@@ -109,11 +109,14 @@ def _find(config: Config, program: str) -> str:
 def hook_program(program: str) -> str:
     """Return the path of `pyshim-hook`: it lies beside `program`, or is the same file.
 
-    The static file is any of the programs, by args[0]; somebody may have copied nothing else.
+    The static file is any of the programs, by args[0]; somebody may have copied nothing else. It
+    may have been called by a descriptor that is closed by now (fexecve).
     """
     file = posixos.path.realpath(program)
     beside = posixos.path.join(posixos.path.dirname(file), "pyshim-hook")
-    return beside if posixos.access(beside, posixos.X_OK) or not posixos.IS_STATIC else file
+    if posixos.access(beside, posixos.X_OK) or not posixos.IS_STATIC:
+        return beside
+    return file if posixos.access(file, posixos.X_OK) else posixos.path.realpath("/proc/self/exe")
 
 
 def _fail(invocation: argv.Invocation, program: str, message: str, err: Exception) -> None:

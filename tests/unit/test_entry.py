@@ -136,3 +136,11 @@ def _commands(group: int) -> bytes:
         except OSError:
             pass
     return found
+
+
+@pytest.mark.parametrize("program", ["/dev/fd/99", "/memfd:pyshim (deleted)"])
+def test_the_hook_program_of_a_file_that_was_called_by_a_descriptor(
+    monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(posixos, "IS_STATIC", True)
+    assert entry.hook_program(program) == os.path.realpath("/proc/self/exe")

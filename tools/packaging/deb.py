@@ -48,7 +48,7 @@ _PRERM = """\
 #!/bin/sh
 set -e
 # What runs under pyshim could not be stopped without it.
-[ "$1" != remove ] || /usr/bin/pyshimctl uninstall --dry-run --prefix /usr
+[ "$1" != remove ] || /usr/bin/pyshimctl uninstall --dry-run --quiet --prefix /usr
 """
 _OVERRIDES = """\
 # One static file is the point: see docs/install.md. click names an editor, which nobody asks for.

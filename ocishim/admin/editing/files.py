@@ -104,6 +104,14 @@ def refused(err: OSError, path: object, what: str = "") -> ConfigError:
     return ConfigError(f"{what}{err.strerror}", source=str(path), errno=err.errno)
 
 
+def named_by(err: OSError) -> str:
+    """Return the path that an error is about, "" for none: of two, the one that was to be made.
+
+    What is named first is a link's text, a scratch file, or what was to be copied.
+    """
+    return err.filename2 or err.filename or ""
+
+
 def read(host: Host, path: str, *, named: bool = False) -> str | None:
     """Return the text of the file `path`, None when there is none.
 
@@ -247,13 +255,21 @@ def _private(path: str, flags: int) -> int:
 
 
 def link(target: str, path: str) -> None:
-    """Make the symbolic link `path`, replacing one that is there by one rename."""
+    """Make the symbolic link `path`, replacing one that is there by one rename.
+
+    Raises OSError that names `path`.
+    """
     scratch = f"{path}.{os.getpid()}"
     # Of one that was killed: in a container all have the same number.
     if os.path.lexists(scratch):
         os.unlink(scratch)
-    os.symlink(target, scratch)
-    os.rename(scratch, path)
+    try:
+        os.symlink(target, scratch)
+        os.rename(scratch, path)
+    except OSError as err:
+        with suppress(OSError):
+            os.unlink(scratch)
+        raise OSError(err.errno, err.strerror, path) from None
 
 
 def _status(path: str) -> os.stat_result | None:

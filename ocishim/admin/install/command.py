@@ -107,7 +107,7 @@ def _put_in_place(
             done += _configuration(installation, lowlevels[:1])
             done += units.put(installation, asked=refresh)
     except OSError as err:
-        raise files.refused(err, err.filename or installation.prefix) from None
+        raise files.refused(err, files.named_by(err) or installation.prefix) from None
     return {
         "version": installation.current,
         "previous": before,
@@ -127,7 +127,7 @@ def _check(installation: Installation, *, as_json: bool) -> NoReturn:
                 what = f"leads to {installation.current}, and this pyshim is {name}"
                 wrong.append(Fault(f"{installation.home}/current", what))
     except OSError as err:
-        raise files.refused(err, err.filename or installation.prefix) from None
+        raise files.refused(err, files.named_by(err) or installation.prefix) from None
     if as_json:
         found = [{"path": one.path, "what": one.what} for one in wrong]
         printer.report("install-check", {"version": installation.current, "wrong": found})

@@ -38,9 +38,17 @@ _RUN = "/run/pyshim"
 @click.option("--purge", is_flag=True, help="Also remove a configuration that was edited.")
 @click.option("--force", is_flag=True, help="Even if an engine is configured to use pyshim.")
 @DRY_RUN_OPTION
+@click.option("--quiet", "-q", is_flag=True, help="The exit status and errors alone.")
 @JSON_OPTION
 def uninstall(
-    prefix: str, host_root: str, *, purge: bool, force: bool, dry_run: bool, as_json: bool
+    prefix: str,
+    host_root: str,
+    *,
+    purge: bool,
+    force: bool,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Remove what install put in place, and what pyshim made while it ran (/run/pyshim).
 
@@ -55,16 +63,19 @@ def uninstall(
         _refuse_when_used(host)
     program = f"{prefix}/bin/pyshim"
     inuse.refuse(inuse.of(host, program), program)
-    if dry_run:
-        told = _would(Installation(host, prefix), purge=purge)
-        tell({"done": told, "dry_run": True}, as_json=as_json)
-        return
+    act = _would if dry_run else _uninstalled
+    done = act(Installation(host, prefix), purge=purge)
+    if not quiet:
+        tell({"done": done, **({"dry_run": True} if dry_run else {})}, as_json=as_json)
+
+
+def _uninstalled(installation: Installation, *, purge: bool) -> list[str]:
+    """Uninstall; what was done. Raises ConfigError."""
     try:
-        with Installation(host, prefix) as installation:
-            done = _uninstall(installation, purge=purge)
+        with installation:
+            return _uninstall(installation, purge=purge)
     except OSError as err:
-        raise files.refused(err, err.filename or prefix) from None
-    tell({"done": done}, as_json=as_json)
+        raise files.refused(err, files.named_by(err) or installation.prefix) from None
 
 
 def _refuse_when_used(host: Host) -> None:

@@ -27,11 +27,7 @@ def build(file: str, folder: str) -> None:
     for one in (folder, f"{folder}/bin"):
         os.chmod(one, 0o755)  # noqa: S103 - also where the folder above hands down its setgid bit
     target = f"{folder}/bin/{_FILE}"
-    try:
-        shutil.copyfile(file, target)
-    except OSError as err:
-        # It names the source first, which is rarely the one that is at fault: a full disk.
-        raise OSError(err.errno, err.strerror, err.filename2 or err.filename) from None
+    shutil.copyfile(file, target)
     os.chmod(target, 0o755)  # noqa: S103 - hooks of user namespaces run it
     with open(target, "rb") as copy:
         os.fsync(copy.fileno())

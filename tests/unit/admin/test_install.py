@@ -299,3 +299,13 @@ def test_two_installs_wait_for_each_other(node: Node) -> None:
         command = [sys.executable, "-c", script, str(node.root / HOME / ".lock")]
         assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode != 0
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_uninstall_quiet_says_what_stands_against_it_alone(node: Node) -> None:
+    """What the packages' scripts ask."""
+    node.install()
+    assert node.uninstall("--dry-run", "--quiet") == ""
+    node.program("usr/bin/containerd")
+    node.call("configure", "containerd", "--force")
+    refused = node.call("uninstall", "--dry-run", "--quiet")
+    assert (refused.exit_code, "containerd still uses pyshim" in refused.output) == (1, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ocishim.admin.host import Host
+from ocishim.admin.install import versionfolder
+from ocishim.admin.install.installation import Installation
 from tests.unit.admin.installing import HOME, Node
 
 
@@ -102,3 +106,60 @@ def test_an_older_version_stays_while_a_hook_names_it(
     shutil.rmtree(needed)
     static.write_text("version 5\n")
     assert f"remove /{HOME}/{first}" in node.install().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [
+        (os.symlink, f"{HOME}/.new-{os.getpid()}/bin/pyshim-hook"),
+        (os.rename, f"{HOME}/@"),
+        (os.chmod, f"{HOME}/.new-{os.getpid()}"),
+    ],
+    ids=["a link", "the rename", "a mode"],
+)
+def test_what_a_full_disk_refuses_is_named(
+    node: Node,
+    static: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[..., None],
+    place: str,
+) -> None:
+    """By the path that was to be made, and not by a link's text; the version in use stays."""
+    node.install()
+    first = node.current
+    static.write_text("version 2\n")
+    name = Installation(Host(str(node.root)), "/usr/local").name_of(str(static))
+    monkeypatch.setattr(os, call.__name__, full(call))
+    result = node.call("install")
+    wanted = node.root / place.replace("@", name)
+    assert result.output == f"pyshimctl: {wanted}: No space left on device\n"
+    assert (result.exit_code, node.current) == (1, first)
+
+
+def full(call: Callable[..., None]) -> Callable[..., None]:
+    """Return `call` as it is on a disk that is full, with the kernel's own names in the error."""
+
+    def refused(source: str, target: object = None, **_flags: object) -> None:
+        names = (source, None, target) if isinstance(target, str) else (source,)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
+
+    return refused
+
+
+def test_a_link_that_cannot_be_switched_is_named(
+    node: Node, static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.install()
+    before = node.current
+    static.write_text("version 2\n")
+    monkeypatch.setattr(versionfolder, "build", without_links)
+    monkeypatch.setattr(os, "symlink", full(os.symlink))
+    result = node.call("install")
+    assert result.output == f"pyshimctl: {node.root / HOME}/current: No space left on device\n"
+    assert node.current == before
+
+
+def without_links(file: str, folder: str) -> None:
+    """Make the version's folder without links."""
+    Path(folder, "bin").mkdir(parents=True)
+    shutil.copyfile(file, f"{folder}/bin/pyshim")
