@@ -43,12 +43,16 @@ def names(path: str) -> Names:
         with files.opened(path) as file:
             for section in ELFFile(file).iter_sections():
                 if isinstance(section, DynamicSection):
-                    own = [str(tag.soname) for tag in section.iter_tags("DT_SONAME")]
-                    others = [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]
-                    return Names(own[0] if own else "", tuple(others))
+                    own = _values(section, "soname")
+                    return Names(own[0] if own else "", _values(section, "needed"))
     except (ELFError, OSError, UnicodeDecodeError):
         pass
     return Names()
+
+
+def _values(section: DynamicSection, name: str) -> tuple[str, ...]:
+    """The tags DT_`name`: they have their value in a member of that name."""
+    return tuple(str(getattr(tag, name)) for tag in section.iter_tags(f"DT_{name.upper()}"))
 
 
 def soname(path: str) -> str:
