@@ -7,6 +7,7 @@ warning says what is left out. The same in the image itself is refused: its auth
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import ldcache, libview
+from ocishim.hooks import ldcache, ldconf, libview
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
+from tests.attack.test_gone_meanwhile import Robbed
 from tests.hookcall import Done, call
 from tests.isolated import isolated
 from tests.trees import make_tree
@@ -231,3 +233,26 @@ def test_nobody_is_told_what_is_there(tmp_path: Path, way: str) -> None:
         }
         found.append((done.stderr, files, os.path.lexists(root / way)))
     assert found[0] == found[1]
+
+
+@isolated
+@pytest.mark.parametrize("how", ["a fifo", "more names than there may be"])
+def test_taken_away_while_it_is_judged(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each path that the hook resolves: also that which tells whose it is."""
+    monkeypatch.setattr(ldconf, "_MOST_NAMES", 2)
+    root, volume = image(tmp_path, "file etc/ld.so.conf include /volume/sub/*.conf\n")
+    for step in range(1, 60):
+        (volume / "sub").mkdir()
+        names = ["a.conf"] if how == "a fifo" else ["a.conf", "b.conf", "c.conf"]
+        for name in names:
+            os.mkfifo(volume / "sub" / name)
+        with Robbed.open_dir(str(root)) as rootfs:
+            rootfs.step, rootfs.folder = step, str(volume / "sub")
+            ldconf.load(rootfs)
+            done = rootfs.step > 0
+        shutil.rmtree(volume / ("sub" if done else "sub.away"))
+        if done:
+            return
+    pytest.fail("more steps than there can be")
