@@ -83,8 +83,10 @@ class Rootfs(Tree):
                 if not stat.S_ISLNK(posixos.fstat(fd).st_mode):
                     place = posixos.path.normpath(f"{place}/{name}")
                     continue
+                if tree.kernels(fd):
+                    return None  # a magic link
                 if error := self.mounts.refusal(fd, told):
-                    return error if kernels or not tree.kernels(fd) else None
+                    return error
                 links += 1
                 target = posixos.readlink("", dir_fd=fd)
             finally:

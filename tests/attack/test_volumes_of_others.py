@@ -6,8 +6,10 @@ warning says what is left out. The same in the image itself is refused: its auth
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 from collections.abc import Callable
@@ -142,6 +144,21 @@ def test_the_images_own_files_have_their_places(tmp_path: Path) -> None:
         (volume / str(number)).mkdir()
     assert update(root).status == 0
     assert listed(root)["libown.so.1"] == "/opt/image/libown.so.1"
+
+
+@isolated
+def test_a_lease_on_a_compatibility_library(tmp_path: Path) -> None:
+    root, volume = image(tmp_path, "symlink usr/local/cuda /volume")
+    path = libs.put(libs.compat_library(None), volume / "compat/libcuda.so.999.1")
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel asks the holder to give it up
+    with path.open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        done = call(root, "enable-cuda-compat", "--host-driver-version=570.1")
+    assert done.status == 0, done
+    assert done.stderr == (
+        "pyshim-hook: warning: enable-cuda-compat: /usr/local/cuda/compat: Resource temporarily "
+        "unavailable: no compatibility library used\n"
+    )
 
 
 def put_slow(path: Path) -> None:
