@@ -97,7 +97,7 @@ def apply(rootfs: Rootfs, request: Request) -> list[Outcome]:
         return []
     outcomes: list[Outcome] = []
     with rootfs.container().reading():  # what is found out, everybody in the container can read
-        folder = _folder_to_use(rootfs, request, outcomes)
+        folder = _folder_or_none(rootfs, request, outcomes)
         if not folder:
             _refuse(rootfs, request.folder)
             if not rootfs.exists(CUDA_COMPAT_FILE):
@@ -124,6 +124,18 @@ def _refuse(rootfs: Rootfs, folder: str) -> None:
     except (OSError, UnsafePathError):  # no such folder: nothing to refuse
         return
     rootfs.refused.add((status.st_dev, status.st_ino))
+
+
+def _folder_or_none(rootfs: Rootfs, request: Request, outcomes: list[Outcome]) -> str:
+    """Do the same; a warning where a volume's file system, or who holds a lease, is in the way."""
+    try:
+        return _folder_to_use(rootfs, request, outcomes)
+    except OSError as error:
+        refused = UnsafePathError(f"{request.folder}: {posixos.strerror(error.errno or 0)}")
+        if not isinstance(rootfs.left_to_others(refused, request.folder), ForeignMountError):
+            raise
+        outcomes.append(Outcome(f"{refused.message}: no compatibility library used", warning=True))
+        return ""
 
 
 def _folder_to_use(rootfs: Rootfs, request: Request, outcomes: list[Outcome]) -> str:

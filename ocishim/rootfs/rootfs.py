@@ -8,13 +8,17 @@ whether a refusal matters, is for the hooks to decide.
 from __future__ import annotations
 
 import _stat as stat
+import errno
 
 from ocishim import posixos
-from ocishim.errors import UnsafePathError
+from ocishim.errors import ForeignMountError, PyshimError, UnsafePathError
 from ocishim.linux import syscalls
-from ocishim.rootfs import dirent
+from ocishim.rootfs import dirent, tree
 from ocishim.rootfs.handle import kind_of, set_mode
 from ocishim.rootfs.tree import Tree
+
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 
 
 def _split(unsafe_path: str) -> tuple[str, str]:
@@ -38,6 +42,72 @@ class Rootfs(Tree):
         super().__init__(fd, path)
         self.links: set[tuple[object, int, str]] = set()
         self.refused: set[tuple[int, int]] = set()
+
+    def is_shut_out(self, unsafe_path: str, error: OSError) -> bool:
+        """Whether `error`, about `unsafe_path`, is of a mount that is somebody else's.
+
+        One that may not be entered or written, as a folder of the user's in a container whose root
+        is another: the deepest folder above that can be reached tells whose it is.
+        """
+        if error.errno not in _DENIED:
+            return False
+        parent = unsafe_path.rstrip("/").rpartition("/")[0]
+        return self._foreign_of(parent or "/", unsafe_path) is not None
+
+    def left_to_others(self, refused: UnsafePathError, unsafe_path: str) -> PyshimError:
+        """Return what to raise for `refused`: a ForeignMountError on somebody else's mount.
+
+        What the kernel itself shows, as its magic links, is nobody's.
+        """
+        return self._foreign_of(unsafe_path, unsafe_path, kernels=False) or refused
+
+    def _foreign_of(
+        self, unsafe_path: str, told: str, *, kernels: bool = True
+    ) -> ForeignMountError | None:
+        """Return the error about `told` when `unsafe_path` belongs to somebody else, else None.
+
+        So it does where a link on the way does, whatever that leads to. Of what cannot be reached,
+        the deepest folder on the way that can be tells.
+        """
+        place, links = "/", 0
+        todo = unsafe_path.split("/")[::-1]
+        while todo and links <= _MOST_LINKS:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            try:
+                fd = self.resolve(f"{place}/{name}", follow=False)
+            except (OSError, UnsafePathError):
+                break
+            try:
+                if not stat.S_ISLNK(posixos.fstat(fd).st_mode):
+                    place = posixos.path.normpath(f"{place}/{name}")
+                    continue
+                if tree.kernels(fd):
+                    return None  # a magic link
+                if error := self.mounts.refusal(fd, told):
+                    return error
+                links += 1
+                target = posixos.readlink("", dir_fd=fd)
+            finally:
+                posixos.close(fd)
+            place = "/" if target.startswith("/") else place
+            todo += target.split("/")[::-1]
+        while (fd := self._there(place)) < 0:  # taken away meanwhile
+            place = posixos.path.dirname(place)
+        try:
+            error = self.mounts.refusal(fd, told)
+            return error if kernels or not tree.kernels(fd) else None
+        finally:
+            posixos.close(fd)
+
+    def _there(self, place: str) -> int:
+        try:
+            return self.resolve(place, follow=False)
+        except (OSError, UnsafePathError):
+            if place == "/":
+                raise
+            return -1
 
     def owns(self, unsafe_path: str) -> bool:
         """Whether `unsafe_path` leads to something on the mount of the root itself."""

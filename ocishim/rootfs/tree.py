@@ -16,7 +16,7 @@ import _stat as stat
 import errno
 
 from ocishim import posixos
-from ocishim.errors import ForeignMountError, PyshimError, UnsafePathError
+from ocishim.errors import ForeignMountError, UnsafePathError
 from ocishim.linux import const, syscalls
 from ocishim.oci.container import Container
 from ocishim.rootfs.handle import kind_of, reopen
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _RESOLVE = const.RESOLVE_IN_ROOT | const.RESOLVE_NO_MAGICLINKS
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _READ_LIMIT = 1 << 20  # bytes; an ld.so.conf of Debian has 35
 _LIST_LIMIT = 10_000  # names
-_MOST_LINKS = 40  # MAXSYMLINKS, path_resolution(7)
 
 
 class Tree:
@@ -116,61 +114,6 @@ class Tree:
         fd = self.resolve(unsafe_path, follow=follow)
         try:
             return self.mounts.foreign(fd, unsafe_path)
-        finally:
-            posixos.close(fd)
-
-    def is_shut_out(self, unsafe_path: str, error: OSError) -> bool:
-        """Whether `error`, about `unsafe_path`, is of a mount that is somebody else's.
-
-        One that may not be entered or written, as a folder of the user's in a container whose root
-        is another: the deepest folder above that can be reached tells whose it is.
-        """
-        if error.errno not in _DENIED:
-            return False
-        parent = unsafe_path.rstrip("/").rpartition("/")[0]
-        return self._foreign_of(parent or "/", unsafe_path) is not None
-
-    def left_to_others(self, refused: UnsafePathError, unsafe_path: str) -> PyshimError:
-        """Return what to raise for `refused`: a ForeignMountError on somebody else's mount.
-
-        What the kernel itself shows, as its magic links, is nobody's.
-        """
-        return self._foreign_of(unsafe_path, unsafe_path, kernels=False) or refused
-
-    def _foreign_of(
-        self, unsafe_path: str, told: str, *, kernels: bool = True
-    ) -> ForeignMountError | None:
-        """Return the error about `told` when `unsafe_path` belongs to somebody else, else None.
-
-        So it does where a link on the way does, whatever that leads to. Of what cannot be reached,
-        the deepest folder on the way that can be tells.
-        """
-        place, links = "/", 0
-        todo = unsafe_path.split("/")[::-1]
-        while todo and links <= _MOST_LINKS:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            try:
-                fd = self.resolve(f"{place}/{name}", follow=False)
-            except (OSError, UnsafePathError):
-                break
-            try:
-                if not stat.S_ISLNK(posixos.fstat(fd).st_mode):
-                    place = posixos.path.normpath(f"{place}/{name}")
-                    continue
-                if error := self.mounts.refusal(fd, told):
-                    return error if kernels or not _kernels(fd) else None
-                links += 1
-                target = posixos.readlink("", dir_fd=fd)
-            finally:
-                posixos.close(fd)
-            place = "/" if target.startswith("/") else place
-            todo += target.split("/")[::-1]
-        fd = self.resolve(place, follow=False)
-        try:
-            error = self.mounts.refusal(fd, told)
-            return error if kernels or not _kernels(fd) else None
         finally:
             posixos.close(fd)
 
@@ -283,13 +226,13 @@ class Tree:
             found, wanted = kind_of(status.mode), kind_of(file_type)
             raise UnsafePathError(f"{unsafe_path!r} is a {found}, not a {wanted}")
         if not self.mounts.is_root(handle, status):
-            name = _kernels(handle)
+            name = kernels(handle)
             if name:
                 raise UnsafePathError(f"{unsafe_path!r} lies on {name}, which is the kernel's")
         return status
 
 
-def _kernels(fd: int) -> str:
+def kernels(fd: int) -> str:
     """Return the name of the kernel's own file system that `fd` lies on, "" for any other."""
     from ocishim.linux import kernelfs  # noqa: PLC0415 - most files are the image's
 

@@ -6,7 +6,10 @@ warning says what is left out. The same in the image itself is refused: its auth
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+import signal
 import struct
 import subprocess
 from collections.abc import Callable
@@ -14,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from ocishim.hooks import ldcache, libview
+from ocishim.hooks import ldcache, ldconf, libview
 from ocishim.rootfs.rootfs import Rootfs
 from tests import libs
+from tests.attack.test_gone_meanwhile import Robbed
 from tests.hookcall import Done, call
 from tests.isolated import isolated
 from tests.trees import make_tree
@@ -142,6 +146,21 @@ def test_the_images_own_files_have_their_places(tmp_path: Path) -> None:
     assert listed(root)["libown.so.1"] == "/opt/image/libown.so.1"
 
 
+@isolated
+def test_a_lease_on_a_compatibility_library(tmp_path: Path) -> None:
+    root, volume = image(tmp_path, "symlink usr/local/cuda /volume")
+    path = libs.put(libs.compat_library(None), volume / "compat/libcuda.so.999.1")
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel asks the holder to give it up
+    with path.open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        done = call(root, "enable-cuda-compat", "--host-driver-version=570.1")
+    assert done.status == 0, done
+    assert done.stderr == (
+        "pyshim-hook: warning: enable-cuda-compat: /usr/local/cuda/compat: Resource temporarily "
+        "unavailable: no compatibility library used\n"
+    )
+
+
 def put_slow(path: Path) -> None:
     """A library of 4 MiB: 60,000 segments, of which each has glibc look through 3 MB of holes."""
     segments, hole, page = 60_000, 3_000_000, 4096
@@ -231,3 +250,26 @@ def test_nobody_is_told_what_is_there(tmp_path: Path, way: str) -> None:
         }
         found.append((done.stderr, files, os.path.lexists(root / way)))
     assert found[0] == found[1]
+
+
+@isolated
+@pytest.mark.parametrize("how", ["a fifo", "more names than there may be"])
+def test_taken_away_while_it_is_judged(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each path that the hook resolves: also that which tells whose it is."""
+    monkeypatch.setattr(ldconf, "_MOST_NAMES", 2)
+    root, volume = image(tmp_path, "file etc/ld.so.conf include /volume/sub/*.conf\n")
+    for step in range(1, 60):
+        (volume / "sub").mkdir()
+        names = ["a.conf"] if how == "a fifo" else ["a.conf", "b.conf", "c.conf"]
+        for name in names:
+            os.mkfifo(volume / "sub" / name)
+        with Robbed.open_dir(str(root)) as rootfs:
+            rootfs.step, rootfs.folder = step, str(volume / "sub")
+            ldconf.load(rootfs)
+            done = rootfs.step > 0
+        shutil.rmtree(volume / ("sub" if done else "sub.away"))
+        if done:
+            return
+    pytest.fail("more steps than there can be")
