@@ -14,7 +14,7 @@ import _stat as stat
 import errno
 
 from ocishim import posixos
-from ocishim.errors import StaleError, some
+from ocishim.errors import StaleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Finding:
         self.path = path
         self.sort = sort
         self.device = device
+        more = f" and {len(facts) - 1} more of this sort" if len(facts) > 1 else ""
         verdict = "" if sort.unbound else " is stale"
-        self.what = f"{path}{verdict}: {some(facts, sort=' of this sort')}; {sort.cause}"
+        self.what = f"{path}{verdict}: {facts[0]}{more}; {sort.cause}"
         again = writers.again(path, device.partition("=")[0])
         self.step = "add 'bind' to its options" if sort.unbound else again
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ocishim.admin.editing import files
 from ocishim.admin.host import Host
-from ocishim.errors import ConfigError, some
+from ocishim.errors import ConfigError
 from ocishim.lowlevel.lowlevel import USUAL_DIRS
 
 _TASKS = "io.containerd.runtime.v2.task"
@@ -88,7 +88,8 @@ def complaint(containers: list[Container], what: str, *, verb: str = "stopped") 
     names = list(dict.fromkeys(one.describe() for one in containers))
     if not names:
         return ""
-    return f"{some(names, _SHOWN)} could not be {verb} without {what}"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more} could not be {verb} without {what}"
 
 
 def refuse(containers: list[Container], what: str) -> None:
