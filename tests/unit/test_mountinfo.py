@@ -44,3 +44,23 @@ def test_a_file_that_is_on_no_mount() -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+TABLE = b"""\
+30 1 8:1 / / rw - ext4 a rw
+31 30 8:2 / /mnt rw - ext4 b rw
+32 30 8:1 /home /home rw - ext4 a rw
+33 30 8:3 /x /y rw - ext4 c rw
+"""
+
+
+@pytest.mark.parametrize(("number", "sole"), [
+    pytest.param(31, True, id="the only one"), pytest.param(30, False, id="another has a part of it"),
+    pytest.param(32, False, id="a part, and another"), pytest.param(33, False, id="a part"),
+    pytest.param(99, False, id="no such mount"),
+])  # fmt: skip
+def test_the_sole_mount_of_a_file_system(
+    monkeypatch: pytest.MonkeyPatch, number: int, *, sole: bool
+) -> None:
+    monkeypatch.setattr(mountinfo, "read", lambda: TABLE)
+    assert mountinfo.is_sole_mount(number) is sole

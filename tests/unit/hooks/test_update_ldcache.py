@@ -149,6 +149,13 @@ def test_folders_follow_the_request(tmp_path: Path) -> None:
     assert (tmp_path / OURS).read_text() == ""
 
 
+def test_the_folders_are_told(tmp_path: Path) -> None:
+    make_tree(tmp_path, INCLUDE)
+    for words, told in ((["--folder=/opt/a", "--folder=/b"], "/opt/a, /b"), ([], "no folder")):
+        done = call(tmp_path, "--debug", "update-ldcache", *words)
+        assert f"pyshim-hook: debug: update-ldcache: /{OURS}: {told}\n" in done.stderr
+
+
 def test_known_folders_are_not_written(tmp_path: Path) -> None:
     make_tree(tmp_path, INCLUDE, "file etc/ld.so.conf.d/cuda.conf /usr/local/cuda/lib64/\n")
     update(tmp_path, "/usr/local/cuda/lib64", "/usr/lib", "/opt/a")

@@ -43,3 +43,18 @@ def test_what_is_no_user(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Container.from_options({USER_OPTION: text})
     assert caught.value.message == f"option --user {text!r} is not UID:GID:GROUPS"
+
+
+@pytest.mark.parametrize(("mount", "places"), [
+    pytest.param({}, ["/m"], id="its own"),
+    pytest.param({"options": ["nosuid"]}, ["/m"], id="with options"),
+    pytest.param({"options": ["bind"]}, [], id="a bind of somebody's"),
+    pytest.param({"options": ["nosuid", "rbind"]}, [], id="with what is below"),
+    pytest.param({"type": "bind"}, [], id="another type"),
+    pytest.param({"destination": "m/n/"}, ["/m/n"], id="relative"),
+    pytest.param({"destination": "/m:n"}, [], id="no word can say it"),
+    pytest.param({"destination": 5}, [], id="no text"),
+])  # fmt: skip
+def test_where_it_has_tmpfs(mount: dict[str, Any], places: list[str]) -> None:
+    found = Container.of({"mounts": [{"type": "tmpfs", "destination": "/m", **mount}, 5]})
+    assert list(found.tmpfs) == places
