@@ -127,7 +127,7 @@ class Planner:
             self._take(spec, hooks, plan)
             left = {**left, "createContainer": []}
         foreign = {name: left[name] for name in programs.RUN_AT_CREATE if name in left}
-        guards = self.config.native and self.runtime.waits_for_output
+        guards = self.config.native and programs.needs_guards(self.runtime, spec)
         if guards and any(
             programs.is_foreign(h, self.hook_program) for hs in foreign.values() for h in hs
         ):

@@ -43,9 +43,9 @@ def names(path: str) -> Names:
         with files.opened(path) as file:
             for section in ELFFile(file).iter_sections():
                 if isinstance(section, DynamicSection):
-                    own = [str(tag.soname) for tag in section.iter_tags("DT_SONAME")]
-                    others = [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]
-                    return Names(own[0] if own else "", tuple(others))
+                    own = [getattr(tag, "soname", "") for tag in section.iter_tags("DT_SONAME")]
+                    others = [getattr(tag, "needed", "") for tag in section.iter_tags("DT_NEEDED")]
+                    return Names(str(own[0]) if own else "", tuple(map(str, others)))
     except (ELFError, OSError, UnicodeDecodeError):
         pass
     return Names()
