@@ -2,7 +2,8 @@
 
 runc waits for whoever holds a hook's output open, whatever the timeout; runsc comes back never once
 the timeout is over. crun and youki (its hooks.rs) wait for the program alone, and crun names it in
-its error, where it would be ours.
+its error, where it would be ours; but a state that does not fit into a pipe they write without a
+timeout, and crun 1.8 fails with EPIPE where the hook does not read it (seen, 3 creates of 15).
 Loaded where such a runtime runs such hooks only; hooks.native = false guards none.
 """
 

@@ -132,7 +132,7 @@ class Planner:
             hooks = self._take(spec, hooks, plan)
             left = {**left, "createContainer": []}
         plan.names = [name for hook in hooks for name in hook.names()]
-        if self.config.native and self.runtime.waits_for_output:
+        if self.config.native and runnable.needs_guards(self.runtime, spec):
             self._guard(spec, left, plan)
         return plan
 

@@ -11,8 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocishim.lowlevel.quirks import Runtime
     from ocishim.oci.types import Hook
 
+_LONG = 1 << 15
 RUN_AT_CREATE = ("prestart", "createRuntime", "createContainer")
 
 
@@ -35,6 +37,19 @@ def check(
                     knownhooks.must_be_utf8(path, *hook["args"])
                     if oci_spec.has_user_namespace(spec):
                         _check_reachable(path)
+
+
+def needs_guards(runtime: Runtime, spec: dict[str, Any]) -> bool:
+    """Whether `runtime` holds no timeout of a hook: not of its output, or not of its state.
+
+    The state is long by the annotations, and may not fit into a pipe, 64 KiB (pipe(7)); as JSON
+    they may be longer than they are.
+    """
+    if runtime.waits_for_output or not runtime.waits_for_reader:
+        return runtime.waits_for_output
+    annotations = spec.get("annotations")
+    entries = annotations.items() if isinstance(annotations, dict) else ()
+    return sum(len(name) + len(str(value)) for name, value in entries) > _LONG
 
 
 def is_foreign(hook: Hook, own: str) -> bool:

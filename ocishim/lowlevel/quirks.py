@@ -31,7 +31,9 @@ class Runtime:
     them at all. maps_mounts: has mapped mounts. mounts_by_options: a mount without `bind` among its
     options fails, whatever its type says (gVisor leaves such a mount out; youki goes by the type).
     enters_bundle: as the container's root, before it runs createContainer hooks. waits_for_output:
-    of a hook, until nobody holds it, whatever the hook's timeout. own_root: shows the container a
+    of a hook, until nobody holds it, whatever the hook's timeout. waits_for_reader: writes a hook's
+    state before it minds its timeout, and one that does not fit into a pipe stops it there; crun
+    fails where the hook ends without having read it. own_root: shows the container a
     file system of its own: an annotation can make the root another one, further containers of a pod
     are opened at `start` only, and no hook's mount gets there.
     """
@@ -39,6 +41,7 @@ class Runtime:
     __slots__ = (
         "enters_bundle", "environment", "keeps_net_devices", "maps_mounts", "mounts_by_options",
         "own_root", "readonly", "runs_hooks", "shows_devices", "waits_for_output",
+        "waits_for_reader",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +56,7 @@ class Runtime:
         mounts_by_options: bool = False,
         enters_bundle: bool = False,
         waits_for_output: bool = False,
+        waits_for_reader: bool = False,
         own_root: bool = False,
     ) -> None:
         self.runs_hooks = runs_hooks
@@ -64,6 +68,7 @@ class Runtime:
         self.mounts_by_options = mounts_by_options
         self.enters_bundle = enters_bundle
         self.waits_for_output = waits_for_output
+        self.waits_for_reader = waits_for_reader
         self.own_root = own_root
 
 
@@ -72,9 +77,13 @@ RUNTIMES = {
         environment=(1, 3), mounts_by_options=True, keeps_net_devices=False, waits_for_output=True
     ),
     "crun": Runtime(
-        readonly=(1, 26), mounts_by_options=True, keeps_net_devices=False, enters_bundle=True
+        readonly=(1, 26),
+        mounts_by_options=True,
+        keeps_net_devices=False,
+        enters_bundle=True,
+        waits_for_reader=True,
     ),
-    "youki": Runtime(maps_mounts=False),
+    "youki": Runtime(maps_mounts=False, waits_for_reader=True),
     "runsc": Runtime(
         runs_hooks=(20260520,), shows_devices=False, waits_for_output=True, own_root=True
     ),

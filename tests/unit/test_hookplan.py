@@ -62,6 +62,7 @@ def decide(
     injected: dict[str, str] | None = None,
     lists: dict[str, Any] | None = None,
     guards: bool = False,
+    annotations: dict[str, str] | None = None,
     **values: Any,
 ) -> tuple[list[Any], hookplan.HookPlan, dict[str, Any]]:
     """The createContainer hooks that remain, in short; the plan; and the spec.
@@ -71,7 +72,8 @@ def decide(
     chosen = {key.replace("__", "."): value for key, value in values.items()}
     made = config.Config({**defaults.DEFAULTS, **chosen}, "/c.toml", Cache("/dev/null/nowhere"))
     spec = {"root": {"path": "rootfs", "readonly": readonly},
-            "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})}}  # fmt: skip
+            "hooks": {"createContainer": [dict(hook) for hook in hooks], **(lists or {})},
+            "annotations": annotations or {}}  # fmt: skip
     oci_spec.apply(spec, hookplan.harden(spec, made))
     program = str(bundle / "bin/pyshim-hook")
     planner = hookplan.Planner(made, str(bundle), program, lowlevel.parse_version(version))
@@ -473,6 +475,24 @@ def test_what_is_not_taken_over_is_guarded_whatever_it_is(
     ):
         _, _, spec = decide(bundle, [], version, guards=True, lists={stage: jsonio.copy(hooks)})
         assert guards(spec, stage) == (programs if waits else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "length", "guarded"),
+    [
+        pytest.param(CRUN, 40_000, True, id="crun"),
+        pytest.param("youki version: 0.7.0", 40_000, True, id="youki"),
+        pytest.param(CRUN, 4_000, False, id="crun, a short one"),
+        pytest.param(RUNC, 4_000, True, id="runc, for its outputs"),
+    ],
+)
+def test_a_hook_may_leave_a_long_state_unread(
+    bundle: Path, version: str, length: int, *, guarded: bool
+) -> None:
+    """Crun and youki write it without a timeout: what no pipe holds is read by a guard."""
+    notes = {f"a.com/{number}": "x" * 1000 for number in range(length // 1000)}
+    _, _, spec = decide(bundle, [OTHER], version, guards=True, annotations=notes)
+    assert guards(spec) == ["/opt/other"] * guarded
 
 
 def test_a_guard(bundle: Path) -> None:
