@@ -179,8 +179,8 @@ def _of_kinds(
     for name in names:
         if name not in allowed:
             requests.refuse(
-                f"{source} asks for {name}, which is not of the kind {' or '.join(sorted(kinds))} "
-                "in [[requests.env]]"
+                f"{source} asks for {name}, which is not of the kind {' or '.join(sorted(kinds))}: "
+                "a [[requests.env]] table allows another"
             )
     for name in allowed:
         if not cdi_names.is_qualified(name):

@@ -139,7 +139,7 @@ def test_volume_mounts(mounts: tuple[str, ...], names: list[str]) -> None:
     assert gather([], beside, mounts=mounts).names == []
 
 
-ANOTHER = "which is not of the kind nvidia.com/gpu in [[requests.env]]"
+ANOTHER = "which is not of the kind nvidia.com/gpu: a [[requests.env]] table allows another"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,9 @@ def test_volume_mounts_ask_for_the_tables_kinds(
     assert found.names == names
     source = f"a volume mount below {MOUNTS} asks for amd.com/gpu=1"
     assert found.refused == (
-        [f"{source}, which is not of the kind {kinds} in [[requests.env]]"] if kinds else []
+        [f"{source}, which is not of the kind {kinds}: a [[requests.env]] table allows another"]
+        if kinds
+        else []
     )
 
 
