@@ -17,7 +17,7 @@ _SYSCALLS = (
     *("prctl", "capget", "capset", "fstatfs"),
 )
 _PROCESS = ("prctl", "prlimit64", "seccomp", "setfsuid", "setfsgid")
-_TIMER = ("timer_create", "timer_settime")
+_LIMITS = ("timer_create", "timer_settime", "prlimit64")
 _EVERYWHERE = {
     "clone3": process._CLONE3,
     "close_range": process._CLOSE_RANGE,
@@ -54,7 +54,7 @@ def test_system_calls(machine: str) -> None:
     calls = _calls(machine)
     assert syscalls._NUMBERS[machine] == tuple(calls[name] for name in _SYSCALLS)
     assert process._NUMBERS[machine] == tuple(calls[name] for name in _PROCESS)
-    assert privileges._NUMBERS[machine] == tuple(calls[name] for name in _TIMER)
+    assert privileges._NUMBERS[machine] == tuple(calls[name] for name in _LIMITS)
     assert {name: calls[name] for name in _EVERYWHERE} == _EVERYWHERE
 
 
