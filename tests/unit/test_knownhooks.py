@@ -172,9 +172,9 @@ def _is_refused(name: str, args: list[str]) -> bool:
 def _each(args: list[str]) -> Iterator[list[str]]:
     """The whole, and each flag with its value alone: the last of several hides the others."""
     yield args
-    mode = ["--mode", "1"] if any("path" in word for word in args) else []
     words = iter(args)
     for word in words:
+        mode = ["--mode", "1"] if word.lstrip("-").startswith("path") else []
         yield [word, *([] if "=" in word else [next(words)]), *mode]
 
 
