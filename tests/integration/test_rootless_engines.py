@@ -7,6 +7,7 @@ needed. A request is a variable, since neither Docker 20.10 nor buildah 1.28 has
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,17 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.engine]
 
-SPEC = """\
-cdiVersion: 0.6.0
-kind: acme.com/demo
-devices:
-- name: "0"
-  containerEdits:
-    deviceNodes: [{path: /dev/acme0, hostPath: /dev/zero}]
-    env: [ACME=zero]
-    hooks:
-    - hookName: createContainer
-      path: /usr/bin/nvidia-cdi-hook
-      args: [nvidia-cdi-hook, create-symlinks, --link, "busybox::/bin/acme"]
-"""
+SPEC = {
+    "cdiVersion": "0.6.0",
+    "kind": "acme.com/demo",
+    "devices": [{"name": "0", "containerEdits": {
+        "deviceNodes": [{"path": "/dev/acme0", "hostPath": "/dev/zero"}],
+        "env": ["ACME=zero"],
+        "hooks": [{"hookName": "createContainer", "path": "/usr/bin/nvidia-cdi-hook",
+                   "args": ["nvidia-cdi-hook", "create-symlinks", "--link", "busybox::/bin/acme"]}],
+    }}],
+}  # fmt: skip
+"""As JSON: the user may not be able to read the environment that a clone's PyYAML lies in."""
 # Eight bytes of /dev/zero: no other device says nothing but NUL.
 LOOK = "readlink /bin/acme; head -c 8 /dev/acme0 | od -An -tx1; echo ACME=$ACME"
 GIVEN = "busybox\n 00 00 00 00 00 00 00 00\nACME=zero\n"
@@ -72,7 +71,7 @@ def _user(
     user = Rootless(folder / "home", Shim(folder / "pyshim", lowlevels["runc"], programs))
     table = {"name": "ACME_VISIBLE_DEVICES", "kind": "acme.com/demo", "unprivileged": True}
     user.shim.configure({"requests.env": [table], "log.file": ""})
-    user.shim.add_spec("acme.yaml", SPEC)
+    user.shim.add_spec("acme.json", json.dumps(SPEC))
     tree = user.folder / "tree.tar"
     subprocess.run(["tar", "-C", str(busybox), "-cf", str(tree), "."], check=True)
     daemon = f'{{"runtimes": {{"pyshim": {{"path": "{user.runtime}"}}}}}}'
