@@ -127,7 +127,7 @@ def _refuse(rootfs: Rootfs, folder: str) -> None:
 
 
 def _folder_or_none(rootfs: Rootfs, request: Request, outcomes: list[Outcome]) -> str:
-    """Do the same; a warning where a volume's file system, or who holds a lease, is in the way."""
+    """The folder to use, or "": warns where a volume's file system or a lease is in the way."""
     try:
         return _folder_to_use(rootfs, request, outcomes)
     except OSError as error:
