@@ -346,11 +346,12 @@ def test_char_links_are_found_and_fixed(tree: Tree) -> None:
 
 
 @pytest.mark.root
-def test_wrong_char_link_is_corrected(tree: Tree) -> None:
+@pytest.mark.parametrize("wrong", ["../gone", "1:3"], ids=["gone", "a loop"])
+def test_wrong_char_link_is_corrected(tree: Tree, wrong: str) -> None:
     node = with_device(tree)
     (tree.root / "dev/char").mkdir()
-    (tree.root / "dev/char/1:3").symlink_to("../gone")
-    doctor.repair(node)
+    (tree.root / "dev/char/1:3").symlink_to(wrong)
+    assert doctor.repair(node) == ["/dev/char/1:3 leads to /dev/acme0"]
     assert "char-links" not in findings(node)
 
 
